@@ -1,0 +1,1 @@
+"""The Engine API over HTTP: routes, versions, shapes, status codes."""

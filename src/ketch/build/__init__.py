@@ -1,0 +1,1 @@
+"""The builder: Dockerfile front end, plan, cache, executor protocol."""

@@ -1,0 +1,1 @@
+"""ketchd: configuration, wiring, signals, systemd."""

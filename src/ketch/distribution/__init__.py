@@ -1,0 +1,1 @@
+"""The registry client: resolve, authenticate, pull, push."""

@@ -1,0 +1,1 @@
+"""The domain: containers, execs, images, volumes, networks, events."""

@@ -1,0 +1,433 @@
+"""Records of the engine: what a user asked for, and what is.
+
+``…Spec`` values are what a client wants and never change after create (but for ``update``);
+``…Record`` values are what the state store keeps; ``…State`` is the changing part. All sizes are
+bytes, all durations nanoseconds (Docker's unit), all instants nanoseconds since the epoch (0 =
+never). Names are the engine's own; the API room maps them to Docker's JSON.
+"""
+
+from __future__ import annotations
+
+import socket
+from enum import StrEnum
+
+import msgspec
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of immutable values."""
+
+
+class Healthcheck(Value):
+    """How to probe a container; zero durations mean Docker's defaults (30 s, 30 s, 3 tries)."""
+
+    test: tuple[str, ...] = ()  # ("NONE",), ("CMD", …) or ("CMD-SHELL", "…"); empty inherits
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+class RestartPolicy(Value):
+    """``no``, ``always``, ``unless-stopped`` or ``on-failure`` with a bound (0 = none)."""
+
+    name: str = "no"
+    max_retries: int = 0
+
+
+class LogConfig(Value):
+    """Log driver and its options, as strings as Docker gives them."""
+
+    driver: str = "json-file"
+    options: dict[str, str] = {}
+
+
+class Ulimit(Value):
+    """One rlimit by its lower-case name without RLIMIT_."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+class DeviceMap(Value):
+    """A host device made visible inside; ``permissions`` from ``rwm``."""
+
+    host_path: str
+    container_path: str
+    permissions: str = "rwm"
+
+
+class Resources(Value):
+    """Limits; 0 (or empty) means none. ``memory_swap`` -1 = unlimited swap."""
+
+    memory: int = 0
+    memory_swap: int = 0
+    memory_reservation: int = 0
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0
+    oom_kill_disable: bool = False
+    blkio_weight: int = 0
+    devices: tuple[DeviceMap, ...] = ()
+    device_cgroup_rules: tuple[str, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+
+
+class MountSpec(Value):
+    """One mount asked for: ``bind``, ``volume`` or ``tmpfs``.
+
+    ``source`` is a host path or a volume name (empty: anonymous volume). ``create_source`` is
+    true for ``-v`` syntax, where a missing host path is made. ``mode`` keeps the words after the
+    second colon of ``-v`` (``ro,z``) for inspect.
+    """
+
+    type: str
+    target: str
+    source: str = ""
+    read_only: bool = False
+    propagation: str = ""
+    no_copy: bool = False
+    create_source: bool = False
+    tmpfs_size: int = 0
+    tmpfs_mode: int = 0
+    tmpfs_options: tuple[str, ...] = ()
+    driver_options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    driver: str = ""
+    mode: str = ""
+
+
+class PortSpec(Value):
+    """One published port: ``host_port`` "" = any free one, "8000-8010" = the first free of these."""
+
+    container_port: int
+    protocol: str = "tcp"
+    host_ip: str = ""
+    host_port: str = ""
+
+
+class EndpointSpec(Value):
+    """How a container joins one network."""
+
+    network: str
+    ipv4: str = ""
+    ipv6: str = ""
+    mac: str = ""
+    aliases: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    driver_options: dict[str, str] = {}
+
+
+class ContainerSpec(Value):
+    """Everything asked for at create, merged with the image's configuration by the engine.
+
+    ``cmd``/``entrypoint`` None = take the image's; an empty tuple is a real empty value.
+    """
+
+    image: str
+    cmd: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    user: str = ""
+    working_dir: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    exposed_ports: tuple[str, ...] = ()  # "80/tcp"
+    anonymous_volumes: tuple[str, ...] = ()  # targets, from the image's VOLUME and -v /path
+    healthcheck: Healthcheck | None = None
+    stop_signal: str = ""
+    stop_timeout: int | None = None  # seconds
+    shell: tuple[str, ...] = ()
+    platform: str = ""
+    annotations: dict[str, str] = {}
+    # host side
+    mounts: tuple[MountSpec, ...] = ()
+    binds: tuple[str, ...] = ()  # the -v strings as given, for inspect; parsed into ``mounts``
+    volumes_from: tuple[str, ...] = ()
+    ports: tuple[PortSpec, ...] = ()
+    publish_all: bool = False
+    network_mode: str = "bridge"
+    endpoints: tuple[EndpointSpec, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    restart: RestartPolicy = RestartPolicy()
+    auto_remove: bool = False
+    log: LogConfig = LogConfig()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    security_options: tuple[str, ...] = ()
+    masked_paths: tuple[str, ...] | None = None  # None = the default list
+    readonly_paths: tuple[str, ...] | None = None
+    read_only_rootfs: bool = False
+    pid_mode: str = ""
+    ipc_mode: str = "private"
+    uts_mode: str = ""
+    cgroupns_mode: str = ""
+    userns_mode: str = ""
+    cgroup_parent: str = ""
+    runtime: str = ""
+    isolation: str = ""
+    init: bool = False
+    group_add: tuple[str, ...] = ()
+    shm_size: int = 64 * 1024 * 1024
+    sysctls: dict[str, str] = {}
+    oom_score_adj: int = 0
+    resources: Resources = Resources()
+
+
+class Status(StrEnum):
+    """Docker's words for a container's state."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+class PortBinding(Value):
+    """A published port as it is: one row per host address."""
+
+    container_port: int
+    protocol: str
+    host_ip: str
+    host_port: int
+
+
+class Endpoint(Value):
+    """A container's place in one network, as it is."""
+
+    network: str  # name
+    network_id: str
+    endpoint_id: str = ""
+    ipv4: str = ""
+    ipv4_prefix: int = 0
+    gateway: str = ""
+    ipv6: str = ""
+    ipv6_prefix: int = 0
+    ipv6_gateway: str = ""
+    mac: str = ""
+    aliases: tuple[str, ...] = ()
+    host_interface: str = ""
+    interface: str = ""
+
+
+class MountPoint(Value):
+    """A mount as it is, for inspect."""
+
+    type: str
+    source: str
+    target: str
+    name: str = ""
+    driver: str = ""
+    mode: str = ""
+    writable: bool = True
+    propagation: str = ""
+    anonymous: bool = False
+
+
+class ContainerState(Value):
+    """The changing part; ``pid`` is 0 unless running."""
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    pid_start_time: int = 0  # field 22 of /proc/PID/stat, tells a recycled pid
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: int = 0
+    finished_at: int = 0
+    restart_count: int = 0
+    stopped_by_user: bool = False
+    cgroup: dict[str, str] = {}  # controller → path under its hierarchy
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[PortBinding, ...] = ()
+
+
+class ContainerRecord(Value):
+    """A container: identity, specification, state."""
+
+    id: str
+    name: str  # without the leading slash
+    created_at: int
+    image_id: str  # "sha256:…" of the image config
+    layers: tuple[str, ...]  # diff IDs of the image, base first
+    spec: ContainerSpec  # merged with the image's config
+    state: ContainerState = ContainerState()
+    mount_points: tuple[MountPoint, ...] = ()
+    bundle: str = ""
+    log_path: str = ""
+
+
+class AttachOptions(msgspec.Struct, kw_only=True):
+    """One client of a process's stdio. ``sock`` is the client's connection; the engine owns it."""
+
+    sock: socket.socket
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    stream: bool = True
+    logs: bool = False
+    framed: bool = True  # stdcopy frames; False for a TTY
+    detach_keys: str = "ctrl-p,ctrl-q"
+    read_ahead: bytes = b""  # bytes of the client that the HTTP parser had already read
+
+
+class ExecSpec(Value):
+    """A process to run in a running container."""
+
+    cmd: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    tty: bool = False
+    privileged: bool = False
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    detach_keys: str = ""
+    console_size: tuple[int, int] = (0, 0)  # height, width
+
+
+class ExecRecord(Value):
+    """An exec instance; ``exit_code`` is None until it ended."""
+
+    id: str
+    container_id: str
+    spec: ExecSpec
+    running: bool = False
+    started: bool = False
+    pid: int = 0
+    exit_code: int | None = None
+
+
+class LogOptions(Value):
+    """Which log lines; instants in ns since the epoch, ``tail`` -1 = all."""
+
+    stdout: bool = True
+    stderr: bool = True
+    follow: bool = False
+    since: int = 0
+    until: int = 0
+    tail: int = -1
+
+
+class LogEntry(Value):
+    """One log line, with its newline if it had one."""
+
+    time: int
+    stream: str
+    data: bytes
+    attrs: dict[str, str] = {}
+
+
+class Event(Value):
+    """Something that happened; ``action`` in Docker's words (``create``, ``health_status: healthy``)."""
+
+    type: str
+    action: str
+    actor: str
+    attributes: dict[str, str] = {}
+    time: int = 0
+
+
+class Progress(Value):
+    """One line of a long operation, in the terms of Docker's progress stream."""
+
+    status: str = ""
+    id: str = ""
+    current: int = 0
+    total: int = 0
+    stream: str = ""
+    error: str = ""
+    aux: dict[str, str] = {}
+
+
+class ImageRecord(Value):
+    """An image: ``id`` is the digest of its config blob; ``layers`` are diff IDs, base first."""
+
+    id: str
+    layers: tuple[str, ...]
+    created_at: int = 0
+    size: int = 0
+    tags: tuple[str, ...] = ()  # familiar "name:tag"
+    digests: tuple[str, ...] = ()  # "name@sha256:…"
+    parent: str = ""
+
+
+class Change(Value):
+    """One path that differs from the image: kind 0 modified, 1 added, 2 deleted."""
+
+    path: str
+    kind: int
+
+
+class PathStat(Value):
+    """What the archive routes say of a path; ``mode`` is st_mode of stat(2)."""
+
+    name: str
+    size: int
+    mode: int
+    mtime: int
+    link_target: str = ""
+
+
+class VolumeRecord(Value):
+    """A volume of a driver."""
+
+    name: str
+    driver: str = "local"
+    mountpoint: str = ""
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
+    created_at: int = 0
+    anonymous: bool = False
+
+
+class NetworkRecord(Value):
+    """A virtual network."""
+
+    id: str
+    name: str
+    driver: str = "bridge"
+    created_at: int = 0
+    internal: bool = False
+    attachable: bool = False
+    enable_ipv6: bool = False
+    subnets: tuple[tuple[str, str], ...] = ()  # (CIDR, gateway)
+    bridge: str = ""
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class WaitCondition(StrEnum):
+    """When ``wait`` answers."""
+
+    NOT_RUNNING = "not-running"
+    NEXT_EXIT = "next-exit"
+    REMOVED = "removed"
+
+
+class ExitResult(Value):
+    """What ``wait`` answers."""
+
+    status: int
+    error: str = ""

@@ -1,0 +1,1 @@
+"""Layers: tar to tree, tar to EROFS, whiteouts, diff, compression."""

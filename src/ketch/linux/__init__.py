@@ -1,0 +1,1 @@
+"""One wrapper per system call and kernel format; raises OSError, knows nothing of containers."""

@@ -1,0 +1,1 @@
+"""Container logs: writing, rotation, reading, following."""

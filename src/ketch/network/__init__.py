@@ -1,0 +1,1 @@
+"""Networks: bridges, addresses, endpoints, published ports."""

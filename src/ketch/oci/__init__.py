@@ -1,0 +1,1 @@
+"""Values of the OCI and Docker formats: digests, references, descriptors, manifests, configs."""

@@ -1,0 +1,1 @@
+"""Snapshotters: layers and writable snapshots, as Rootfs values."""
