@@ -14,11 +14,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of immutable values."""
-
-
-class Healthcheck(Value):
+class Healthcheck(msgspec.Struct, frozen=True, kw_only=True):
     """How to probe a container; zero durations mean Docker's defaults (30 s, 30 s, 3 tries)."""
 
     test: tuple[str, ...] = ()  # ("NONE",), ("CMD", …) or ("CMD-SHELL", "…"); empty inherits
@@ -29,21 +25,21 @@ class Healthcheck(Value):
     retries: int = 0
 
 
-class RestartPolicy(Value):
+class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """``no``, ``always``, ``unless-stopped`` or ``on-failure`` with a bound (0 = none)."""
 
     name: str = "no"
     max_retries: int = 0
 
 
-class LogConfig(Value):
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Log driver and its options, as strings as Docker gives them."""
 
     driver: str = "json-file"
     options: dict[str, str] = {}
 
 
-class Ulimit(Value):
+class Ulimit(msgspec.Struct, frozen=True, kw_only=True):
     """One rlimit by its lower-case name without RLIMIT_."""
 
     name: str
@@ -51,7 +47,7 @@ class Ulimit(Value):
     hard: int
 
 
-class DeviceMap(Value):
+class DeviceMap(msgspec.Struct, frozen=True, kw_only=True):
     """A host device made visible inside; ``permissions`` from ``rwm``."""
 
     host_path: str
@@ -59,7 +55,7 @@ class DeviceMap(Value):
     permissions: str = "rwm"
 
 
-class Resources(Value):
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
     """Limits; 0 (or empty) means none. ``memory_swap`` -1 = unlimited swap."""
 
     memory: int = 0
@@ -79,7 +75,7 @@ class Resources(Value):
     ulimits: tuple[Ulimit, ...] = ()
 
 
-class MountSpec(Value):
+class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One mount asked for: ``bind``, ``volume`` or ``tmpfs``.
 
     ``source`` is a host path or a volume name (empty: anonymous volume). ``create_source`` is
@@ -103,7 +99,7 @@ class MountSpec(Value):
     mode: str = ""
 
 
-class PortSpec(Value):
+class PortSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One published port: ``host_port`` "" = any free one, "8000-8010" = the first free of these."""
 
     container_port: int
@@ -112,7 +108,7 @@ class PortSpec(Value):
     host_port: str = ""
 
 
-class EndpointSpec(Value):
+class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a container joins one network."""
 
     network: str
@@ -124,7 +120,7 @@ class EndpointSpec(Value):
     driver_options: dict[str, str] = {}
 
 
-class ContainerSpec(Value):
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything asked for at create, merged with the image's configuration by the engine.
 
     ``cmd``/``entrypoint`` None = take the image's; an empty tuple is a real empty value.
@@ -203,7 +199,7 @@ class Status(StrEnum):
     DEAD = "dead"
 
 
-class PortBinding(Value):
+class PortBinding(msgspec.Struct, frozen=True, kw_only=True):
     """A published port as it is: one row per host address."""
 
     container_port: int
@@ -212,7 +208,7 @@ class PortBinding(Value):
     host_port: int
 
 
-class Endpoint(Value):
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A container's place in one network, as it is."""
 
     network: str  # name
@@ -230,7 +226,7 @@ class Endpoint(Value):
     interface: str = ""
 
 
-class MountPoint(Value):
+class MountPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A mount as it is, for inspect."""
 
     type: str
@@ -244,7 +240,7 @@ class MountPoint(Value):
     anonymous: bool = False
 
 
-class ContainerState(Value):
+class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     """The changing part; ``pid`` is 0 unless running."""
 
     status: Status = Status.CREATED
@@ -262,7 +258,7 @@ class ContainerState(Value):
     ports: tuple[PortBinding, ...] = ()
 
 
-class ContainerRecord(Value):
+class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A container: identity, specification, state."""
 
     id: str
@@ -291,7 +287,7 @@ class AttachOptions(msgspec.Struct, kw_only=True):
     read_ahead: bytes = b""  # bytes of the client that the HTTP parser had already read
 
 
-class ExecSpec(Value):
+class ExecSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A process to run in a running container."""
 
     cmd: tuple[str, ...]
@@ -307,7 +303,7 @@ class ExecSpec(Value):
     console_size: tuple[int, int] = (0, 0)  # height, width
 
 
-class ExecRecord(Value):
+class ExecRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An exec instance; ``exit_code`` is None until it ended."""
 
     id: str
@@ -319,7 +315,7 @@ class ExecRecord(Value):
     exit_code: int | None = None
 
 
-class LogOptions(Value):
+class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Which log lines; instants in ns since the epoch, ``tail`` -1 = all."""
 
     stdout: bool = True
@@ -330,7 +326,7 @@ class LogOptions(Value):
     tail: int = -1
 
 
-class LogEntry(Value):
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One log line, with its newline if it had one."""
 
     time: int
@@ -339,8 +335,8 @@ class LogEntry(Value):
     attrs: dict[str, str] = {}
 
 
-class Event(Value):
-    """Something that happened; ``action`` in Docker's words (``create``, ``health_status: healthy``)."""
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened; ``action`` in Docker's words (``create``, ``exec_die``)."""
 
     type: str
     action: str
@@ -349,7 +345,7 @@ class Event(Value):
     time: int = 0
 
 
-class Progress(Value):
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a long operation, in the terms of Docker's progress stream."""
 
     status: str = ""
@@ -361,7 +357,7 @@ class Progress(Value):
     aux: dict[str, str] = {}
 
 
-class ImageRecord(Value):
+class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An image: ``id`` is the digest of its config blob; ``layers`` are diff IDs, base first."""
 
     id: str
@@ -373,14 +369,14 @@ class ImageRecord(Value):
     parent: str = ""
 
 
-class Change(Value):
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One path that differs from the image: kind 0 modified, 1 added, 2 deleted."""
 
     path: str
     kind: int
 
 
-class PathStat(Value):
+class PathStat(msgspec.Struct, frozen=True, kw_only=True):
     """What the archive routes say of a path; ``mode`` is st_mode of stat(2)."""
 
     name: str
@@ -390,7 +386,7 @@ class PathStat(Value):
     link_target: str = ""
 
 
-class VolumeRecord(Value):
+class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A volume of a driver."""
 
     name: str
@@ -402,7 +398,7 @@ class VolumeRecord(Value):
     anonymous: bool = False
 
 
-class NetworkRecord(Value):
+class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A virtual network."""
 
     id: str
@@ -426,7 +422,7 @@ class WaitCondition(StrEnum):
     REMOVED = "removed"
 
 
-class ExitResult(Value):
+class ExitResult(msgspec.Struct, frozen=True, kw_only=True):
     """What ``wait`` answers."""
 
     status: int
