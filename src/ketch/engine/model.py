@@ -100,7 +100,7 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PortSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One published port: ``host_port`` "" = any free one, "8000-8010" = the first free of these."""
+    """One published port: ``host_port`` "" = any free one, "8000-8010" = the first free."""
 
     container_port: int
     protocol: str = "tcp"
