@@ -240,6 +240,23 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True):
     anonymous: bool = False
 
 
+class HealthProbe(msgspec.Struct, frozen=True, kw_only=True):
+    """One health probe that ended; ``output`` is capped at 4096 bytes."""
+
+    start: int
+    end: int
+    exit_code: int
+    output: str = ""
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Health as inspect shows it: ``starting``, ``healthy`` or ``unhealthy``; five probes kept."""
+
+    status: str = "starting"
+    failing_streak: int = 0
+    log: tuple[HealthProbe, ...] = ()
+
+
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     """The changing part; ``pid`` is 0 unless running."""
 
@@ -256,6 +273,12 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: dict[str, str] = {}  # controller → path under its hierarchy
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[PortBinding, ...] = ()
+    health: Health | None = None  # None = not probed
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process: running, or frozen."""
+        return self.status in (Status.RUNNING, Status.PAUSED)
 
 
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -427,3 +450,170 @@ class ExitResult(msgspec.Struct, frozen=True, kw_only=True):
 
     status: int
     error: str = ""
+
+
+Filters = dict[str, tuple[str, ...]]
+"""Docker's filters: key → values, any of which may match."""
+
+
+class ListOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which containers: ``limit`` 0 = all; ``filters`` with Docker's keys."""
+
+    all: bool = False
+    limit: int = 0
+    filters: Filters = {}
+
+
+class ContainerSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of the writable layer, and of it with the image's layers."""
+
+    rw: int
+    root: int
+
+
+class CommitOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to make an image of a container; ``reference`` empty = untagged.
+
+    ``changes`` are Dockerfile instructions (``CMD ["x"]``, ``ENV a=b``…). Values of ``overrides``
+    that are not empty replace the container's configuration (the body of Docker's commit).
+    """
+
+    reference: str = ""
+    comment: str = ""
+    author: str = ""
+    pause: bool = True
+    changes: tuple[str, ...] = ()
+    overrides: ContainerSpec | None = None
+
+
+class UpdateOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``update`` changes; zero values of ``resources`` mean: leave as it is."""
+
+    resources: Resources | None = None
+    restart: RestartPolicy | None = None
+
+
+class ArchivePut(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of ``archive_put``; ``no_overwrite_dir_non_dir`` keeps a directory from replacing a
+    file and the reverse; ``copy_uid_gid`` keeps the archive's owners."""
+
+    no_overwrite_dir_non_dir: bool = False
+    copy_uid_gid: bool = False
+
+
+class TopTable(msgspec.Struct, frozen=True, kw_only=True):
+    """ps(1) output of a container's processes."""
+
+    titles: tuple[str, ...]
+    processes: tuple[tuple[str, ...], ...]
+
+
+class NetworkCounters(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters of one interface, seen from inside the container."""
+
+    rx_bytes: int = 0
+    rx_packets: int = 0
+    rx_errors: int = 0
+    rx_dropped: int = 0
+    tx_bytes: int = 0
+    tx_packets: int = 0
+    tx_errors: int = 0
+    tx_dropped: int = 0
+
+
+class BlkioEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One counter of one block device; ``op`` is ``read``, ``write``…"""
+
+    major: int
+    minor: int
+    op: str
+    value: int
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """One sample of a container's cgroup: the kernel's numbers, nothing computed.
+
+    CPU values in ns; ``memory_stats`` holds the lines of memory.stat; ``online_cpus`` the number
+    of CPUs; ``system_cpu`` the host's CPU time of all kinds (/proc/stat, first line) in ns.
+    """
+
+    read_at: int
+    cpu_total: int = 0
+    cpu_user: int = 0
+    cpu_kernel: int = 0
+    percpu: tuple[int, ...] = ()
+    throttling: tuple[int, int, int] = (0, 0, 0)  # periods, throttled periods, throttled ns
+    system_cpu: int = 0
+    online_cpus: int = 0
+    memory_usage: int = 0
+    memory_max_usage: int = 0
+    memory_failcnt: int = 0
+    memory_limit: int = 0
+    memory_stats: dict[str, int] = {}
+    pids_current: int = 0
+    pids_limit: int = 0
+    blkio_bytes: tuple[BlkioEntry, ...] = ()
+    blkio_ops: tuple[BlkioEntry, ...] = ()
+    networks: dict[str, NetworkCounters] = {}
+
+
+class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a prune deleted, and the bytes that are free again."""
+
+    deleted: tuple[str, ...] = ()
+    reclaimed: int = 0
+
+
+class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts for ``version``."""
+
+    version: str
+    kernel: str
+    os: str
+    arch: str
+    python: str
+    build_time: str = ""
+    components: dict[str, str] = {}  # name → version
+
+
+class SystemInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts for ``info``; all read from the machine or counted from the records."""
+
+    id: str
+    name: str
+    containers: int
+    running: int
+    paused: int
+    stopped: int
+    images: int
+    snapshotter: str
+    storage_facts: tuple[tuple[str, str], ...] = ()
+    log_driver: str = "json-file"
+    log_drivers: tuple[str, ...] = ()
+    volume_drivers: tuple[str, ...] = ("local",)
+    network_drivers: tuple[str, ...] = ()
+    cgroup_driver: str = "cgroupfs"
+    cgroup_version: str = "1"
+    kernel: str = ""
+    operating_system: str = ""
+    os_version: str = ""
+    arch: str = ""
+    cpus: int = 0
+    memory: int = 0
+    data_root: str = ""
+    security_options: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
+    default_runtime: str = ""
+    limits: dict[str, bool] = {}  # memory, swap, cpu_shares, cpu_quota, cpuset, pids, …
+    labels: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    now: int = 0
+
+
+class DiskUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts for ``system df``: records with their sizes in bytes."""
+
+    layers_size: int = 0
+    images: tuple[ImageRecord, ...] = ()
+    containers: tuple[tuple[ContainerRecord, ContainerSizes], ...] = ()
+    volumes: tuple[tuple[VolumeRecord, int, int], ...] = ()  # record, size, reference count
