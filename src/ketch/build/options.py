@@ -1,0 +1,73 @@
+"""What a client asks of one build, and what it hears back."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of the containers of RUN steps; 0 or empty means none, sizes in bytes."""
+
+    memory: int = 0
+    memory_swap: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    shm_size: int = 0
+    ulimits: tuple[tuple[str, int, int], ...] = ()  # name, soft, hard
+    cgroup_parent: str = ""
+
+
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of a build, in the words of Docker's ``POST /build``.
+
+    ``dockerfile`` is a path inside the context. ``build_args`` maps to None for an argument that
+    was named without a value (then it is as if it were not given). ``credentials`` maps a
+    registry's host to a user and a password (``docker.io`` for the Hub). Fields that ketch can't
+    honour (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``, ``outputs``)
+    are there so that they can be refused by name.
+    """
+
+    dockerfile: str = "Dockerfile"
+    tags: tuple[str, ...] = ()
+    target: str = ""
+    build_args: dict[str, str | None] = {}
+    labels: dict[str, str] = {}
+    no_cache: bool = False
+    pull: bool = False
+    remove: bool = True
+    force_remove: bool = False
+    quiet: bool = False
+    network_mode: str = ""
+    platform: str = ""
+    extra_hosts: tuple[str, ...] = ()
+    limits: BuildLimits = BuildLimits()
+    credentials: dict[str, tuple[str, str]] = {}
+    remote: str = ""
+    squash: bool = False
+    cache_from: tuple[str, ...] = ()
+    isolation: str = ""
+    security_options: tuple[str, ...] = ()
+    outputs: str = ""
+
+
+class BuildOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a build; exactly one of its parts is set.
+
+    ``stream`` is text for the screen; ``aux`` the ID of an image that a stage ended with;
+    ``error`` the reason of the end, with the exit ``code`` of a failed command (0 = none);
+    ``warning`` a sentence that names a line of the Dockerfile; ``status`` (with ``id``, ``current``
+    and ``total`` bytes) the progress of a pull.
+    """
+
+    stream: str = ""
+    aux: str = ""
+    error: str = ""
+    code: int = 0
+    warning: str = ""
+    status: str = ""
+    id: str = ""
+    current: int = 0
+    total: int = 0
