@@ -1,0 +1,284 @@
+"""Checks of a container specification before anything is made (pure but for the machine's facts).
+
+What Docker's clients match on keeps Docker's words. What ketch does not do is refused here, by
+the name of its option, with ``Unsupported``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from ketch.engine import container_signals
+from ketch.engine.model import ContainerSpec, Resources, RestartPolicy
+from ketch.errors import InvalidParameter, Unsupported
+
+RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+LOG_DRIVERS = ("json-file", "none")
+ULIMITS = (
+    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime "
+    "sigpending stack"
+).split()
+_MINIMUM_MEMORY = 6 * 1024 * 1024
+_MODE = re.compile(r"container:\S+\Z")
+_SYSCTL = re.compile(r"(net\.[\w./:-]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|"
+                     r"shm_rmid_forced)|fs\.mqueue\.\w+)\Z")
+_DEVICE_RULE = re.compile(r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}\Z")
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the checks need to know of the machine and the engine."""
+
+    cpus: int
+    capabilities: frozenset[str]  # names with CAP_
+    runtimes: tuple[str, ...] = ("ketch",)
+    log_drivers: tuple[str, ...] = LOG_DRIVERS
+
+
+def validate(spec: ContainerSpec, facts: Facts) -> tuple[str, ...]:
+    """Raise ``InvalidParameter`` or ``Unsupported``, or return the warnings."""
+    for check in _CHECKS:
+        check(spec, facts)
+    return _warnings(spec)
+
+
+def _warnings(spec: ContainerSpec) -> tuple[str, ...]:
+    if spec.network_mode == "host" and (spec.ports or spec.publish_all):
+        return ("Published ports are discarded when using host network mode",)
+    return ()
+
+
+def _restart(spec: ContainerSpec, facts: Facts) -> None:
+    check_restart(spec.restart)
+    if spec.auto_remove and spec.restart.name not in ("", "no"):
+        raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
+
+
+def check_restart(policy: RestartPolicy) -> None:
+    """Raise ``InvalidParameter`` for a restart policy that makes no sense."""
+    name = policy.name or "no"
+    if name not in RESTART_POLICIES:
+        raise InvalidParameter(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', "
+            "'on-failure', or 'unless-stopped'"
+        )
+    if policy.max_retries < 0:
+        raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
+    if policy.max_retries and name != "on-failure":
+        raise InvalidParameter(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        )
+
+
+def _stop(spec: ContainerSpec, facts: Facts) -> None:
+    if spec.stop_signal:
+        container_signals.parse(spec.stop_signal)
+
+
+def _paths(spec: ContainerSpec, facts: Facts) -> None:
+    if spec.working_dir and not spec.working_dir.startswith("/"):
+        raise InvalidParameter(
+            f"the working directory '{spec.working_dir}' is invalid, it needs to be an "
+            "absolute path"
+        )
+    for mount in spec.mounts:
+        if not mount.target.startswith("/"):
+            raise InvalidParameter(
+                f"invalid mount path: '{mount.target}' mount path must be absolute"
+            )
+    _no_duplicate_targets(spec)
+
+
+def _no_duplicate_targets(spec: ContainerSpec) -> None:
+    seen = set()
+    for mount in spec.mounts:
+        target = mount.target.rstrip("/")
+        if not target:
+            raise InvalidParameter(
+                f"invalid volume specification: '{mount.source}:{mount.target}': "
+                "invalid specification: destination can't be '/'"
+            )
+        if target in seen:
+            raise InvalidParameter(f"Duplicate mount point: {mount.target}")
+        seen.add(target)
+
+
+def _capabilities(spec: ContainerSpec, facts: Facts) -> None:
+    for field, names in (("CapAdd", spec.cap_add), ("CapDrop", spec.cap_drop)):
+        for name in names:
+            full = name.upper()
+            full = full if full.startswith("CAP_") or full == "ALL" else f"CAP_{full}"
+            if full not in ("ALL", "CAP_ALL") and full not in facts.capabilities:
+                raise InvalidParameter(f'invalid {field}: unknown capability: "{full}"')
+
+
+def _namespaces(spec: ContainerSpec, facts: Facts) -> None:
+    allowed = (
+        ("PID", spec.pid_mode, ("", "host"), True),
+        ("IPC", spec.ipc_mode, ("", "private", "shareable", "host", "none"), True),
+        ("UTS", spec.uts_mode, ("", "host"), False),
+        ("cgroup namespace", spec.cgroupns_mode, ("", "private", "host"), False),
+        ("user namespace", spec.userns_mode, ("", "host"), False),
+    )
+    for name, value, words, by_container in allowed:
+        if value not in words and not (by_container and _MODE.match(value)):
+            raise InvalidParameter(f"invalid {name} mode: {value}")
+    if spec.uts_mode == "host" and spec.hostname:
+        raise InvalidParameter("conflicting options: hostname and the UTS mode")
+    if spec.network_mode.startswith("container:") and spec.hostname:
+        raise InvalidParameter("conflicting options: hostname and the network mode")
+
+
+def _network(spec: ContainerSpec, facts: Facts) -> None:
+    joins = spec.network_mode.startswith("container:")
+    if joins and not _MODE.match(spec.network_mode):
+        raise InvalidParameter("invalid container format container:<name|id>")
+    if joins and (spec.ports or spec.publish_all):
+        raise InvalidParameter(
+            "conflicting options: port publishing and the container type network mode"
+        )
+    if joins and (spec.dns or spec.extra_hosts):
+        raise InvalidParameter(
+            "conflicting options: dns or add-host and the container type network mode"
+        )
+    for host in spec.extra_hosts:
+        if not all(re.split("[:=]", host, maxsplit=1)[:2]) or not re.search("[:=]", host):
+            raise InvalidParameter(f'bad format for add-host: "{host}"')
+    for port in spec.ports:
+        if not 1 <= port.container_port <= 65535 or port.protocol not in ("tcp", "udp", "sctp"):
+            raise InvalidParameter(f"invalid port: {port.container_port}/{port.protocol}")
+
+
+def _logging(spec: ContainerSpec, facts: Facts) -> None:
+    driver = spec.log.driver or "json-file"
+    if driver not in facts.log_drivers:
+        raise InvalidParameter(
+            f"logger: no log driver named '{driver}' is registered; "
+            f"ketch has {', '.join(facts.log_drivers)}"
+        )
+    if driver != "json-file":
+        return
+    known = {"max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag", "mode"}
+    for option in spec.log.options:
+        if option not in known:
+            raise InvalidParameter(f"unknown log opt '{option}' for json-file log driver")
+
+
+def _security(spec: ContainerSpec, facts: Facts) -> None:
+    for option in spec.security_options:
+        name, _, value = option.replace(":", "=", 1).partition("=")
+        if name == "no-new-privileges" and value in ("", "true", "false"):
+            continue
+        if name == "seccomp" and value:
+            continue
+        if (name, value) in (("apparmor", "unconfined"), ("label", "disable")):
+            continue
+        if name in ("apparmor", "label", "writable-cgroups"):
+            raise Unsupported(f"security option '{option}' is not supported by ketch")
+        raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
+
+
+def _limits(spec: ContainerSpec, facts: Facts) -> None:
+    if spec.shm_size < 0:
+        raise InvalidParameter("SHM size can not be less than 0")
+    if not -1000 <= spec.oom_score_adj <= 1000:
+        raise InvalidParameter(
+            f"Invalid value {spec.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
+    check_resources(spec.resources, facts)
+
+
+def check_resources(resources: Resources, facts: Facts) -> None:
+    """Raise ``InvalidParameter`` for limits that make no sense on this machine."""
+    _check_memory(resources)
+    _check_cpu(resources, facts)
+    if resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
+        raise InvalidParameter("Range of blkio weight is from 10 to 1000")
+    for ulimit in resources.ulimits:
+        if ulimit.name not in ULIMITS:
+            raise InvalidParameter(f"invalid ulimit type: {ulimit.name}")
+        if ulimit.hard != -1 and (ulimit.soft == -1 or ulimit.soft > ulimit.hard):
+            raise InvalidParameter(
+                f"ulimit soft limit must be less than or equal to hard limit: "
+                f"{ulimit.soft} > {ulimit.hard}"
+            )
+    for rule in resources.device_cgroup_rules:
+        if not _DEVICE_RULE.match(rule):
+            raise InvalidParameter(f"invalid device cgroup rule format: '{rule}'")
+    for device in resources.devices:
+        if not set(device.permissions) <= set("rwm"):
+            raise InvalidParameter(f"invalid device mode: {device.permissions}")
+
+
+def _check_memory(resources: Resources) -> None:
+    memory, swap = resources.memory, resources.memory_swap
+    if memory < 0 or 0 < memory < _MINIMUM_MEMORY:
+        raise InvalidParameter("Minimum memory limit allowed is 6MB")
+    if swap < -1:
+        raise InvalidParameter(f"invalid memory-swap: {swap}")
+    if swap > 0 and not memory:
+        raise InvalidParameter("You should always set the Memory limit when using Memoryswap limit")
+    if 0 < swap < memory:
+        raise InvalidParameter(
+            "Minimum memoryswap limit should be larger than memory limit, see usage"
+        )
+    if resources.memory_reservation < 0 or 0 < resources.memory_reservation < _MINIMUM_MEMORY:
+        raise InvalidParameter("Minimum memory reservation allowed is 6MB")
+    if 0 < memory < resources.memory_reservation:
+        raise InvalidParameter(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+
+
+def _check_cpu(resources: Resources, facts: Facts) -> None:
+    if resources.nano_cpus and (resources.cpu_period or resources.cpu_quota):
+        raise InvalidParameter("Conflicting options: Nano CPUs and CPU Period or Quota")
+    if resources.nano_cpus < 0 or resources.nano_cpus > facts.cpus * 1_000_000_000:
+        raise InvalidParameter(
+            f"range of CPUs is from 0.01 to {facts.cpus}.00, as there are only {facts.cpus} "
+            "CPUs available"
+        )
+    if resources.cpu_shares < 0:
+        raise InvalidParameter(f"invalid CPU shares ({resources.cpu_shares}): must be positive")
+    if resources.cpu_period and not 1000 <= resources.cpu_period <= 1_000_000:
+        raise InvalidParameter("CPU cfs period can not be less than 1ms or larger than 1s")
+    if 0 < resources.cpu_quota < 1000:
+        raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if not re.fullmatch(r"[\d,\-\s]*", resources.cpuset_cpus):
+        raise InvalidParameter(f"Invalid value {resources.cpuset_cpus} for cpuset cpus")
+    if not re.fullmatch(r"[\d,\-\s]*", resources.cpuset_mems):
+        raise InvalidParameter(f"Invalid value {resources.cpuset_mems} for cpuset mems")
+
+
+def _sysctls(spec: ContainerSpec, facts: Facts) -> None:
+    for name in spec.sysctls:
+        if not _SYSCTL.match(name):
+            raise InvalidParameter(f"sysctl '{name}' is not allowed: it is not namespaced")
+        if name.startswith("net.") and spec.network_mode == "host":
+            raise InvalidParameter(f"sysctl '{name}' is not allowed in the host's network namespace")
+
+
+def _platform(spec: ContainerSpec, facts: Facts) -> None:
+    if spec.isolation not in ("", "default"):
+        raise InvalidParameter(f"invalid isolation '{spec.isolation}' on linux")
+    if spec.runtime and spec.runtime not in facts.runtimes:
+        raise InvalidParameter(f"unknown or invalid runtime name: {spec.runtime}")
+    if spec.cgroup_parent and ".." in spec.cgroup_parent.split("/"):
+        raise InvalidParameter(f"invalid cgroup parent: {spec.cgroup_parent}")
+
+
+_CHECKS: tuple[Callable[[ContainerSpec, Facts], None], ...] = (
+    _restart,
+    _stop,
+    _paths,
+    _capabilities,
+    _namespaces,
+    _network,
+    _logging,
+    _security,
+    _limits,
+    _sysctls,
+    _platform,
+)
