@@ -185,6 +185,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     sysctls: dict[str, str] = {}
     oom_score_adj: int = 0
     resources: Resources = Resources()
+    console_size: tuple[int, int] = (0, 0)  # height, width of the terminal before any resize
 
 
 class Status(StrEnum):
