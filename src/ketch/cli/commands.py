@@ -1,0 +1,116 @@
+"""The table of commands: name → where it is implemented and what help says of it.
+
+``module:function``; the module is imported only when its command runs. ``docker``'s short forms and
+its grouped forms (``container ls``) are rows of the same table.
+"""
+
+COMMANDS: "dict[str, tuple[str, str]]" = {
+    "run": ("run:run", "Create and run a new container from an image"),
+    "exec": ("exec:execute", "Execute a command in a running container"),
+    "ps": ("ps:ps", "List containers"),
+    "build": ("build:build", "Build an image from a Dockerfile"),
+    "pull": ("pull:pull", "Download an image from a registry"),
+    "images": ("images:images", "List images"),
+    "version": ("system:version", "Show the ketch version information"),
+    "info": ("system:info", "Display system-wide information"),
+    "attach": ("attach:attach", "Attach local standard streams to a running container"),
+    "commit": ("commit:commit", "Create a new image from a container's changes"),
+    "cp": ("cp:cp", "Copy files between a container and the local filesystem"),
+    "create": ("run:create", "Create a new container"),
+    "diff": ("inspect:diff", "Inspect changes to files in a container"),
+    "events": ("system:events", "Get real time events from the engine"),
+    "export": ("archive:export", "Export a container's filesystem as a tar archive"),
+    "history": ("images:history", "Show the history of an image"),
+    "import": ("archive:import_", "Import the contents from a tarball to create an image"),
+    "inspect": ("inspect:inspect", "Return low-level information on objects"),
+    "kill": ("control:kill", "Kill one or more running containers"),
+    "load": ("archive:load", "Load images from a tar archive"),
+    "logs": ("logs:logs", "Fetch the logs of a container"),
+    "pause": ("control:pause", "Pause all processes within containers"),
+    "port": ("inspect:port", "List port mappings of a container"),
+    "rename": ("control:rename", "Rename a container"),
+    "restart": ("control:restart", "Restart one or more containers"),
+    "rm": ("control:rm", "Remove one or more containers"),
+    "rmi": ("images:rmi", "Remove one or more images"),
+    "save": ("archive:save", "Save images to a tar archive"),
+    "start": ("attach:start", "Start one or more stopped containers"),
+    "stop": ("control:stop", "Stop one or more running containers"),
+    "tag": ("images:tag", "Create a tag that refers to an image"),
+    "top": ("inspect:top", "Display the running processes of a container"),
+    "unpause": ("control:unpause", "Unpause all processes within containers"),
+    "wait": ("control:wait", "Block until containers stop, then print their exit codes"),
+    "image bootstrap": ("bootstrap:bootstrap", "Make a base image without a registry"),
+    "image build": ("build:build", "Build an image from a Dockerfile"),
+    "image history": ("images:history", "Show the history of an image"),
+    "image import": ("archive:import_", "Import the contents from a tarball to create an image"),
+    "image inspect": ("inspect:inspect_image", "Display detailed information on images"),
+    "image load": ("archive:load", "Load images from a tar archive"),
+    "image ls": ("images:images", "List images"),
+    "image prune": ("images:prune", "Remove unused images"),
+    "image pull": ("pull:pull", "Download an image from a registry"),
+    "image rm": ("images:rmi", "Remove one or more images"),
+    "image save": ("archive:save", "Save images to a tar archive"),
+    "image tag": ("images:tag", "Create a tag that refers to an image"),
+    "container inspect": ("inspect:inspect_container", "Display information on containers"),
+    "container ls": ("ps:ps", "List containers"),
+    "container prune": ("control:prune", "Remove all stopped containers"),
+    "network create": ("network:create", "Create a network"),
+    "network inspect": ("inspect:inspect_network", "Display detailed information on networks"),
+    "network ls": ("network:ls", "List networks"),
+    "network rm": ("network:rm", "Remove one or more networks"),
+    "volume create": ("volume:create", "Create a volume"),
+    "volume inspect": ("inspect:inspect_volume", "Display detailed information on volumes"),
+    "volume ls": ("volume:ls", "List volumes"),
+    "volume prune": ("volume:prune", "Remove unused local volumes"),
+    "volume rm": ("volume:rm", "Remove one or more volumes"),
+    "system df": ("system:df", "Show disk usage"),
+    "system info": ("system:info", "Display system-wide information"),
+    "system events": ("system:events", "Get real time events from the engine"),
+}
+
+CONTAINER_VERBS = [
+    "attach",
+    "commit",
+    "cp",
+    "create",
+    "diff",
+    "exec",
+    "export",
+    "kill",
+    "logs",
+    "pause",
+    "port",
+    "rename",
+    "restart",
+    "rm",
+    "run",
+    "start",
+    "stop",
+    "top",
+    "unpause",
+    "wait",
+]
+COMMANDS.update({f"container {verb}": COMMANDS[verb] for verb in CONTAINER_VERBS})
+
+ALIASES = {
+    "container list": "container ls",
+    "container ps": "container ls",
+    "image list": "image ls",
+    "image remove": "image rm",
+    "container remove": "container rm",
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
+    "network list": "network ls",
+    "network remove": "network rm",
+}
+
+GROUPS = ("container", "image", "network", "system", "volume")
+
+
+def find(words: "list[str]") -> "tuple[str, list[str]] | None":
+    """The command that ``words`` begin with and the words after it, or None."""
+    if len(words) > 1 and words[0] in GROUPS:
+        name = f"{words[0]} {words[1]}"
+        name = ALIASES.get(name, name)
+        return (name, words[2:]) if name in COMMANDS else None
+    return (words[0], words[1:]) if words and words[0] in COMMANDS else None

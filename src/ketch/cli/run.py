@@ -1,0 +1,129 @@
+"""``ketch run`` and ``ketch create``."""
+
+import os
+import sys
+
+from ketch.cli import exits, pull
+from ketch.cli.create_body import build
+from ketch.cli.flags import Parsed, UsageError, parse
+from ketch.cli.run_flags import FLAGS
+from ketch.errors import KetchError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ketch.client.api import Client
+
+CREATE_FLAGS = tuple(
+    flag for flag in FLAGS if flag.name not in ("detach", "detach-keys", "sig-proxy")
+)
+HELP = {
+    "run": ("[OPTIONS] IMAGE [COMMAND] [ARG...]", FLAGS),
+    "create": ("[OPTIONS] IMAGE [COMMAND] [ARG...]", CREATE_FLAGS),
+}
+
+
+def create(client: "Client", argv: "list[str]") -> int:
+    """Make a container without starting it; prints its ID."""
+    parsed = parse(CREATE_FLAGS, argv, interspersed=False)
+    try:
+        identity = _create(client, parsed)
+    except KetchError as error:
+        return _refused("create", error)
+    sys.stdout.write(identity + "\n")
+    return 0
+
+
+def run(client: "Client", argv: "list[str]") -> int:
+    """Make a container, start it, and stay with it unless ``-d``."""
+    parsed = parse(FLAGS, argv, interspersed=False)
+    try:
+        _check(parsed)
+        identity = _create(client, parsed)
+    except KetchError as error:
+        return _refused("run", error)
+    if parsed["detach"]:
+        return _start_detached(client, identity)
+    from ketch.cli.attached_run import stay
+
+    return stay(client, identity, parsed)
+
+
+def _check(parsed: Parsed) -> None:
+    if parsed["detach"] and parsed["attach"]:
+        raise UsageError("Conflicting options: -a and -d")
+    if parsed["tty"] and not parsed["detach"] and parsed["interactive"] and not os.isatty(0):
+        raise UsageError("the input device is not a TTY")
+    if parsed["pull"] not in ("always", "missing", "never"):
+        raise UsageError(
+            f"invalid pull option: '{parsed['pull']}': must be one of always, missing, never"
+        )
+
+
+def _create(client: "Client", parsed: Parsed) -> str:
+    """Create, pulling the image as ``--pull`` says; returns the container's ID."""
+    if not parsed.words:
+        raise UsageError("'ketch run' requires at least 1 argument")
+    image, command = parsed.words[0], parsed.words[1:]
+    body = build(parsed, image, command)
+    cidfile = _open_cidfile(parsed["cidfile"])
+    query = {"name": parsed["name"] or None, "platform": parsed["platform"] or None}
+    if parsed["pull"] == "always":
+        pull.fetch(client, image, parsed["platform"], quiet=parsed["quiet"], output=sys.stderr)
+    try:
+        answer = client.call("POST", "/containers/create", query, body)
+    except NotFound as error:
+        if "No such image" not in error.message or parsed["pull"] == "never":
+            raise
+        sys.stderr.write(f"Unable to find image '{_with_tag(image)}' locally\n")
+        pull.fetch(client, image, parsed["platform"], quiet=parsed["quiet"], output=sys.stderr)
+        answer = client.call("POST", "/containers/create", query, body)
+    return _created(answer, cidfile)
+
+
+def _created(answer: "dict[str, Any]", cidfile: "int | None") -> str:
+    for warning in answer.get("Warnings") or ():
+        sys.stderr.write(f"WARNING: {warning}\n")
+    identity = str(answer["Id"])
+    if cidfile is not None:
+        os.write(cidfile, identity.encode())
+        os.close(cidfile)
+    return identity
+
+
+def _open_cidfile(path: str) -> "int | None":
+    """Made before the container, so that a file that is there stops the run."""
+    if not path:
+        return None
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        raise UsageError(
+            f"container ID file found, make sure the other container isn't running or delete {path}"
+        ) from None
+
+
+def _with_tag(image: str) -> str:
+    last = image.rpartition("/")[2]
+    return image if ":" in last or "@" in image else f"{image}:latest"
+
+
+def _start_detached(client: "Client", identity: str) -> int:
+    try:
+        client.call("POST", f"/containers/{identity}/start")
+    except KetchError as error:
+        sys.stdout.write(identity + "\n")
+        sys.stdout.flush()
+        sys.stderr.write(f"ketch: Error response from daemon: {error}\n")
+        return exits.of_run(error)
+    sys.stdout.write(identity + "\n")
+    return 0
+
+
+def _refused(verb: str, error: KetchError) -> int:
+    from ketch.client.connection import EngineUnreachable
+
+    prefix = "" if isinstance(error, EngineUnreachable) else "Error response from daemon: "
+    sys.stderr.write(f"ketch: {prefix}{error}\n\nRun 'ketch {verb} --help' for more information\n")
+    return exits.USAGE
