@@ -10,7 +10,7 @@ from ketch.errors import InvalidParameter
 
 _VALID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
-_ADJECTIVES = (
+_ADJECTIVES = str.split(
     "able amber anchored azure becalmed bold bonny brave breezy bright brisk briny buoyant "
     "calm cheery copper coral crested daring deft drifting eager fair fleet foaming foggy free "
     "gallant gentle gilded glassy golden grand gusty hale handy happy hardy hearty hoisted humble "
@@ -18,9 +18,9 @@ _ADJECTIVES = (
     "patient plucky polar proud quick quiet rapid rested roaming roving rugged salty sandy "
     "serene silver sleek snug sober solid spry stark steady steely stormy stout sturdy sunny swift "
     "tidal tidy tranquil trim true trusty valiant vast wandering wavy weathered windy wise yare"
-).split()
+)
 
-_NOUNS = (
+_NOUNS = str.split(
     "albatross anchor atoll auk ballast barge bark barnacle barque beacon bay bight binnacle boom "
     "bosun bow bowline bowsprit brig bulkhead buoy cape capstan caravel catamaran cay clipper "
     "cockle compass coracle cormorant corvette crab crest current cutter davit deck dhow dinghy "
@@ -31,7 +31,7 @@ _NOUNS = (
     "puffin quay raft reef rigging rudder sail sampan schooner scow seal sextant shoal skerry "
     "skiff sloop sound spar spinnaker squall starboard stern strait tern tide tiller transom "
     "trawler tug walrus wave whaler wharf windlass xebec yacht yard yawl zephyr"
-).split()
+)
 
 
 def check(name: str) -> str:

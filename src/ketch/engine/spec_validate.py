@@ -17,14 +17,16 @@ from ketch.errors import InvalidParameter, Unsupported
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DRIVERS = ("json-file", "none")
-ULIMITS = (
+ULIMITS = str.split(
     "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime "
     "sigpending stack"
-).split()
+)
 _MINIMUM_MEMORY = 6 * 1024 * 1024
 _MODE = re.compile(r"container:\S+\Z")
-_SYSCTL = re.compile(r"(net\.[\w./:-]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|"
-                     r"shm_rmid_forced)|fs\.mqueue\.\w+)\Z")
+_SYSCTL = re.compile(
+    r"(net\.[\w./:-]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|"
+    r"shm_rmid_forced)|fs\.mqueue\.\w+)\Z"
+)
 _DEVICE_RULE = re.compile(r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}\Z")
 
 
@@ -257,7 +259,9 @@ def _sysctls(spec: ContainerSpec, facts: Facts) -> None:
         if not _SYSCTL.match(name):
             raise InvalidParameter(f"sysctl '{name}' is not allowed: it is not namespaced")
         if name.startswith("net.") and spec.network_mode == "host":
-            raise InvalidParameter(f"sysctl '{name}' is not allowed in the host's network namespace")
+            raise InvalidParameter(
+                f"sysctl '{name}' is not allowed in the host's network namespace"
+            )
 
 
 def _platform(spec: ContainerSpec, facts: Facts) -> None:

@@ -1,0 +1,132 @@
+"""The containers' records: in memory for reading, in SQLite before anything is acknowledged.
+
+Only this module writes them. A change is durable when the method returns; the copy in memory is
+replaced after that, so that nobody reads what a crash could take back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from ketch.engine.model import ContainerRecord
+from ketch.errors import Conflict, InvalidParameter, NotFound
+from ketch.state.database import Database, Table
+
+
+class ContainerStore:
+    """See the module's docstring."""
+
+    def __init__(self, database: Database) -> None:
+        self._table: Table[ContainerRecord] = Table(database, "containers", ContainerRecord)
+        self._records = {record.id: record for record in self._table.values()}
+        self._names = {record.name: record.id for record in self._records.values()}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def __iter__(self) -> Iterator[ContainerRecord]:
+        return iter(tuple(self._records.values()))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, container_id: str) -> bool:
+        return container_id in self._records
+
+    def by_id(self, container_id: str) -> ContainerRecord:
+        """The record of a full ID; raises ``NotFound``."""
+        try:
+            return self._records[container_id]
+        except KeyError:
+            raise NotFound(f"No such container: {container_id}") from None
+
+    def resolve(self, ref: str) -> ContainerRecord:
+        """The record of a full ID, a name, or a prefix of an ID that only one has.
+
+        Raises ``NotFound``, ``InvalidParameter`` when several have it.
+        """
+        found = self._records.get(ref) or self._records.get(
+            self._names.get(ref.removeprefix("/"), "")
+        )
+        return found or self._by_prefix(ref)
+
+    def _by_prefix(self, ref: str) -> ContainerRecord:
+        matching = [known for known in self._records if ref and known.startswith(ref)]
+        if not matching:
+            raise NotFound(f"No such container: {ref}")
+        if len(matching) > 1:
+            raise InvalidParameter(f"multiple IDs found with provided prefix: {ref}")
+        return self._records[matching[0]]
+
+    def name_taken(self, name: str) -> bool:
+        """Whether a container has this name."""
+        return name in self._names
+
+    def check_name(self, name: str) -> None:
+        """Raise ``Conflict`` when the name is taken."""
+        if owner := self._names.get(name):
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container '
+                f'"{owner}". You have to remove (or rename) that container to be able to reuse '
+                "that name."
+            )
+
+    def add(self, record: ContainerRecord) -> None:
+        """Record a new container; raises ``Conflict`` for its name."""
+        self.check_name(record.name)
+        self._put(record)
+        self._names[record.name] = record.id
+
+    def rename(self, record: ContainerRecord, name: str) -> ContainerRecord:
+        """Record another name; raises ``Conflict``."""
+        self.check_name(name)
+        renamed = msgspec.structs.replace(record, name=name)
+        self._put(renamed)
+        del self._names[record.name]
+        self._names[name] = record.id
+        return renamed
+
+    def replace(self, container_id: str, **changes: object) -> ContainerRecord:
+        """Record changes of a container's fields."""
+        record = msgspec.structs.replace(self.by_id(container_id), **changes)
+        self._put(record)
+        return record
+
+    def set_state(self, container_id: str, **changes: object) -> ContainerRecord:
+        """Record changes of a container's state."""
+        state = msgspec.structs.replace(self.by_id(container_id).state, **changes)
+        return self.replace(container_id, state=state)
+
+    def delete(self, container_id: str) -> None:
+        """Forget a container; forgetting one that is not there is no error."""
+        record = self._records.get(container_id)
+        if record is None:
+            return
+        self._table.delete(container_id)
+        del self._records[container_id]
+        del self._names[record.name]
+
+    def _put(self, record: ContainerRecord) -> None:
+        self._table.put(record.id, record)
+        self._records[record.id] = record
+
+    @asynccontextmanager
+    async def locked(self, ref: str) -> AsyncIterator[ContainerRecord]:
+        """The record of ``ref``, with the container's lock held.
+
+        Raises ``NotFound`` also when it was removed while this waited for the lock.
+        """
+        record = self.resolve(ref)
+        async with self.lock(record.id):
+            yield self.by_id(record.id)
+
+    @asynccontextmanager
+    async def lock(self, container_id: str) -> AsyncIterator[None]:
+        """Serialise operations on one container."""
+        lock = self._locks.setdefault(container_id, asyncio.Lock())
+        async with lock:
+            yield
+        if container_id not in self._records and not lock.locked():
+            self._locks.pop(container_id, None)
