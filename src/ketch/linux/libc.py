@@ -1,0 +1,57 @@
+"""The C library by ctypes, and errno as exceptions.
+
+``PyDLL`` keeps the interpreter lock during a call: the processes that use this module have one
+thread, and a process made by a raw clone3(2) must not depend on lock hand-over.
+"""
+
+import ctypes
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+libc = ctypes.PyDLL(None, use_errno=True)
+_syscall = libc.syscall
+_syscall.restype = ctypes.c_long
+
+_MACHINE = os.uname().machine
+
+# Numbers below 424 differ between architectures; from 424 on they are the same everywhere
+# (asm-generic/unistd.h).
+_OLD_NUMBERS = {
+    "x86_64": {"keyctl": 250, "seccomp": 317, "bpf": 321},
+    "aarch64": {"keyctl": 219, "seccomp": 277, "bpf": 280},
+}
+
+
+def number(name: str) -> int:
+    """The number of an old system call; raises OSError (ENOSYS) on unknown architectures."""
+    try:
+        return _OLD_NUMBERS[_MACHINE][name]
+    except KeyError:
+        raise OSError(38, f"the number of {name} is not known on {_MACHINE}") from None
+
+
+def check(result: int, what: str = "") -> int:
+    """``result``, or OSError from errno when it is negative; ``what`` is the file named in it."""
+    if result < 0:
+        code = ctypes.get_errno()
+        if what:
+            raise OSError(code, os.strerror(code), what)
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def syscall(call: int, *args: "Any", what: str = "") -> int:
+    """syscall(2): ints are passed as int, bytes as pointers; raises OSError."""
+    result: int = _syscall(call, *args)
+    return check(result, what)
+
+
+def path_bytes(path: "str | bytes") -> bytes:
+    """A path for the kernel; raises ValueError when it holds a NUL."""
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    return encoded
