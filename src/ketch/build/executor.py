@@ -1,0 +1,154 @@
+"""The protocol between the solver and whoever executes its steps.
+
+Glossary
+    *layer*: a stored layer by its diff ID; ``""`` means that a step changed nothing.
+    *tree*: something that COPY and ADD can take files from.
+    *cache entry*: the outcome of a step under its content-based key.
+
+Life cycle of one build: ``base`` for each FROM; per step ``recall``, and on a miss ``run``,
+``copy`` or ``make_directory``, then ``remember``; ``commit`` and ``tag`` at the end; ``close``
+always, which removes the context and whatever was fetched. Every method may be cancelled: the step
+is killed and leaves nothing.
+
+The solver never sees a path of the host: trees are handles that only their executor can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from ketch.build.options import BuildLimits, BuildOutput
+
+Emit = Callable[[BuildOutput], None]
+
+
+class BaseImage(msgspec.Struct, frozen=True):
+    """An image to build on: its ID, its configuration blob, its layers (base first)."""
+
+    id: str
+    config: bytes
+    layers: tuple[str, ...]
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """Where files come from: ``context``, ``layers`` (a stage or an image), or ``fetched``.
+
+    ``handle`` is the executor's own name of a fetched tree.
+    """
+
+    kind: str
+    layers: tuple[str, ...] = ()
+    handle: str = ""
+
+
+class CacheEntry(msgspec.Struct, frozen=True):
+    """A step's outcome: its layer (or ``""``) and when it was made (RFC 3339)."""
+
+    layer: str
+    created: str
+
+
+class RunStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One RUN. ``env`` is complete; ``script`` is the text of a here-document with a ``#!`` line,
+    to be put at ``script_path`` while the step runs."""
+
+    layers: tuple[str, ...]
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    user: str
+    working_dir: str
+    network: str
+    limits: BuildLimits
+    extra_hosts: tuple[str, ...] = ()
+    script: str = ""
+    script_path: str = ""
+
+
+class RunOutcome(msgspec.Struct, frozen=True):
+    """How a RUN ended; ``layer`` is ``""`` when it changed nothing or failed."""
+
+    exit_code: int
+    layer: str
+
+
+class CopyPart(msgspec.Struct, frozen=True):
+    """Files of one tree: ``sources`` are globs relative to the tree's root."""
+
+    tree: Tree
+    sources: tuple[str, ...]
+    extract: bool = False
+
+
+class CopyStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One COPY or ADD. ``destination`` is absolute; a closing ``/`` says that it is a directory.
+
+    ``owner`` is ``user:group`` of the image, names or numbers; ``mode`` None keeps the files'.
+    """
+
+    layers: tuple[str, ...]
+    parts: tuple[CopyPart, ...]
+    destination: str
+    owner: str = "0:0"
+    mode: int | None = None
+
+
+class Executor(Protocol):
+    """See the module's docstring. Raises the categories of ``ketch.errors``."""
+
+    async def base(self, reference: str, platform: str, *, pull: bool, emit: Emit) -> BaseImage:
+        """The image of a FROM or a ``COPY --from``; pulled when missing or when ``pull`` is set."""
+        ...
+
+    async def recall(self, key: str) -> CacheEntry | None:
+        """The remembered outcome, if its layer is still there."""
+        ...
+
+    async def remember(self, key: str, entry: CacheEntry) -> None:
+        """Keep an outcome."""
+        ...
+
+    async def run(self, step: RunStep, started: Callable[[str], None], emit: Emit) -> RunOutcome:
+        """Run a command; ``started`` is told the container's ID before any output."""
+        ...
+
+    async def exists(self, tree: Tree, path: str) -> bool:
+        """Whether a tree has a file of exactly that name."""
+        ...
+
+    async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
+        """Digest of what ``copy`` would take: names, contents, modes, owners; not times.
+
+        Raises ``NotFound`` naming the source that matches nothing.
+        """
+        ...
+
+    async def copy(self, step: CopyStep) -> str:
+        """Copy into a new layer."""
+        ...
+
+    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
+        """A layer with the directory ``path`` (root's, 0755); ``""`` when it is there."""
+        ...
+
+    async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:
+        """A tree of files given as bytes (mode 0644)."""
+        ...
+
+    async def fetch(self, url: str, name: str) -> Tree:
+        """A tree of one file ``name`` from an http or https URL (mode 0600)."""
+        ...
+
+    async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
+        """Store an image; returns its ID."""
+        ...
+
+    async def tag(self, image: str, reference: str) -> str:
+        """Name an image; returns the familiar name with its tag."""
+        ...
+
+    async def close(self) -> None:
+        """Remove everything temporary."""
+        ...

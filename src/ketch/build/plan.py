@@ -1,0 +1,95 @@
+"""Which stages a build needs, and in which order."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ketch.build.ast import Copy, Dockerfile, Stage
+from ketch.build.scope import GlobalScope, expand_in
+from ketch.build.source import did_you_mean
+from ketch.errors import InvalidParameter
+
+
+class PlannedStage(msgspec.Struct, frozen=True):
+    """A stage with its base found out: an earlier stage's index, or an image (None, name)."""
+
+    stage: Stage
+    base_stage: int | None
+    image: str
+    platform: str
+    copies: tuple[int, ...]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The needed stages in file order; the last one is the target."""
+
+    stages: tuple[PlannedStage, ...]
+
+    @property
+    def target(self) -> PlannedStage:
+        """The stage that becomes the image."""
+        return self.stages[-1]
+
+    def steps(self) -> int:
+        """Number of instructions, as ``Step 1/n`` counts them."""
+        return sum(1 + len(planned.stage.steps) for planned in self.stages)
+
+
+def make_plan(dockerfile: Dockerfile, scope: GlobalScope, target: str) -> Plan:
+    """Resolve bases and names; raises ``InvalidParameter`` for an unknown target."""
+    resolved = [_resolve(dockerfile, stage, scope) for stage in dockerfile.stages]
+    last = _target(dockerfile, target)
+    needed = {last}
+    for planned in reversed(resolved[: last + 1]):
+        if planned.stage.index in needed:
+            needed.update(planned.copies)
+            needed.update(() if planned.base_stage is None else (planned.base_stage,))
+    return Plan(tuple(planned for planned in resolved if planned.stage.index in needed))
+
+
+def find_stage(dockerfile: Dockerfile, name: str, before: int, *, numbers: bool) -> int | None:
+    """The index of an earlier stage by its name (the latest wins) or, for COPY, its number."""
+    for stage in reversed(dockerfile.stages[:before]):
+        if stage.base.alias and stage.base.alias == name.lower():
+            return stage.index
+    if numbers and name.isascii() and name.isdigit() and len(name) < 6:
+        return int(name) if int(name) < before else None
+    return None
+
+
+def _resolve(dockerfile: Dockerfile, stage: Stage, scope: GlobalScope) -> PlannedStage:
+    base = stage.base
+    variables = scope.variables()
+    image = expand_in(base, base.image, variables, scope.escape)
+    if not image:
+        raise base.error(f"base name ({base.image}) should not be blank")
+    platform = expand_in(base, base.platform, variables, scope.escape)
+    parent = find_stage(dockerfile, image, stage.index, numbers=False)
+    return PlannedStage(stage, parent, image, platform, tuple(_copied(dockerfile, stage)))
+
+
+def _copied(dockerfile: Dockerfile, stage: Stage) -> list[int]:
+    found = []
+    for step in stage.steps:
+        if isinstance(step, Copy) and step.from_:
+            index = find_stage(dockerfile, step.from_, stage.index, numbers=True)
+            if index is not None:
+                found.append(index)
+            elif step.from_.isascii() and step.from_.isdigit():
+                raise step.error(
+                    f"invalid from flag value {step.from_}: there is no stage of that number "
+                    "before this one"
+                )
+    return found
+
+
+def _target(dockerfile: Dockerfile, target: str) -> int:
+    count = len(dockerfile.stages)
+    if not target:
+        return count - 1
+    index = find_stage(dockerfile, target, count, numbers=True)
+    if index is None:
+        names = [stage.base.alias for stage in dockerfile.stages if stage.base.alias]
+        hint = did_you_mean(target.lower(), names)
+        raise InvalidParameter(f'target stage "{target}" could not be found{hint}')
+    return index

@@ -1,0 +1,114 @@
+"""Build arguments and the variables that a stage's words are expanded with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ketch.build.ast import Arg, Instruction
+from ketch.build.expand import ExpansionError, expand, expand_words
+
+PROXY_ARGS = frozenset(
+    name
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (upper, upper.lower())
+)
+"""Arguments that need no ARG, reach every RUN, and stay out of cache keys and history."""
+
+
+class GlobalScope:
+    """Arguments before the first FROM, and what the client gave.
+
+    ``platform`` holds TARGETPLATFORM and its kin, known everywhere and overridable.
+    """
+
+    def __init__(
+        self, given: Mapping[str, str | None], platform: Mapping[str, str], escape: str
+    ) -> None:
+        self.given = {key: value for key, value in given.items() if value is not None}
+        self.platform = dict(platform)
+        self.escape = escape
+        self.values: dict[str, str | None] = {}
+        self.consumed: set[str] = set()
+
+    def declare(self, arg: Arg) -> None:
+        """Take in a global ARG."""
+        for name, default in arg.pairs:
+            value = self.given.get(name)
+            if value is None and default is not None:
+                value = expand_in(arg, default, self.variables(), self.escape)
+            self.consumed.add(name)
+            self.values[name] = value if value is not None else self.platform.get(name)
+
+    def variables(self) -> dict[str, str]:
+        """What FROM is expanded with."""
+        known = {key: value for key, value in self.values.items() if value is not None}
+        return {**self.platform, **known}
+
+    def unused(self) -> list[str]:
+        """Given arguments that no ARG declared."""
+        return sorted(set(self.given) - self.consumed - PROXY_ARGS)
+
+
+class StageScope:
+    """The arguments of one stage; the environment of the image wins over them."""
+
+    def __init__(self, outer: GlobalScope) -> None:
+        self.outer = outer
+        self.args: dict[str, str | None] = {}
+
+    def declare(self, arg: Arg, env: Mapping[str, str]) -> list[tuple[str, str | None]]:
+        """Take in an ARG; returns names with their expanded defaults, for the history."""
+        declared = []
+        for name, default in arg.pairs:
+            if default is not None:
+                default = expand_in(arg, default, self.variables(env), self.outer.escape)
+            self.outer.consumed.add(name)
+            self.args[name] = self._value(name, default)
+            declared.append((name, default))
+        return declared
+
+    def _value(self, name: str, default: str | None) -> str | None:
+        if name in self.outer.given:
+            return self.outer.given[name]
+        if default is not None:
+            return default
+        inherited = self.outer.values.get(name)
+        return inherited if inherited is not None else self.outer.platform.get(name)
+
+    def variables(self, env: Mapping[str, str]) -> dict[str, str]:
+        """What the stage's words are expanded with."""
+        return {**{key: value for key, value in self.args.items() if value is not None}, **env}
+
+    def run_args(self, env: Mapping[str, str]) -> list[str]:
+        """``name=value`` of the arguments that RUN sees and its cache key holds, sorted."""
+        return sorted(
+            f"{name}={value}"
+            for name, value in self.args.items()
+            if value is not None and name not in env and name not in PROXY_ARGS
+        )
+
+    def proxies(self, env: Mapping[str, str]) -> list[str]:
+        """Proxy settings for RUN, which no cache key holds."""
+        names = (set(self.outer.given) | set(self.args)) & PROXY_ARGS - set(env)
+        values = {**self.outer.given, **{k: v for k, v in self.args.items() if v is not None}}
+        return sorted(f"{name}={values[name]}" for name in names if name in values)
+
+
+def expand_in(
+    instruction: Instruction, word: str, variables: Mapping[str, str], escape: str
+) -> str:
+    """Expand a word of an instruction; its error knows the instruction's place."""
+    try:
+        return expand(word, variables, escape)
+    except ExpansionError as error:
+        raise instruction.error(f"{error} in {word!r}") from None
+
+
+def expand_list_in(
+    instruction: Instruction, word: str, variables: Mapping[str, str], escape: str
+) -> list[str]:
+    """Like ``expand_in``, where blanks in a variable separate words."""
+    try:
+        return expand_words(word, variables, escape)
+    except ExpansionError as error:
+        raise instruction.error(f"{error} in {word!r}") from None

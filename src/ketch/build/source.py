@@ -1,0 +1,116 @@
+"""Text with places: positions, ranges, excerpts and the error of a Dockerfile."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import msgspec
+
+from ketch.errors import InvalidParameter
+
+
+class Position(msgspec.Struct, frozen=True, order=True):
+    """A place in a file; both count from 1, columns in characters."""
+
+    line: int
+    column: int
+
+
+class Range(msgspec.Struct, frozen=True):
+    """From ``start`` up to, not including, ``end``."""
+
+    start: Position
+    end: Position
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A file's name and its lines without their ends."""
+
+    name: str
+    lines: tuple[str, ...]
+
+    @classmethod
+    def decode(cls, name: str, data: bytes) -> Source:
+        """Decode UTF-8 (a byte order mark is dropped, bad bytes become U+FFFD as Go's JSON does)."""
+        text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+        lines = [line.removesuffix("\r") for line in text.split("\n")]
+        if lines[-1] == "":
+            lines.pop()
+        return cls(name, tuple(lines))
+
+    def excerpt(self, where: Range) -> str:
+        """The line before, the line itself and a marker under it, with line numbers."""
+        number = where.start.line
+        shown = [n for n in (number - 1, number) if 1 <= n <= len(self.lines)]
+        rows = [f"{n:>4} | {self.lines[n - 1]}" for n in shown]
+        if number <= len(self.lines):
+            rows.append(f"     | {self._marker(where)}")
+        return "\n".join(rows)
+
+    def _marker(self, where: Range) -> str:
+        line = self.lines[where.start.line - 1]
+        begin = where.start.column - 1
+        end = where.end.column - 1 if where.end.line == where.start.line else len(line)
+        lead = "".join("\t" if c == "\t" else " " * _width(c) for c in line[:begin])
+        return lead + "^" * max(1, sum(_width(c) for c in line[begin:end]))
+
+
+class DockerfileError(InvalidParameter):
+    """A Dockerfile that can't be used; the message begins as Docker's does.
+
+    ``line`` and ``column`` count from 1; ``reason`` is the sentence alone.
+    """
+
+    def __init__(self, reason: str, source: Source, where: Range) -> None:
+        self.reason = reason
+        self.line = where.start.line
+        self.column = where.start.column
+        self.where = where
+        place = f"{source.name}:{self.line}:{self.column}"
+        super().__init__(
+            f"dockerfile parse error on line {self.line}: {reason}\n"
+            f"{place}\n{source.excerpt(where)}"
+        )
+
+
+class LogicalLine(msgspec.Struct, frozen=True):
+    """One instruction's text, continuations joined, that knows where each character came from.
+
+    ``marks`` holds (offset in ``text``, position) for the begin of each joined piece.
+    """
+
+    text: str
+    marks: tuple[tuple[int, Position], ...]
+    source: Source
+
+    def position(self, offset: int) -> Position:
+        """Where the character at ``offset`` stands in the file."""
+        index = bisect_right(self.marks, offset, key=lambda mark: mark[0]) - 1
+        start, place = self.marks[max(index, 0)]
+        return Position(place.line, place.column + offset - start)
+
+    def range(self, start: int = 0, end: int | None = None) -> Range:
+        """The range of ``text[start:end]``."""
+        stop = len(self.text) if end is None else end
+        begin = self.position(start)
+        if stop <= start:
+            return Range(begin, begin)
+        last = self.position(stop - 1)
+        return Range(begin, Position(last.line, last.column + 1))
+
+    def error(self, reason: str, start: int = 0, end: int | None = None) -> DockerfileError:
+        """The error to raise for ``text[start:end]``."""
+        return DockerfileError(reason, self.source, self.range(start, end))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean X?)`` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _width(character: str) -> int:
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
