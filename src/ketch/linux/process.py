@@ -11,6 +11,8 @@ _CLONE_PIDFD = 0x1000
 _CLONE_INTO_CGROUP = 0x200000000
 _CLOSE_RANGE_CLOEXEC = 4
 _SIGCHLD = 17
+SIGKILL = 9
+SIGTERM = 15
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 1, 4, 8
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
@@ -115,7 +117,7 @@ def reset_signals() -> None:
 def kill_and_reap(pid: int, pidfd: int) -> None:
     """Kill a child of the caller and wait for it; no error when it is gone already."""
     try:
-        pidfd_send_signal(pidfd, _signal.SIGKILL)
+        pidfd_send_signal(pidfd, SIGKILL)
     except OSError:
         pass
     try:

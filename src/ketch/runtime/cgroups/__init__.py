@@ -1,0 +1,1 @@
+"""Control groups of containers, on cgroup v1, hybrid and v2 machines alike."""

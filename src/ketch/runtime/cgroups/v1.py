@@ -1,0 +1,112 @@
+"""Limits and actions on cgroup v1 directories (Documentation/admin-guide/cgroup-v1)."""
+
+import os
+import time
+
+from ketch.runtime.cgroups import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# (section, key) of OCI linux.resources -> (controller, file): numbers and words copied as they are.
+PLAIN = {
+    ("memory", "reservation"): ("memory", "memory.soft_limit_in_bytes"),
+    ("memory", "swappiness"): ("memory", "memory.swappiness"),
+    ("memory", "kernelTCP"): ("memory", "memory.kmem.tcp.limit_in_bytes"),
+    ("cpu", "shares"): ("cpu", "cpu.shares"),
+    ("cpu", "period"): ("cpu", "cpu.cfs_period_us"),
+    ("cpu", "quota"): ("cpu", "cpu.cfs_quota_us"),
+    ("cpu", "burst"): ("cpu", "cpu.cfs_burst_us"),
+    ("cpu", "idle"): ("cpu", "cpu.idle"),
+    ("cpu", "realtimePeriod"): ("cpu", "cpu.rt_period_us"),
+    ("cpu", "realtimeRuntime"): ("cpu", "cpu.rt_runtime_us"),
+    ("cpu", "cpus"): ("cpuset", "cpuset.cpus"),
+    ("cpu", "mems"): ("cpuset", "cpuset.mems"),
+    ("network", "classID"): ("net_cls", "net_cls.classid"),
+}
+THROTTLES = {
+    "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
+    "throttleWriteBpsDevice": "blkio.throttle.write_bps_device",
+    "throttleReadIOPSDevice": "blkio.throttle.read_iops_device",
+    "throttleWriteIOPSDevice": "blkio.throttle.write_iops_device",
+}
+# Sections that another function handles, with the controller they need.
+_SPECIAL = {
+    ("memory", "limit"): "memory",
+    ("memory", "swap"): "memory",
+    ("memory", "disableOOMKiller"): "memory",
+    ("pids", "limit"): "pids",
+    ("blockIO", "weight"): "blkio",
+}
+
+
+def controller_of(section: str, key: str) -> str:
+    """The v1 controller that carries an option; ``""`` when there is none."""
+    if (section, key) in PLAIN:
+        return PLAIN[section, key][0]
+    return _SPECIAL.get((section, key), "blkio" if section == "blockIO" else "")
+
+
+def apply_memory(directory: str, memory: "dict[str, Any]") -> None:
+    """Limit and limit + swap: the second may never be below the first, at any instant."""
+    limit, swap = memory.get("limit"), memory.get("swap")
+    steps = []
+    if limit:
+        steps.append(("memory.limit_in_bytes", limit, "memory.limit"))
+    if swap:
+        steps.append(("memory.memsw.limit_in_bytes", swap, "memory.swap"))
+    if limit and swap and _grows(directory, swap):
+        steps.reverse()
+    for name, value, option in steps:
+        files.set_limit(directory, name, str(value), option)
+    if memory.get("disableOOMKiller"):
+        files.set_limit(directory, "memory.oom_control", "1", "memory.disableOOMKiller")
+
+
+def _grows(directory: str, swap: int) -> bool:
+    try:
+        present = int(files.read(directory, "memory.memsw.limit_in_bytes"))
+    except OSError:
+        return False
+    return swap < 0 or swap > present
+
+
+def apply_block_io(directory: str, block: "dict[str, Any]") -> None:
+    """Weight and throttles; devices are {major, minor, rate}."""
+    if block.get("weight"):
+        name = "blkio.bfq.weight"
+        if not os.path.exists(f"{directory}/{name}"):
+            name = "blkio.weight"
+        files.set_limit(directory, name, str(block["weight"]), "blockIO.weight")
+    for key, name in THROTTLES.items():
+        for device in block.get(key) or ():
+            line = f"{device['major']}:{device['minor']} {device['rate']}"
+            files.set_limit(directory, name, line, f"blockIO.{key}")
+
+
+def inherit_cpuset(directory: str) -> None:
+    """A new v1 cpuset is empty and accepts nobody: copy CPUs and memory nodes from its parent."""
+    parent = os.path.dirname(directory)
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not files.read(directory, name):
+            files.write(directory, name, files.read(parent, name))
+
+
+def freeze(directory: str, frozen: bool, timeout: float = 5.0) -> None:
+    """Set freezer.state and wait until the kernel says so; raises TimeoutError."""
+    wanted = "FROZEN" if frozen else "THAWED"
+    deadline = time.monotonic() + timeout
+    while True:
+        files.write(directory, "freezer.state", wanted)
+        if files.read(directory, "freezer.state") == wanted:
+            return
+        if time.monotonic() > deadline:
+            files.write(directory, "freezer.state", "THAWED")
+            raise TimeoutError(f"the kernel could not freeze {directory} in {timeout:g} s")
+        time.sleep(0.001)
+
+
+def oom_kills(directory: str) -> int:
+    """How many processes of this cgroup the kernel killed for want of memory (Linux 4.13)."""
+    return files.read_keyed(directory, "memory.oom_control", "oom_kill")
