@@ -105,7 +105,7 @@ def _context(parsed: "Parsed") -> "tuple[Iterable[bytes], str]":
 
     if file == "-":
         return context.stream(path, OUTSIDE_NAME, sys.stdin.buffer.read()), OUTSIDE_NAME
-    name = os.path.join(path, "Dockerfile") if not file else file
+    name = file or os.path.join(path, "Dockerfile")
     if not os.path.exists(name):
         raise UsageError(
             f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: "

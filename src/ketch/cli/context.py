@@ -6,6 +6,7 @@ and ``.dockerignore`` themselves are always sent, since the engine needs them.
 
 import io
 import os
+import stat
 import tarfile
 
 from ketch.build.ignore import Ignore
@@ -34,17 +35,17 @@ def chain(first: bytes, rest: "BinaryIO") -> "Iterator[bytes]":
 def lone(dockerfile: bytes) -> "Iterator[bytes]":
     """A context of nothing but a Dockerfile."""
     out = Buffer()
-    with tarfile.open(fileobj=out, mode="w|") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=out, mode="w|") as tar:
         _add_bytes(tar, "Dockerfile", dockerfile)
     yield out.take()
 
 
 def stream(folder: str, dockerfile: str, content: "bytes | None" = None) -> "Iterator[bytes]":
-    """The tar stream of a directory; ``content`` is a Dockerfile from elsewhere, sent by that name."""
+    """The tar stream of a directory; ``content`` is a Dockerfile from elsewhere, sent by name."""
     ignore = Ignore.of_context(folder, dockerfile)
     kept = {dockerfile, ".dockerignore", dockerfile + ".dockerignore"}
     out = Buffer()
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for name in _walk(folder, ignore, kept):
             _add(tar, folder, name)
             if out.size > CHUNK:
@@ -98,9 +99,9 @@ def _walk(folder: str, ignore: Ignore, kept: "set[str]") -> "Iterator[str]":
 
 def _add(tar: tarfile.TarFile, folder: str, name: str) -> None:
     path = os.path.join(folder, name)
-    entry = tar.gettarinfo(path, arcname=name)
-    if entry is None:  # a socket: it has no form in tar
+    if stat.S_ISSOCK(os.lstat(path).st_mode):  # it has no form in tar
         return
+    entry = tar.gettarinfo(path, arcname=name)
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     if entry.isreg():

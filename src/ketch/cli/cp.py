@@ -1,8 +1,8 @@
 """``ketch cp``: files between a container and here, as tar streams.
 
 The rules for what is named how at the destination are Docker's (docker cp, "Extended description"):
-a source ending in ``/.`` means the content of the directory; a destination that is a directory takes
-the source under its own name; else the source is renamed.
+a source ending in ``/.`` means the content of the directory; a destination that is a directory
+takes the source under its own name; else the source is renamed.
 """
 
 import io
@@ -77,7 +77,7 @@ def _out(client: "Client", container: str, path: str, target: str) -> None:
     if not os.path.isdir(parent):
         raise UsageError(f'invalid output path: directory "{parent}" does not exist')
     into_folder = os.path.isdir(target)
-    with tarfile.open(fileobj=_Reader(response.pieces()), mode="r|") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=_Reader(response.pieces()), mode="r|") as tar:
         for entry in tar:
             entry.name = _renamed(entry.name, target, into_folder, content_only)
             if entry.islnk():
@@ -88,7 +88,7 @@ def _out(client: "Client", container: str, path: str, target: str) -> None:
 
 def _renamed(name: str, target: str, into_folder: bool, content_only: bool) -> str:
     """An entry's path below the folder it is extracted in."""
-    first, _, rest = name.strip("/").partition("/")
+    _, _, rest = name.strip("/").partition("/")
     if content_only:
         return rest or "."
     if into_folder:
@@ -149,7 +149,7 @@ def _pack(source: str, name: str) -> "Iterator[bytes]":
     from ketch.cli.context import Buffer
 
     out = Buffer()
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for path, inner in _tree(source, name):
             tar.add(path, arcname=inner, recursive=False)
             if out.size > CHUNK:

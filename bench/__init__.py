@@ -1,0 +1,1 @@
+"""Side by side with Docker: start latency, throughput, memory. Run it with ``make bench``."""

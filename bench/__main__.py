@@ -1,0 +1,83 @@
+"""Run every measure and print the table. Usage: python -m bench [--rounds N] [--quick]"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import engines, images, latency, memory
+from bench.timing import Row
+from ketch.cli.bootstrap import busybox_tar
+
+
+def measures(
+    docker: engines.Docker, ketch: engines.Ketch, work: Path, options: argparse.Namespace
+) -> list[Callable[[], Row | list[Row]]]:
+    """All measures in the order of the table."""
+    rounds = options.rounds
+    chosen: list[Callable[[], Row | list[Row]]] = [
+        lambda: memory.idle(docker, ketch),
+        lambda: latency.run_by_docker(docker, ketch, rounds),
+        lambda: latency.run_by_ketch(docker, ketch, rounds),
+        lambda: latency.throughput(docker, ketch),
+        lambda: latency.execute(docker, ketch, rounds),
+        lambda: images.build(docker, ketch, work, max(3, rounds // 3)),
+        lambda: memory.supervisors(docker, ketch),
+    ]
+    if not options.quick:
+        chosen += [
+            lambda: images.load(docker, ketch, work),
+            lambda: latency.crowded(ketch, rounds),
+        ]
+    return chosen
+
+
+def show(row: Row) -> None:
+    """One line of the table."""
+    verdict = "reached" if row.reached else "MISSED"
+    print(
+        f"{row.what:<48}{row.docker:>10.3f} {row.unit:<3}{row.ketch:>10.3f} {row.unit:<3}"
+        f"{row.ratio:>8.3f}{row.limit:>7.2f}  {verdict}",
+        flush=True,
+    )
+
+
+def main() -> int:
+    """Exit code 0 when every measure could be taken, reached or not."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="pairs of each timing")
+    parser.add_argument("--quick", action="store_true", help="leave out the slow measures")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("bench: starts two container engines: run it as root")
+    if not engines.available():
+        sys.exit("bench: dockerd is not installed: apt-get install docker.io")
+    work = Path(tempfile.mkdtemp(prefix="ketch-bench-"))
+    docker, ketch = engines.Docker(work), engines.Ketch(work)
+    try:
+        docker.start()
+        ketch.start()
+        for engine in (docker, ketch):
+            images.load_busybox(engine, busybox_tar())
+        version = docker.docker("version", "-f", "{{.Server.Version}}").strip()
+        print(f"{platform.platform()}, {os.cpu_count()} CPUs, Docker {version}")
+        print(f"{'':<48}{'docker':>14}{'ketch':>14}{'ratio':>7}{'limit':>7}")
+        for measure in measures(docker, ketch, work, options):
+            found = measure()
+            for row in found if isinstance(found, list) else [found]:
+                show(row)
+    finally:
+        docker.stop()
+        ketch.stop()
+        shutil.rmtree(work, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""The two engines under measure, each on its own root, socket, bridge and cgroup parent.
+
+Docker's daemon runs in a network and a mount namespace of its own, so that its bridge, its rules
+and its mounts are gone with it and an installed Docker is not disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+BIN = Path(__file__).resolve().parents[1] / ".venv" / "bin"
+PATIENCE = 60.0
+
+
+class Engine:
+    """A running daemon; ``name`` is ``docker`` or ``ketch``."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
+        self.root = root
+        self.socket = root / f"{name}.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """What makes ``docker`` and ``ketch`` talk to this engine."""
+        host = f"unix://{self.socket}"
+        return {**os.environ, "DOCKER_HOST": host, "KETCH_HOST": host, "DOCKER_BUILDKIT": "0"}
+
+    def docker(self, *words: str, check: bool = True, data: bytes | None = None) -> str:
+        """Run the docker command line against this engine; returns its output."""
+        done = subprocess.run(
+            ["docker", *words], env=self.environment(), capture_output=True, input=data, check=False
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"docker {' '.join(words)} on {self.name}: {done.stderr.decode()}")
+        return done.stdout.decode()
+
+    def command(self) -> list[str]:
+        """The daemon's command line."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start the daemon and wait until it answers."""
+        log = (self.root / f"{self.name}.log").open("wb")
+        self.process = subprocess.Popen(
+            self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if (
+                self.socket.exists()
+                and self.docker("version", "-f", "{{.Server.Os}}", check=False).strip()
+            ):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(
+            f"{self.name} did not start:\n{(self.root / f'{self.name}.log').read_text()}"
+        )
+
+    def stop(self) -> None:
+        """Remove all containers and end the daemon."""
+        if self.process is None:
+            return
+        identities = self.docker("ps", "-aq", check=False).split()
+        if identities:
+            self.docker("rm", "-f", *identities, check=False)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def tree(self) -> list[int]:
+        """Pids of the daemon's own processes, supervisors of containers not counted."""
+        raise NotImplementedError
+
+
+class Docker(Engine):
+    """Debian's dockerd with a containerd of its own."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__("docker", root)
+
+    def command(self) -> list[str]:
+        daemon = [
+            "dockerd",
+            *("--data-root", str(self.root / "docker-data")),
+            *("--exec-root", str(self.root / "docker-run")),
+            *("--pidfile", str(self.root / "docker.pid")),
+            *("--host", f"unix://{self.socket}"),
+            *("--cgroup-parent", "/ketch-bench-docker"),
+            "--config-file=" + str(self._config()),
+        ]
+        inside = "ip link set lo up; exec " + " ".join(daemon)
+        return ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", inside]
+
+    def _config(self) -> Path:
+        path = self.root / "docker.json"
+        path.write_text(json.dumps({}))
+        return path
+
+    def tree(self) -> list[int]:
+        assert self.process is not None
+        return [self.process.pid, *_children(self.process.pid, "containerd")]
+
+    def supervisors(self) -> list[int]:
+        """Pids of the containerd-shims of this engine."""
+        return _by_command_line("containerd-shim", str(self.root))
+
+
+class Ketch(Engine):
+    """ketchd of this checkout."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__("ketch", root)
+        self.exec_root = root / "ketch-run"
+
+    def command(self) -> list[str]:
+        return [
+            str(BIN / "ketchd"),
+            *("--data-root", str(self.root / "ketch-data")),
+            *("--exec-root", str(self.exec_root)),
+            *("--pidfile", str(self.root / "ketch.pid")),
+            *("--host", f"unix://{self.socket}"),
+            *("--bridge", "ketch-bench0"),
+            *("--cgroup-parent", "/ketch-bench"),
+        ]
+
+    def ketch(self, *words: str) -> list[str]:
+        """A command line of our own client."""
+        return [str(BIN / "ketch"), *words]
+
+    def stop(self) -> None:
+        super().stop()
+        flags = self.command()[1:]
+        subprocess.run([str(BIN / "ketchd"), *flags, "--cleanup"], check=False)
+
+    def launcher(self) -> int:
+        """The launcher's pid."""
+        return int((self.exec_root / "launcher.pid").read_text())
+
+    def tree(self) -> list[int]:
+        assert self.process is not None
+        return [self.process.pid, self.launcher()]
+
+    def supervisors(self) -> list[int]:
+        """Pids of the shims that hold a container (children of the launcher that have a child)."""
+        return [pid for pid in _children(self.launcher()) if _children(pid)]
+
+
+def available() -> bool:
+    """Whether Docker's daemon is installed."""
+    return shutil.which("dockerd") is not None and shutil.which("docker") is not None
+
+
+def _children(pid: int, name: str = "") -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            comm = Path(f"/proc/{child}/comm")
+            if not name or (comm.exists() and comm.read_text().strip() == name):
+                found.append(int(child))
+    return found
+
+
+def _by_command_line(program: str, word: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode("utf-8", "replace")
+        except OSError:
+            continue
+        if program in words.split("\0")[0] and word in words:
+            found.append(int(path.parent.name))
+    return found

@@ -1,0 +1,51 @@
+"""Memory of the daemons and of the supervisors of containers."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+from bench.engines import Docker, Engine, Ketch
+from bench.timing import Row
+
+CONTAINERS = 15
+
+
+def field(pid: int, name: str) -> float:
+    """One line of /proc/PID/smaps_rollup, in MB (proc_pid_smaps(5))."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) / 1024
+    raise KeyError(name)
+
+
+def idle(docker: Docker, ketch: Ketch) -> Row:
+    """RSS of all daemon processes at rest: dockerd and containerd; ketchd and launcher."""
+    figures = [sum(field(pid, "Rss") for pid in engine.tree()) for engine in (docker, ketch)]
+    return Row("idle RSS of the daemons", *figures, figures[1] / figures[0], 0.60, "MB")
+
+
+def supervisors(docker: Docker, ketch: Ketch) -> list[Row]:
+    """Private_Dirty and PSS of one supervisor, median of 15."""
+    names = [f"bench-memory-{index}" for index in range(CONTAINERS)]
+    for engine in (docker, ketch):
+        for name in names:
+            engine.docker("run", "-d", "--name", name, "busybox", "sleep", "3600")
+    rows = [
+        _row("Private_Dirty", "private memory of a supervisor, 15 containers", docker, ketch),
+        _row("Pss", "PSS of a supervisor, 15 containers", docker, ketch),
+    ]
+    for engine in (docker, ketch):
+        engine.docker("rm", "-f", *names)
+    return rows
+
+
+def _row(name: str, what: str, docker: Docker, ketch: Ketch) -> Row:
+    figures = [_median(engine, engine.supervisors(), name) for engine in (docker, ketch)]
+    return Row(what, *figures, figures[1] / figures[0], 0.40, "MB")
+
+
+def _median(engine: Engine, pids: list[int], name: str) -> float:
+    if len(pids) < CONTAINERS:
+        raise RuntimeError(f"{engine.name}: {len(pids)} supervisors for {CONTAINERS} containers")
+    return statistics.median(field(pid, name) for pid in pids)

@@ -1,0 +1,53 @@
+"""Write the programs ``ketch``, ``ketchd`` and ``ketch-runtime`` into a virtual environment's bin.
+
+The console scripts that pip writes cost a full interpreter start. These begin with ``-I -S`` where
+no site-packages are needed (``ketch``, ``ketch-runtime``), and byte code is compiled beforehand, so
+that ``ketch`` starts in about the time of a bare interpreter. The shebang line is limited to 255
+bytes and to one argument (execve(2), "Interpreter scripts"): hence ``-IS`` in one word.
+
+Usage: python packaging/make_programs.py [SOURCE_DIR]
+"""
+
+import compileall
+import os
+import sys
+
+BARE = """#!{python} -IS
+import sys
+
+sys.path.append({source!r})
+from {module} import main
+
+sys.exit(main())
+"""
+FULL = """#!{python} -I
+import sys
+
+sys.path.insert(0, {source!r})
+from {module} import main
+
+sys.exit(main())
+"""
+PROGRAMS = {
+    "ketch": (BARE, "ketch.cli.main"),
+    "ketch-runtime": (BARE, "ketch.runtime.oci_cli"),
+    "ketchd": (FULL, "ketch.daemon.main"),
+}
+
+
+def write(source: str) -> None:
+    """Write the three programs beside the interpreter that runs this."""
+    folder = os.path.dirname(sys.executable)
+    for name, (template, module) in PROGRAMS.items():
+        path = os.path.join(folder, name)
+        text = template.format(python=sys.executable, source=source, module=module)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path + ".new", 0o755)
+        os.rename(path + ".new", path)
+    compileall.compile_dir(os.path.join(source, "ketch"), quiet=1, workers=0)
+
+
+if __name__ == "__main__":
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    write(os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(here, "src"))

@@ -1,0 +1,201 @@
+"""Command line parsing: Docker's rules."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ketch.cli import detach, mount_flag, ports, template, units
+from ketch.cli.create_body import build
+from ketch.cli.flags import Flag, HelpWanted, UsageError, parse
+from ketch.cli.run_flags import FLAGS
+
+SOME = (
+    Flag("name", "n"),
+    Flag("tty", "t", "switch"),
+    Flag("interactive", "i", "switch"),
+    Flag("env", "e", "list"),
+    Flag("count", "c", "number", default=3),
+)
+
+
+def test_long_short_and_combined() -> None:
+    parsed = parse(
+        SOME,
+        ["-it", "--name=x", "-eA=1", "-e", "B=2", "--count", "7", "img", "-z"],
+        interspersed=False,
+    )
+    assert parsed["interactive"]
+    assert parsed["tty"]
+    assert parsed["name"] == "x"
+    assert parsed["env"] == ["A=1", "B=2"]
+    assert parsed["count"] == 7
+    assert parsed.words == ["img", "-z"]
+
+
+def test_switch_takes_a_value_only_after_equals() -> None:
+    assert parse(SOME, ["--tty=false", "a"])["tty"] is False
+    assert parse(SOME, ["-t", "false"]).words == ["false"]
+
+
+def test_double_dash_ends_flags() -> None:
+    assert parse(SOME, ["a", "--", "--tty"]).words == ["a", "--tty"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--nope"], "unknown flag: --nope"),
+        (["-x"], "unknown shorthand flag: 'x' in -x"),
+        (["--name"], "flag needs an argument: --name"),
+        (["-n"], "flag needs an argument: 'n' in -n"),
+        (["--count", "many"], 'invalid argument "many" for "--count" flag'),
+        (["--tty=maybe"], 'invalid argument "maybe" for "--tty" flag'),
+    ],
+)
+def test_usage_errors_in_dockers_words(argv: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match="^" + message.replace("(", r"\(")):
+        parse(SOME, argv)
+
+
+def test_help() -> None:
+    with pytest.raises(HelpWanted):
+        parse(SOME, ["--help"])
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_any_words_parse_or_are_refused(argv: list[str]) -> None:
+    try:
+        parse(FLAGS, argv, interspersed=False)
+    except (UsageError, HelpWanted):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("512m", 512 << 20),
+        ("1.5g", 3 << 29),
+        ("1024", 1024),
+        ("64KB", 65536),
+        ("2GiB", 2 << 30),
+        ("7b", 7),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert units.parse_size(text, "memory") == size
+
+
+@pytest.mark.parametrize("text", ["", "m", "12x", "1..2g", "nan"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="invalid size"):
+        units.parse_size(text, "memory")
+
+
+def test_durations() -> None:
+    assert units.parse_duration("1m30s", "since") == 90 * 10**9
+    assert units.parse_duration("500ms", "since") == 5 * 10**8
+    with pytest.raises(UsageError, match="invalid duration"):
+        units.parse_duration("soon", "since")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
+     (7200, "2 hours"), (3600, "About an hour"), (86400 * 3, "3 days")],
+)  # fmt: skip
+def test_ages(seconds: int, words: str) -> None:
+    assert units.human_ago(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("80", [("80/tcp", "", "")]),
+        ("8080:80", [("80/tcp", "", "8080")]),
+        ("127.0.0.1:8080:80/udp", [("80/udp", "127.0.0.1", "8080")]),
+        ("127.0.0.1::80", [("80/tcp", "127.0.0.1", "")]),
+        ("[::1]:81:80", [("80/tcp", "::1", "81")]),
+        ("8000-8001:80-81", [("80/tcp", "", "8000"), ("81/tcp", "", "8001")]),
+        ("8000-8010:80", [("80/tcp", "", "8000-8010")]),
+    ],
+)
+def test_publish(text: str, expected: list[tuple[str, str, str]]) -> None:
+    found = [(port, b["HostIp"], b["HostPort"]) for port, b in ports.parse_publish(text)]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a:80", "80:x", "0", "70000", "81-80", "8000-8002:80-81", "80/icmp"]
+)
+def test_publish_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        ports.parse_publish(text)
+
+
+def test_mount_flag() -> None:
+    mount = mount_flag.parse("type=bind,src=/a,dst=/b,readonly,bind-propagation=rslave")
+    assert mount == {
+        "Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True,
+        "BindOptions": {"Propagation": "rslave"},
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="unexpected key 'colour'"):
+        mount_flag.parse("type=bind,src=/a,dst=/b,colour=red")
+
+
+def test_create_body() -> None:
+    argv = [
+        "--rm",
+        "-m",
+        "64m",
+        "--cpus",
+        "1.5",
+        "-v",
+        "data:/data",
+        "-v",
+        "/anon",
+        "-p",
+        "1:2",
+        "x",
+        "sh",
+        "-c",
+        "y",
+    ]
+    parsed = parse(FLAGS, argv, interspersed=False)
+    body = build(parsed, "x", parsed.words[1:])
+    assert body["Cmd"] == ["sh", "-c", "y"]
+    assert body["Volumes"] == {"/anon": {}}
+    host = body["HostConfig"]
+    assert host["Memory"] == 64 << 20
+    assert host["NanoCpus"] == 1_500_000_000
+    assert host["Binds"] == ["data:/data"]
+    assert host["PortBindings"] == {"2/tcp": [{"HostIp": "", "HostPort": "1"}]}
+    assert host["AutoRemove"] is True
+
+
+def test_env_names_take_the_callers_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIVEN", "yes")
+    monkeypatch.delenv("ABSENT", raising=False)
+    parsed = parse(FLAGS, ["-e", "GIVEN", "-e", "ABSENT", "-e", "SET=1", "x"], interspersed=False)
+    assert build(parsed, "x", [])["Env"] == ["GIVEN=yes", "SET=1"]
+
+
+def test_template() -> None:
+    value = {"Name": "x", "State": {"Running": True}, "List": ["a", "b"], "None": None}
+    assert template.expand("{{.Name}}\\t{{.State.Running}}", value) == "x\ttrue"
+    assert template.expand("{{json .State}} {{.List}}", value) == '{"Running":true} [a b]'
+    with pytest.raises(UsageError, match="not supported"):
+        template.expand("{{range .List}}", value)
+    with pytest.raises(UsageError, match="no field"):
+        template.expand("{{.Nope}}", value)
+
+
+def test_detach_keys_across_reads() -> None:
+    detector = detach.Detector("")
+    assert detector.feed(b"ab\x10") == (b"ab", False)
+    assert detector.feed(b"c") == (b"\x10c", False)
+    assert detector.feed(b"\x10") == (b"", False)
+    assert detector.feed(b"\x11") == (b"", True)
+    with pytest.raises(UsageError):
+        detach.parse("ctrl-")

@@ -1,0 +1,143 @@
+"""The client's HTTP: real sockets, answers in every framing, and broken ones."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ketch.client.address import Address
+from ketch.client.api import Client, encode_query, quote
+from ketch.client.connection import EngineUnreachable
+from ketch.errors import Conflict, InvalidParameter, NotFound, Unavailable
+from ketch.linux import fastjson
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Callable[[bytes], Client]]:
+    """A server that gives one canned answer to each connection."""
+    servers: list[socket.socket] = []
+
+    def serve(answer: bytes) -> Client:
+        path = str(tmp_path / f"{len(servers)}.sock")
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(path)
+        server.listen()
+        servers.append(server)
+
+        def run() -> None:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        threading.Thread(target=run, daemon=True).start()
+        return Client(Address("unix://" + path))
+
+    yield serve
+    for server in servers:
+        server.close()
+
+
+def test_content_length(engine: Callable[[bytes], Client]) -> None:
+    answer = (
+        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"a": 1}'
+    )
+    assert engine(answer).call("GET", "/x") == {"a": 1}
+
+
+def test_chunked_and_interim(engine: Callable[[bytes], Client]) -> None:
+    answer = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b'5\r\n{"a":\r\n4;x=y\r\n 1}\n\r\n0\r\n\r\n'
+    )
+    assert list(engine(answer).json_lines("GET", "/x")) == [{"a": 1}]
+
+
+def test_until_close(engine: Callable[[bytes], Client]) -> None:
+    assert engine(b"HTTP/1.1 200 OK\r\n\r\nabc").call("GET", "/x") == "abc"
+
+
+@pytest.mark.parametrize(
+    ("status", "category"), [(404, NotFound), (409, Conflict), (400, InvalidParameter)]
+)
+def test_errors_by_category(
+    engine: Callable[[bytes], Client], status: int, category: type[Exception]
+) -> None:
+    body = b'{"message":"no such thing"}\n'
+    answer = (
+        f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    with pytest.raises(category, match="no such thing"):
+        engine(answer).call("GET", "/x")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx",
+    ],
+)
+def test_broken_answers(engine: Callable[[bytes], Client], answer: bytes) -> None:
+    with pytest.raises(Unavailable):
+        engine(answer).call("GET", "/x")
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnreachable, match="Is the ketch daemon running"):
+        Client(Address(f"unix://{tmp_path}/none.sock")).call("GET", "/x")
+
+
+@pytest.mark.parametrize("text", ["nonsense", "ftp://x", "tcp://host", "tcp://:x"])
+def test_addresses_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="unable to parse"):
+        Address(text)
+
+
+def test_query() -> None:
+    query = {"a": True, "b": None, "c": False, "d": ["x y", "é"], "e": {"k": ["v"]}}
+    assert encode_query(query) == "?a=1&d=x%20y&d=%C3%A9&e=%7B%22k%22%3A%5B%22v%22%5D%7D"
+    assert quote("a/b") == "a%2Fb"
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(json_values)
+def test_fastjson_round_trip(value: object) -> None:
+    assert fastjson.loads(fastjson.dumps(value)) == value
+
+
+@given(st.text())
+def test_fastjson_refuses_as_json_does(text: str) -> None:
+    import json
+
+    def refuse(name: str) -> float:
+        raise ValueError(name)
+
+    try:
+        expected = json.loads(text, parse_constant=refuse)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            fastjson.loads(text)
+    else:
+        assert fastjson.loads(text) == expected
