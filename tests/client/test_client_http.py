@@ -74,7 +74,8 @@ def test_errors_by_category(
 ) -> None:
     body = b'{"message":"no such thing"}\n'
     answer = (
-        f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
     with pytest.raises(category, match="no such thing"):
         engine(answer).call("GET", "/x")
