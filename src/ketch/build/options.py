@@ -25,9 +25,9 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``dockerfile`` is a path inside the context. ``build_args`` maps to None for an argument that
     was named without a value (then it is as if it were not given). ``credentials`` maps a
-    registry's host to a user and a password (``docker.io`` for the Hub). Fields that ketch can't
-    honour (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``, ``outputs``)
-    are there so that they can be refused by name.
+    registry's host to a user and a password (``docker.io`` for the Hub). What ketch can't honour
+    (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``, ``outputs``) is
+    here so that it can be refused by name.
     """
 
     dockerfile: str = "Dockerfile"

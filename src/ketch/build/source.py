@@ -34,7 +34,7 @@ class Source(msgspec.Struct, frozen=True):
 
     @classmethod
     def decode(cls, name: str, data: bytes) -> Source:
-        """Decode UTF-8 (a byte order mark is dropped, bad bytes become U+FFFD as Go's JSON does)."""
+        """Decode UTF-8; a byte order mark is dropped, bad bytes become U+FFFD as in Go's JSON."""
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
         lines = [line.removesuffix("\r") for line in text.split("\n")]
         if lines[-1] == "":

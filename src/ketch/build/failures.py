@@ -1,0 +1,13 @@
+"""Failures of a build that is under way."""
+
+from __future__ import annotations
+
+from ketch.errors import KetchError
+
+
+class StepFailed(KetchError):
+    """A step ended badly; ``code`` is the exit code of a RUN, or 0."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,42 @@
+"""Options and directives that this builder does not honour, refused by name."""
+
+from __future__ import annotations
+
+from ketch.build.ast import Dockerfile
+from ketch.build.options import BuildOptions
+from ketch.build.source import DockerfileError, Position, Range
+from ketch.errors import Unsupported
+
+_REASONS = {
+    "remote": "build contexts from a URL or a git repository (remote={!r}) are not supported: "
+    "fetch it and give a directory, or pipe a tar archive",
+    "squash": "squash={!r} is not supported: use a last stage with COPY --from instead",
+    "cache_from": "cachefrom={!r} is not supported: the builder has a cache of its own",
+    "security_options": "securityopt={!r} is not supported for builds",
+    "outputs": "outputs={!r} is not supported: the result is always an image",
+}
+_ISOLATIONS = ("", "default")
+_FRONTENDS = ("docker/dockerfile", "docker.io/docker/dockerfile")
+
+
+def check_options(options: BuildOptions) -> None:
+    """Raises ``Unsupported``."""
+    for field, sentence in _REASONS.items():
+        value = getattr(options, field)
+        if value:
+            raise Unsupported(sentence.format(value))
+    if options.isolation not in _ISOLATIONS:
+        raise Unsupported(f"isolation={options.isolation!r} is not supported on Linux")
+
+
+def check_syntax(dockerfile: Dockerfile) -> None:
+    """Refuse a front end other than Dockerfile's own; raises ``DockerfileError``."""
+    syntax = dockerfile.directives.get("syntax", "")
+    name = syntax.partition("@")[0].partition(":")[0]
+    if syntax and name not in _FRONTENDS:
+        where = Range(Position(1, 1), Position(1, len(dockerfile.source.lines[0]) + 1))
+        raise DockerfileError(
+            f"the front end {syntax!r} is not supported: only docker/dockerfile is built in",
+            dockerfile.source,
+            where,
+        )

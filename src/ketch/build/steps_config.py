@@ -1,0 +1,182 @@
+"""Steps that change only the configuration: they make no layer.
+
+``created_by`` has the classic builder's form (``/bin/sh -c #(nop)  CMD ["x"]``), which tools that
+read ``docker history`` lean on.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ketch.build.ast import (
+    Arg,
+    Cmd,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Label,
+    Maintainer,
+    Onbuild,
+    Shell,
+    Stopsignal,
+    User,
+    Volume,
+)
+from ketch.build.config import Health
+from ketch.build.durations import format_duration
+from ketch.build.quoting import go_quote
+from ketch.build.scope import expand_in, expand_list_in
+from ketch.build.signals import check_signal
+from ketch.build.state import StageState
+
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]+))?")
+_PROTOCOLS = ("tcp", "udp", "sctp")
+
+
+async def do_env(state: StageState, step: Env) -> None:
+    """ENV: all values of one instruction are expanded with the state before it."""
+    variables, escape = state.variables(), state.shared.scope.escape
+    pairs = [
+        (
+            expand_in(step, key, variables, escape),
+            expand_in(step, value, variables, escape),
+        )
+        for key, value in step.pairs
+    ]
+    for key, value in pairs:
+        if not key:
+            raise step.error("ENV names can not be blank")
+        state.run.set_variable(key, value)
+    await state.configure(step, "ENV " + " ".join(f"{key}={value}" for key, value in pairs))
+
+
+async def do_label(state: StageState, step: Label) -> None:
+    """LABEL."""
+    variables, escape = state.variables(), state.shared.scope.escape
+    pairs = {
+        expand_in(step, key, variables, escape): expand_in(step, value, variables, escape)
+        for key, value in step.pairs
+    }
+    state.run.labels = {**(state.run.labels or {}), **pairs}
+    await state.configure(step, "LABEL " + " ".join(f"{k}={v}" for k, v in pairs.items()))
+
+
+async def do_arg(state: StageState, step: Arg) -> None:
+    """ARG: what the client gave counts only where a RUN sees it."""
+    declared = state.scope.declare(step, state.env())
+    text = " ".join(name if value is None else f"{name}={value}" for name, value in declared)
+    await state.configure(step, f"ARG {text}")
+
+
+async def do_cmd(state: StageState, step: Cmd) -> None:
+    """CMD."""
+    state.run.cmd = _command(state, step)
+    state.cmd_set = True
+    await state.configure(step, f"CMD {_list(state.run.cmd)}")
+
+
+async def do_entrypoint(state: StageState, step: Entrypoint) -> None:
+    """ENTRYPOINT; forgets a CMD that came from the base image."""
+    words = _command(state, step)
+    state.run.entrypoint = words or None
+    if not state.cmd_set:
+        state.run.cmd = None
+    await state.configure(step, f"ENTRYPOINT {_list(words)}")
+
+
+async def do_shell(state: StageState, step: Shell) -> None:
+    """SHELL."""
+    state.run.shell = list(step.words)
+    await state.configure(step, f"SHELL [{' '.join(step.words)}]")
+
+
+async def do_user(state: StageState, step: User) -> None:
+    """USER; looked up only when something runs."""
+    user = expand_in(step, step.user, state.variables(), state.shared.scope.escape)
+    if not user:
+        raise step.error("USER requires exactly one argument: it is empty after expansion")
+    state.run.user = user
+    await state.configure(step, f"USER {user}")
+
+
+async def do_stopsignal(state: StageState, step: Stopsignal) -> None:
+    """STOPSIGNAL."""
+    name = expand_in(step, step.signal, state.variables(), state.shared.scope.escape)
+    try:
+        check_signal(name)
+    except ValueError as error:
+        raise step.error(str(error)) from None
+    state.run.stop_signal = name
+    await state.configure(step, f"STOPSIGNAL {name}")
+
+
+async def do_maintainer(state: StageState, step: Maintainer) -> None:
+    """MAINTAINER."""
+    state.image.author = step.author
+    await state.configure(step, f"MAINTAINER {step.author}")
+
+
+async def do_onbuild(state: StageState, step: Onbuild) -> None:
+    """ONBUILD."""
+    state.run.on_build = [*(state.run.on_build or ()), step.trigger]
+    await state.configure(step, f"ONBUILD {step.trigger}")
+
+
+async def do_volume(state: StageState, step: Volume) -> None:
+    """VOLUME."""
+    variables, escape = state.variables(), state.shared.scope.escape
+    paths = [expand_in(step, path, variables, escape).strip() for path in step.paths]
+    if not all(paths):
+        raise step.error("VOLUME specified can not be an empty string")
+    state.run.volumes = {**(state.run.volumes or {}), **{path: {} for path in paths}}
+    await state.configure(step, f"VOLUME [{' '.join(paths)}]")
+
+
+async def do_expose(state: StageState, step: Expose) -> None:
+    """EXPOSE."""
+    variables, escape = state.variables(), state.shared.scope.escape
+    words = [w for port in step.ports for w in expand_list_in(step, port, variables, escape)]
+    ports: dict[str, dict[str, str]] = {}
+    for word in words:
+        ports.update(_ports(step, word))
+    state.run.exposed_ports = {**(state.run.exposed_ports or {}), **ports}
+    await state.configure(step, f"EXPOSE {' '.join(sorted(words))}")
+
+
+async def do_healthcheck(state: StageState, step: Healthcheck) -> None:
+    """HEALTHCHECK."""
+    state.run.healthcheck = Health(
+        test=list(step.test),
+        interval=step.interval,
+        timeout=step.timeout,
+        start_period=step.start_period,
+        start_interval=step.start_interval,
+        retries=step.retries,
+    )
+    times = (step.interval, step.timeout, step.start_period, step.start_interval)
+    shown = " ".join(go_quote(format_duration(value)) for value in times)
+    comment = f"HEALTHCHECK &{{{_list(step.test)} {shown} '\\x{step.retries:02x}'}}"
+    await state.configure(step, comment)
+
+
+def _command(state: StageState, step: Cmd | Entrypoint) -> list[str]:
+    words = list(step.command.words)
+    return [*state.run.shell_words(), *words] if step.command.shell else words
+
+
+def _list(words: list[str] | tuple[str, ...]) -> str:
+    return "[" + " ".join(go_quote(word) for word in words) + "]"
+
+
+def _ports(step: Expose, word: str) -> dict[str, dict[str, str]]:
+    match = _PORT.fullmatch(word)
+    protocol = (match[3] or "tcp").lower() if match else ""
+    first = int(match[1]) if match else 0
+    last = int(match[2]) if match and match[2] else first
+    if match is None or not 0 < first <= last <= 65535 or protocol not in _PROTOCOLS:
+        raise step.error(
+            f"invalid containerPort: {word}: write port, port/protocol or first-last, with a "
+            "number from 1 to 65535 and tcp, udp or sctp"
+        )
+    return {f"{port}/{protocol}": {} for port in range(first, last + 1)}
