@@ -4,6 +4,8 @@ Rules as documented ("``.dockerignore`` file") and as engines match them: one Go
 line, cleaned; a pattern also takes everything below a directory it matches; ``**`` matches any
 number of directories, none included; ``!`` makes an exception; the last pattern that matches wins;
 a ``#`` in the first column begins a comment.
+
+The command line uses this on a bare interpreter: standard library only.
 """
 
 from __future__ import annotations
@@ -11,14 +13,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
-
-import msgspec
+from typing import NamedTuple
 
 from ketch.build.globs import BadPattern, char_class
 from ketch.errors import InvalidParameter
 
 
-class IgnorePattern(msgspec.Struct, frozen=True):
+class IgnorePattern(NamedTuple):
     """One line: ``text`` cleaned and without its ``!``."""
 
     text: str

@@ -9,7 +9,7 @@ import os
 import stat
 import tarfile
 
-from ketch.build.ignore import Ignore
+from ketch.build.ignore import IgnoreRules, parse_ignore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def lone(dockerfile: bytes) -> "Iterator[bytes]":
 
 def stream(folder: str, dockerfile: str, content: "bytes | None" = None) -> "Iterator[bytes]":
     """The tar stream of a directory; ``content`` is a Dockerfile from elsewhere, sent by name."""
-    ignore = Ignore.of_context(folder, dockerfile)
+    ignore = _rules(folder, dockerfile)
     kept = {dockerfile, ".dockerignore", dockerfile + ".dockerignore"}
     out = Buffer()
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
@@ -53,6 +53,17 @@ def stream(folder: str, dockerfile: str, content: "bytes | None" = None) -> "Ite
         if content is not None:
             _add_bytes(tar, dockerfile, content)
     yield out.take()
+
+
+def _rules(folder: str, dockerfile: str) -> IgnoreRules:
+    """``DOCKERFILE.dockerignore`` if there is one, else ``.dockerignore``, else no rules."""
+    for name in (dockerfile + ".dockerignore", ".dockerignore"):
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                return parse_ignore(file.read())
+        except FileNotFoundError:
+            continue
+    return IgnoreRules(())
 
 
 class Buffer(io.RawIOBase):
@@ -78,7 +89,7 @@ class Buffer(io.RawIOBase):
         return data
 
 
-def _walk(folder: str, ignore: Ignore, kept: "set[str]") -> "Iterator[str]":
+def _walk(folder: str, ignore: IgnoreRules, kept: "set[str]") -> "Iterator[str]":
     """Relative paths to send, parents before children, sorted."""
     pending = [""]
     while pending:
@@ -92,7 +103,7 @@ def _walk(folder: str, ignore: Ignore, kept: "set[str]") -> "Iterator[str]":
             excluded = ignore.excludes(name) and name not in kept
             if not excluded:
                 yield name
-            if is_folder and (not excluded or ignore.may_include_below(name)):
+            if is_folder and not ignore.prunes(name):
                 below.append(name)
         pending.extend(reversed(below))
 
