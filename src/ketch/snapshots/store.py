@@ -1,0 +1,265 @@
+"""What all snapshotters share: directories per layer and snapshot, trash, crash safety.
+
+Layout in the data root: ``layers/<hex>/`` (with ``info.json``), ``snapshots/<key>/{upper,work}``,
+``tmp/`` and ``trash/``. Everything is made complete in ``tmp`` and renamed into place; everything
+goes by a rename into ``trash``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
+
+import msgspec
+
+from ketch.errors import Conflict, DataCorrupt, InvalidParameter, NotFound
+from ketch.layers.remove import remove
+from ketch.mounts import Mount, Rootfs
+from ketch.snapshots.protocol import LayerInfo, Usage
+from ketch.snapshots.usage import measure
+
+_DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_TMP_PREFIXES = ("layer-", "snapshot-")
+_BATCH = 200
+_STACK_LINK = 3900  # bytes of one link's target; the kernel takes 4095
+
+
+class LayerStore(ABC):
+    """A ``Snapshotter`` but for the form of a layer, which subclasses give."""
+
+    name = ""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        for child in ("layers", "snapshots", "tmp", "trash"):
+            os.makedirs(os.path.join(root, child), mode=0o710, exist_ok=True)
+
+    # what a subclass says
+
+    @abstractmethod
+    def _write(
+        self, tar: BinaryIO, directory: str, progress: Callable[[int], None] | None
+    ) -> LayerInfo:
+        """Store a tar stream's layer in an empty directory; durable but for the directory."""
+
+    @abstractmethod
+    def _lower(self, directory: str) -> Mount:
+        """The layer in ``directory`` as one lower of a ``Rootfs``."""
+
+    @abstractmethod
+    def open_tar(self, diff_id: str) -> BinaryIO:
+        """See the protocol."""
+
+    # layers
+
+    def add_layer(
+        self,
+        tar: BinaryIO,
+        *,
+        progress: Callable[[int], None] | None = None,
+        expected: str = "",
+    ) -> LayerInfo:
+        """See the protocol; ``expected`` is a diff ID that the stream must turn out to have."""
+        directory = self._scratch("layer-")
+        try:
+            info = self._write(tar, directory, progress)
+            if expected and info.diff_id != expected:
+                raise DataCorrupt(
+                    f"the layer's uncompressed stream is {info.diff_id}, not {expected}"
+                )
+            return self._publish(directory, info)
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+    def has_layer(self, diff_id: str) -> bool:
+        """Whether the layer is stored."""
+        return os.path.exists(os.path.join(self._layer_dir(diff_id), "info.json"))
+
+    def layer(self, diff_id: str) -> LayerInfo:
+        """Raises ``NotFound``."""
+        try:
+            with open(os.path.join(self._layer_dir(diff_id), "info.json"), "rb") as file:
+                return msgspec.json.decode(file.read(), type=LayerInfo)
+        except FileNotFoundError:
+            raise NotFound(f"layer {diff_id} is not stored") from None
+
+    def layers(self) -> Iterator[str]:
+        """All stored diff IDs."""
+        for name in sorted(os.listdir(os.path.join(self._root, "layers"))):
+            yield f"sha256:{name}"
+
+    def remove_layer(self, diff_id: str) -> None:
+        """Forget a layer (renamed to the trash at once)."""
+        self._discard(self._layer_dir(diff_id))
+
+    # snapshots
+
+    def prepare(self, key: str, layers: Sequence[str]) -> None:
+        """Make a writable snapshot over ``layers`` (diff IDs, base first)."""
+        for diff_id in layers:
+            if not self.has_layer(diff_id):
+                raise NotFound(f"layer {diff_id} is not stored")
+        target = self._snapshot_dir(key)
+        directory = self._scratch("snapshot-")
+        os.mkdir(os.path.join(directory, "upper"), 0o755)
+        os.mkdir(os.path.join(directory, "work"), 0o700)
+        _write_stack(directory, layers)
+        try:
+            os.rename(directory, target)
+        except OSError as error:
+            self._discard(directory)
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise Conflict(f"snapshot {key} is there already") from None
+            raise
+
+    def rootfs(self, key: str) -> Rootfs:
+        """The writable snapshot as a value; raises ``NotFound``."""
+        directory = self._existing(key)
+        lowers = self._lowers(_read_stack(directory))
+        return Rootfs(lowers, os.path.join(directory, "upper"), os.path.join(directory, "work"))
+
+    def view(self, layers: Sequence[str]) -> Rootfs:
+        """A read-only stack of layers as a value."""
+        return Rootfs(self._lowers(layers))
+
+    def upper(self, key: str) -> str:
+        """The directory that holds what a snapshot changed."""
+        return os.path.join(self._existing(key), "upper")
+
+    def usage(self, key: str) -> Usage:
+        """Space taken by what the snapshot changed."""
+        return measure(self.upper(key))
+
+    def snapshots(self) -> Iterator[str]:
+        """All keys."""
+        yield from sorted(os.listdir(os.path.join(self._root, "snapshots")))
+
+    def remove(self, key: str) -> None:
+        """Remove a writable snapshot (renamed to the trash at once)."""
+        self._discard(self._snapshot_dir(key))
+
+    # housekeeping
+
+    def sweep_tmp(self) -> None:
+        """At start: what a crash left in ``tmp`` goes to the trash."""
+        for name in os.listdir(os.path.join(self._root, "tmp")):
+            if name.startswith(_TMP_PREFIXES):
+                self._discard(os.path.join(self._root, "tmp", name))
+
+    def sweep_trash(self, pause: float = 0.01) -> None:
+        """Delete the trash slowly: ``pause`` seconds after every 200 inodes. Blocks."""
+        deleted = 0
+
+        def count() -> None:
+            nonlocal deleted
+            deleted += 1
+            if deleted % _BATCH == 0 and pause:
+                time.sleep(pause)
+
+        fd = os.open(os.path.join(self._root, "trash"), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for name in os.listdir(fd):
+                remove(fd, os.fsencode(name), count)
+        finally:
+            os.close(fd)
+
+    # inside
+
+    def _scratch(self, prefix: str) -> str:
+        path = os.path.join(self._root, "tmp", prefix + os.urandom(8).hex())
+        os.mkdir(path, 0o710)
+        return path
+
+    def _discard(self, path: str) -> None:
+        trash = os.path.join(self._root, "trash", os.urandom(8).hex())
+        try:
+            os.rename(path, trash)
+        except FileNotFoundError:
+            pass
+
+    def _publish(self, directory: str, info: LayerInfo) -> LayerInfo:
+        """Rename a complete layer into place; one that is there already stays."""
+        _write_durably(os.path.join(directory, "info.json"), msgspec.json.encode(info))
+        sync_directory(directory)
+        try:
+            os.rename(directory, self._layer_dir(info.diff_id))
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            self._discard(directory)
+        sync_directory(os.path.join(self._root, "layers"))
+        return info
+
+    def _lowers(self, layers: Sequence[str]) -> tuple[Mount, ...]:
+        return tuple(self._lower(self._layer_dir(diff_id)) for diff_id in reversed(layers))
+
+    def _existing_layer(self, diff_id: str) -> str:
+        if not self.has_layer(diff_id):
+            raise NotFound(f"layer {diff_id} is not stored")
+        return self._layer_dir(diff_id)
+
+    def _layer_dir(self, diff_id: str) -> str:
+        if not _DIFF_ID.fullmatch(diff_id):
+            raise InvalidParameter(f"{diff_id!r} is not a diff ID (sha256:<64 hex digits>)")
+        return os.path.join(self._root, "layers", diff_id[7:])
+
+    def _snapshot_dir(self, key: str) -> str:
+        if not _KEY.fullmatch(key):
+            raise InvalidParameter(f"{key!r} is not a snapshot key (letters, digits, _ . -)")
+        return os.path.join(self._root, "snapshots", key)
+
+    def _existing(self, key: str) -> str:
+        directory = self._snapshot_dir(key)
+        if not os.path.isdir(directory):
+            raise NotFound(f"no snapshot {key}")
+        return directory
+
+
+def _write_stack(directory: str, layers: Sequence[str]) -> None:
+    """Keep a snapshot's layers as targets of symbolic links ``layers.0``, ``layers.1``…
+
+    Links are metadata: a journal writes them together with the directory that holds them, so they
+    need no fsync on the way of a container's start.
+    """
+    per_link = _STACK_LINK // 65
+    for number, start in enumerate(range(0, len(layers), per_link)):
+        target = ":".join(layer[7:] for layer in layers[start : start + per_link])
+        os.symlink(target, os.path.join(directory, f"layers.{number}"))
+
+
+def _read_stack(directory: str) -> list[str]:
+    layers: list[str] = []
+    number = 0
+    while True:
+        try:
+            target = os.readlink(os.path.join(directory, f"layers.{number}"))
+        except FileNotFoundError:
+            return layers
+        layers += [f"sha256:{digits}" for digits in target.split(":")]
+        number += 1
+
+
+def _write_durably(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        os.write(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: str) -> None:
+    """Make a directory's entries durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
