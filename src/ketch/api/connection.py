@@ -1,0 +1,89 @@
+"""A client's connection: aiohttp's protocol, plus what long answers and hijacking need."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server
+
+from ketch.api.lookahead import LIMIT, split
+
+
+class Connection(RequestHandler):
+    """Cancels the handler of a streaming route when its client goes away, and sets aside what
+    follows a request that may be hijacked: from then on it is not HTTP, and a half-close means
+    only that the client's input is at an end."""
+
+    __slots__ = ("_held", "_mid_head", "_unread", "streaming")
+
+    def __init__(self, manager: Server, **options: Any) -> None:
+        super().__init__(manager, loop=asyncio.get_running_loop(), **options)
+        self.streaming: asyncio.Task[Any] | None = None
+        self._unread = b""  # the beginning of a request, not yet shown to the parser
+        self._held: bytes | None = None  # what came behind a request that may be hijacked
+        self._mid_head = False
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The transport is gone, or was handed over."""
+        super().connection_lost(exc)
+        if self.streaming is not None:
+            self.streaming.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes to the parser, but for those behind a request that may be hijacked."""
+        if self._held is not None:
+            self._hold(data)
+            return
+        if not self._unread and not self._between_requests():
+            super().data_received(data)
+            return
+        found = split(self._unread + data)
+        if found is None:
+            self._unread += data
+            return
+        self._unread = b""
+        if found.rest is not None:
+            self._held = b""
+            self._hold(found.rest)
+        super().data_received(found.request)
+        self._mid_head = self._waiting()
+
+    def _hold(self, data: bytes) -> None:
+        assert self._held is not None
+        self._held += data
+        if len(self._held) >= LIMIT and self.transport is not None:
+            self.transport.pause_reading()
+
+    def _waiting(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    def _between_requests(self) -> bool:
+        return self._waiting() and not self._mid_head
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """True keeps the transport open: the client has no more input, but wants the output."""
+        return self._held is not None
+
+    @property
+    def hijackable(self) -> bool:
+        """Whether what follows the present request was set aside; it then can't be kept alive."""
+        return self._held is not None
+
+    async def flushed(self) -> None:
+        """Everything written so far is with the kernel; needs write buffer limits of zero."""
+        await self._drain_helper()
+
+    def take_held(self) -> bytes:
+        """What the client sent behind the request; may be taken once."""
+        held, self._held = self._held or b"", b""
+        return held
+
+
+class ConnectionServer(Server):
+    """aiohttp's low-level server, with ``Connection`` as its protocol."""
+
+    def __call__(self) -> Connection:
+        """A protocol for one accepted connection."""
+        return Connection(self, **self._kwargs)

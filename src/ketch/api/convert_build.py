@@ -1,0 +1,113 @@
+"""Query and headers of ``POST /build`` to options, and build output to lines of its stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from ketch.api.credentials import build_credentials
+from ketch.api.refusal import refused
+from ketch.api.schema import Int64
+from ketch.build.options import BuildLimits, BuildOptions, BuildOutput
+from ketch.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from ketch.api.call import Call
+
+T = TypeVar("T")
+
+
+class _Ulimit(msgspec.Struct):
+    Name: str
+    Soft: Int64 = 0
+    Hard: Int64 = 0
+
+
+def build_options(call: Call) -> BuildOptions:
+    """Raises ``InvalidParameter`` naming a malformed parameter, or BuildKit, which is not here."""
+    if call.text("version") not in ("", "1"):
+        raise refused("BuildKit (build parameter version=2; set DOCKER_BUILDKIT=0)")
+    return BuildOptions(
+        dockerfile=call.text("dockerfile") or "Dockerfile",
+        tags=tuple(tag for tag in call.query.getall("t", ()) if tag),
+        target=call.text("target"),
+        build_args=_document(call, "buildargs", dict[str, str | None]) or {},
+        labels=_document(call, "labels", dict[str, str]) or {},
+        no_cache=call.flag("nocache"),
+        pull=call.flag("pull"),
+        remove=call.flag("rm", default=True),
+        force_remove=call.flag("forcerm"),
+        quiet=call.flag("q"),
+        network_mode=call.text("networkmode"),
+        platform=call.text("platform"),
+        extra_hosts=_extra_hosts(call),
+        limits=_limits(call),
+        credentials=build_credentials(call.request.headers.get("X-Registry-Config", "")),
+        remote=call.text("remote"),
+        squash=call.flag("squash"),
+        cache_from=tuple(_document(call, "cachefrom", list[str]) or ()),
+        isolation=call.text("isolation"),
+        security_options=tuple(call.query.getall("securityopt", ())),
+        outputs=call.text("outputs"),
+    )
+
+
+def _extra_hosts(call: Call) -> tuple[str, ...]:
+    """Commas or repetition: the API's description and its clients differ."""
+    found = call.query.getall("extrahosts", ())
+    return tuple(host for text in found for host in text.split(",") if host)
+
+
+def _limits(call: Call) -> BuildLimits:
+    ulimits = _document(call, "ulimits", list[_Ulimit]) or []
+    return BuildLimits(
+        memory=call.integer("memory"),
+        memory_swap=call.integer("memswap"),
+        cpu_shares=call.integer("cpushares"),
+        cpu_period=call.integer("cpuperiod"),
+        cpu_quota=call.integer("cpuquota"),
+        cpuset_cpus=call.text("cpusetcpus"),
+        cpuset_mems=call.text("cpusetmems"),
+        shm_size=call.integer("shmsize"),
+        ulimits=tuple((limit.Name, limit.Soft, limit.Hard) for limit in ulimits),
+        cgroup_parent=call.text("cgroupparent"),
+    )
+
+
+def _document(call: Call, name: str, type: type[T]) -> T | None:
+    """A query parameter that is JSON; "" and null are None."""
+    text = call.text(name)
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text.encode(), type=type | None)  # type: ignore[operator]
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InvalidParameter(f"the parameter {name} is malformed: {error}") from None
+
+
+def output_lines(output: BuildOutput) -> Iterator[dict[str, Any]]:
+    """The JSON objects of one build message."""
+    if output.stream:
+        yield {"stream": output.stream}
+    if output.warning:
+        yield {"stream": f"[Warning] {output.warning}\n"}
+    if output.aux:
+        yield {"aux": {"ID": output.aux}}
+    if output.status:
+        yield _status(output)
+    if output.error:
+        detail: dict[str, Any] = {"message": output.error}
+        if output.code:
+            detail = {"code": output.code, **detail}
+        yield {"errorDetail": detail, "error": output.error}
+
+
+def _status(output: BuildOutput) -> dict[str, Any]:
+    found: dict[str, Any] = {"status": output.status}
+    if output.id:
+        found["id"] = output.id
+    if output.total or output.current:
+        found["progressDetail"] = {"current": output.current, "total": output.total}
+    return found

@@ -1,0 +1,176 @@
+"""Version, info and disk usage in Docker's shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ketch import __version__
+from ketch.api.convert_image import image_summary
+from ketch.api.convert_summary import summary_json
+from ketch.api.convert_volume import volume_json
+from ketch.api.times import rfc3339
+from ketch.api.versions import MAXIMUM, MINIMUM, Version, text
+from ketch.engine.model import DiskUsage, SystemInfo, VersionFacts
+
+
+def version_json(facts: VersionFacts) -> dict[str, Any]:
+    """``GET /version``."""
+    details = {
+        "ApiVersion": text(MAXIMUM),
+        "Arch": facts.arch,
+        "BuildTime": facts.build_time,
+        "Experimental": "false",
+        "GitCommit": "",
+        "GoVersion": f"python{facts.python}",
+        "KernelVersion": facts.kernel,
+        "MinAPIVersion": text(MINIMUM),
+        "Os": facts.os,
+    }
+    parts = [{"Name": "Engine", "Version": facts.version, "Details": details}]
+    parts += [
+        {"Name": name, "Version": version, "Details": {}}
+        for name, version in facts.components.items()
+    ]
+    return {
+        "Platform": {"Name": "ketch"},
+        "Components": parts,
+        "Version": facts.version,
+        **{name: value for name, value in details.items() if name != "Experimental"},
+    }
+
+
+def info_json(info: SystemInfo) -> dict[str, Any]:
+    """``GET /info``."""
+    return {
+        **_counts(info),
+        **_storage(info),
+        **_limits(info),
+        **_machine(info),
+        **_runtimes(info),
+        **_SINGLE_NODE,
+        "SecurityOptions": list(info.security_options),
+        "Labels": list(info.labels),
+        "Warnings": list(info.warnings) or None,
+    }
+
+
+def _counts(info: SystemInfo) -> dict[str, Any]:
+    return {
+        "ID": info.id,
+        "Containers": info.containers,
+        "ContainersRunning": info.running,
+        "ContainersPaused": info.paused,
+        "ContainersStopped": info.stopped,
+        "Images": info.images,
+    }
+
+
+def _storage(info: SystemInfo) -> dict[str, Any]:
+    return {
+        "Driver": info.snapshotter,
+        "DriverStatus": [list(pair) for pair in info.storage_facts],
+        "DockerRootDir": info.data_root,
+        "Plugins": {
+            "Volume": list(info.volume_drivers),
+            "Network": list(info.network_drivers),
+            "Authorization": None,
+            "Log": list(info.log_drivers),
+        },
+        "LoggingDriver": info.log_driver,
+    }
+
+
+def _limits(info: SystemInfo) -> dict[str, Any]:
+    limits = info.limits
+    return {
+        "MemoryLimit": limits.get("memory", False),
+        "SwapLimit": limits.get("swap", False),
+        "CpuCfsPeriod": limits.get("cpu_quota", False),
+        "CpuCfsQuota": limits.get("cpu_quota", False),
+        "CPUShares": limits.get("cpu_shares", False),
+        "CPUSet": limits.get("cpuset", False),
+        "PidsLimit": limits.get("pids", False),
+        "OomKillDisable": limits.get("oom_kill_disable", False),
+        "IPv4Forwarding": limits.get("ipv4_forwarding", True),
+        "CgroupDriver": info.cgroup_driver,
+        "CgroupVersion": info.cgroup_version,
+    }
+
+
+def _machine(info: SystemInfo) -> dict[str, Any]:
+    return {
+        "Name": info.name,
+        "SystemTime": rfc3339(info.now),
+        "KernelVersion": info.kernel,
+        "OperatingSystem": info.operating_system,
+        "OSVersion": info.os_version,
+        "OSType": "linux",
+        "Architecture": info.arch,
+        "NCPU": info.cpus,
+        "MemTotal": info.memory,
+        "ServerVersion": __version__,
+    }
+
+
+def _runtimes(info: SystemInfo) -> dict[str, Any]:
+    none = {"ID": "", "Expected": ""}
+    return {
+        "Runtimes": {name: {"path": name} for name in info.runtimes},
+        "DefaultRuntime": info.default_runtime,
+        "ContainerdCommit": none,
+        "RuncCommit": none,
+        "InitCommit": none,
+        "InitBinary": "",
+    }
+
+
+_SINGLE_NODE: dict[str, Any] = {
+    "Debug": False,
+    "NFd": -1,
+    "NGoroutines": -1,
+    "NEventsListener": 0,
+    "IndexServerAddress": "https://index.docker.io/v1/",
+    "RegistryConfig": {
+        "AllowNondistributableArtifactsCIDRs": None,
+        "AllowNondistributableArtifactsHostnames": None,
+        "InsecureRegistryCIDRs": [],
+        "IndexConfigs": {},
+        "Mirrors": None,
+    },
+    "GenericResources": None,
+    "HttpProxy": "",
+    "HttpsProxy": "",
+    "NoProxy": "",
+    "ExperimentalBuild": False,
+    "Swarm": {
+        "NodeID": "",
+        "NodeAddr": "",
+        "LocalNodeState": "inactive",
+        "ControlAvailable": False,
+        "Error": "",
+        "RemoteManagers": None,
+    },
+    "LiveRestoreEnabled": True,
+    "Isolation": "",
+    "ProductLicense": "",
+}
+
+
+def disk_usage_json(usage: DiskUsage, asked: frozenset[str], version: Version) -> dict[str, Any]:
+    """``GET /system/df`` as API versions below 1.52 have it."""
+    found: dict[str, Any] = {"BuilderSize": 0} if version < (1, 42) else {}
+    if "image" in asked:
+        found["LayersSize"] = usage.layers_size
+        found["Images"] = [image_summary(image, version) for image in usage.images]
+    if "container" in asked:
+        found["Containers"] = [
+            summary_json(record, version, sizes) for record, sizes in usage.containers
+        ]
+    if "volume" in asked:
+        found["Volumes"] = [
+            volume_json(volume) | {"UsageData": {"Size": size, "RefCount": references}}
+            for volume, size, references in usage.volumes
+        ]
+    if "build-cache" in asked:
+        found["BuildCache"] = []
+    return {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None} | found

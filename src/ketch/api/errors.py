@@ -1,0 +1,54 @@
+"""From error categories to HTTP: the one place where a status code is chosen."""
+
+from __future__ import annotations
+
+from ketch.errors import (
+    Cancelled,
+    Conflict,
+    Forbidden,
+    InvalidParameter,
+    KetchError,
+    NotFound,
+    NotModified,
+    StartFailed,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
+
+_STATUS: tuple[tuple[type[KetchError], int], ...] = (
+    (NotFound, 404),
+    (InvalidParameter, 400),
+    (Conflict, 409),
+    (NotModified, 304),
+    (Unauthorized, 401),
+    (Forbidden, 403),
+    (Unavailable, 503),
+    (Unsupported, 501),
+    (Cancelled, 499),
+)
+
+_CANNOT_RUN = (126, 127)
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error; 500 for what has no category.
+
+    A process that could not be started is the caller's fault (400) when its program is missing or
+    not executable, as Docker has it, else the engine's (500).
+    """
+    if isinstance(error, StartFailed):
+        return 400 if error.exit_code in _CANNOT_RUN else 500
+    for category, status in _STATUS:
+        if isinstance(error, category):
+            return status
+    return 500
+
+
+def message_of(error: BaseException) -> str:
+    """The sentence for the client; an unforeseen exception is named, never shown as a traceback."""
+    if isinstance(error, KetchError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"the engine failed: {error.strerror or error}"
+    return f"the engine failed unexpectedly: {type(error).__name__}: {error}"

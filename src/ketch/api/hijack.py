@@ -1,0 +1,94 @@
+"""Taking a client's connection out of HTTP, for attach and exec.
+
+After the head of the answer the connection carries raw stdio. The socket itself is handed to the
+process that owns the stdio, so no byte of output passes the daemon: the descriptor is duplicated
+and aiohttp's transport is closed, which closes *its* descriptor without a shutdown(2). Over TLS
+the bytes must be en- and decrypted here, so one end of a socketpair is given away instead and
+``ketch.api.relay`` moves bytes between.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_response import StreamResponse
+
+from ketch.api.relay import start_relay
+from ketch.api.responses import HEADERS
+from ketch.errors import Cancelled
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
+
+    from ketch.api.call import Call
+
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+RAW = "application/vnd.docker.raw-stream"
+
+
+class Taken(NamedTuple):
+    """The connection: its socket, and what the client had sent behind the request."""
+
+    sock: socket.socket
+    read_ahead: bytes
+
+
+class Hijacked(StreamResponse):
+    """What a handler returns when the connection is no longer HTTP: nothing is written."""
+
+    def __init__(self) -> None:
+        super().__init__(status=101)
+        self.force_close()
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """The head was written by ``take``."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """The stream has another owner."""
+
+    @property
+    def prepared(self) -> bool:
+        """True: nothing may be added to it."""
+        return True
+
+
+def content_type(call: Call, framed: bool) -> str:
+    """Multiplexed frames have a type of their own since API 1.42."""
+    return MULTIPLEXED if framed and call.version >= (1, 42) else RAW
+
+
+async def take(call: Call, kind: str) -> Taken:
+    """Write the head of the answer and take the connection; ``kind`` is its Content-Type.
+
+    Raises ``Cancelled`` when the client is gone already.
+    """
+    transport = call.request.transport
+    if transport is None or transport.is_closing():
+        raise Cancelled("the client closed the connection before it was answered")
+    transport.pause_reading()
+    tail = call.connection.take_held()
+    transport.set_write_buffer_limits(high=0)
+    transport.write(_head(call, kind))
+    await call.connection.flushed()
+    if transport.get_extra_info("ssl_object") is not None:
+        return Taken(start_relay(transport, tail), b"")
+    sock = transport.get_extra_info("socket")
+    taken = Taken(_duplicate(sock), tail)
+    transport.close()
+    return taken
+
+
+def _head(call: Call, kind: str) -> bytes:
+    upgraded = call.request.headers.get("Upgrade", "").lower() == "tcp"
+    lines = ["HTTP/1.1 101 UPGRADED" if upgraded else "HTTP/1.1 200 OK", f"Content-Type: {kind}"]
+    if upgraded:
+        lines += ["Connection: Upgrade", "Upgrade: tcp"]
+    lines += [f"{name}: {value}" for name, value in HEADERS.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _duplicate(sock: socket.socket) -> socket.socket:
+    return socket.socket(sock.family, sock.type, sock.proto, fileno=socket.dup(sock.fileno()))

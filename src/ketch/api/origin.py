@@ -1,0 +1,60 @@
+"""Guard against web pages: a browser must not drive the engine through a TCP listener.
+
+A page of a foreign site can send requests to ``localhost`` (it sends ``Origin``), and a name that
+it controls can be made to point here (DNS rebinding: then ``Host`` is that name). So over TCP a
+request must name the engine by an address, by ``localhost`` or by a name of this machine, and an
+``Origin`` must agree with ``Host``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ketch.errors import Forbidden
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
+
+
+class OriginPolicy:
+    """Which hosts a request may name; ``names`` adds to the machine's own."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        machine = socket.gethostname().lower()
+        self._names = {"localhost", machine, *(name.lower() for name in names)}
+
+    def check(self, request: BaseRequest) -> None:
+        """Raise ``Forbidden`` for a foreign Host or Origin; a unix socket is never checked."""
+        if _is_unix(request):
+            return
+        host = _without_port(request.headers.get("Host", ""))
+        if not self._ours(host):
+            raise Forbidden(f"the Host header names {host!r}, which is not this engine")
+        origin = request.headers.get("Origin")
+        if origin is not None and _without_port(origin.partition("://")[2]) != host:
+            raise Forbidden(f"requests from the web page origin {origin!r} are refused")
+
+    def _ours(self, host: str) -> bool:
+        if host in self._names:
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return True
+
+
+def _is_unix(request: BaseRequest) -> bool:
+    transport = request.transport
+    sock = None if transport is None else transport.get_extra_info("socket")
+    return sock is not None and sock.family == socket.AF_UNIX
+
+
+def _without_port(authority: str) -> str:
+    authority = authority.lower()
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]

@@ -1,0 +1,160 @@
+"""Life cycle of containers, and looking at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ketch.api import responses
+from ketch.api.convert_container import inspect_json
+from ketch.api.convert_create import container_spec
+from ketch.api.convert_limits import resources, restart_policy
+from ketch.api.convert_summary import summary_json
+from ketch.api.filters import keys
+from ketch.api.schema.container import ContainerCreate
+from ketch.api.schema.host import Update
+from ketch.engine.model import ListOptions, UpdateOptions
+from ketch.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from ketch.api.call import Call
+
+_LIST_FILTERS = keys(
+    "ancestor before expose exited health id is-task isolation label name network publish since "
+    "status volume"
+)
+_PRUNE_FILTERS = keys("until label label!")
+
+
+async def create(call: Call) -> StreamResponse:
+    """POST /containers/create"""
+    body = await call.json(ContainerCreate)
+    spec = container_spec(body, call.text("platform"))
+    container_id, warnings = await call.engine.containers.create(spec, call.text("name"))
+    notes = list(warnings)
+    if body.MacAddress and call.version >= (1, 44):
+        notes.append(
+            "The container-wide MacAddress field is now deprecated. It should be specified in "
+            "EndpointsConfig instead."
+        )
+    return responses.json({"Id": container_id, "Warnings": notes}, 201)
+
+
+async def list_(call: Call) -> StreamResponse:
+    """GET /containers/json"""
+    limit = call.integer("limit")
+    options = ListOptions(
+        all=call.flag("all") or limit > 0,
+        limit=max(limit, 0),
+        filters=call.filters(_LIST_FILTERS),
+    )
+    containers = call.engine.containers
+    records = await containers.list(options)
+    if not call.flag("size"):
+        return responses.json([summary_json(record, call.version) for record in records])
+    rows = [
+        summary_json(record, call.version, await containers.sizes(record.id)) for record in records
+    ]
+    return responses.json(rows)
+
+
+async def inspect(call: Call) -> StreamResponse:
+    """GET /containers/{id}/json"""
+    engine = call.engine
+    record = await engine.containers.get(call.id)
+    sizes = await engine.containers.sizes(record.id) if call.flag("size") else None
+    document = inspect_json(
+        record,
+        call.version,
+        execs=engine.execs.running_in(record.id),
+        sizes=sizes,
+        driver=engine.system.storage_driver,
+    )
+    return responses.json(document)
+
+
+async def start(call: Call) -> StreamResponse:
+    """POST /containers/{id}/start"""
+    if (call.request.content_length or 0) > 2:  # old clients send {}
+        raise InvalidParameter("a start with a request body is not supported: configure at create")
+    await call.engine.containers.start(call.id)
+    return responses.empty()
+
+
+async def stop(call: Call) -> StreamResponse:
+    """POST /containers/{id}/stop"""
+    await call.engine.containers.stop(call.id, call.optional_integer("t"), _signal(call))
+    return responses.empty()
+
+
+async def restart(call: Call) -> StreamResponse:
+    """POST /containers/{id}/restart"""
+    await call.engine.containers.restart(call.id, call.optional_integer("t"), _signal(call))
+    return responses.empty()
+
+
+def _signal(call: Call) -> str:
+    return call.text("signal") if call.version >= (1, 42) else ""
+
+
+async def kill(call: Call) -> StreamResponse:
+    """POST /containers/{id}/kill"""
+    await call.engine.containers.kill(call.id, call.text("signal"))
+    return responses.empty()
+
+
+async def pause(call: Call) -> StreamResponse:
+    """POST /containers/{id}/pause"""
+    await call.engine.containers.pause(call.id)
+    return responses.empty()
+
+
+async def unpause(call: Call) -> StreamResponse:
+    """POST /containers/{id}/unpause"""
+    await call.engine.containers.unpause(call.id)
+    return responses.empty()
+
+
+async def rename(call: Call) -> StreamResponse:
+    """POST /containers/{id}/rename"""
+    await call.engine.containers.rename(call.id, call.text("name"))
+    return responses.empty()
+
+
+async def remove(call: Call) -> StreamResponse:
+    """DELETE /containers/{id}"""
+    await call.engine.containers.remove(
+        call.id, force=call.flag("force"), volumes=call.flag("v"), link=call.flag("link")
+    )
+    return responses.empty()
+
+
+async def update(call: Call) -> StreamResponse:
+    """POST /containers/{id}/update"""
+    body = await call.json(Update)
+    policy = restart_policy(body.RestartPolicy) if body.RestartPolicy else None
+    options = UpdateOptions(resources=resources(body), restart=policy)
+    warnings = await call.engine.containers.update(call.id, options)
+    return responses.json({"Warnings": list(warnings) or None})
+
+
+async def prune(call: Call) -> StreamResponse:
+    """POST /containers/prune"""
+    report = await call.engine.containers.prune(call.filters(_PRUNE_FILTERS))
+    return responses.json(
+        {"ContainersDeleted": list(report.deleted) or None, "SpaceReclaimed": report.reclaimed}
+    )
+
+
+async def top(call: Call) -> StreamResponse:
+    """GET /containers/{id}/top"""
+    table = await call.engine.containers.top(call.id, call.text("ps_args"))
+    return responses.json({"Titles": table.titles, "Processes": table.processes})
+
+
+async def changes(call: Call) -> StreamResponse:
+    """GET /containers/{id}/changes"""
+    found = await call.engine.containers.changes(call.id)
+    rows = [{"Path": change.path, "Kind": change.kind} for change in found]
+    return responses.json(rows or None)

@@ -1,0 +1,9 @@
+"""placeholder"""
+
+
+async def create(call):
+    raise NotImplementedError
+
+
+async def push(call):
+    raise NotImplementedError

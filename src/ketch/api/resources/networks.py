@@ -1,0 +1,78 @@
+"""Networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ketch.api import responses
+from ketch.api.convert_create import endpoint
+from ketch.api.convert_network import network_json, network_spec
+from ketch.api.filters import keys
+from ketch.api.schema.container import EndpointSettings
+from ketch.api.schema.network import NetworkConnect, NetworkCreate, NetworkDisconnect
+from ketch.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from ketch.api.call import Call
+
+_LIST_FILTERS = keys("dangling driver id label name scope type")
+_PRUNE_FILTERS = keys("until label label!")
+
+
+async def list_(call: Call) -> StreamResponse:
+    """GET /networks"""
+    found = await call.engine.networks.list(call.filters(_LIST_FILTERS))
+    return responses.json([network_json(network, call.version) for network in found])
+
+
+async def create(call: Call) -> StreamResponse:
+    """POST /networks/create"""
+    spec = network_spec(await call.json(NetworkCreate))
+    network = await call.engine.networks.create(spec)
+    return responses.json({"Id": network.id, "Warning": ""}, 201)
+
+
+async def inspect(call: Call) -> StreamResponse:
+    """GET /networks/{id}"""
+    networks = call.engine.networks
+    network = await networks.get(call.id)
+    members = await networks.members(network.id)
+    return responses.json(network_json(network, call.version, members))
+
+
+async def remove(call: Call) -> StreamResponse:
+    """DELETE /networks/{id}"""
+    await call.engine.networks.remove(call.id)
+    return responses.empty()
+
+
+async def connect(call: Call) -> StreamResponse:
+    """POST /networks/{id}/connect"""
+    body = await call.json(NetworkConnect)
+    container = _container(body.Container)
+    settings = body.EndpointConfig or EndpointSettings()
+    await call.engine.networks.connect(call.id, container, endpoint(call.id, settings))
+    return responses.empty(200)
+
+
+async def disconnect(call: Call) -> StreamResponse:
+    """POST /networks/{id}/disconnect"""
+    body = await call.json(NetworkDisconnect)
+    await call.engine.networks.disconnect(
+        call.id, _container(body.Container), force=bool(body.Force)
+    )
+    return responses.empty(200)
+
+
+def _container(name: str | None) -> str:
+    if not name:
+        raise InvalidParameter("the field Container must name a container")
+    return name
+
+
+async def prune(call: Call) -> StreamResponse:
+    """POST /networks/prune"""
+    report = await call.engine.networks.prune(call.filters(_PRUNE_FILTERS))
+    return responses.json({"NetworksDeleted": list(report.deleted) or None})

@@ -1,0 +1,143 @@
+"""The route table: every method and path of the Engine API that ketch answers."""
+
+from __future__ import annotations
+
+from ketch.api.resources import (
+    build,
+    container_files,
+    container_io,
+    containers,
+    distribution,
+    events,
+    execs,
+    image_archives,
+    image_transfer,
+    images,
+    networks,
+    stats,
+    swarm,
+    system,
+    volumes,
+)
+from ketch.api.routing import Route
+
+_SYSTEM = (
+    Route("GET", "/_ping", system.ping, unversioned=True),
+    Route("HEAD", "/_ping", system.ping, unversioned=True),
+    Route("GET", "/version", system.version),
+    Route("GET", "/info", system.info),
+    Route("GET", "/system/df", system.disk_usage),
+    Route("GET", "/events", events.stream, streams=True),
+    Route("POST", "/auth", distribution.auth),
+    Route("GET", "/distribution/{name}/json", distribution.inspect),
+)
+
+_CONTAINERS = (
+    Route("GET", "/containers/json", containers.list_),
+    Route("POST", "/containers/create", containers.create),
+    Route("POST", "/containers/prune", containers.prune),
+    Route("GET", "/containers/{id}/json", containers.inspect),
+    Route("POST", "/containers/{id}/start", containers.start),
+    Route("POST", "/containers/{id}/stop", containers.stop),
+    Route("POST", "/containers/{id}/restart", containers.restart),
+    Route("POST", "/containers/{id}/kill", containers.kill),
+    Route("POST", "/containers/{id}/pause", containers.pause),
+    Route("POST", "/containers/{id}/unpause", containers.unpause),
+    Route("POST", "/containers/{id}/rename", containers.rename),
+    Route("POST", "/containers/{id}/update", containers.update),
+    Route("DELETE", "/containers/{id}", containers.remove),
+    Route("GET", "/containers/{id}/top", containers.top),
+    Route("GET", "/containers/{id}/stats", stats.stats, streams=True),
+    Route("GET", "/containers/{id}/changes", containers.changes),
+    Route("POST", "/containers/{id}/attach", container_io.attach, plain_errors=True),
+    Route("POST", "/containers/{id}/wait", container_io.wait, streams=True),
+    Route("GET", "/containers/{id}/logs", container_io.logs, streams=True),
+    Route("POST", "/containers/{id}/resize", container_io.resize),
+    Route("HEAD", "/containers/{id}/archive", container_files.stat),
+    Route("GET", "/containers/{id}/archive", container_files.get, streams=True),
+    Route("PUT", "/containers/{id}/archive", container_files.put, streams=True),
+    Route("GET", "/containers/{id}/export", container_files.export, streams=True),
+    Route("POST", "/commit", container_files.commit),
+    Route("POST", "/containers/{id}/exec", execs.create),
+    Route("POST", "/exec/{id}/start", execs.start),
+    Route("POST", "/exec/{id}/resize", execs.resize),
+    Route("GET", "/exec/{id}/json", execs.inspect),
+)
+
+_IMAGES = (
+    Route("GET", "/images/json", images.list_),
+    Route("GET", "/images/search", distribution.search),
+    Route("GET", "/images/get", image_archives.save, streams=True),
+    Route("POST", "/images/load", image_archives.load, streams=True),
+    Route("POST", "/images/create", image_transfer.create, streams=True),
+    Route("POST", "/images/prune", images.prune),
+    Route("GET", "/images/{name}/json", images.inspect),
+    Route("GET", "/images/{name}/history", images.history),
+    Route("GET", "/images/{name}/get", image_archives.save, streams=True),
+    Route("POST", "/images/{name}/tag", images.tag),
+    Route("POST", "/images/{name}/push", image_transfer.push, streams=True),
+    Route("DELETE", "/images/{name}", images.remove),
+    Route("POST", "/build", build.build, streams=True),
+    Route("POST", "/build/prune", build.prune),
+)
+
+_VOLUMES = (
+    Route("GET", "/volumes", volumes.list_),
+    Route("POST", "/volumes/create", volumes.create),
+    Route("POST", "/volumes/prune", volumes.prune),
+    Route("GET", "/volumes/{name}", volumes.inspect),
+    Route("DELETE", "/volumes/{name}", volumes.remove),
+)
+
+_NETWORKS = (
+    Route("GET", "/networks", networks.list_),
+    Route("POST", "/networks/create", networks.create),
+    Route("POST", "/networks/prune", networks.prune),
+    Route("GET", "/networks/{id}", networks.inspect),
+    Route("DELETE", "/networks/{id}", networks.remove),
+    Route("POST", "/networks/{id}/connect", networks.connect),
+    Route("POST", "/networks/{id}/disconnect", networks.disconnect),
+)
+
+_SWARM_OBJECTS = ("nodes", "services", "tasks", "secrets", "configs")
+
+_NOT_HERE = (
+    Route("GET", "/plugins", swarm.no_plugins),
+    Route("POST", "/plugins/create", swarm.no_plugin_installs),
+    Route("POST", "/plugins/pull", swarm.no_plugin_installs),
+    Route("GET", "/plugins/privileges", swarm.no_plugin_installs),
+    Route("GET", "/plugins/{name}/json", swarm.plugin_missing),
+    Route("DELETE", "/plugins/{name}", swarm.plugin_missing),
+    *(
+        Route("POST", f"/plugins/{{name}}/{verb}", swarm.plugin_missing)
+        for verb in ("enable", "disable", "upgrade", "push", "set")
+    ),
+    Route("GET", "/swarm", swarm.not_a_manager),
+    Route("GET", "/swarm/unlockkey", swarm.not_a_manager),
+    *(
+        Route("POST", f"/swarm/{verb}", swarm.not_a_manager)
+        for verb in ("leave", "update", "unlock")
+    ),
+    Route("POST", "/swarm/init", swarm.no_swarm),
+    Route("POST", "/swarm/join", swarm.no_swarm),
+    *(
+        Route(method, path, swarm.not_a_manager)
+        for kind in _SWARM_OBJECTS
+        for method, path in (
+            ("GET", f"/{kind}"),
+            ("POST", f"/{kind}/create"),
+            ("GET", f"/{kind}/{{id}}"),
+            ("DELETE", f"/{kind}/{{id}}"),
+            ("POST", f"/{kind}/{{id}}/update"),
+        )
+    ),
+)
+
+ROUTES: tuple[Route, ...] = (
+    *_SYSTEM,
+    *_CONTAINERS,
+    *_IMAGES,
+    *_VOLUMES,
+    *_NETWORKS,
+    *_NOT_HERE,
+)

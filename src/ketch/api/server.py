@@ -1,0 +1,99 @@
+"""The HTTP face of an engine: find the route, check the version, answer, translate errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp.web_response import StreamResponse
+
+from ketch.api import responses, versions
+from ketch.api.call import Call
+from ketch.api.connection import Connection, ConnectionServer
+from ketch.api.errors import status_of
+from ketch.api.origin import OriginPolicy
+from ketch.api.routes import ROUTES
+from ketch.api.routing import Match, Router
+from ketch.errors import KetchError
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
+
+    from ketch.engine.engine import Engine
+
+_log = logging.getLogger(__name__)
+
+
+class ApiServer:
+    """Serves one engine; ``protocol_factory`` is what ``loop.create_server`` wants.
+
+    Needs a running event loop. ``origin`` guards listeners that a browser can reach (TCP).
+    """
+
+    def __init__(self, engine: Engine, origin: OriginPolicy | None = None) -> None:
+        self._engine = engine
+        self._origin = origin
+        self._router = Router(ROUTES)
+        self._server = ConnectionServer(
+            self.handle, access_log=None, auto_decompress=False, logger=_log, lingering_time=2.0
+        )
+
+    def protocol_factory(self) -> Connection:
+        """A protocol for one accepted connection."""
+        return self._server()
+
+    async def close(self, timeout: float = 1.0) -> None:
+        """Close every connection; answers under way get ``timeout`` seconds."""
+        await self._server.shutdown(timeout)
+
+    async def handle(self, request: BaseRequest) -> StreamResponse:
+        """Answer one request; never raises but for cancellation."""
+        if request.method == "OPTIONS":
+            return responses.empty(200)
+        written, path = versions.split(request.path)
+        match = self._router.find(request.method, path)
+        if match is None:
+            return responses.page_not_found()
+        try:
+            response = await self._dispatch(request, written, match)
+        except Exception as error:
+            response = _failed(request, match, error)
+        connection: Connection = request.protocol  # type: ignore[assignment]
+        if connection.hijackable and not response.prepared:
+            response.force_close()
+        return response
+
+    async def _dispatch(
+        self, request: BaseRequest, written: str | None, match: Match
+    ) -> StreamResponse:
+        route = match.route
+        version = versions.MAXIMUM if route.unversioned else versions.check(written)
+        if not route.since <= version <= route.until:
+            again = self._router.find(request.method, versions.split(request.path)[1], version)
+            if again is None:
+                return responses.page_not_found()
+            route, match = again.route, again
+        if self._origin is not None:
+            self._origin.check(request)
+        call = Call(self._engine, request, version, match.params)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        if not route.streams:
+            return await route.handler(call)
+        call.connection.streaming = asyncio.current_task()
+        try:
+            return await route.handler(call)
+        finally:
+            call.connection.streaming = None
+
+
+def _failed(request: BaseRequest, match: Match, error: Exception) -> StreamResponse:
+    """Translate; what nobody foresaw goes to the log with its traceback."""
+    if not isinstance(error, KetchError) and not isinstance(error, ConnectionError):
+        _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    elif status_of(error) >= 500:
+        _log.warning("%s %s: %s", request.method, request.path, error)
+    as_text = match.route.plain_errors or isinstance(error, versions.TooOld)
+    return responses.failure(error, as_text)

@@ -1,0 +1,7 @@
+"""``python -m ketch.daemon``."""
+
+import sys
+
+from ketch.daemon.main import main
+
+sys.exit(main())

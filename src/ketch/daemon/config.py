@@ -1,0 +1,178 @@
+"""Reading the configuration: ``daemon.json``, then flags, then checks that need no kernel.
+
+An option may be given in the file or as a flag, not in both, as with Docker: which of two should
+win is a question that nobody should have to ask.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ketch.daemon.settings import Settings
+from ketch.errors import InvalidParameter
+
+DEFAULT_FILE = "/etc/ketch/daemon.json"
+_LIMIT = 1024 * 1024
+
+
+def load(path: str, flags: Mapping[str, Any], *, required: bool) -> Settings:
+    """Settings of a file (which may be missing unless ``required``) and of flags.
+
+    Raises ``InvalidParameter`` naming the key that is unknown, malformed, or given twice.
+    """
+    members = _read(path, required=required)
+    for key in flags:
+        if key in members:
+            raise InvalidParameter(f"{key} is given both as a flag and in {path}: use one of them")
+    try:
+        settings = msgspec.convert({**members, **flags}, Settings)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"{_where(path, members)}{_explain(error)}") from None
+    check(settings)
+    return settings
+
+
+def _where(path: str, members: Mapping[str, Any]) -> str:
+    return f"{path}: " if members else ""
+
+
+def _explain(error: msgspec.ValidationError) -> str:
+    text = str(error)
+    match = re.search(r"unknown field `([^`]*)`", text)
+    if match is not None:
+        return f"unknown key {match[1]!r}: see ketchd --help for the keys there are"
+    return text.replace("$.", "")
+
+
+def _read(path: str, *, required: bool) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LIMIT + 1)
+    except FileNotFoundError:
+        if required:
+            raise InvalidParameter(f"the configuration file {path} does not exist") from None
+        return {}
+    except OSError as error:
+        raise InvalidParameter(f"{path} can't be read: {error.strerror}") from None
+    if len(data) > _LIMIT:
+        raise InvalidParameter(f"{path} is larger than {_LIMIT} bytes")
+    if not data.strip():
+        return {}
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InvalidParameter(f"{path} is not a JSON object: {error}") from None
+
+
+def check(settings: Settings) -> None:
+    """Raise ``InvalidParameter`` for values that make no sense or can't be honoured."""
+    for rule in _RULES:
+        rule(settings)
+
+
+def _roots(settings: Settings) -> None:
+    for key, path in (("data-root", settings.data_root), ("exec-root", settings.exec_root)):
+        if not os.path.isabs(path) or "\0" in path:
+            raise InvalidParameter(f"{key}: {path!r} is not an absolute path")
+    if len(f"{settings.exec_root}/shims/{'0' * 32}.sock") > 107:
+        raise InvalidParameter(
+            f"exec-root: {settings.exec_root!r} is too long; sockets below it may have at most 107 "
+            "bytes (unix(7))"
+        )
+
+
+def _live_restore(settings: Settings) -> None:
+    if not settings.live_restore:
+        raise InvalidParameter(
+            "live-restore: false is not supported: containers always outlive the daemon"
+        )
+
+
+def _networks(settings: Settings) -> None:
+    try:
+        ipaddress.ip_interface(settings.bip)
+    except ValueError:
+        raise InvalidParameter(f"bip: {settings.bip!r} is no address with a prefix") from None
+    if not 1 <= len(settings.bridge.encode()) <= 15 or "/" in settings.bridge:
+        raise InvalidParameter(f"bridge: {settings.bridge!r} is no interface name")
+    if not 68 <= settings.mtu <= 65535:
+        raise InvalidParameter(f"mtu: {settings.mtu} is not between 68 and 65535")
+    for pool in settings.default_address_pools:
+        _pool(pool.base, pool.size)
+    if not settings.iptables or not settings.ip_forward:
+        raise InvalidParameter("iptables and ip-forward: false is not supported by ketch")
+
+
+def _pool(base: str, size: int) -> None:
+    try:
+        network = ipaddress.ip_network(base)
+    except ValueError:
+        raise InvalidParameter(f"default-address-pools: {base!r} is no network") from None
+    if not network.prefixlen <= size <= network.max_prefixlen:
+        raise InvalidParameter(f"default-address-pools: size {size} does not fit into {base}")
+
+
+def _logging(settings: Settings) -> None:
+    if settings.log_driver not in ("json-file", "none"):
+        raise InvalidParameter(
+            f"log-driver: {settings.log_driver!r} is not supported; there are json-file and none"
+        )
+
+
+def _labels(settings: Settings) -> None:
+    for label in settings.labels:
+        if not label.partition("=")[1]:
+            raise InvalidParameter(f"labels: {label!r} is not of the form key=value")
+
+
+def _listeners(settings: Settings) -> None:
+    for host in settings.listeners:
+        scheme, _, rest = host.partition("://")
+        if scheme not in ("unix", "tcp", "fd"):
+            raise InvalidParameter(f"hosts: {host!r} is none of unix://, tcp:// and fd://")
+        if scheme == "unix" and not os.path.isabs(rest):
+            raise InvalidParameter(f"hosts: {host!r} needs an absolute path")
+        if scheme == "tcp":
+            _tcp(settings, host, rest)
+
+
+def _tcp(settings: Settings, host: str, rest: str) -> None:
+    name, _, port = rest.rpartition(":")
+    if not name or not port.isdigit() or int(port) > 65535:
+        raise InvalidParameter(f"hosts: {host!r} needs an address and a port")
+    if settings.tlsverify:
+        for key in ("tlscacert", "tlscert", "tlskey"):
+            if not getattr(settings, key):
+                raise InvalidParameter(f"tlsverify needs {key}")
+        return
+    if not settings.allow_insecure_tcp:
+        raise InvalidParameter(
+            f"hosts: {host!r} without tlsverify would give root on this machine to everyone who "
+            "can reach it; set tlsverify with certificates, or allow-insecure-tcp if that is meant"
+        )
+
+
+def _numbers(settings: Settings) -> None:
+    if not 0 <= settings.warm_pool <= 64:
+        raise InvalidParameter("warm-pool: it is between 0 and 64")
+    if settings.shutdown_timeout < 0:
+        raise InvalidParameter("shutdown-timeout: it can't be negative")
+    if settings.tls and not settings.tlsverify:
+        raise InvalidParameter("tls: without tlsverify clients are not checked; use tlsverify")
+
+
+_RULES: tuple[Callable[[Settings], None], ...] = (
+    _roots,
+    _live_restore,
+    _networks,
+    _logging,
+    _labels,
+    _listeners,
+    _numbers,
+)

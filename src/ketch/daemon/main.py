@@ -1,0 +1,54 @@
+"""``ketchd``: read the configuration, run the daemon, translate failures to exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+
+from ketch import __version__
+from ketch.daemon import config, flags, logs
+from ketch.errors import KetchError
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean end, 1 when it could not start, 2 for flags."""
+    try:
+        command = flags.parse(sys.argv[1:])
+    except KetchError as error:
+        return _complain(error, 2)
+    if command.help:
+        sys.stdout.write(flags.usage())
+        return 0
+    if command.version:
+        sys.stdout.write(f"ketchd version {__version__}\n")
+        return 0
+    return _run(command)
+
+
+def _run(command: flags.CommandLine) -> int:
+    try:
+        settings = config.load(command.config_file, command.flags, required=command.config_given)
+        if os.geteuid() != 0:
+            raise KetchError("ketchd needs root: namespaces, mounts and cgroups can't be made else")
+        logs.configure(settings.log_level, settings.debug)
+        from ketch.daemon.service import serve  # heavy; --help and mistakes don't pay for it
+
+        asyncio.run(serve(settings, command))
+    except KetchError as error:
+        return _complain(error, 1)
+    except OSError as error:
+        return _complain(error, 1)
+    return 0
+
+
+def _complain(error: Exception, code: int) -> int:
+    sys.stderr.write(f"ketchd: {error}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

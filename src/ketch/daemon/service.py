@@ -1,0 +1,109 @@
+"""The life of the daemon: lock, wire, recover, listen, serve, leave; containers live on.
+
+Stages: the locks on both roots → the parts (``ketch.daemon.wiring``) → ``Engine.start`` (adopts
+what runs) → the listeners → READY. A failure at any stage undoes the ones before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from ketch import __version__
+from ketch.api.origin import OriginPolicy
+from ketch.api.server import ApiServer
+from ketch.daemon import config, listeners, logs, systemd, wiring
+from ketch.daemon.pidfile import LockedFile
+from ketch.daemon.settings import RELOADABLE
+from ketch.errors import KetchError
+
+if TYPE_CHECKING:
+    from ketch.daemon.flags import CommandLine
+    from ketch.daemon.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings, command: CommandLine) -> None:
+    """Run until SIGTERM or SIGINT. Raises ``KetchError`` or OSError when it can't start."""
+    stop = asyncio.Event()
+    _on_signals(stop)
+    async with AsyncExitStack() as stack:
+        _prepare_roots(settings, stack)
+        parts = await wiring.build(settings)
+        stack.push_async_callback(parts.close)
+        await parts.engine.start()
+        stack.push_async_callback(parts.engine.close)
+        reload = _Reload(settings, command, parts)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+        await _listen(settings, parts, stack)
+        gc.collect()
+        gc.freeze()  # what lives now lives for ever: don't walk it again
+        _log.info("ketchd %s is ready on %s", __version__, ", ".join(settings.listeners))
+        systemd.notify("READY=1")
+        await stop.wait()
+        systemd.notify("STOPPING=1")
+        _log.info("leaving; containers stay")
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def _prepare_roots(settings: Settings, stack: AsyncExitStack) -> None:
+    """Make both roots with their modes and lock them."""
+    os.umask(0o022)
+    for path, mode in ((settings.data_root, 0o710), (settings.exec_root, 0o711)):
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, mode)
+    for path in (settings.pid_path, f"{settings.data_root}/lock"):
+        stack.callback(LockedFile(path).release)
+
+
+async def _listen(settings: Settings, parts: wiring.Parts, stack: AsyncExitStack) -> None:
+    api = ApiServer(parts.engine, OriginPolicy())
+    stack.push_async_callback(api.close)
+    loop = asyncio.get_running_loop()
+    for listener in listeners.open_all(settings):
+        listener.sock.setblocking(False)
+        if listener.address.startswith("tcp://") and listener.tls is None:
+            _log.warning("%s is open to everyone who can reach it", listener.address)
+        server = await loop.create_server(
+            api.protocol_factory, sock=listener.sock, ssl=listener.tls, backlog=512
+        )
+        stack.callback(server.close)
+
+
+class _Reload:
+    """SIGHUP: read the configuration again and take over what may change while running."""
+
+    def __init__(self, settings: Settings, command: CommandLine, parts: wiring.Parts) -> None:
+        self._settings = settings
+        self._command = command
+        self._parts = parts
+
+    def __call__(self) -> None:
+        command = self._command
+        try:
+            fresh = config.load(command.config_file, command.flags, required=command.config_given)
+        except KetchError as error:
+            _log.error("the configuration was not reloaded: %s", error)
+            return
+        self._report(fresh)
+        self._settings = fresh
+        logs.configure(fresh.log_level, fresh.debug)
+        self._parts.reload(fresh)
+
+    def _report(self, fresh: Settings) -> None:
+        for field in fresh.__struct_fields__:
+            if getattr(fresh, field) == getattr(self._settings, field):
+                continue
+            when = "now" if field in RELOADABLE else "after a restart"
+            _log.info("%s changes %s", field.replace("_", "-"), when)

@@ -1,0 +1,76 @@
+"""What a daemon is told: flags and ``daemon.json`` in Docker's words, as one frozen value."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class AddressPool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where networks without a subnet get one: blocks of prefix ``size`` of ``base``."""
+
+    base: str
+    size: int
+
+
+class Settings(
+    msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True
+):
+    """Every option; field names in kebab case are the keys of ``daemon.json``.
+
+    ``bip`` is address and prefix of the default bridge. ``hosts`` are ``unix://…``, ``tcp://…`` or
+    ``fd://`` (sockets passed by systemd). ``userland_proxy`` and ``exec_opts`` are read since
+    existing files hold them; values that ketch can't honour are refused in ``check``.
+    """
+
+    hosts: tuple[str, ...] = ()
+    data_root: str = "/var/lib/ketch"
+    exec_root: str = "/run/ketch"
+    pidfile: str = ""
+    group: str = ""
+    bridge: str = "ketch0"
+    bip: str = "172.17.0.1/16"
+    mtu: int = 1500
+    iptables: bool = True
+    ip_forward: bool = True
+    nft_table: str = "ketch"
+    default_address_pools: tuple[AddressPool, ...] = ()
+    dns: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = {}
+    log_level: Literal["debug", "info", "warn", "error", "fatal"] = "info"
+    storage_driver: Literal["", "erofs", "directory"] = ""
+    cgroup_parent: str = "/ketch"
+    default_runtime: str = ""
+    runtimes: dict[str, dict[str, str]] = {}
+    default_shm_size: str | int = "64M"
+    labels: tuple[str, ...] = ()
+    debug: bool = False
+    live_restore: bool = True
+    tls: bool = False
+    tlsverify: bool = False
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    allow_insecure_tcp: bool = False
+    warm_pool: int = 3
+    shutdown_timeout: int = 15
+
+    @property
+    def pid_path(self) -> str:
+        """Where the process ID is written."""
+        return self.pidfile or f"{self.exec_root}/ketchd.pid"
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        """The addresses to listen on."""
+        return self.hosts or (f"unix://{self.exec_root}/ketch.sock",)
+
+
+RELOADABLE = frozenset(
+    {"debug", "log_level", "labels", "registry_mirrors", "insecure_registries", "shutdown_timeout"}
+)
+"""Fields that SIGHUP changes; others need a restart."""
