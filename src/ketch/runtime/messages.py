@@ -1,0 +1,118 @@
+"""The objects that cross the launcher's and the shims' sockets, as types.
+
+For the engine's side; launcher and shim never import this (``typing`` costs them memory). The
+prose is in ``docs/contracts.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+Wire = dict[str, Any]
+"""``to_wire()`` of a ``Link``, ``Mount`` or ``Rootfs``, or an OCI object."""
+
+
+class CgroupName(TypedDict):
+    """Where the cgroup is made: ``parent`` like ``/ketch``, ``name`` a single name."""
+
+    parent: str
+    name: str
+
+
+class Attach(TypedDict):
+    """One client of a process's stdio; its socket is an fd of the message.
+
+    ``framed`` = stdcopy frames (docker's multiplexed stream); ``detach_keys`` are byte values,
+    heeded on a terminal only; ``input`` is base64 of bytes already read from the client.
+    """
+
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    framed: bool
+    detach_keys: list[int]
+    input: str
+
+
+class Log(TypedDict):
+    """``driver`` is ``json-file`` or ``none``; ``max_size`` in bytes, 0 = unbounded."""
+
+    driver: str
+    path: str
+    max_size: int
+    max_file: int
+    attrs: dict[str, str]
+
+
+class Warm(TypedDict):
+    """A sandbox to make ahead; ``namespaces`` are the OCI objects of ``spec.linux.namespaces``."""
+
+    id: str
+    cgroup: CgroupName
+    link: Wire | None
+    namespaces: list[Wire]
+
+
+class Start(TypedDict):
+    """A container to start. ``warm`` is the ID of a warm member, None for a cold start.
+
+    ``user`` is ``name:group`` or numbers, resolved in the rootfs; ``console`` is [height, width],
+    zeros for unset; ``socket`` the path of the shim's socket.
+    """
+
+    id: str
+    bundle: str
+    spec: Wire
+    rootfs: Wire
+    warm: str | None
+    link: Wire | None
+    cgroup: CgroupName
+    user: str
+    groups_add: list[str]
+    make_cwd: bool
+    seccomp: str
+    stdin: bool
+    stdin_once: bool
+    terminal: bool
+    console: list[int]
+    log: Log
+    attach: NotRequired[list[Attach]]  # set by ``Launcher.start``
+    socket: str
+
+
+class Exec(TypedDict):
+    """A process to run in a container; ``pidfd`` is set by ``Launcher.exec``."""
+
+    id: str
+    container: str
+    bundle: str
+    init_pid: int
+    process: Wire
+    user: str
+    groups_add: list[str]
+    seccomp: str
+    stdin: bool
+    terminal: bool
+    console: list[int]
+    socket: str
+    attach: NotRequired[list[Attach]]
+    pidfd: NotRequired[int | None]
+
+
+class Started(TypedDict):
+    """The process runs; ``started_at`` in ns since the epoch; ``cgroup`` controller → directory."""
+
+    event: str
+    pid: int
+    started_at: int
+    cgroup: dict[str, str]
+
+
+class Exited(TypedDict):
+    """The process ended; ``status`` is 128 + ``signal`` when a signal ended it; ``at`` in ns."""
+
+    event: str
+    status: int
+    signal: int
+    oom: bool
+    at: int
