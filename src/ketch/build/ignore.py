@@ -5,7 +5,7 @@ line, cleaned; a pattern also takes everything below a directory it matches; ``*
 number of directories, none included; ``!`` makes an exception; the last pattern that matches wins;
 a ``#`` in the first column begins a comment.
 
-The command line uses this on a bare interpreter: standard library only.
+The command line and workers use this on a bare interpreter: standard library only.
 """
 
 from __future__ import annotations
@@ -98,6 +98,9 @@ def _matches(pattern: IgnorePattern, path: str, parts: list[str]) -> bool:
 
 
 def _expression(pattern: str) -> str:
+    suffix = pattern.removeprefix("**")
+    if suffix != pattern and not any(character in suffix for character in "*?[\\/"):
+        return ".*" + re.escape(suffix)  # engines take ``**x`` for "ends with x"
     out: list[str] = []
     position = 0
     while position < len(pattern):

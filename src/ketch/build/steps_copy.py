@@ -92,8 +92,9 @@ async def _words(state: StageState, step: Copy, tree: Tree) -> CopyWords:
             sources, destination = step.with_comment[:-1], step.with_comment[-1]
         else:
             warn_comment(state, step)
+    inline = {document.word for document in step.heredocs}
     return CopyWords(
-        tuple(_expand(state, step, source) for source in sources),
+        tuple(word if word in inline else _expand(state, step, word) for word in sources),
         _expand(state, step, destination),
     )
 

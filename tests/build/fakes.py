@@ -1,0 +1,176 @@
+"""An executor that keeps everything in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from ketch.build.config import ImageConfig
+from ketch.build.executor import (
+    BaseImage,
+    CacheEntry,
+    CopyStep,
+    Emit,
+    RunOutcome,
+    RunStep,
+    Tree,
+)
+from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.solver import Built, prepare, solve
+from ketch.errors import NotFound
+
+PLATFORM = {
+    "TARGETPLATFORM": "linux/amd64",
+    "TARGETOS": "linux",
+    "TARGETARCH": "amd64",
+    "TARGETVARIANT": "",
+    "BUILDPLATFORM": "linux/amd64",
+}
+
+
+def digest(*parts: object) -> str:
+    return "sha256:" + hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+class FakeExecutor:
+    """Layers are digests of what made them; ``context`` maps names to contents."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, BaseImage] = {}
+        self.cache: dict[str, CacheEntry] = {}
+        self.context: dict[str, bytes] = {"a.txt": b"a", "b.txt": b"b"}
+        self.stored: dict[str, tuple[bytes, tuple[str, ...], str]] = {}
+        self.tags: dict[str, str] = {}
+        self.ran: list[RunStep] = []
+        self.copied: list[CopyStep] = []
+        self.pulled: list[tuple[str, str, bool]] = []
+        self.trees: dict[str, dict[str, bytes]] = {}
+        self.exit_codes: dict[str, int] = {}
+        self.output: dict[str, BuildOutput] = {}
+        self.lost: set[str] = set()
+        self.nonce = 0
+
+    def add_image(self, name: str, config: ImageConfig | None = None, layer: str = "") -> BaseImage:
+        config = config or ImageConfig(os="linux", architecture="amd64")
+        layers = (digest("base", layer or name),)
+        config.rootfs.diff_ids = list(layers)
+        blob = config.encode()
+        image = BaseImage("sha256:" + hashlib.sha256(blob).hexdigest(), blob, layers)
+        self.images[name] = image
+        return image
+
+    async def base(self, reference: str, platform: str, *, pull: bool, emit: Emit) -> BaseImage:
+        self.pulled.append((reference, platform, pull))
+        if reference not in self.images:
+            raise NotFound(f"pull access denied for {reference}")
+        return self.images[reference]
+
+    async def recall(self, key: str) -> CacheEntry | None:
+        entry = self.cache.get(key)
+        return None if entry is None or entry.layer in self.lost else entry
+
+    async def remember(self, key: str, entry: CacheEntry) -> None:
+        self.cache[key] = entry
+
+    async def run(self, step: RunStep, started: Callable[[str], None], emit: Emit) -> RunOutcome:
+        self.ran.append(step)
+        command = step.argv[-1]
+        started(digest("container", len(self.ran))[7:])
+        if command in self.output:
+            emit(self.output[command])
+        code = self.exit_codes.get(command, 0)
+        if code or command == "true":
+            return RunOutcome(code, "")
+        return RunOutcome(0, digest("run", step.layers, step.argv, self.nonce))
+
+    async def exists(self, tree: Tree, path: str) -> bool:
+        return path in self._files(tree)
+
+    async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
+        files = self._files(tree)
+        if tree.kind == "layers":
+            return digest(tree.layers, sources)
+        for source in sources:
+            if source != "." and source not in files:
+                raise NotFound(source)
+        return digest([(s, sorted(files.items()) if s == "." else files[s]) for s in sources])
+
+    async def copy(self, step: CopyStep) -> str:
+        self.copied.append(step)
+        sums = [await self.checksum(part.tree, part.sources) for part in step.parts]
+        return digest("copy", step.layers, step.destination, step.owner, step.mode, sums)
+
+    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
+        return "" if path == "/there" else digest("mkdir", layers, path)
+
+    async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:
+        return self._tree(dict(files))
+
+    async def fetch(self, url: str, name: str) -> Tree:
+        return self._tree({name: url.encode()})
+
+    async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
+        image = "sha256:" + hashlib.sha256(config).hexdigest()
+        self.stored[image] = (config, layers, parent)
+        return image
+
+    async def tag(self, image: str, reference: str) -> str:
+        name = reference if ":" in reference else f"{reference}:latest"
+        self.tags[name] = image
+        return name
+
+    async def close(self) -> None:
+        return None
+
+    def _tree(self, files: dict[str, bytes]) -> Tree:
+        handle = str(len(self.trees))
+        self.trees[handle] = files
+        return Tree("fetched", handle=handle)
+
+    def _files(self, tree: Tree) -> dict[str, bytes]:
+        return self.context if tree.kind == "context" else self.trees.get(tree.handle, {})
+
+
+class Build:
+    """One build on a fake executor, and what came of it."""
+
+    def __init__(self, executor: FakeExecutor, built: Built, outputs: list[BuildOutput]) -> None:
+        self.executor = executor
+        self.built = built
+        self.outputs = outputs
+        config, self.layers, self.parent = executor.stored[built.image]
+        self.config = ImageConfig.decode(config)
+
+    @property
+    def text(self) -> str:
+        return "".join(output.stream for output in self.outputs)
+
+    @property
+    def warnings(self) -> list[str]:
+        return [output.warning for output in self.outputs if output.warning]
+
+    @property
+    def hits(self) -> int:
+        return self.text.count(" ---> Using cache\n")
+
+    def created_by(self) -> list[str]:
+        return [line.created_by for line in self.config.history or ()]
+
+
+async def build(
+    executor: FakeExecutor,
+    text: str,
+    options: BuildOptions | None = None,
+    outputs: list[BuildOutput] | None = None,
+) -> Build:
+    """Build the Dockerfile ``text``; every step gets a time of its own."""
+    outputs = outputs if outputs is not None else []
+    prepared = prepare(text.encode(), options or BuildOptions(), PLATFORM)
+    executor.nonce += 1
+    ticks = iter(range(10_000))
+
+    def clock() -> str:
+        return f"2026-01-01T{executor.nonce:02d}:00:{next(ticks):02d}Z"
+
+    built = await solve(prepared, executor, outputs.append, clock)
+    return Build(executor, built, outputs)
