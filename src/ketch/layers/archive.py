@@ -1,72 +1,282 @@
 """Worker functions on a container's tree; each runs pivoted into it: ``/`` is the tree.
 
 All have the signature ``(args, fds) -> dict`` of the launcher's ``work`` operation, and raise
-``NotFound``, ``InvalidParameter``, ``Conflict`` or OSError. Paths in ``args`` are text of the
-container (surrogateescape for bytes that are not UTF-8), relative ones start at ``/``.
+``NotFound``, ``InvalidParameter``, ``DataCorrupt`` or OSError. Paths in ``args`` are text of the
+container (surrogateescape for bytes that are not UTF-8), relative ones start at ``/``. The fds
+belong to the caller.
 """
 
 from __future__ import annotations
+
+import os
+import stat as stat_module
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+from ketch.errors import InvalidParameter, KetchError, NotFound
+from ketch.layers import diff, sources
+from ketch.layers.compression import decompressed
+from ketch.layers.create import open_umask
+from ketch.layers.placing import Placing, content_of, unpack_stream
+from ketch.layers.tarread import TarReader
+from ketch.layers.tarwrite import TarWriter
+from ketch.layers.unpack import Fill, Ownership, Unpacker
+from ketch.layers.walk import Walk
+from ketch.linux.paths import open_in_root
 
 Args = dict[str, object]
 
 
 def stat(args: Args, fds: list[int]) -> Args:
     """``{"path"}`` → ``{"name", "size", "mode", "mtime", "link_target"}`` (``PathStat``)."""
-    raise NotImplementedError
+    return _in_root(lambda root_fd: _path_stat(root_fd, _path(args)))
 
 
 def get(args: Args, fds: list[int]) -> Args:
     """``{"path"}``, fds ``[out]``: the path as an uncompressed tar, root entry named by the base
     name (``./`` for a path that ends in ``/.``) → ``{"stat": …}``."""
-    raise NotImplementedError
+
+    def run(root_fd: int) -> Args:
+        path = _path(args)
+        found = _path_stat(root_fd, path)
+        parent, base = _split(path)
+        prefix = b"." if base in (".", "") else os.fsencode(base)
+        if path.endswith("/"):
+            parent, base = path, "."
+        parent_fd = open_in_root(root_fd, parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _write_tree(fds[0], parent_fd, os.fsencode(base or "."), prefix)
+        finally:
+            os.close(parent_fd)
+        return {"stat": found}
+
+    return _in_root(run)
 
 
 def put(args: Args, fds: list[int]) -> Args:
     """``{"path", "no_overwrite_dir_non_dir": bool, "chown": [uid, gid] or None}``, fds ``[in]``:
     unpack a tar (compressed or not) into the directory ``path`` → ``{"entries"}``."""
-    raise NotImplementedError
+
+    def run(root_fd: int) -> Args:
+        path = _path(args)
+        found = _path_stat(root_fd, path.rstrip("/") + "/.")
+        if not stat_module.S_ISDIR(cast(int, found["mode"])):
+            raise InvalidParameter("extraction point is not a directory")
+        unpacker = Unpacker(
+            root_fd,
+            os.fsencode(path),
+            ownership=Ownership(_pair(args, "chown")),
+            strict=bool(args.get("no_overwrite_dir_non_dir")),
+        )
+        return {"entries": unpack_stream(decompressed(_reader(fds[0])), unpacker)}
+
+    return _in_root(run)
 
 
 def export(args: Args, fds: list[int]) -> Args:
     """``{}``, fds ``[out]``: the whole tree as an uncompressed tar → ``{"entries"}``."""
-    raise NotImplementedError
+    return _in_root(lambda root_fd: {"entries": _write_tree(fds[0], root_fd, b".", b"")})
 
 
 def copy_up(args: Args, fds: list[int]) -> Args:
     """``{"path"}``, fds ``[volume]`` (a directory): copy what the image holds at ``path`` into the
     volume if that is empty, and the directory's owner and mode → ``{"entries"}``."""
-    raise NotImplementedError
+
+    def run(root_fd: int) -> Args:
+        if os.listdir(fds[0]):
+            return {"entries": 0}
+        try:
+            fd = open_in_root(root_fd, _path(args), os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return {"entries": 0}
+        try:
+            return {"entries": _copy_up(fd, fds[0])}
+        finally:
+            os.close(fd)
+
+    return _in_root(run)
 
 
 def copy(args: Args, fds: list[int]) -> Args:
     """COPY and ADD from a directory. fds ``[source root]`` (a directory).
 
-    ``{"sources": [glob…], "destination", "chown": [uid, gid] or None (keep), "chmod": int or None,
-    "extract": bool (ADD: unpack local archives), "workdir": "/"}`` → ``{"entries"}``.
+    ``{"sources": [glob…], "destination": absolute path, a trailing slash counts, "chown": [uid,
+    gid] or None (keep), "chmod": int or None, "extract": bool (ADD: unpack local archives),
+    "archive_chown": [uid, gid] or None (as the archive says)}`` → ``{"entries"}``.
     """
-    raise NotImplementedError
+
+    def run(root_fd: int) -> Args:
+        placing = _placing(root_fd, args)
+        for entry, fd in sources.collect(fds[0], _sources(args)):
+            placing.put(entry, copier(fd, entry.size), fd)
+        placing.finish()
+        return {"entries": placing.entries}
+
+    return _in_root(run)
 
 
 def copy_out(args: Args, fds: list[int]) -> Args:
     """First half of COPY --from, in the source's tree: ``{"sources"}``, fds ``[out]``: writes a
     stream that ``copy_in`` reads → ``{"entries"}``."""
-    raise NotImplementedError
+
+    def run(root_fd: int) -> Args:
+        with os.fdopen(os.dup(fds[0]), "wb", 1 << 20) as out:
+            writer = TarWriter(out)
+            for entry, fd in sources.collect(root_fd, _sources(args)):
+                writer.add(entry, fd)
+            writer.finish()
+        return {"entries": writer.entries}
+
+    return _in_root(run)
 
 
 def copy_in(args: Args, fds: list[int]) -> Args:
     """Second half of COPY --from, in the destination's tree: the args of ``copy`` but
-    ``sources``, fds ``[in]`` → ``{"entries"}``."""
-    raise NotImplementedError
+    ``sources`` and ``extract``, fds ``[in]`` → ``{"entries"}``."""
+
+    def run(root_fd: int) -> Args:
+        placing = _placing(root_fd, {**args, "extract": False})
+        reader = TarReader(_reader(fds[0]))
+        for entry in reader:
+            placing.put(entry, content_of(reader))
+        placing.finish()
+        return {"entries": placing.entries}
+
+    return _in_root(run)
 
 
 def checksum(args: Args, fds: list[int]) -> Args:
     """Content hash of what ``copy`` would take: ``{"sources"}``, fds ``[source root]`` →
-    ``{"digest": "sha256:…"}``; names, modes, owners, link targets and contents count, times don't.
-    """
-    raise NotImplementedError
+    ``{"digest": "sha256:…"}``; names, modes, link targets and contents count, owners and times
+    don't. With no fds, ``/`` is the source root."""
+    if fds:
+        return {"digest": sources.digest(fds[0], _sources(args))}
+    return _in_root(lambda root_fd: {"digest": sources.digest(root_fd, _sources(args))})
 
 
 def changes(args: Args, fds: list[int]) -> Args:
     """``{}``, fds ``[upper directory]``, run in the tree of the layers below (``view``) →
     ``{"changes": [[path, kind]…]}``, kind as ``docker diff``."""
-    raise NotImplementedError
+    return _in_root(
+        lambda root_fd: {"changes": [list(pair) for pair in diff.changes(fds[0], root_fd)]}
+    )
+
+
+def copier(fd: int, size: int) -> Fill:
+    """A function that copies the content of a file, in the kernel, to an fd."""
+
+    def fill(out: int) -> None:
+        offset = 0
+        while offset < size:
+            sent = os.sendfile(out, fd, offset, min(size - offset, 1 << 30))
+            if not sent:  # shrunk meanwhile
+                os.ftruncate(out, size)
+                return
+            offset += sent
+
+    return fill
+
+
+def _in_root(run: Callable[[int], Args]) -> Args:
+    root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open_umask():
+            return run(root_fd)
+    finally:
+        os.close(root_fd)
+
+
+def _path(args: Args) -> str:
+    path = str(args.get("path") or "")
+    if not path:
+        raise InvalidParameter("bad parameter: path cannot be empty")
+    if "\0" in path:
+        raise InvalidParameter("bad parameter: path holds a NUL byte")
+    return "/" + path.lstrip("/")
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Parent and last component; a trailing slash is no component."""
+    parent, _, base = path.rstrip("/").rpartition("/")
+    return parent or "/", base
+
+
+def _path_stat(root_fd: int, path: str) -> Args:
+    flags = os.O_PATH if path.endswith(("/", "/.")) else os.O_PATH | os.O_NOFOLLOW
+    try:
+        fd = open_in_root(root_fd, path, flags)
+    except FileNotFoundError:
+        raise NotFound(f"lstat {path}: no such file or directory") from None
+    except NotADirectoryError:
+        raise _not_a_directory(root_fd, path) from None
+    try:
+        info = os.fstat(fd)
+        is_link = stat_module.S_ISLNK(info.st_mode)
+        return {
+            "name": _split(path)[1] or "/",
+            "size": info.st_size,
+            "mode": info.st_mode,
+            "mtime": info.st_mtime_ns,
+            "link_target": os.readlink("", dir_fd=fd) if is_link else "",
+        }
+    finally:
+        os.close(fd)
+
+
+def _not_a_directory(root_fd: int, path: str) -> KetchError:
+    """The error for a path that treats a file as a directory: Docker tells the two cases apart."""
+    if path.endswith("/."):
+        return InvalidParameter("extraction point is not a directory")
+    return KetchError(f"lstat {path}: not a directory")
+
+
+def _write_tree(out_fd: int, dir_fd: int, name: bytes, prefix: bytes) -> int:
+    with os.fdopen(os.dup(out_fd), "wb", 1 << 20) as out:
+        writer = TarWriter(out)
+        for entry, fd in Walk().tree(dir_fd, name, prefix):
+            if entry.name:
+                writer.add(entry, fd)
+        writer.finish()
+    return writer.entries
+
+
+def _copy_up(source_fd: int, volume_fd: int) -> int:
+    unpacker = Unpacker(volume_fd, b"")
+    for entry, fd in Walk().tree(source_fd, b".", b""):
+        if entry.name:
+            unpacker.put(entry, copier(fd, entry.size))
+        else:
+            os.fchown(volume_fd, entry.uid, entry.gid)
+            os.fchmod(volume_fd, stat_module.S_IMODE(entry.mode))
+    unpacker.finish()
+    return unpacker.entries
+
+
+def _reader(fd: int) -> BinaryIO:
+    return os.fdopen(os.dup(fd), "rb", 1 << 20)
+
+
+def _placing(root_fd: int, args: Args) -> Placing:
+    chmod = args.get("chmod")
+    return Placing(
+        root_fd,
+        "/" + str(args["destination"]).lstrip("/"),
+        Ownership(_pair(args, "chown"), chmod if isinstance(chmod, int) else None),
+        extract=bool(args.get("extract")),
+        archive_chown=_pair(args, "archive_chown"),
+    )
+
+
+def _sources(args: Args) -> list[str]:
+    given = args.get("sources")
+    if not isinstance(given, list) or not given:
+        raise InvalidParameter("no source files were given")
+    return [str(source) for source in given]
+
+
+def _pair(args: Args, key: str) -> tuple[int, int] | None:
+    given = args.get(key)
+    if not isinstance(given, list | tuple):
+        return None
+    uid, gid = given
+    return int(uid), int(gid)

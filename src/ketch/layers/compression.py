@@ -45,12 +45,12 @@ def detect(head: bytes) -> str:
     return "none"
 
 
-def decompressed(raw: BinaryIO, *, limit: int = 0) -> BinaryIO:
+def decompressed(raw: BinaryIO, *, limit: int = 0, ahead: bool = True) -> BinaryIO:
     """The uncompressed stream of ``raw``, whatever its compression.
 
     ``limit`` in bytes (0 = none): reading more raises ``InvalidParameter`` (a bomb). Broken or
     truncated data raises ``DataCorrupt`` (but for a truncated zstd frame, which just ends early:
-    tar readers notice). A thread decompresses ahead of the reader.
+    tar readers notice). With ``ahead`` a thread decompresses in advance of the reader.
     """
     source = _Peeked(raw)
     kind = detect(source.head)
@@ -63,7 +63,7 @@ def decompressed(raw: BinaryIO, *, limit: int = 0) -> BinaryIO:
 def _open(kind: str, source: _Peeked) -> BinaryIO:
     raw = cast(BinaryIO, source)
     if kind == "gzip":
-        return cast(BinaryIO, igzip.IGzipFile(fileobj=raw, mode="rb"))
+        return cast(BinaryIO, igzip.IGzipFile(fileobj=raw, mode="rb"))  # type: ignore[no-untyped-call]
     if kind == "zstd":
         decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
         return cast(BinaryIO, decompressor.stream_reader(raw, read_across_frames=True))

@@ -151,6 +151,17 @@ class TarReader:
         return entry
 
 
+def looks_like_tar(head: bytes) -> bool:
+    """Whether a stream that begins with these 512 bytes is a tar archive with members."""
+    if len(head) < BLOCK or head[:BLOCK] == _ZEROS:
+        return False
+    try:
+        _check_sum(head[:BLOCK])
+    except DataCorrupt:
+        return False
+    return True
+
+
 def _cstring(field: bytes) -> bytes:
     return field.split(b"\0", 1)[0]
 

@@ -9,7 +9,7 @@ from ketch.snapshots.protocol import Usage
 
 
 def measure(path: str) -> Usage:
-    """Sizes of all files below ``path``, each inode once; what vanishes meanwhile is not counted."""
+    """Sizes of all files below ``path``, each inode once; what vanishes meanwhile is left out."""
     seen: set[int] = set()
     size = inodes = 0
     for _, _, _, fd in os.fwalk(path, onerror=None):

@@ -1,0 +1,153 @@
+"""Where COPY and ADD put what they take: Docker's rules for destinations.
+
+Source: Dockerfile reference, "COPY" and "ADD". A destination that ends in ``/``, is a directory
+already, or gets several sources is a directory; else it names the file itself. A source directory
+gives its contents.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from typing import BinaryIO, cast
+
+from ketch.errors import InvalidParameter
+from ketch.layers.compression import decompressed, detect
+from ketch.layers.entry import Entry
+from ketch.layers.streams import FileWindow
+from ketch.layers.tarread import BLOCK, TarReader, looks_like_tar
+from ketch.layers.unpack import Fill, Ownership, Unpacker, make_directories
+from ketch.linux.paths import open_in_root
+
+
+class Placing:
+    """Puts a stream of ``layers.sources`` at ``destination`` inside the tree ``root_fd``.
+
+    ``archive_chown`` is the owner of what comes out of unpacked archives (None: as they say).
+    """
+
+    def __init__(
+        self,
+        root_fd: int,
+        destination: str,
+        ownership: Ownership,
+        *,
+        extract: bool = False,
+        archive_chown: tuple[int, int] | None = None,
+    ) -> None:
+        self._root_fd = root_fd
+        self._destination = destination
+        self._ownership = ownership
+        self._extract = extract
+        self._archive_chown = archive_chown
+        self._unpacker: Unpacker | None = None
+        self._rename: bytes | None = None
+        self._archives = 0
+
+    @property
+    def entries(self) -> int:
+        """How many entries were put in place."""
+        return self._archives + (self._unpacker.entries if self._unpacker else 0)
+
+    def put(self, entry: Entry, fill: Fill | None, fd: int = -1) -> None:
+        """Place one entry of the stream; ``fd`` is its content if it can be looked into."""
+        head, _, below = entry.name.partition(b"/")
+        is_file_source = head.startswith(b"f")
+        if self._extract and is_file_source and entry.is_file and is_archive(fd, entry.size):
+            self._unpack_archive(fd, entry.size)
+            return
+        unpacker = self._target(is_file_source, int(head[1:]))
+        entry.name = self._rename if is_file_source and self._rename is not None else below
+        if entry.hardlink:
+            entry.link = entry.link.partition(b"/")[2]
+        unpacker.put(entry, fill)
+
+    def finish(self) -> None:
+        """Set the directories' times."""
+        if self._unpacker is not None:
+            self._unpacker.finish()
+
+    def _target(self, is_file: bool, count: int) -> Unpacker:
+        if self._unpacker is None:
+            base = self._destination
+            if is_file and count == 1 and not self._is_directory():
+                base, name = posixpath.split(posixpath.normpath(base))
+                self._rename = os.fsencode(name)
+            elif count > 1 and not self._destination.endswith("/") and not self._is_directory():
+                raise InvalidParameter(
+                    f"several sources, but {self._destination!r} is not a directory: "
+                    "end the destination with /"
+                )
+            self._make(base)
+            self._unpacker = Unpacker(self._root_fd, os.fsencode(base), ownership=self._ownership)
+        return self._unpacker
+
+    def _is_directory(self) -> bool:
+        if self._destination.endswith(("/", "/.")):
+            return True
+        try:
+            os.close(open_in_root(self._root_fd, self._destination, os.O_PATH | os.O_DIRECTORY))
+        except OSError:
+            return False
+        return True
+
+    def _make(self, path: str) -> None:
+        os.close(make_directories(self._root_fd, os.fsencode(path), self._ownership))
+
+    def _unpack_archive(self, fd: int, size: int) -> None:
+        self._make(self._destination)
+        stream = decompressed(cast(BinaryIO, FileWindow(os.dup(fd), 0, size)))
+        unpacker = Unpacker(
+            self._root_fd,
+            os.fsencode(self._destination),
+            ownership=Ownership(self._archive_chown),
+        )
+        self._archives += unpack_stream(stream, unpacker)
+
+
+def unpack_stream(stream: BinaryIO, unpacker: Unpacker) -> int:
+    """Put all entries of an uncompressed tar in place; returns how many."""
+    reader = TarReader(stream)
+    try:
+        for entry in reader:
+            unpacker.put(entry, content_of(reader))
+        unpacker.finish()
+    finally:
+        unpacker.close()
+    return unpacker.entries
+
+
+def content_of(reader: TarReader) -> Fill:
+    """A function that writes the current entry's content to an fd."""
+
+    def fill(fd: int) -> None:
+        while data := reader.read(1 << 20):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+
+    return fill
+
+
+def is_archive(fd: int, size: int) -> bool:
+    """Whether ADD unpacks this file: a tar, plain or compressed in a way we know."""
+    if fd < 0:
+        return False
+    head = os.pread(fd, BLOCK, 0)
+    if detect(head) != "none":
+        head = _first_block(fd, size)
+    return looks_like_tar(head)
+
+
+def _first_block(fd: int, size: int) -> bytes:
+    window = FileWindow(os.dup(fd), 0, size)
+    try:
+        stream = decompressed(cast(BinaryIO, window), ahead=False)
+        head = b""
+        while len(head) < BLOCK and (more := stream.read(BLOCK - len(head))):
+            head += more
+        return head
+    except Exception:  # not what its first bytes say: an ordinary file
+        return b""
+    finally:
+        window.close()
