@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 
-from ketch.engine import container_cgroup
 from ketch.engine.model import BlkioEntry, NetworkCounters, Stats
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -14,21 +13,24 @@ _NO_LIMIT = 1 << 60  # v1 says "no limit" with a number close to LONG_MAX
 
 
 def sample(cgroup: dict[str, str], pid: int) -> Stats:
-    """Read everything there is; a file that is missing counts as zero."""
-    on_v1 = "memory" in cgroup
+    """Read everything there is; a file that is missing counts as zero.
+
+    ``cgroup`` is controller → directory, and ``unified`` → directory of the v2 hierarchy.
+    """
+    on_v1 = cgroup.get("memory", "") != cgroup.get("unified", "")
     values: dict[str, object] = {"read_at": time.time_ns(), "online_cpus": os.cpu_count() or 1}
     values["system_cpu"] = _system_cpu()
     values["networks"] = _networks(pid)
     values.update(_pids(cgroup))
-    values.update(_v1(cgroup) if on_v1 else _v2(container_cgroup.unified(cgroup)))
+    values.update(_v1(cgroup) if on_v1 else _v2(cgroup.get("unified", "")))
     return Stats(**values)  # type: ignore[arg-type]
 
 
 def _v1(cgroup: dict[str, str]) -> dict[str, object]:
-    cpu, memory = (container_cgroup.directory(cgroup, name) for name in ("cpuacct", "memory"))
-    blkio = container_cgroup.directory(cgroup, "blkio")
+    cpu, memory = (cgroup.get(name, "") for name in ("cpuacct", "memory"))
+    blkio = cgroup.get("blkio", "")
     ticks = _pairs(f"{cpu}/cpuacct.stat")
-    throttle = _pairs(f"{container_cgroup.directory(cgroup, 'cpu')}/cpu.stat")
+    throttle = _pairs(f"{cgroup.get('cpu', '')}/cpu.stat")
     return {
         "cpu_total": _number(f"{cpu}/cpuacct.usage"),
         "cpu_user": ticks.get("user", 0) * _NS // _TICKS,
@@ -69,7 +71,7 @@ def _v2(folder: str) -> dict[str, object]:
 
 
 def _pids(cgroup: dict[str, str]) -> dict[str, object]:
-    folder = container_cgroup.directory(cgroup, "pids")
+    folder = cgroup.get("pids", "")
     return {
         "pids_current": _number(f"{folder}/pids.current"),
         "pids_limit": _number(f"{folder}/pids.max"),

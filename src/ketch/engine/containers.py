@@ -89,7 +89,10 @@ class Containers:
         raise NotImplementedError
 
     async def prune(self, filters: Filters) -> PruneReport:
-        """Remove every container that does not run (filters ``until``, ``label``, ``label!``)."""
+        """Remove every container that does not run.
+
+        Filters: ``label``, ``label!``, ``until`` (ns since the epoch, as decimal text).
+        """
         raise NotImplementedError
 
     # stdio

@@ -1,20 +1,60 @@
-"""Events: what happened, kept in SQLite so that a client that reconnects misses nothing."""
+"""Events: what happened, kept in SQLite so that a client that reconnects misses nothing.
+
+Published events are written together at the end of the event loop's turn. Streams read them from
+the journal, so a slow client costs no memory and loses nothing until the journal forgets.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 
+from ketch.engine.event_filters import matches
 from ketch.engine.model import Event, Filters
+from ketch.errors import InvalidParameter
+from ketch.state.database import Database
+from ketch.state.journal import Journal
+
+_KEPT = 20_000
 
 
 class Events:
     """Publish and stream."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._journal: Journal[Event] = Journal(database, "events", Event, limit=_KEPT)
+        self._pending: list[Event] = []
+        self._last = 0  # sequence number of the newest event of this process
+        self._changed = asyncio.Event()
+        self._time = 0
+
     def publish(
         self, type: str, action: str, actor: str, attributes: dict[str, str] | None = None
     ) -> None:
-        """Record an event and hand it to every stream; never blocks, never raises."""
-        raise NotImplementedError
+        """Record an event and hand it to every stream; never blocks.
+
+        To be called on the event loop's thread. Times are strictly increasing.
+        """
+        self._time = max(self._time + 1, time.time_ns())
+        event = Event(
+            type=type, action=action, actor=actor, attributes=attributes or {}, time=self._time
+        )
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._pending.append(event)
+
+    def flush(self) -> None:
+        """Write what is pending; called by itself, and before the engine closes."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        with self._database.transaction(durable=False):
+            for event in pending:
+                self._last = self._journal.append(event.time, event)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def stream(
         self, since: int = 0, until: int = 0, filters: Filters | None = None
@@ -22,6 +62,36 @@ class Events:
         """Events after ``since`` (ns since the epoch; 0 = from now on) up to ``until`` (0 = for
         ever). Filters by Docker's keys: type, event, container, image, label, volume, network.
 
-        The stream is registered when this is called, so nothing published after is missed.
+        The stream begins when this is called, so nothing published after is missed. Raises
+        ``InvalidParameter`` when ``since`` is later than ``until``.
         """
-        raise NotImplementedError
+        if since and until and since > until:
+            raise InvalidParameter("`since` time cannot be after `until` time")
+        self.flush()
+        if since:
+            return self._stream(since, until, 0, filters or {})
+        return self._stream(0 if self._last else time.time_ns(), until, self._last, filters or {})
+
+    async def _stream(
+        self, since: int, until: int, after: int, filters: Filters
+    ) -> AsyncIterator[Event]:
+        while True:
+            changed = self._changed
+            for sequence, event in self._journal.between(since, until, after=after):
+                after = sequence
+                if matches(event, filters):
+                    yield event
+            if not await _wait(changed, until):
+                return
+
+
+async def _wait(changed: asyncio.Event, until: int) -> bool:
+    """Wait for more; False when ``until`` has passed."""
+    left = (until - time.time_ns()) / 1e9 if until else None
+    if left is not None and left <= 0:
+        return False
+    try:
+        await asyncio.wait_for(changed.wait(), left)
+    except TimeoutError:
+        pass  # once more through the journal, then it ends
+    return True

@@ -1,23 +1,78 @@
-"""Exec instances: further processes in a running container."""
+"""Exec instances: further processes in a running container.
+
+Instances are not kept across a restart of the container; a daemon that starts anew adopts those
+whose shims still run.
+"""
 
 from __future__ import annotations
 
-from ketch.engine.model import AttachOptions, ExecRecord, ExecSpec
+import asyncio
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.engine import detach_keys
+from ketch.engine.exec_process import exec_wire
+from ketch.engine.model import AttachOptions, ContainerRecord, ExecRecord, ExecSpec, Status
+from ketch.errors import (
+    Conflict,
+    InvalidParameter,
+    KetchError,
+    NotFound,
+    StartFailed,
+)
+from ketch.state.database import Table
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.tasks import Background
+    from ketch.runtime.remote import Shim
+    from ketch.state.database import Database
+
+_PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
+_RESIZE_PATIENCE = 10.0  # seconds a resize waits for the process to be up
 
 
 class Execs:
-    """See the module's docstring. Instances live until the container is started anew or removed."""
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts, database: Database, background: Background) -> None:
+        self._parts = parts
+        self._background = background
+        self._table: Table[ExecRecord] = Table(database, "execs", ExecRecord)
+        self._records = self._table.all()
+        self._shims: dict[str, Shim] = {}
+        self._up: dict[str, asyncio.Event] = {}
 
     async def create(self, ref: str, spec: ExecSpec) -> str:
         """Record a process to run in the container ``ref``; returns the exec ID.
 
         Raises ``NotFound``, ``Conflict`` (not running, paused), ``InvalidParameter`` (no command).
         """
-        raise NotImplementedError
+        container = self._parts.store.resolve(ref)
+        if not spec.cmd:
+            raise InvalidParameter("No exec command specified")
+        _check_keys(spec.detach_keys)
+        _check_running(container, ref)
+        record = ExecRecord(id=secrets.token_hex(32), container_id=container.id, spec=spec)
+        self._put(record)
+        self._publish(record, "exec_create")
+        return record.id
 
     async def check_start(self, exec_id: str) -> None:
         """Raise what ``start`` would raise, before the connection is hijacked."""
-        raise NotImplementedError
+        self._startable(exec_id)
+
+    def _startable(self, exec_id: str) -> tuple[ExecRecord, ContainerRecord]:
+        record = self._get(exec_id)
+        if record.running or (record.started and record.exit_code is None):
+            raise Conflict(f"exec command {exec_id} is already running")
+        if record.started:
+            raise Conflict(f"exec command {exec_id} has already run")
+        container = self._parts.store.by_id(record.container_id)
+        _check_running(container, container.id)
+        return record, container
 
     async def start(
         self,
@@ -28,16 +83,83 @@ class Execs:
         """Run it. With ``attach`` a start that fails is told as output on the socket, as Docker
         does, and does not raise; without, it raises ``StartFailed``. Returns once started; the
         socket (owned by the engine) closes at the end."""
-        raise NotImplementedError
+        try:
+            record, container = self._startable(exec_id)
+            record = self._begin(record, console_size)
+            shim = await self._launch(record, container, attach)
+        except StartFailed as error:
+            self._failed(exec_id, error)
+            if attach is None:
+                raise StartFailed(f"{_PREFIX}{error}", error.exit_code) from None
+            await _tell(attach, f"{_PREFIX}{error}\r\n")
+            return
+        finally:
+            if attach is not None:
+                attach.sock.close()
+        self._background.spawn(self._watch(record.id, shim))
+
+    def _begin(self, record: ExecRecord, console_size: tuple[int, int]) -> ExecRecord:
+        """From here on it counts as started, so that nobody starts it twice."""
+        spec = record.spec
+        if any(console_size):
+            spec = msgspec.structs.replace(spec, console_size=console_size)
+        record = msgspec.structs.replace(record, spec=spec, started=True, running=True)
+        self._put(record)
+        self._publish(record, "exec_start")
+        return record
+
+    async def _launch(
+        self, record: ExecRecord, container: ContainerRecord, attach: AttachOptions | None
+    ) -> Shim:
+        wire = exec_wire(
+            record,
+            container,
+            hostname=hostname(self._parts, container),
+            seccomp=self._parts.filters.of(container.spec),
+            socket=self._parts.config.shim_socket(record.id),
+        )
+        clients = [(attach_wire(attach), attach.sock)] if attach else []
+        shim = await self._parts.launcher.exec(wire, clients)
+        started = await shim.started()
+        self._shims[record.id] = shim
+        self._put(msgspec.structs.replace(record, pid=started.pid))
+        self._up.pop(record.id, asyncio.Event()).set()
+        return shim
+
+    def _failed(self, exec_id: str, error: StartFailed) -> None:
+        record = self._records.get(exec_id)
+        if record is not None:
+            self._put(msgspec.structs.replace(record, running=False, exit_code=error.exit_code))
+
+    async def _watch(self, exec_id: str, shim: Shim) -> None:
+        exit = await shim.exited()
+        self._shims.pop(exec_id, None)
+        record = self._records.get(exec_id)
+        if record is not None:
+            record = msgspec.structs.replace(record, running=False, pid=0, exit_code=exit.status)
+            self._put(record)
+            self._publish(record, "exec_die")
+        shim.reap()
+        shim.close()
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         """Set the terminal's size; before the process is up this waits for it."""
-        raise NotImplementedError
+        record = self._get(exec_id)
+        if exec_id not in self._shims and not record.started:
+            raise Conflict(f"exec process is not started: {exec_id}")
+        if exec_id not in self._shims:
+            up = self._up.setdefault(exec_id, asyncio.Event())
+            await asyncio.wait_for(up.wait(), _RESIZE_PATIENCE)
+        await self._shims[exec_id].resize(height, width)
 
     async def inspect(self, exec_id: str) -> ExecRecord:
         """The record; raises ``NotFound``."""
-        raise NotImplementedError
+        return self._get(exec_id)
 
     def running_in(self, container_id: str) -> tuple[str, ...]:
         """IDs of the live exec instances of a container."""
-        raise NotImplementedError
+        return tuple(
+            record.id
+            for record in self._records.values()
+            if record.running and record.container_id == container_id
+        )

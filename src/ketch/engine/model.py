@@ -13,6 +13,11 @@ from enum import StrEnum
 
 import msgspec
 
+from ketch.logs import entries
+
+LogEntry = entries.Entry
+"""One line of a log."""
+
 
 class Healthcheck(msgspec.Struct, frozen=True, kw_only=True):
     """How to probe a container; zero durations mean Docker's defaults (30 s, 30 s, 3 tries)."""
@@ -271,7 +276,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: int = 0
     restart_count: int = 0
     stopped_by_user: bool = False
-    cgroup: dict[str, str] = {}  # controller → path under its hierarchy
+    cgroup: dict[str, str] = {}  # controller (and "unified") → directory
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[PortBinding, ...] = ()
     health: Health | None = None  # None = not probed
@@ -348,15 +353,6 @@ class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
     since: int = 0
     until: int = 0
     tail: int = -1
-
-
-class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One log line, with its newline if it had one."""
-
-    time: int
-    stream: str
-    data: bytes
-    attrs: dict[str, str] = {}
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,9 @@ from ketch.engine.model import DiskUsage, SystemInfo, VersionFacts
 class System:
     """Version, info, disk usage."""
 
+    storage_driver: str
+    """Name of the snapshotter, as inspect shows it."""
+
     def version(self) -> VersionFacts:
         """Versions of ketch and what it stands on."""
         raise NotImplementedError

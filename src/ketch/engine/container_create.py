@@ -1,0 +1,112 @@
+"""Creating containers: image, checks, mounts, writable layer, and at last the durable record.
+
+The record is written when everything it names exists; what a crash before that leaves behind is
+swept at the next start. A name is looked at twice, early for a quick answer and when the record is
+written, which happens in one step of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.engine import container_names, spec_validate
+from ketch.engine.container_mounts import Planner
+from ketch.engine.container_volumes import fill_volumes
+from ketch.engine.model import ContainerRecord, ContainerSpec, MountPoint
+from ketch.engine.spec_merge import merge
+from ketch.engine.spec_resources import with_defaults
+from ketch.errors import NotFound
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.model import ImageRecord
+
+
+class Creator:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts, facts: spec_validate.Facts) -> None:
+        self._parts = parts
+        self._facts = facts
+        self._planner = Planner(parts.store, parts.volumes)
+
+    async def create(self, spec: ContainerSpec, name: str) -> tuple[str, tuple[str, ...]]:
+        """Create; returns the ID and warnings."""
+        if name:
+            name = container_names.check(name)
+            self._parts.store.check_name(name)
+        image = self._image(spec)
+        spec = self._completed(spec, image)
+        warnings = spec_validate.validate(spec, self._facts)
+        self._check_joined(spec)
+        record = ContainerRecord(
+            id=secrets.token_hex(32),
+            name=name,
+            created_at=time.time_ns(),
+            image_id=image.id,
+            layers=image.layers,
+            spec=spec,
+        )
+        record = await self._made(record)
+        return record.id, warnings
+
+    def _image(self, spec: ContainerSpec) -> ImageRecord:
+        image = self._parts.images.find(spec.image)
+        self._parts.images.check_platform(image, spec.platform)
+        return image
+
+    def _completed(self, spec: ContainerSpec, image: ImageRecord) -> ContainerSpec:
+        merged = merge(spec, self._parts.images.defaults(image))
+        return msgspec.structs.replace(merged, resources=with_defaults(merged.resources))
+
+    def _check_joined(self, spec: ContainerSpec) -> None:
+        """Containers whose namespaces are joined must exist; raises ``NotFound``."""
+        for mode in (spec.pid_mode, spec.ipc_mode, spec.network_mode):
+            if mode.startswith("container:"):
+                self._parts.store.resolve(mode.removeprefix("container:"))
+
+    async def _made(self, record: ContainerRecord) -> ContainerRecord:
+        """Everything on disk, then the record; taken back when something fails."""
+        points: tuple[MountPoint, ...] = ()
+        try:
+            points = await self._planner.points(record.spec)
+            bundle = self._bundle(record.id)
+            self._parts.snapshots.prepare(record.id, record.layers)
+            await fill_volumes(self._parts, record, points)
+            record = msgspec.structs.replace(
+                record,
+                name=record.name or container_names.generate(self._parts.store.name_taken),
+                mount_points=points,
+                bundle=bundle,
+                log_path=f"{bundle}/{record.id}-json.log",
+            )
+            self._parts.store.add(record)
+        except BaseException:
+            await asyncio.shield(self._take_back(record.id, points))
+            raise
+        self._parts.publish(record, "create")
+        return record
+
+    def _bundle(self, container_id: str) -> str:
+        bundle = self._parts.config.bundle(container_id)
+        os.mkdir(bundle, 0o710)
+        return bundle
+
+    async def _take_back(self, container_id: str, points: tuple[MountPoint, ...]) -> None:
+        self._parts.snapshots.remove(container_id)
+        try:
+            os.rmdir(self._parts.config.bundle(container_id))
+        except FileNotFoundError:
+            pass
+        for point in points:
+            if point.type == "volume" and point.anonymous:
+                try:
+                    await self._parts.volumes.remove(point.name)
+                except NotFound:
+                    continue

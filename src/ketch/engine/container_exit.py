@@ -1,0 +1,114 @@
+"""What happens when a container's process ends.
+
+First the record (durable), then the answers to those who wait, then whatever may take its time:
+network, ports, snapshot. Nothing here takes the container's lock: the recording is one step of the
+event loop, and whoever holds the lock and waits for the exit (stop, remove) is woken by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from ketch.engine import restart
+from ketch.engine.model import ContainerRecord, ExitResult, Status
+from ketch.errors import Conflict, KetchError, NotFound, NotModified
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.container_remove import Remover
+    from ketch.engine.tasks import Background
+    from ketch.runtime.remote import Exit, Shim
+
+Start = Callable[[str], Awaitable[None]]
+
+
+class Supervisor:
+    """Watches shims and records exits; ``start`` is how a restart policy starts again."""
+
+    def __init__(self, parts: Parts, remover: Remover, background: Background) -> None:
+        self._parts = parts
+        self._remover = remover
+        self._background = background
+        self.start: Start | None = None
+
+    def watch(self, container_id: str, shim: Shim) -> None:
+        """Record the exit of a container's process when its shim reports it."""
+        self._background.spawn(self._watch(container_id, shim))
+
+    async def _watch(self, container_id: str, shim: Shim) -> None:
+        exit = await shim.exited()
+        self.record_exit(container_id, exit)
+        shim.reap()
+        shim.close()
+
+    def record_exit(self, container_id: str, exit: Exit) -> None:
+        """Record, answer, then release; one step of the event loop up to the answers."""
+        if container_id not in self._parts.store:
+            return
+        record = self._parts.store.by_id(container_id)
+        live = self._parts.live[container_id]
+        again = self._restarts(record, exit.status)
+        ended = self._put(record, exit, again)
+        self._publish(ended, started_at=record.state.started_at, stopped=live.stopping)
+        self._parts.waiters.exited(
+            container_id, ExitResult(status=exit.status, error=ended.state.error)
+        )
+        live.ended()
+        self._release(record)
+        if again:
+            self._schedule(ended)
+        elif record.spec.auto_remove:
+            self._background.spawn(self._remover.vanish(container_id))
+
+    def _restarts(self, record: ContainerRecord, exit_code: int) -> bool:
+        return self.start is not None and restart.wanted(
+            record.spec.restart,
+            exit_code=exit_code,
+            restart_count=record.state.restart_count,
+            stopped_by_user=self._parts.live[record.id].stopping or record.state.stopped_by_user,
+        )
+
+    def _put(self, record: ContainerRecord, exit: Exit, again: bool) -> ContainerRecord:
+        return self._parts.store.set_state(
+            record.id,
+            status=Status.RESTARTING if again else Status.EXITED,
+            pid=0,
+            pid_start_time=0,
+            exit_code=exit.status,
+            oom_killed=exit.oom,
+            finished_at=exit.at,
+            restart_count=record.state.restart_count + again,
+            cgroup={},
+            endpoints=(),
+            ports=(),
+        )
+
+    def _publish(self, record: ContainerRecord, *, started_at: int, stopped: bool) -> None:
+        state = record.state
+        if state.oom_killed:
+            self._parts.publish(record, "oom")
+        if stopped:
+            self._parts.publish(record, "stop")
+        seconds = max(0, state.finished_at - started_at) // 1_000_000_000
+        self._parts.publish(record, "die", execDuration=str(seconds), exitCode=str(state.exit_code))
+
+    def _schedule(self, record: ContainerRecord) -> None:
+        live = self._parts.live[record.id]
+        ran_for = (record.state.finished_at - record.state.started_at) / 1e9
+        live.backoff = restart.next_delay(live.backoff, ran_for)
+        live.restart = self._background.spawn(self._start_again(record.id, live.backoff))
+
+    async def _start_again(self, container_id: str, delay: float) -> None:
+        assert self.start is not None
+        await asyncio.sleep(delay)
+        try:
+            await self.start(container_id)
+        except (NotFound, NotModified, Conflict):
+            return  # removed, started or paused by somebody else meanwhile
+        except KetchError as error:
+            self._parts.store.set_state(
+                container_id, status=Status.EXITED, error=str(error), finished_at=time.time_ns()
+            )

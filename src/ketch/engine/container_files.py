@@ -1,0 +1,157 @@
+"""A container's files: changes, export, and the archive calls behind ``cp``.
+
+All work on trees is done by workers of the launcher, pivoted into the tree; here are only pipes.
+What reads the image and the writable layer gets them as a read-only stack, so that the overlay of
+a running container is never mounted a second time. Where the processes of a running container
+have mounts of their own (volumes, tmpfs), the worker joins their mount namespace instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from ketch.engine.model import ArchivePut, Change, ContainerRecord, MountPoint, PathStat
+from ketch.engine.pipes import drained, fed
+from ketch.errors import InvalidParameter, NotFound
+from ketch.mounts import Mount, Rootfs
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+
+_ARCHIVE = "ketch.layers.archive"
+_INSIDE = "ketch.engine.container_enter:run"
+
+
+class Files:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def changes(self, ref: str) -> list[Change]:
+        """Paths that differ from the image, sorted."""
+        record = self._parts.store.resolve(ref)
+        upper = os.open(self._parts.snapshots.upper(record.id), os.O_PATH | os.O_DIRECTORY)
+        try:
+            view = self._parts.snapshots.view(record.layers)
+            found = await self._work("changes", {}, [upper], view)
+        finally:
+            os.close(upper)
+        return [Change(path=path, kind=kind) for path, kind in found["changes"]]
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        """The filesystem without mounts, as a tar stream."""
+        record = self._parts.store.resolve(ref)
+        stream = await drained(lambda out: self._work("export", {}, [out], self._readable(record)))
+        self._parts.publish(record, "export")
+        return stream
+
+    async def stat(self, ref: str, path: str) -> PathStat:
+        """What is at ``path``; raises ``NotFound`` in Docker's words."""
+        record = self._parts.store.resolve(ref)
+        return await self._stat(record, ref, _checked(path))
+
+    async def _stat(self, record: ContainerRecord, ref: str, path: str) -> PathStat:
+        try:
+            found = await self._in_tree(record, "stat", {"path": path}, [])
+        except NotFound:
+            raise NotFound(f"Could not find the file {path} in container {ref}") from None
+        return PathStat(**found)
+
+    async def get(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        """``path`` as a tar stream."""
+        record = self._parts.store.resolve(ref)
+        stat = await self._stat(record, ref, _checked(path))
+        stream = await drained(lambda out: self._in_tree(record, "get", {"path": path}, [out]))
+        self._parts.publish(record, "archive-path", path=path)
+        return stat, stream
+
+    async def put(
+        self, ref: str, path: str, data: AsyncIterator[bytes], options: ArchivePut
+    ) -> None:
+        """Unpack into the directory ``path``."""
+        record = self._parts.store.resolve(ref)
+        self._check_writable(record, _checked(path))
+        args = {
+            "path": path,
+            "no_overwrite_dir_non_dir": options.no_overwrite_dir_non_dir,
+            "chown": None if options.copy_uid_gid else [0, 0],
+        }
+        try:
+            await fed(data, lambda fd: self._in_tree(record, "put", args, [fd], writes=True))
+        except NotFound:
+            raise NotFound(f"Could not find the file {path} in container {ref}") from None
+        self._parts.publish(record, "extract-to-dir", path=path)
+
+    def _check_writable(self, record: ContainerRecord, path: str) -> None:
+        point = _mount_below(record, path)
+        if point is None and record.spec.read_only_rootfs:
+            raise InvalidParameter("container rootfs is marked read-only")
+        if point is not None and not point.writable:
+            raise InvalidParameter("mounted volume is marked read-only")
+
+    async def _in_tree(
+        self,
+        record: ContainerRecord,
+        function: str,
+        args: dict[str, Any],
+        fds: list[int],
+        *,
+        writes: bool = False,
+    ) -> dict[str, Any]:
+        """Run an archive function where ``path`` means what the container's processes see."""
+        if record.state.running:
+            return await self._inside(record, function, args, fds)
+        point = _mount_below(record, str(args["path"]))
+        if point is not None and point.type != "tmpfs":
+            args = {**args, "path": os.path.relpath(str(args["path"]), point.target)}
+            return await self._at(point.source, function, args, fds)
+        rootfs = self._parts.snapshots.rootfs(record.id) if writes else self._readable(record)
+        return await self._work(function, args, fds, rootfs)
+
+    async def _inside(
+        self, record: ContainerRecord, function: str, args: dict[str, Any], fds: list[int]
+    ) -> dict[str, Any]:
+        root = f"/proc/{record.state.pid}/root"
+        return await self._enter({"pid": record.state.pid, "root": root}, function, args, fds)
+
+    async def _at(
+        self, source: str, function: str, args: dict[str, Any], fds: list[int]
+    ) -> dict[str, Any]:
+        return await self._enter({"root": source}, function, args, fds)
+
+    async def _enter(
+        self, where: dict[str, Any], function: str, args: dict[str, Any], fds: list[int]
+    ) -> dict[str, Any]:
+        wrapped = {**where, "task": f"{_ARCHIVE}:{function}", "args": args}
+        return await self._parts.launcher.work(_INSIDE, wrapped, fds, None)
+
+    async def _work(
+        self, function: str, args: dict[str, Any], fds: list[int], rootfs: Rootfs
+    ) -> dict[str, Any]:
+        return await self._parts.launcher.work(f"{_ARCHIVE}:{function}", args, fds, rootfs)
+
+    def _readable(self, record: ContainerRecord) -> Rootfs:
+        """Writable layer and image as one read-only stack."""
+        upper = Mount("bind", self._parts.snapshots.upper(record.id))
+        return Rootfs((upper, *self._parts.snapshots.view(record.layers).lowers))
+
+
+def _checked(path: str) -> str:
+    if not path:
+        raise InvalidParameter("bad parameter: path cannot be empty")
+    return path
+
+
+def _mount_below(record: ContainerRecord, path: str) -> MountPoint | None:
+    """The mount that ``path`` is in, textually; the deepest one."""
+    whole = os.path.normpath("/" + path)
+    holding = [
+        point
+        for point in record.mount_points
+        if whole == point.target.rstrip("/") or whole.startswith(point.target.rstrip("/") + "/")
+    ]
+    return max(holding, key=lambda point: len(point.target), default=None)

@@ -1,0 +1,150 @@
+"""A container's mounts: from what was asked to ``MountPoint`` (at create) to ``Mount`` (at start).
+
+Precedence as in Docker: mounts given by the request win over volumes of other containers, which
+win over the image's anonymous volumes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.engine.model import ContainerSpec, MountPoint, MountSpec
+from ketch.errors import InvalidParameter
+from ketch.mounts import Mount
+
+if TYPE_CHECKING:
+    from ketch.engine.container_store import ContainerStore
+    from ketch.engine.volumes import Volumes
+
+_PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+
+
+class Planner:
+    """Turns a specification's mounts into mount points; makes the volumes they need."""
+
+    def __init__(self, store: ContainerStore, volumes: Volumes) -> None:
+        self._store = store
+        self._volumes = volumes
+
+    async def points(self, spec: ContainerSpec) -> tuple[MountPoint, ...]:
+        """All mount points, one per target; raises ``InvalidParameter``, ``NotFound``."""
+        points: dict[str, MountPoint] = {}
+        for target in spec.anonymous_volumes:
+            points[_clean(target)] = MountPoint(type="volume", source="", target=_clean(target))
+        for point in self._of_others(spec.volumes_from):
+            points[_clean(point.target)] = point
+        for mount in spec.mounts:
+            points[_clean(mount.target)] = await self._point(mount)
+        return tuple([await self._with_volume(point) for point in points.values()])
+
+    def _of_others(self, refs: Iterable[str]) -> Iterable[MountPoint]:
+        for ref in refs:
+            name, _, mode = ref.partition(":")
+            if mode not in ("", "ro", "rw", "z", "Z"):
+                raise InvalidParameter(f"invalid mode for volumes-from: {mode}")
+            for point in self._store.resolve(name).mount_points:
+                if point.type != "tmpfs":
+                    writable = point.writable and mode != "ro"
+                    yield msgspec.structs.replace(point, writable=writable, anonymous=False)
+
+    async def _point(self, mount: MountSpec) -> MountPoint:
+        if mount.type == "bind":
+            return _bind_point(mount)
+        if mount.type == "tmpfs":
+            return MountPoint(
+                type="tmpfs", source="", target=_clean(mount.target), writable=not mount.read_only
+            )
+        if mount.type == "volume":
+            return await self._volume_point(mount)
+        raise InvalidParameter(
+            f"invalid mount config: mount type '{mount.type}' unknown to ketch "
+            "(bind, volume, tmpfs)"
+        )
+
+    async def _volume_point(self, mount: MountSpec) -> MountPoint:
+        volume = await self._volumes.create(
+            mount.source,
+            driver=mount.driver or "local",
+            options=mount.driver_options,
+            labels=mount.labels,
+        )
+        return MountPoint(
+            type="volume",
+            source=volume.mountpoint,
+            target=_clean(mount.target),
+            name=volume.name,
+            driver=volume.driver,
+            mode=mount.mode or "z",
+            writable=not mount.read_only,
+            anonymous=volume.anonymous,
+        )
+
+    async def _with_volume(self, point: MountPoint) -> MountPoint:
+        """The point itself, or with a new anonymous volume where it has no source yet."""
+        if point.type != "volume" or point.source:
+            return point
+        found = await self._volume_point(MountSpec(type="volume", target=point.target))
+        return msgspec.structs.replace(found, mode="")
+
+
+def _bind_point(mount: MountSpec) -> MountPoint:
+    if not mount.source.startswith("/"):
+        raise InvalidParameter(
+            f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount "
+            "path must be absolute"
+        )
+    if not mount.create_source and not os.path.lexists(mount.source):
+        raise InvalidParameter(
+            f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
+        )
+    if mount.propagation and mount.propagation not in _PROPAGATION:
+        raise InvalidParameter(f"invalid propagation mode: {mount.propagation}")
+    return MountPoint(
+        type="bind",
+        source=os.path.normpath(mount.source),
+        target=_clean(mount.target),
+        mode=mount.mode,
+        writable=not mount.read_only,
+        propagation=mount.propagation or "rprivate",
+    )
+
+
+def _clean(target: str) -> str:
+    if not target.startswith("/"):
+        raise InvalidParameter(f"invalid mount path: '{target}' mount path must be absolute")
+    return os.path.normpath(target).replace("//", "/")
+
+
+def executable(spec: ContainerSpec, points: tuple[MountPoint, ...]) -> tuple[Mount, ...]:
+    """The mounts of one start; makes the missing directories of ``-v`` binds on the host."""
+    asked = {_clean(mount.target): mount for mount in spec.mounts}
+    return tuple(_mount(point, asked.get(point.target)) for point in points)
+
+
+def _mount(point: MountPoint, asked: MountSpec | None) -> Mount:
+    if point.type == "tmpfs":
+        return Mount("tmpfs", "tmpfs", point.target, _tmpfs_options(point, asked))
+    if point.type == "bind" and not os.path.lexists(point.source):
+        if asked is None or not asked.create_source:
+            raise InvalidParameter(
+                f'invalid mount config for type "bind": bind source path does not exist: '
+                f"{point.source}"
+            )
+        os.makedirs(point.source, exist_ok=True)
+    access = "rw" if point.writable else "ro"
+    return Mount(
+        "bind", point.source, point.target, ("rbind", access, point.propagation or "rprivate")
+    )
+
+
+def _tmpfs_options(point: MountPoint, asked: MountSpec | None) -> tuple[str, ...]:
+    options = ["nosuid", "nodev", *([] if asked and "exec" in asked.tmpfs_options else ["noexec"])]
+    if asked is not None:
+        options += [word for word in asked.tmpfs_options if word not in options]
+        options += [f"size={asked.tmpfs_size}"] if asked.tmpfs_size else []
+        options += [f"mode={asked.tmpfs_mode:o}"] if asked.tmpfs_mode else []
+    return (*options, *(() if point.writable else ("ro",)))

@@ -1,0 +1,73 @@
+"""What the container modules work with: one value instead of a dozen parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.engine.container_live import LiveContainers
+from ketch.engine.wait import Waiters
+
+if TYPE_CHECKING:
+    from ketch.engine.container_store import ContainerStore
+    from ketch.engine.events import Events
+    from ketch.engine.images import Images
+    from ketch.engine.model import ContainerRecord
+    from ketch.engine.networks import Networks
+    from ketch.engine.pool import Pool
+    from ketch.engine.volumes import Volumes
+    from ketch.runtime.remote import Launcher
+    from ketch.snapshots.protocol import Snapshotter
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon's configuration decides for containers."""
+
+    data_root: str = "/var/lib/ketch"
+    exec_root: str = "/run/ketch"
+    cgroup_parent: str = "/ketch"
+    pool_size: int = 3
+    log_max_size: int = 100 << 20  # bytes of one log file; a container cannot fill the disk
+    log_max_files: int = 2
+    stop_timeout: int = 10  # seconds
+
+    def bundle(self, container_id: str) -> str:
+        """The directory of a container's files."""
+        return f"{self.data_root}/containers/{container_id}"
+
+    def shim_socket(self, process_id: str) -> str:
+        """The socket of the shim of a container or exec instance."""
+        return f"{self.exec_root}/shims/{process_id}.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The rooms and registries that containers are made of."""
+
+    config: Config
+    store: ContainerStore
+    events: Events
+    images: Images
+    volumes: Volumes
+    networks: Networks
+    snapshots: Snapshotter
+    launcher: Launcher
+    pool: Pool
+    live: LiveContainers = field(default_factory=LiveContainers)
+    waiters: Waiters = field(default_factory=Waiters)
+
+    def publish(self, record: ContainerRecord, action: str, **attributes: str) -> None:
+        """Publish an event of a container, with the attributes that all of them carry."""
+        self.events.publish(
+            "container",
+            action,
+            record.id,
+            {
+                **record.spec.labels,
+                "image": record.spec.image,
+                "name": record.name,
+                **attributes,
+            },
+        )

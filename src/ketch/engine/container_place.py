@@ -1,0 +1,91 @@
+"""Where a container will run: namespaces, devices, mounts and files looked up for one start."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ketch.engine import spec_devices
+from ketch.engine.container_mounts import executable
+from ketch.engine.model import ContainerRecord, ContainerSpec
+from ketch.engine.spec_oci import Place
+from ketch.errors import Conflict, Unsupported
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+
+_PROC_FILES = {"pid": "pid", "ipc": "ipc", "network": "net"}
+_INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static")
+
+
+def place(parts: Parts, record: ContainerRecord, cgroup: str) -> Place:
+    """The place of one start; raises ``Conflict`` when a container to join does not run."""
+    spec = record.spec
+    devices, rules = spec_devices.resolve(spec.resources.devices)
+    if spec.privileged:
+        devices = [*spec_devices.host_devices(), *devices]
+    return Place(
+        hostname=hostname(parts, record),
+        cgroup=cgroup,
+        etc=record.bundle,
+        joined=_joined(parts, spec),
+        shared=shared(spec),
+        mounts=executable(spec, record.mount_points),
+        devices=tuple(devices),
+        device_rules=tuple(rules),
+        init=_init_program() if spec.init else "",
+    )
+
+
+def hostname(parts: Parts, record: ContainerRecord) -> str:
+    """The host's name where its network or UTS namespace is shared; else given, or from the ID."""
+    spec = record.spec
+    if spec.hostname:
+        return spec.hostname
+    if "host" in (spec.network_mode, spec.uts_mode):
+        return os.uname().nodename
+    if spec.network_mode.startswith("container:"):
+        return hostname(parts, _other(parts, spec.network_mode))
+    return record.id[:12]
+
+
+def shared(spec: ContainerSpec) -> frozenset[str]:
+    """Namespaces (OCI names) that are the host's."""
+    modes = {
+        "pid": spec.pid_mode,
+        "ipc": spec.ipc_mode,
+        "uts": spec.uts_mode,
+        "network": spec.network_mode,
+        "cgroup": spec.cgroupns_mode,
+    }
+    return frozenset(kind for kind, mode in modes.items() if mode == "host")
+
+
+def _joined(parts: Parts, spec: ContainerSpec) -> dict[str, str]:
+    modes = {"pid": spec.pid_mode, "ipc": spec.ipc_mode, "network": spec.network_mode}
+    return {
+        kind: f"/proc/{_running_pid(parts, mode)}/ns/{_PROC_FILES[kind]}"
+        for kind, mode in modes.items()
+        if mode.startswith("container:")
+    }
+
+
+def _other(parts: Parts, mode: str) -> ContainerRecord:
+    return parts.store.resolve(mode.removeprefix("container:"))
+
+
+def _running_pid(parts: Parts, mode: str) -> int:
+    other = _other(parts, mode)
+    if not other.state.running:
+        raise Conflict(f"cannot join namespace of a non running container: {other.id}")
+    return other.state.pid
+
+
+def _init_program() -> str:
+    for path in _INITS:
+        if os.access(path, os.X_OK):
+            return path
+    raise Unsupported(
+        "--init needs an init program on the host: install the package tini (looked for "
+        f"{', '.join(_INITS)})"
+    )

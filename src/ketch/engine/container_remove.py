@@ -1,0 +1,123 @@
+"""Removing containers: by a user, by themselves (--rm), by prune.
+
+The record goes first, in one transaction; what it stood for is released after it, and whatever a
+crash leaves is swept at the next start because no record names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING
+
+from ketch.engine.event_filters import labels_match
+from ketch.engine.model import ContainerRecord, ExitResult, Filters, PruneReport, Status
+from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, Unsupported
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.container_stop import Stopper
+    from ketch.engine.tasks import Background
+
+
+class Remover:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts, background: Background) -> None:
+        self._parts = parts
+        self._background = background
+
+    async def remove(
+        self, ref: str, stopper: Stopper, *, force: bool, volumes: bool, link: bool
+    ) -> None:
+        """Remove for a user; raises ``Conflict`` when it runs and ``force`` is not given."""
+        if link:
+            raise Unsupported("removing a legacy link (link=1) is not supported by ketch")
+        async with self._parts.store.locked(ref) as record:
+            self._check_state(record, ref, force)
+            live = self._parts.live[record.id]
+            live.cancel_restart()
+            if record.state.running:
+                await stopper.end(record)
+            if record.id in self._parts.store:  # --rm may have been quicker
+                await self._delete(self._parts.store.by_id(record.id), volumes=volumes)
+
+    def _check_state(self, record: ContainerRecord, ref: str, force: bool) -> None:
+        status = record.state.status
+        if force or not (record.state.running or status is Status.RESTARTING):
+            return
+        if status is Status.PAUSED:
+            reason = "container is paused and must be unpaused first"
+        else:
+            reason = f"container is {status}: stop the container before removing or force remove"
+        raise Conflict(f'cannot remove container "{ref}": {reason}')
+
+    async def vanish(self, container_id: str) -> None:
+        """The end of a container with --rm; its anonymous volumes go with it."""
+        if container_id in self._parts.store:
+            await self._delete(self._parts.store.by_id(container_id), volumes=True)
+
+    async def _delete(self, record: ContainerRecord, *, volumes: bool) -> None:
+        parts = self._parts
+        parts.store.delete(record.id)
+        if volumes:
+            await self._remove_volumes(record)
+        parts.publish(record, "destroy")
+        parts.waiters.removed(record.id, ExitResult(status=record.state.exit_code))
+        parts.live.forget(record.id)
+        self._background.spawn(self._release(record))
+
+    async def _remove_volumes(self, record: ContainerRecord) -> None:
+        for point in record.mount_points:
+            if point.type == "volume" and point.anonymous:
+                try:
+                    await self._parts.volumes.remove(point.name)
+                except (Conflict, NotFound):
+                    continue  # another container took it over with --volumes-from
+
+    async def _release(self, record: ContainerRecord) -> None:
+        await self._parts.networks.forget(record)
+        await asyncio.to_thread(self._release_files, record.id)
+
+    def _release_files(self, container_id: str) -> None:
+        self._parts.snapshots.remove(container_id)
+        shutil.rmtree(self._parts.config.bundle(container_id), ignore_errors=True)
+
+    async def prune(self, filters: Filters, stopper: Stopper) -> PruneReport:
+        """Remove every container that does not run."""
+        deleted, reclaimed = [], 0
+        for record in self._parts.store:
+            if not _prunable(record, filters):
+                continue
+            size = await asyncio.to_thread(self._size, record.id)
+            try:
+                await self.remove(record.id, stopper, force=False, volumes=False, link=False)
+            except KetchError:
+                continue  # started or removed by somebody else meanwhile
+            deleted.append(record.id)
+            reclaimed += size
+        return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
+
+    def _size(self, container_id: str) -> int:
+        try:
+            return self._parts.snapshots.usage(container_id).size
+        except (KetchError, OSError):
+            return 0
+
+
+def _prunable(record: ContainerRecord, filters: Filters) -> bool:
+    if record.state.status not in (Status.CREATED, Status.EXITED, Status.DEAD):
+        return False
+    if not labels_match(record.spec.labels, filters.get("label", ())):
+        return False
+    if any(labels_match(record.spec.labels, (label,)) for label in filters.get("label!", ())):
+        return False
+    return all(record.created_at < _instant(text) for text in filters.get("until", ()))
+
+
+def _instant(text: str) -> int:
+    """ns since the epoch, as decimal text (the API turns Docker's forms into it)."""
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidParameter(f"invalid filter 'until={text}': not an instant") from None

@@ -1,0 +1,140 @@
+"""Ending, freezing and signalling containers.
+
+Signals are sent without the container's lock, so that a kill gets through while a stop waits. What
+they lead to is recorded by ``Supervisor``; here one only waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal as signals
+from typing import TYPE_CHECKING
+
+from ketch.engine import container_cgroup, container_signals
+from ketch.engine.model import ContainerRecord, Status
+from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, NotModified
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+
+_KILL_PATIENCE = 10.0  # seconds from SIGKILL to a recorded exit
+
+
+class Stopper:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def stop(self, ref: str, timeout: int | None, signal: str) -> None:
+        """Signal, wait, kill; raises ``NotModified`` when it does not run."""
+        record = self._parts.store.resolve(ref)
+        number = container_signals.parse(signal or record.spec.stop_signal or "TERM")
+        if record.state.status is Status.RESTARTING:
+            self._give_up_restart(record)
+            return
+        if not record.state.running:
+            raise NotModified(f"container {record.id} is not running")
+        self._mark_stopped(record)
+        exited = self._parts.live[record.id].exited
+        await self._signal(record, number)
+        if not await _within(exited, self._patience(record, timeout)):
+            await self.end(record)
+
+    def _patience(self, record: ContainerRecord, timeout: int | None) -> float | None:
+        seconds = record.spec.stop_timeout if timeout is None else timeout
+        if seconds is None:
+            seconds = self._parts.config.stop_timeout
+        return None if seconds < 0 else float(seconds)
+
+    def _give_up_restart(self, record: ContainerRecord) -> None:
+        self._parts.live[record.id].cancel_restart()
+        self._parts.store.set_state(record.id, status=Status.EXITED, stopped_by_user=True)
+        self._parts.publish(record, "stop")
+
+    def _mark_stopped(self, record: ContainerRecord) -> None:
+        self._parts.live[record.id].stopping = True
+        if not record.state.stopped_by_user:
+            self._parts.store.set_state(record.id, stopped_by_user=True)
+
+    async def kill(self, ref: str, signal: str) -> None:
+        """Send a signal; with KILL, wait for the exit."""
+        record = self._parts.store.resolve(ref)
+        try:
+            number = container_signals.parse(signal or "KILL")
+        except InvalidParameter as error:
+            raise InvalidParameter(f"cannot kill container: {ref}: {error}") from None
+        if record.state.status is Status.RESTARTING:
+            self._give_up_restart(record)
+            return
+        if not record.state.running:
+            raise Conflict(f"cannot kill container: {ref}: container {record.id} is not running")
+        if number == signals.SIGKILL or number == _stop_signal(record):
+            self._mark_stopped(record)
+        exited = self._parts.live[record.id].exited
+        await self._signal(record, number)
+        if number == signals.SIGKILL:
+            await _killed(record, exited)
+
+    async def end(self, record: ContainerRecord) -> None:
+        """SIGKILL and wait until the exit is recorded; without error if it has ended already."""
+        self._mark_stopped(record)
+        exited = self._parts.live[record.id].exited
+        await self._signal(record, signals.SIGKILL)
+        await _killed(record, exited)
+
+    async def _signal(self, record: ContainerRecord, number: int) -> None:
+        shim = self._parts.live[record.id].shim
+        if shim is None:
+            return
+        self._parts.publish(record, "kill", signal=str(int(number)))
+        await shim.signal(number)
+        if record.state.status is Status.PAUSED and number == signals.SIGKILL:
+            await container_cgroup.freeze(record.state, False)
+
+    async def pause(self, ref: str) -> None:
+        """Freeze; raises ``Conflict`` when it does not run or is frozen."""
+        async with self._parts.store.locked(ref) as record:
+            if record.state.status is Status.PAUSED:
+                raise Conflict(f"container {record.id} is already paused")
+            if record.state.status is not Status.RUNNING:
+                raise Conflict(f"container {record.id} is not running")
+            await container_cgroup.freeze(record.state, True)
+            self._record_frozen(record, Status.PAUSED, "pause")
+
+    async def unpause(self, ref: str) -> None:
+        """Thaw; raises ``KetchError`` when it is not frozen, as Docker does."""
+        async with self._parts.store.locked(ref) as record:
+            if record.state.status is not Status.PAUSED:
+                raise KetchError(f"Container {record.id} is not paused")
+            await container_cgroup.freeze(record.state, False)
+            self._record_frozen(record, Status.RUNNING, "unpause")
+
+    def _record_frozen(self, record: ContainerRecord, status: Status, action: str) -> None:
+        try:
+            now = self._parts.store.by_id(record.id)
+        except NotFound:
+            return
+        if now.state.running:  # it may have ended meanwhile
+            self._parts.store.set_state(record.id, status=status)
+            self._parts.publish(record, action)
+
+
+def _stop_signal(record: ContainerRecord) -> int:
+    return container_signals.parse(record.spec.stop_signal or "TERM")
+
+
+async def _within(exited: asyncio.Future[None] | None, patience: float | None) -> bool:
+    """Whether the exit was recorded within ``patience`` seconds (None: wait for ever)."""
+    if exited is None:
+        return True
+    done, _ = await asyncio.wait((exited,), timeout=patience)
+    return bool(done)
+
+
+async def _killed(record: ContainerRecord, exited: asyncio.Future[None] | None) -> None:
+    if not await _within(exited, _KILL_PATIENCE):
+        raise KetchError(
+            f"container {record.id} did not end within {_KILL_PATIENCE:.0f} seconds of SIGKILL; "
+            "a process of it may hang in the kernel"
+        )

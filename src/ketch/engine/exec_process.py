@@ -1,0 +1,50 @@
+"""The EXEC object of the launcher protocol, made from a container's and an exec's specification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ketch.engine.model import ContainerRecord, ExecRecord, ExecSpec
+from ketch.engine.spec_merge import process_env
+from ketch.engine.spec_oci import capabilities, no_new_privileges
+from ketch.engine.spec_resources import rlimits
+from ketch.linux.capabilities import NAMES
+from ketch.runtime.messages import Exec
+
+
+def exec_wire(
+    record: ExecRecord, container: ContainerRecord, *, hostname: str, seccomp: str, socket: str
+) -> Exec:
+    """The whole object; ``seccomp`` is the container's filter, which privileged execs go without."""
+    spec = record.spec
+    return {
+        "id": record.id,
+        "container": container.id,
+        "bundle": container.bundle,
+        "init_pid": container.state.pid,
+        "process": oci_process(spec, container, hostname),
+        "user": spec.user or container.spec.user,
+        "groups_add": list(container.spec.group_add),
+        "seccomp": "" if spec.privileged else seccomp,
+        "stdin": spec.attach_stdin,
+        "terminal": spec.tty,
+        "console": list(spec.console_size),
+        "socket": socket,
+    }
+
+
+def oci_process(spec: ExecSpec, container: ContainerRecord, hostname: str) -> dict[str, Any]:
+    """The OCI process object: the container's environment and limits, with the exec's on top."""
+    everything = list(NAMES)
+    return {
+        "terminal": spec.tty,
+        "user": {"uid": 0, "gid": 0},
+        "args": list(spec.cmd),
+        "env": process_env((*container.spec.env, *spec.env), hostname=hostname, tty=spec.tty),
+        "cwd": spec.working_dir or container.spec.working_dir or "/",
+        "capabilities": {kind: everything for kind in ("bounding", "effective", "permitted")}
+        if spec.privileged
+        else capabilities(container.spec),
+        "rlimits": rlimits(container.spec.resources.ulimits),
+        "noNewPrivileges": no_new_privileges(container.spec) and not spec.privileged,
+    }

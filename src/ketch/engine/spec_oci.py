@@ -1,0 +1,181 @@
+"""From a container's record to an OCI runtime configuration (runtime-spec config.md; pure).
+
+Everything that had to be looked up or made first is in ``Place``; what is left is a mapping.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ketch.engine import spec_capabilities
+from ketch.engine.model import ContainerRecord, ContainerSpec
+from ketch.engine.spec_merge import process_env
+from ketch.engine.spec_resources import oci_resources, rlimits
+from ketch.mounts import Mount
+from ketch.runtime import defaults
+
+_MASKED_PATHS = tuple(defaults.masked_paths())  # the machine's CPUs are counted once
+_ETC = ("hostname", "hosts", "resolv.conf")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine has decided or made for one run of a container.
+
+    ``joined`` maps a namespace (OCI name) to the path of one to join; ``shared`` names those of
+    the host. ``mounts`` are the user's, ready to execute; ``devices`` and ``device_rules`` OCI
+    objects; ``cgroup`` the path below each hierarchy.
+    """
+
+    hostname: str
+    cgroup: str
+    etc: str = ""  # directory with hostname, hosts and resolv.conf; empty: none is mounted
+    joined: dict[str, str] = {}
+    shared: frozenset[str] = frozenset()
+    mounts: tuple[Mount, ...] = ()
+    devices: tuple[dict[str, Any], ...] = ()
+    device_rules: tuple[dict[str, Any], ...] = ()
+    init: str = ""  # path of an init program on the host
+
+
+def oci_config(record: ContainerRecord, place: Place) -> dict[str, Any]:
+    """The whole configuration."""
+    spec = record.spec
+    return {
+        "ociVersion": "1.2.0",
+        "hostname": place.hostname,
+        "domainname": spec.domainname,
+        "process": _process(spec, place),
+        "root": {"path": "rootfs", "readonly": spec.read_only_rootfs},
+        "mounts": _mounts(spec, place),
+        "annotations": dict(spec.annotations),
+        "linux": _linux(spec, place),
+    }
+
+
+def _process(spec: ContainerSpec, place: Place) -> dict[str, Any]:
+    args = [*(spec.entrypoint or ()), *(spec.cmd or ())]
+    process: dict[str, Any] = {
+        "terminal": spec.tty,
+        "user": {"uid": 0, "gid": 0},  # the shim resolves names in the container's own files
+        "args": ["/sbin/docker-init", "--", *args] if place.init else args,
+        "env": process_env(spec.env, hostname=place.hostname, tty=spec.tty),
+        "cwd": spec.working_dir or "/",
+        "capabilities": capabilities(spec),
+        "rlimits": rlimits(spec.resources.ulimits),
+        "noNewPrivileges": no_new_privileges(spec),
+    }
+    if spec.oom_score_adj:
+        process["oomScoreAdj"] = spec.oom_score_adj
+    return process
+
+
+def capabilities(spec: ContainerSpec) -> dict[str, list[str]]:
+    """The sets of the process; inheritable and ambient stay empty (capabilities(7))."""
+    names = spec_capabilities.effective(
+        defaults.CAPABILITIES,
+        add=spec.cap_add,
+        drop=spec.cap_drop,
+        privileged=spec.privileged,
+    )
+    return {"bounding": names, "effective": names, "permitted": names}
+
+
+def no_new_privileges(spec: ContainerSpec) -> bool:
+    """Whether ``--security-opt no-new-privileges`` is on."""
+    options = [option.replace(":", "=", 1) for option in spec.security_options]
+    return any(option in ("no-new-privileges", "no-new-privileges=true") for option in options)
+
+
+def _linux(spec: ContainerSpec, place: Place) -> dict[str, Any]:
+    linux: dict[str, Any] = {
+        "namespaces": _namespaces(place),
+        "cgroupsPath": place.cgroup,
+        "resources": oci_resources(spec.resources, _device_rules(spec, place)),
+        "devices": list(place.devices),
+        "maskedPaths": _paths(spec, spec.masked_paths, _MASKED_PATHS),
+        "readonlyPaths": _paths(spec, spec.readonly_paths, defaults.READONLY_PATHS),
+        "sysctl": _sysctls(spec, place),
+    }
+    if any(option in ("rshared", "shared") for m in place.mounts for option in m.options):
+        linux["rootfsPropagation"] = "shared"
+    return linux
+
+
+def _sysctls(spec: ContainerSpec, place: Place) -> dict[str, str]:
+    own_network = "network" not in place.shared and "network" not in place.joined
+    return {**(defaults.SYSCTLS if own_network else {}), **spec.sysctls}
+
+
+def _namespaces(place: Place) -> list[dict[str, str]]:
+    return [
+        {"type": kind, "path": place.joined[kind]} if kind in place.joined else {"type": kind}
+        for kind in defaults.NAMESPACES
+        if kind not in place.shared
+    ]
+
+
+def _device_rules(spec: ContainerSpec, place: Place) -> list[dict[str, Any]]:
+    if spec.privileged:
+        return [{"allow": True, "access": "rwm"}]
+    return [*defaults.device_rules(), *place.device_rules]
+
+
+def _paths(
+    spec: ContainerSpec, asked: tuple[str, ...] | None, default: tuple[str, ...]
+) -> list[str]:
+    if asked is not None:
+        return list(asked)
+    return [] if spec.privileged else list(default)
+
+
+def _mounts(spec: ContainerSpec, place: Place) -> list[dict[str, Any]]:
+    """Pseudo filesystems, our files below /etc, then the user's: parents before children.
+
+    A user's mount takes the place of a default one with the same target.
+    """
+    users = sorted(place.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
+    targets = {mount.target for mount in users}
+    own = [*_pseudo(spec, place), *_etc(place), *_init(place)]
+    return [
+        *(mount for mount in own if mount["destination"] not in targets),
+        *(_oci_mount(mount) for mount in users),
+    ]
+
+
+def _pseudo(spec: ContainerSpec, place: Place) -> list[dict[str, Any]]:
+    mounts = defaults.default_mounts(spec.shm_size)
+    return [_adapted(mount, spec, place) for mount in mounts]
+
+
+def _adapted(mount: dict[str, Any], spec: ContainerSpec, place: Place) -> dict[str, Any]:
+    target = mount["destination"]
+    if spec.privileged and target in ("/sys", "/sys/fs/cgroup"):
+        return {**mount, "options": [word for word in mount["options"] if word != "ro"]}
+    if "ipc" in place.shared and target in ("/dev/shm", "/dev/mqueue"):
+        return _bind(target, target, "rbind", "nosuid", "noexec", "nodev")
+    return mount
+
+
+def _etc(place: Place) -> list[dict[str, Any]]:
+    if not place.etc:
+        return []
+    return [_bind(f"{place.etc}/{name}", f"/etc/{name}", "rbind", "rprivate") for name in _ETC]
+
+
+def _init(place: Place) -> list[dict[str, Any]]:
+    return [_bind(place.init, "/sbin/docker-init", "bind", "ro")] if place.init else []
+
+
+def _bind(source: str, target: str, *options: str) -> dict[str, Any]:
+    return {"destination": target, "type": "bind", "source": source, "options": list(options)}
+
+
+def _oci_mount(mount: Mount) -> dict[str, Any]:
+    return {
+        "destination": mount.target,
+        "type": mount.type,
+        "source": mount.source,
+        "options": list(mount.options),
+    }
