@@ -59,7 +59,7 @@ class Supervisor:
         live.ended()
         self._release(record)
         if again:
-            self._schedule(ended)
+            self.schedule(ended)
         elif record.spec.auto_remove:
             self._background.spawn(self._remover.vanish(container_id))
 
@@ -95,7 +95,14 @@ class Supervisor:
         seconds = max(0, state.finished_at - started_at) // 1_000_000_000
         self._parts.publish(record, "die", execDuration=str(seconds), exitCode=str(state.exit_code))
 
-    def _schedule(self, record: ContainerRecord) -> None:
+    def _release(self, record: ContainerRecord) -> None:
+        """Give addresses and ports back; a next start waits for it, nobody else does."""
+        live = self._parts.live[record.id]
+        live.releasing = self._background.spawn(self._parts.networks.disconnect(record.id))
+        self._parts.pool.stir()
+
+    def schedule(self, record: ContainerRecord) -> None:
+        """Start again after the policy's delay."""
         live = self._parts.live[record.id]
         ran_for = (record.state.finished_at - record.state.started_at) / 1e9
         live.backoff = restart.next_delay(live.backoff, ran_for)

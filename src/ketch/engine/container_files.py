@@ -8,7 +8,6 @@ have mounts of their own (volumes, tmpfs), the worker joins their mount namespac
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any

@@ -19,7 +19,7 @@ class Live:
     that no restart policy brings it back.
     """
 
-    __slots__ = ("backoff", "exited", "restart", "shim", "stopping", "waiting")
+    __slots__ = ("backoff", "exited", "releasing", "restart", "shim", "stopping", "waiting")
 
     def __init__(self) -> None:
         self.shim: Shim | None = None
@@ -27,7 +27,14 @@ class Live:
         self.exited: asyncio.Future[None] | None = None
         self.stopping = False
         self.restart: asyncio.Task[None] | None = None
+        self.releasing: asyncio.Task[None] | None = None
         self.backoff = 0.0
+
+    async def released(self) -> None:
+        """Wait until what the last run held is given back."""
+        if self.releasing is not None:
+            await asyncio.wait((self.releasing,))
+            self.releasing = None
 
     def started(self, shim: Shim) -> None:
         """A run begins."""
@@ -69,13 +76,6 @@ class LiveContainers:
         if live is None:
             live = self._live[container_id] = Live()
         return live
-
-    def __iter__(self) -> list[Live]:
-        raise TypeError("ask for one container")
-
-    def values(self) -> list[Live]:
-        """All."""
-        return list(self._live.values())
 
     def forget(self, container_id: str) -> None:
         """The container is gone."""

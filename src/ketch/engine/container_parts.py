@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ketch.engine.model import ContainerRecord
     from ketch.engine.networks import Networks
     from ketch.engine.pool import Pool
+    from ketch.engine.seccomp_filters import SeccompFilters
     from ketch.engine.volumes import Volumes
     from ketch.runtime.remote import Launcher
     from ketch.snapshots.protocol import Snapshotter
@@ -55,6 +56,7 @@ class Parts:
     snapshots: Snapshotter
     launcher: Launcher
     pool: Pool
+    filters: SeccompFilters
     live: LiveContainers = field(default_factory=LiveContainers)
     waiters: Waiters = field(default_factory=Waiters)
 

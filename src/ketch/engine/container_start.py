@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_place import place
-from ketch.engine.model import AttachOptions, ContainerRecord, Endpoint, PortBinding, Status
+from ketch.engine.model import ContainerRecord, Health, Status
 from ketch.engine.process_facts import start_time
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_start import Launch, start_wire
@@ -20,11 +19,147 @@ from ketch.errors import Conflict, KetchError, NotModified, StartFailed
 
 if TYPE_CHECKING:
     from ketch.engine.container_exit import Supervisor
+    from ketch.engine.container_live import Live
     from ketch.engine.container_parts import Parts
     from ketch.engine.container_remove import Remover
+    from ketch.engine.networks import Connection
+    from ketch.engine.pool import Member
     from ketch.runtime.remote import Shim, Started
 
 _PREFIX = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
     "runc create failed: unable to start container process: error during container init: "
 )
+
+
+class Starter:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts, supervisor: Supervisor, remover: Remover) -> None:
+        self._parts = parts
+        self._supervisor = supervisor
+        self._remover = remover
+
+    async def start(self, ref: str) -> None:
+        """Start for a user; raises ``NotModified``, ``Conflict``, ``StartFailed``."""
+        async with self._parts.store.locked(ref) as record:
+            self._parts.live[record.id].cancel_restart()
+            await self._start(record, by_policy=False)
+
+    async def start_again(self, container_id: str) -> None:
+        """Start for a restart policy."""
+        async with self._parts.store.locked(container_id) as record:
+            if record.state.status is not Status.RESTARTING:
+                raise NotModified(f"container {container_id} is no longer restarting")
+            await self._start(record, by_policy=True)
+
+    async def _start(self, record: ContainerRecord, *, by_policy: bool) -> None:
+        _check_state(record)
+        live = self._parts.live[record.id]
+        await live.released()
+        try:
+            shim, started, connection = await self._run(record, live)
+        except KetchError as error:
+            await self._failed(record, error)
+            raise
+        self._record(record, started, connection, by_policy=by_policy)
+        live.started(shim)
+        self._supervisor.watch(record.id, shim)
+        self._parts.publish(record, "start")
+        self._parts.pool.stir()
+
+    async def _run(self, record: ContainerRecord, live: Live) -> tuple[Shim, Started, Connection]:
+        """Network, then process; what was made is taken back when a later step fails."""
+        member = self._parts.pool.take(record.spec)
+        connection = await self._connect(record, member)
+        try:
+            shim, started = await self._launch(record, live, member, connection)
+        except BaseException:
+            await self._parts.networks.disconnect(record.id)
+            raise
+        return shim, started, connection
+
+    async def _connect(self, record: ContainerRecord, member: Member | None) -> Connection:
+        try:
+            return await self._parts.networks.connect(record, member.lease if member else None)
+        except KetchError as error:
+            if member is not None:
+                await self._parts.pool.discard(member)
+            raise type(error)(f"failed to set up container networking: {error}") from None
+        except BaseException:
+            if member is not None:
+                await self._parts.pool.discard(member)
+            raise
+
+    async def _launch(
+        self, record: ContainerRecord, live: Live, member: Member | None, connection: Connection
+    ) -> tuple[Shim, Started]:
+        """Hand everything to the launcher and wait until the process runs."""
+        parent = record.spec.cgroup_parent or self._parts.config.cgroup_parent
+        where = place(self._parts, record, f"{parent}/{record.id}")
+        launch = Launch(
+            config=oci_config(record, where),
+            rootfs=self._parts.snapshots.rootfs(record.id),
+            socket=self._parts.config.shim_socket(record.id),
+            cgroup_parent=parent,
+            seccomp=self._parts.filters.of(record.spec, where),
+            warm=member.id if member else "",
+            link=connection.link,
+            log_max_size=self._parts.config.log_max_size,
+            log_max_files=self._parts.config.log_max_files,
+        )
+        clients = live.take_waiting()
+        try:
+            shim = await self._parts.launcher.start(
+                start_wire(record, launch),
+                [(attach_wire(client), client.sock) for client in clients],
+            )
+            return shim, await shim.started()
+        except StartFailed as error:
+            raise StartFailed(f"{_PREFIX}{error}", error.exit_code) from None
+        finally:
+            for client in clients:
+                client.sock.close()
+
+    def _record(
+        self, record: ContainerRecord, started: Started, connection: Connection, *, by_policy: bool
+    ) -> None:
+        probed = record.spec.healthcheck is not None and record.spec.healthcheck.test[:1] not in (
+            (),
+            ("NONE",),
+        )
+        self._parts.store.set_state(
+            record.id,
+            status=Status.RUNNING,
+            pid=started.pid,
+            pid_start_time=start_time(started.pid),
+            started_at=started.started_at,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            restart_count=record.state.restart_count if by_policy else 0,
+            stopped_by_user=False,
+            cgroup=started.cgroup,
+            endpoints=connection.endpoints,
+            ports=connection.ports,
+            health=Health() if probed else None,
+        )
+
+    async def _failed(self, record: ContainerRecord, error: KetchError) -> None:
+        """Remember why; a container with --rm is gone for good."""
+        code = error.exit_code if isinstance(error, StartFailed) else 128
+        status = Status.EXITED if record.state.started_at else Status.CREATED
+        self._parts.store.set_state(record.id, status=status, exit_code=code, error=str(error))
+        self._parts.live[record.id].drop_waiting()
+        if record.spec.auto_remove:
+            await self._remover.vanish(record.id)
+
+
+def _check_state(record: ContainerRecord) -> None:
+    status = record.state.status
+    if status is Status.PAUSED:
+        raise Conflict("cannot start a paused container, try unpause instead")
+    if status is Status.RUNNING:
+        raise NotModified(f"container {record.id} is already running")
+    if status is Status.REMOVING:
+        raise Conflict("container is marked for removal and cannot be started")

@@ -21,6 +21,7 @@ class ContainerStore:
     """See the module's docstring."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._table: Table[ContainerRecord] = Table(database, "containers", ContainerRecord)
         self._records = {record.id: record for record in self._table.values()}
         self._names = {record.name: record.id for record in self._records.values()}
@@ -34,6 +35,10 @@ class ContainerStore:
 
     def __contains__(self, container_id: str) -> bool:
         return container_id in self._records
+
+    def find(self, container_id: str) -> ContainerRecord | None:
+        """The record of a full ID, or None."""
+        return self._records.get(container_id)
 
     def by_id(self, container_id: str) -> ContainerRecord:
         """The record of a full ID; raises ``NotFound``."""
@@ -94,10 +99,18 @@ class ContainerStore:
         self._put(record)
         return record
 
-    def set_state(self, container_id: str, **changes: object) -> ContainerRecord:
-        """Record changes of a container's state."""
-        state = msgspec.structs.replace(self.by_id(container_id).state, **changes)
-        return self.replace(container_id, state=state)
+    def set_state(
+        self, container_id: str, *, durable: bool = True, **changes: object
+    ) -> ContainerRecord:
+        """Record changes of a container's state.
+
+        Without ``durable`` they survive the daemon, but perhaps not a power cut.
+        """
+        record = self.by_id(container_id)
+        state = msgspec.structs.replace(record.state, **changes)
+        record = msgspec.structs.replace(record, state=state)
+        self._put(record, durable)
+        return record
 
     def delete(self, container_id: str) -> None:
         """Forget a container; forgetting one that is not there is no error."""
@@ -108,8 +121,9 @@ class ContainerStore:
         del self._records[container_id]
         del self._names[record.name]
 
-    def _put(self, record: ContainerRecord) -> None:
-        self._table.put(record.id, record)
+    def _put(self, record: ContainerRecord, durable: bool = True) -> None:
+        with self._database.transaction(durable=durable):
+            self._table.put(record.id, record)
         self._records[record.id] = record
 
     @asynccontextmanager
@@ -126,7 +140,9 @@ class ContainerStore:
     async def lock(self, container_id: str) -> AsyncIterator[None]:
         """Serialise operations on one container."""
         lock = self._locks.setdefault(container_id, asyncio.Lock())
-        async with lock:
-            yield
-        if container_id not in self._records and not lock.locked():
-            self._locks.pop(container_id, None)
+        try:
+            async with lock:
+                yield
+        finally:
+            if container_id not in self._records and not lock.locked():
+                self._locks.pop(container_id, None)

@@ -8,7 +8,19 @@ removes on one name gives some linear history of success and ``Conflict``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
+from ketch.engine.container_attach import Attacher
+from ketch.engine.container_commit import Committer
+from ketch.engine.container_create import Creator
+from ketch.engine.container_exit import Supervisor
+from ketch.engine.container_files import Files
+from ketch.engine.container_list import Lister
+from ketch.engine.container_logs import Logs
+from ketch.engine.container_remove import Remover
+from ketch.engine.container_start import Starter
+from ketch.engine.container_stop import Stopper
+from ketch.engine.container_update import Updater
 from ketch.engine.model import (
     ArchivePut,
     AttachOptions,
@@ -29,10 +41,31 @@ from ketch.engine.model import (
     WaitCondition,
 )
 from ketch.engine.wait import Waiter
+from ketch.errors import NotModified
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.spec_validate import Facts
+    from ketch.engine.tasks import Background
 
 
 class Containers:
     """See the module's docstring."""
+
+    def __init__(self, parts: Parts, background: Background, facts: Facts) -> None:
+        self._parts = parts
+        self._remover = Remover(parts, background)
+        self.supervisor = Supervisor(parts, self._remover, background)
+        self._starter = Starter(parts, self.supervisor, self._remover)
+        self.supervisor.start = self._starter.start_again
+        self._creator = Creator(parts, facts)
+        self._stopper = Stopper(parts)
+        self._updater = Updater(parts, facts)
+        self._logs = Logs(parts)
+        self._attacher = Attacher(parts, self._logs)
+        self._lister = Lister(parts)
+        self._files = Files(parts)
+        self._committer = Committer(parts)
 
     # life cycle
 
@@ -41,130 +74,139 @@ class Containers:
 
         Raises ``NotFound`` (image), ``Conflict`` (name), ``InvalidParameter``, ``Unsupported``.
         """
-        raise NotImplementedError
+        return await self._creator.create(spec, name)
 
     async def start(self, ref: str) -> None:
         """Start; raises ``NotModified`` when it runs, ``StartFailed``, ``Conflict`` if paused."""
-        raise NotImplementedError
+        await self._starter.start(ref)
 
     async def stop(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
         """Signal, wait ``timeout`` seconds (None: the container's, -1: for ever), then kill.
 
         Raises ``NotModified`` when it does not run.
         """
-        raise NotImplementedError
+        await self._stopper.stop(ref, timeout, signal)
 
     async def restart(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
         """Stop if it runs, and start."""
-        raise NotImplementedError
+        try:
+            await self._stopper.stop(ref, timeout, signal)
+        except NotModified:
+            pass
+        record = self._parts.store.resolve(ref)
+        try:
+            await self._starter.start(record.id)
+        except NotModified:
+            pass  # somebody else was quicker
+        self._parts.publish(record, "restart")
 
     async def kill(self, ref: str, signal: str = "") -> None:
         """Send a signal (name or number; empty = KILL); with KILL, returns after the exit."""
-        raise NotImplementedError
+        await self._stopper.kill(ref, signal)
 
     async def pause(self, ref: str) -> None:
         """Freeze all processes."""
-        raise NotImplementedError
+        await self._stopper.pause(ref)
 
     async def unpause(self, ref: str) -> None:
         """Thaw."""
-        raise NotImplementedError
+        await self._stopper.unpause(ref)
 
     async def rename(self, ref: str, name: str) -> None:
         """Give another name."""
-        raise NotImplementedError
+        await self._updater.rename(ref, name)
 
     async def remove(
         self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
     ) -> None:
         """Delete; ``force`` kills first, ``volumes`` takes anonymous volumes along."""
-        raise NotImplementedError
+        await self._remover.remove(ref, self._stopper, force=force, volumes=volumes, link=link)
 
     async def wait(self, ref: str, condition: WaitCondition = WaitCondition.NOT_RUNNING) -> Waiter:
         """Register a wait; returns at once, ``await waiter.result()`` answers later."""
-        raise NotImplementedError
+        return self._parts.waiters.add(self._parts.store.resolve(ref), condition)
 
     async def update(self, ref: str, options: UpdateOptions) -> tuple[str, ...]:
         """Change limits and restart policy, live; returns warnings."""
-        raise NotImplementedError
+        return await self._updater.update(ref, options)
 
     async def prune(self, filters: Filters) -> PruneReport:
         """Remove every container that does not run.
 
         Filters: ``label``, ``label!``, ``until`` (ns since the epoch, as decimal text).
         """
-        raise NotImplementedError
+        return await self._remover.prune(filters, self._stopper)
 
     # stdio
 
     async def check_attach(self, ref: str) -> None:
         """Raise what ``attach`` would raise, before the connection is hijacked."""
-        raise NotImplementedError
+        self._attacher.check(ref)
 
     async def attach(self, ref: str, options: AttachOptions) -> None:
         """Connect a client's socket to stdio; before start it is held and connected by it.
 
         The engine owns ``options.sock`` from here on, also when this raises.
         """
-        raise NotImplementedError
+        await self._attacher.attach(ref, options)
 
     async def resize(self, ref: str, height: int, width: int) -> None:
         """Set the size of the terminal in characters."""
-        raise NotImplementedError
+        await self._attacher.resize(ref, height, width)
 
     async def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogEntry]:
         """The log; awaiting it checks, iterating it reads.
 
         Raises ``Unsupported`` when the driver can't be read.
         """
-        raise NotImplementedError
+        return await self._logs.read(ref, options)
 
     # looking
 
     async def get(self, ref: str) -> ContainerRecord:
         """The record."""
-        raise NotImplementedError
+        return self._parts.store.resolve(ref)
 
     async def list(self, options: ListOptions) -> list[ContainerRecord]:
         """Records, newest first."""
-        raise NotImplementedError
+        return self._lister.list(options)
 
     async def sizes(self, ref: str) -> ContainerSizes:
         """Bytes on disk."""
-        raise NotImplementedError
+        return await self._lister.sizes(ref)
 
     async def top(self, ref: str, ps_args: str = "") -> TopTable:
         """Processes of a running container, by ps(1)."""
-        raise NotImplementedError
+        return await self._lister.top(ref, ps_args)
 
     async def stats(self, ref: str) -> Stats | None:
         """One sample of the cgroup's counters; None when it does not run."""
-        raise NotImplementedError
+        return self._lister.stats(ref)
 
     # files
 
     async def changes(self, ref: str) -> list[Change]:
         """Paths that differ from the image."""
-        raise NotImplementedError
+        return await self._files.changes(ref)
 
     async def export(self, ref: str) -> AsyncIterator[bytes]:
         """The whole filesystem as a tar stream."""
-        raise NotImplementedError
+        return await self._files.export(ref)
 
     async def archive_stat(self, ref: str, path: str) -> PathStat:
         """What is at ``path``."""
-        raise NotImplementedError
+        return await self._files.stat(ref, path)
 
     async def archive_get(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         """``path`` as a tar stream."""
-        raise NotImplementedError
+        return await self._files.get(ref, path)
 
     async def archive_put(
         self, ref: str, path: str, data: AsyncIterator[bytes], options: ArchivePut
     ) -> None:
         """Unpack a tar stream (possibly compressed) into the directory ``path``."""
-        raise NotImplementedError
+        await self._files.put(ref, path, data, options)
 
     async def commit(self, ref: str, options: CommitOptions) -> str:
         """Make an image of the container's filesystem; returns the image ID."""
-        raise NotImplementedError
+        return await self._committer.commit(ref, options)

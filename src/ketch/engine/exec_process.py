@@ -15,7 +15,7 @@ from ketch.runtime.messages import Exec
 def exec_wire(
     record: ExecRecord, container: ContainerRecord, *, hostname: str, seccomp: str, socket: str
 ) -> Exec:
-    """The whole object; ``seccomp`` is the container's filter, which privileged execs go without."""
+    """The whole object; ``seccomp`` is the container's filter; privileged execs go without."""
     spec = record.spec
     return {
         "id": record.id,
@@ -42,7 +42,7 @@ def oci_process(spec: ExecSpec, container: ContainerRecord, hostname: str) -> di
         "args": list(spec.cmd),
         "env": process_env((*container.spec.env, *spec.env), hostname=hostname, tty=spec.tty),
         "cwd": spec.working_dir or container.spec.working_dir or "/",
-        "capabilities": {kind: everything for kind in ("bounding", "effective", "permitted")}
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), everything)
         if spec.privileged
         else capabilities(container.spec),
         "rlimits": rlimits(container.spec.resources.ulimits),

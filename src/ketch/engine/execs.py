@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import struct
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ketch.engine import detach_keys
+from ketch.engine.container_attach import attach_wire
+from ketch.engine.container_place import hostname
 from ketch.engine.exec_process import exec_wire
 from ketch.engine.model import AttachOptions, ContainerRecord, ExecRecord, ExecSpec, Status
 from ketch.errors import (
@@ -22,6 +25,7 @@ from ketch.errors import (
     NotFound,
     StartFailed,
 )
+from ketch.runtime.remote import connect_shim
 from ketch.state.database import Table
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from ketch.state.database import Database
 
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
+_KEPT = 32  # ended instances per container that can still be inspected
+_LOST = 137  # what SIGKILL gives; the real status went with the shim
 _RESIZE_PATIENCE = 10.0  # seconds a resize waits for the process to be up
 
 
@@ -40,6 +46,7 @@ class Execs:
     def __init__(self, parts: Parts, database: Database, background: Background) -> None:
         self._parts = parts
         self._background = background
+        self._database = database
         self._table: Table[ExecRecord] = Table(database, "execs", ExecRecord)
         self._records = self._table.all()
         self._shims: dict[str, Shim] = {}
@@ -56,6 +63,7 @@ class Execs:
         _check_keys(spec.detach_keys)
         _check_running(container, ref)
         record = ExecRecord(id=secrets.token_hex(32), container_id=container.id, spec=spec)
+        self._prune(container.id)
         self._put(record)
         self._publish(record, "exec_create")
         return record.id
@@ -84,18 +92,28 @@ class Execs:
         does, and does not raise; without, it raises ``StartFailed``. Returns once started; the
         socket (owned by the engine) closes at the end."""
         try:
-            record, container = self._startable(exec_id)
-            record = self._begin(record, console_size)
-            shim = await self._launch(record, container, attach)
+            await self._start(exec_id, attach, console_size)
         except StartFailed as error:
-            self._failed(exec_id, error)
             if attach is None:
-                raise StartFailed(f"{_PREFIX}{error}", error.exit_code) from None
-            await _tell(attach, f"{_PREFIX}{error}\r\n")
-            return
+                raise
+            await _tell(attach, f"{error}\r\n")
         finally:
             if attach is not None:
                 attach.sock.close()
+
+    async def _start(
+        self, exec_id: str, attach: AttachOptions | None, console_size: tuple[int, int]
+    ) -> None:
+        record, container = self._startable(exec_id)
+        record = self._begin(record, console_size)
+        try:
+            shim = await self._launch(record, container, attach)
+        except StartFailed as error:
+            self._failed(record, error.exit_code)
+            raise StartFailed(f"{_PREFIX}{error}", error.exit_code) from None
+        except BaseException:
+            self._failed(record, 128)
+            raise
         self._background.spawn(self._watch(record.id, shim))
 
     def _begin(self, record: ExecRecord, console_size: tuple[int, int]) -> ExecRecord:
@@ -126,10 +144,10 @@ class Execs:
         self._up.pop(record.id, asyncio.Event()).set()
         return shim
 
-    def _failed(self, exec_id: str, error: StartFailed) -> None:
-        record = self._records.get(exec_id)
-        if record is not None:
-            self._put(msgspec.structs.replace(record, running=False, exit_code=error.exit_code))
+    def _failed(self, record: ExecRecord, exit_code: int) -> None:
+        if record.id in self._records:
+            self._put(msgspec.structs.replace(record, running=False, exit_code=exit_code))
+        self._up.pop(record.id, asyncio.Event()).set()
 
     async def _watch(self, exec_id: str, shim: Shim) -> None:
         exit = await shim.exited()
@@ -145,12 +163,16 @@ class Execs:
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         """Set the terminal's size; before the process is up this waits for it."""
         record = self._get(exec_id)
-        if exec_id not in self._shims and not record.started:
-            raise Conflict(f"exec process is not started: {exec_id}")
-        if exec_id not in self._shims:
+        if exec_id not in self._shims and record.exit_code is None:
             up = self._up.setdefault(exec_id, asyncio.Event())
-            await asyncio.wait_for(up.wait(), _RESIZE_PATIENCE)
-        await self._shims[exec_id].resize(height, width)
+            try:
+                await asyncio.wait_for(up.wait(), _RESIZE_PATIENCE)
+            except TimeoutError:
+                self._up.pop(exec_id, None)
+        shim = self._shims.get(exec_id)
+        if shim is None:
+            raise Conflict(f"exec {exec_id} is not running")
+        await shim.resize(height, width)
 
     async def inspect(self, exec_id: str) -> ExecRecord:
         """The record; raises ``NotFound``."""
@@ -163,3 +185,80 @@ class Execs:
             for record in self._records.values()
             if record.running and record.container_id == container_id
         )
+
+    async def adopt(self) -> None:
+        """After a restart of the daemon: find the shims again, forget what is over."""
+        for record in tuple(self._records.values()):
+            if not record.running:
+                self._drop(record.id)
+                continue
+            try:
+                shim = await connect_shim(self._parts.config.shim_socket(record.id))
+            except KetchError:
+                self._put(msgspec.structs.replace(record, running=False, pid=0, exit_code=_LOST))
+                continue
+            self._shims[record.id] = shim
+            self._background.spawn(self._watch(record.id, shim))
+
+    def _prune(self, container_id: str) -> None:
+        """Drop what ended long ago: the oldest of this container, all of containers gone."""
+        over = [record for record in self._records.values() if record.exit_code is not None]
+        own = [record for record in over if record.container_id == container_id]
+        gone = [record for record in over if record.container_id not in self._parts.store]
+        for record in (*own[:-_KEPT], *gone):
+            self._drop(record.id)
+
+    def _get(self, exec_id: str) -> ExecRecord:
+        try:
+            return self._records[exec_id]
+        except KeyError:
+            raise NotFound(f"No such exec instance: {exec_id}") from None
+
+    def _put(self, record: ExecRecord) -> None:
+        with self._database.transaction(durable=False):
+            self._table.put(record.id, record)
+        self._records[record.id] = record
+
+    def _drop(self, exec_id: str) -> None:
+        with self._database.transaction(durable=False):
+            self._table.delete(exec_id)
+        del self._records[exec_id]
+
+    def _publish(self, record: ExecRecord, action: str) -> None:
+        container = self._parts.store.find(record.container_id)
+        if container is None:
+            return
+        if action == "exec_die":
+            code = str(record.exit_code)
+            self._parts.publish(container, action, execID=record.id, exitCode=code)
+            return
+        command, *rest = record.spec.cmd
+        self._parts.publish(container, f"{action}: {command} {' '.join(rest)}", execID=record.id)
+
+
+def _check_running(container: ContainerRecord, ref: str) -> None:
+    if container.state.status is Status.PAUSED:
+        raise Conflict(f"Container {ref} is paused, unpause the container before exec")
+    if container.state.status is Status.RESTARTING:
+        raise Conflict(f"Container {ref} is restarting, wait until the container is running")
+    if not container.state.running:
+        raise Conflict(f"container {container.id} is not running")
+
+
+def _check_keys(text: str) -> None:
+    try:
+        detach_keys.parse(text)
+    except InvalidParameter as error:
+        raise KetchError(str(error)) from None  # a server error in Docker, too
+
+
+async def _tell(attach: AttachOptions, text: str) -> None:
+    """Say something as the process's output; a client that went away does not matter."""
+    data = text.encode()
+    if attach.framed:
+        data = struct.pack(">BxxxI", 1, len(data)) + data
+    attach.sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_sendall(attach.sock, data)
+    except OSError:
+        pass

@@ -17,6 +17,7 @@ from ketch.errors import InvalidParameter, Unsupported
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DRIVERS = ("json-file", "none")
+RUNTIMES = ("ketch",)
 ULIMITS = str.split(
     "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime "
     "sigpending stack"
@@ -35,7 +36,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     cpus: int
     capabilities: frozenset[str]  # names with CAP_
-    runtimes: tuple[str, ...] = ("ketch",)
+    runtimes: tuple[str, ...] = RUNTIMES
     log_drivers: tuple[str, ...] = LOG_DRIVERS
 
 

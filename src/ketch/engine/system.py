@@ -2,23 +2,134 @@
 
 from __future__ import annotations
 
-from ketch.engine.model import DiskUsage, SystemInfo, VersionFacts
+import asyncio
+import os
+import platform
+import socket
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from ketch import __version__
+from ketch.engine import container_cgroup
+from ketch.engine.model import DiskUsage, Status, SystemInfo, VersionFacts
+from ketch.engine.spec_validate import LOG_DRIVERS, RUNTIMES
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.containers import Containers
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+_LIMITS = {  # what info says -> (controller, file that must be there on v1)
+    "memory": ("memory", "memory.limit_in_bytes"),
+    "swap": ("memory", "memory.memsw.limit_in_bytes"),
+    "oom_kill_disable": ("memory", "memory.oom_control"),
+    "cpu_shares": ("cpu", "cpu.shares"),
+    "cpu_quota": ("cpu", "cpu.cfs_quota_us"),
+    "cpuset": ("cpuset", "cpuset.cpus"),
+    "pids": ("pids", ""),
+}
 
 
 class System:
     """Version, info, disk usage."""
 
-    storage_driver: str
-    """Name of the snapshotter, as inspect shows it."""
+    def __init__(self, parts: Parts, containers: Containers) -> None:
+        self._parts = parts
+        self._containers = containers
+        self.storage_driver = parts.snapshots.name
+        self.id = _identity(f"{parts.config.data_root}/engine-id")
 
     def version(self) -> VersionFacts:
         """Versions of ketch and what it stands on."""
-        raise NotImplementedError
+        return VersionFacts(
+            version=__version__,
+            kernel=os.uname().release,
+            os="linux",
+            arch=_ARCHITECTURES.get(os.uname().machine, os.uname().machine),
+            python=platform.python_version(),
+        )
 
     async def info(self) -> SystemInfo:
         """Counts, drivers, limits, warnings."""
-        raise NotImplementedError
+        states = [record.state.status for record in self._parts.store]
+        paused, running = states.count(Status.PAUSED), states.count(Status.RUNNING)
+        release = _os_release()
+        limits = _limits()
+        return SystemInfo(
+            id=self.id,
+            name=socket.gethostname(),
+            containers=len(states),
+            running=running,
+            paused=paused,
+            stopped=len(states) - running - paused,
+            images=len(self._parts.images.records()),
+            snapshotter=self._parts.snapshots.name,
+            log_drivers=LOG_DRIVERS,
+            network_drivers=("bridge", "host", "null"),
+            cgroup_version=cgroup_version(),
+            kernel=os.uname().release,
+            operating_system=release.get("PRETTY_NAME", "Linux"),
+            os_version=release.get("VERSION_ID", ""),
+            arch=os.uname().machine,
+            cpus=os.cpu_count() or 1,
+            memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            data_root=self._parts.config.data_root,
+            security_options=("name=seccomp,profile=builtin", "name=cgroupns"),
+            runtimes=RUNTIMES,
+            default_runtime=RUNTIMES[0],
+            limits=limits,
+            warnings=tuple(
+                f"WARNING: No {name.replace('_', ' ')} limit support"
+                for name, there in limits.items()
+                if not there
+            ),
+            now=time.time_ns(),
+        )
 
     async def disk_usage(self) -> DiskUsage:
         """Sizes of layers, containers, volumes."""
-        raise NotImplementedError
+        images = self._parts.images
+        records = list(self._parts.store)
+        sizes = [await self._containers.sizes(record.id) for record in records]
+        volumes = await self._parts.volumes.usage()
+        return DiskUsage(
+            layers_size=await asyncio.to_thread(images.layers_size),
+            images=tuple(images.records()),
+            containers=tuple(zip(records, sizes, strict=True)),
+            volumes=tuple(volumes),
+        )
+
+
+def cgroup_version() -> str:
+    """``2`` when there is nothing but the unified hierarchy, else ``1`` (hybrid included)."""
+    return "2" if all(h.version == 2 for h in container_cgroup.hierarchies()) else "1"
+
+
+def _limits() -> dict[str, bool]:
+    found = {}
+    for name, (controller, file) in _LIMITS.items():
+        holders = [h for h in container_cgroup.hierarchies() if controller in h.controllers]
+        found[name] = bool(holders) and (
+            holders[0].version == 2 or os.path.exists(f"{holders[0].mount}/{file}")
+        )
+    return found
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _identity(path: str) -> str:
+    """The engine's ID, made once for a data root."""
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        identity = str(uuid.uuid4())
+        with open(path, "w") as file:
+            file.write(identity + "\n")
+        return identity

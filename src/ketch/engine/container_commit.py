@@ -1,0 +1,42 @@
+"""Making an image of a container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ketch.engine import container_cgroup
+from ketch.engine.model import CommitOptions, ContainerRecord, Status
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+
+
+class Committer:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def commit(self, ref: str, options: CommitOptions) -> str:
+        """Store the writable layer as a layer and an image over it; returns the image's ID."""
+        async with self._parts.store.locked(ref) as record:
+            pauses = options.pause and record.state.status is Status.RUNNING
+            if pauses:
+                await self._freeze(record, True)
+            try:
+                layer = await self._parts.launcher.work(
+                    "ketch.snapshots.tasks:ingest_diff",
+                    {
+                        "root": self._parts.config.data_root,
+                        "snapshotter": self._parts.snapshots.name,
+                        "key": record.id,
+                    },
+                )
+            finally:
+                if pauses:
+                    await self._freeze(record, False)
+        return await self._store(record, str(layer["diff_id"]), options)
+
+    async def _freeze(self, record: ContainerRecord, frozen: bool) -> None:
+        await container_cgroup.freeze(record.state, frozen)
+        self._parts.publish(record, "pause" if frozen else "unpause")

@@ -1,0 +1,87 @@
+"""Looking at containers: list, sizes, processes, counters."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ketch.engine import container_cgroup, container_stats, container_top
+from ketch.engine.container_filters import matches, prepare
+from ketch.engine.model import ContainerRecord, ContainerSizes, ListOptions, Stats, TopTable
+from ketch.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+
+
+class Lister:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def list(self, options: ListOptions) -> list[ContainerRecord]:
+        """Records that match, newest first; a limit counts stopped ones too, as Docker does."""
+        selection = prepare(options.filters, self._parts.store.resolve, self._image_ids)
+        shows_stopped = options.all or options.limit > 0 or selection.shows_stopped
+        found = [
+            record
+            for record in self._parts.store
+            if (shows_stopped or record.state.running) and matches(record, selection)
+        ]
+        found.sort(key=lambda record: record.created_at, reverse=True)
+        return found[: options.limit] if options.limit > 0 else found
+
+    def _image_ids(self, ref: str) -> list[str]:
+        """The image of ``ref`` and every image whose layers begin with its layers."""
+        try:
+            ancestor = self._parts.images.resolve(ref)
+        except NotFound:
+            return []
+        depth = len(ancestor.layers)
+        return [
+            ancestor.id,
+            *(
+                image.id
+                for image in self._parts.images.records()
+                if depth and image.layers[:depth] == ancestor.layers
+            ),
+        ]
+
+    async def sizes(self, ref: str) -> ContainerSizes:
+        """Bytes of the writable layer, and of everything."""
+        record = self._parts.store.resolve(ref)
+        return await asyncio.to_thread(self._sizes, record)
+
+    def _sizes(self, record: ContainerRecord) -> ContainerSizes:
+        try:
+            written = self._parts.snapshots.usage(record.id).size
+        except NotFound:
+            written = 0  # removed meanwhile
+        image = 0
+        for layer in record.layers:
+            try:
+                image += self._parts.snapshots.layer(layer).size
+            except NotFound:
+                continue
+        return ContainerSizes(rw=written, root=written + image)
+
+    async def top(self, ref: str, ps_args: str) -> TopTable:
+        """ps of the container's processes."""
+        record = self._running(ref)
+        group = container_cgroup.of(record.state)
+        pids = await asyncio.to_thread(group.pids)
+        table = await container_top.top(pids, ps_args)
+        self._parts.publish(record, "top")
+        return table
+
+    def _running(self, ref: str) -> ContainerRecord:
+        record = self._parts.store.resolve(ref)
+        if not record.state.running:
+            raise Conflict(f"container {record.id} is not running")
+        return record
+
+    def stats(self, ref: str) -> Stats | None:
+        """One sample; None when it does not run."""
+        state = self._parts.store.resolve(ref).state
+        return container_stats.sample(state.cgroup, state.pid) if state.running else None

@@ -1,0 +1,76 @@
+"""Changing containers that are there: name, limits, restart policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.engine import container_cgroup, container_names, spec_resources, spec_validate
+from ketch.engine.model import ContainerRecord, ContainerSpec, Resources, UpdateOptions
+from ketch.errors import Conflict, InvalidParameter
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+
+
+class Updater:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts, facts: spec_validate.Facts) -> None:
+        self._parts = parts
+        self._facts = facts
+
+    async def rename(self, ref: str, name: str) -> None:
+        """Give another name; raises ``InvalidParameter``, ``Conflict``."""
+        if not name:
+            raise InvalidParameter("Neither old nor new names may be empty")
+        new = container_names.check(name)
+        async with self._parts.store.locked(ref) as record:
+            if new == record.name:
+                raise InvalidParameter(
+                    "Renaming a container with the same name as its current name"
+                )
+            try:
+                renamed = self._parts.store.rename(record, new)
+            except Conflict as error:
+                raise Conflict(f"Error when allocating new name: {error}") from None
+            self._parts.publish(renamed, "rename", oldName=f"/{record.name}")
+
+    async def update(self, ref: str, options: UpdateOptions) -> tuple[str, ...]:
+        """Change the record, and the cgroup of a running container; both or neither."""
+        async with self._parts.store.locked(ref) as record:
+            spec = record.spec
+            if options.restart is not None:
+                spec = self._with_policy(record, options)
+            if options.resources is not None:
+                new = self._resources(record, options.resources)
+                spec = msgspec.structs.replace(spec, resources=new)
+                if record.state.running:
+                    container_cgroup.update(record.state, options.resources)
+            updated = self._parts.store.replace(record.id, spec=spec)
+            self._parts.publish(updated, "update")
+        return ()
+
+    def _with_policy(self, record: ContainerRecord, options: UpdateOptions) -> ContainerSpec:
+        assert options.restart is not None
+        spec_validate.check_restart(options.restart)
+        if record.spec.auto_remove and options.restart.name not in ("", "no"):
+            raise InvalidParameter(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container"
+            )
+        return msgspec.structs.replace(record.spec, restart=options.restart)
+
+    def _resources(self, record: ContainerRecord, change: Resources) -> Resources:
+        old = record.spec.resources
+        if change.memory and not change.memory_swap and 0 < old.memory_swap < change.memory:
+            raise Conflict(
+                f"Cannot update container {record.id}: Memory limit should be smaller than "
+                "already set memoryswap limit, update the memoryswap at the same time"
+            )
+        try:
+            new = spec_resources.updated(old, change)
+            spec_validate.check_resources(new, self._facts)
+        except InvalidParameter as error:
+            raise InvalidParameter(f"Cannot update container {record.id}: {error}") from None
+        return new

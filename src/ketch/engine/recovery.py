@@ -1,0 +1,149 @@
+"""Finding one's way again after the daemon was gone: adopt what runs, record what ended, sweep.
+
+For each record that may have a process: its shim answers (adopted, with logs, exit and attach
+intact), or left its exit file (recorded as if it were just told), or neither (what is left in the
+cgroup is killed, and the record says so). A start that was in flight when the daemon died is found
+the same way: its shim answers with the process it started. Afterwards everything that no record
+names is removed: bundles, snapshots, cgroups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from ketch.engine import container_cgroup, restart
+from ketch.engine.model import ContainerRecord, Status
+from ketch.engine.process_facts import is_alive, start_time
+from ketch.errors import KetchError, NotFound
+from ketch.runtime import exit_file
+from ketch.runtime.cgroups.group import Cgroup
+from ketch.runtime.remote import Exit, connect_shim
+
+if TYPE_CHECKING:
+    from ketch.engine.container_exit import Supervisor
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.execs import Execs
+
+_log = logging.getLogger("ketch.engine.recovery")
+_LOST = 137  # what SIGKILL gives; the real status went with the shim
+
+
+class Recovery:
+    """One pass at the start of the engine."""
+
+    def __init__(self, parts: Parts, supervisor: Supervisor, execs: Execs) -> None:
+        self._parts = parts
+        self._supervisor = supervisor
+        self._execs = execs
+
+    async def run(self) -> None:
+        """Adopt, restore networks, record exits, sweep; then policies start what they want."""
+        ended: list[tuple[str, Exit]] = []
+        for record in self._parts.store:
+            exit = await self._adopt(record)
+            if exit is not None:
+                ended.append((record.id, exit))
+        running = [record for record in self._parts.store if record.state.running]
+        await self._parts.networks.restore(running)
+        for container_id, exit in ended:
+            self._supervisor.record_exit(container_id, exit)
+        await self._execs.adopt()
+        await asyncio.to_thread(self._sweep)
+
+    async def _adopt(self, record: ContainerRecord) -> Exit | None:
+        """The exit to be recorded, if the container ended unseen; None when that is settled."""
+        try:
+            shim = await connect_shim(self._parts.config.shim_socket(record.id))
+            started = await shim.started()
+        except (NotFound, KetchError):
+            return await self._unanswered(record)
+        if not record.state.running:
+            self._parts.store.set_state(
+                record.id,
+                status=Status.RUNNING,
+                pid=started.pid,
+                pid_start_time=start_time(started.pid),
+                started_at=started.started_at,
+                cgroup=started.cgroup,
+            )
+        self._parts.live[record.id].started(shim)
+        self._supervisor.watch(record.id, shim)
+        return None
+
+    async def _unanswered(self, record: ContainerRecord) -> Exit | None:
+        state = record.state
+        exit = exit_file.read(record.bundle)
+        if exit is not None and exit["at"] > max(state.started_at, state.finished_at):
+            return Exit(exit["status"], exit["signal"], exit["oom"], exit["at"])
+        if not state.running:
+            return None
+        if is_alive(state.pid, state.pid_start_time):
+            _log.warning("container %s lost its supervisor and is killed", record.id)
+            await asyncio.to_thread(container_cgroup.of(state).kill)
+        return Exit(_LOST, 9, False, time.time_ns())
+
+    # what no record names
+
+    def _sweep(self) -> None:
+        self._sweep_snapshots()
+        self._sweep_bundles()
+        self._sweep_cgroups()
+
+    def _sweep_snapshots(self) -> None:
+        for key in tuple(self._parts.snapshots.snapshots()):
+            if key not in self._parts.store:
+                self._parts.snapshots.remove(key)
+
+    def _sweep_bundles(self) -> None:
+        folder = os.path.dirname(self._parts.config.bundle("x"))
+        for name in os.listdir(folder):
+            if name not in self._parts.store:
+                shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+
+    def _sweep_cgroups(self) -> None:
+        kept = {
+            directory
+            for record in self._parts.store
+            if record.state.running
+            for directory in record.state.cgroup.values()
+        }
+        parent = self._parts.config.cgroup_parent
+        for hierarchy in container_cgroup.hierarchies():
+            for name in _children(f"{hierarchy.mount}{parent}"):
+                if f"{hierarchy.mount}{parent}/{name}" not in kept:
+                    group = Cgroup(parent, name, (hierarchy,))
+                    group.kill()
+                    _removed(group)
+
+    def start_wanted(self) -> None:
+        """Start what restart policies want, in the background."""
+        for record in self._parts.store:
+            state, policy = record.state, record.spec.restart
+            again = state.status is Status.RESTARTING or (
+                state.status is Status.EXITED
+                and restart.wanted_at_boot(
+                    policy, exit_code=state.exit_code, stopped_by_user=state.stopped_by_user
+                )
+            )
+            if again:
+                self._supervisor.schedule(record)
+
+
+def _children(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _removed(group: Cgroup) -> None:
+    try:
+        group.remove()
+    except OSError as error:
+        _log.warning("cannot remove the cgroup %s/%s: %s", group.parent, group.name, error)

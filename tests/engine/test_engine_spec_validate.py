@@ -1,0 +1,80 @@
+"""Checks before anything is made: refused in Docker's words, by the name of the option."""
+
+import pytest
+
+from ketch.engine.model import (
+    ContainerSpec,
+    LogConfig,
+    MountSpec,
+    PortSpec,
+    Resources,
+    RestartPolicy,
+    Ulimit,
+)
+from ketch.engine.spec_validate import Facts, validate
+from ketch.errors import KetchError
+from ketch.linux.capabilities import NAMES
+
+FACTS = Facts(cpus=2, capabilities=frozenset(NAMES))
+
+
+def _resources(**limits: object) -> dict[str, object]:
+    return {"resources": Resources(**limits)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (_resources(memory=1 << 20), "Minimum memory limit allowed is 6MB"),
+        (_resources(nano_cpus=3 * 10**9), "range of CPUs is from 0.01 to 2.00"),
+        (_resources(memory=1 << 30, memory_swap=1 << 20), "memoryswap limit should be larger"),
+        (_resources(ulimits=(Ulimit(name="x", soft=1, hard=1),)), "invalid ulimit type: x"),
+        (_resources(device_cgroup_rules=("nonsense",)), "invalid device cgroup rule format"),
+        ({"restart": RestartPolicy(name="bogus")}, "unknown policy 'bogus'; use one of"),
+        (
+            {"restart": RestartPolicy(name="always"), "auto_remove": True},
+            "can't create 'AutoRemove' container with restart policy",
+        ),
+        ({"stop_signal": "SIGFOO"}, "invalid signal: SIGFOO"),
+        ({"cap_add": ("bogus",)}, 'invalid CapAdd: unknown capability: "CAP_BOGUS"'),
+        ({"runtime": "bogus"}, "unknown or invalid runtime name: bogus"),
+        ({"shm_size": -1}, "SHM size can not be less than 0"),
+        ({"pid_mode": "bogus"}, "invalid PID mode: bogus"),
+        ({"userns_mode": "keep-id"}, "invalid user namespace mode"),
+        ({"working_dir": "rel"}, "needs to be an absolute path"),
+        ({"log": LogConfig(driver="bogus")}, "no log driver named 'bogus'"),
+        ({"log": LogConfig(options={"bogus": "1"})}, "unknown log opt 'bogus'"),
+        ({"security_options": ("apparmor=docker",)}, "apparmor=docker"),
+        ({"sysctls": {"kernel.panic": "1"}}, "kernel.panic"),
+        ({"sysctls": {"net.x": "1"}, "network_mode": "host"}, "host's network"),
+        (
+            {"network_mode": "container:x", "ports": (PortSpec(container_port=1),)},
+            "port publishing",
+        ),
+        ({"ports": (PortSpec(container_port=99999),)}, "invalid port"),
+        ({"extra_hosts": ("nonsense",)}, "bad format for add-host"),
+        ({"mounts": (MountSpec(type="bind", source="/x", target="v"),)}, "must be absolute"),
+        (
+            {
+                "mounts": (
+                    MountSpec(type="tmpfs", target="/a"),
+                    MountSpec(type="tmpfs", target="/a/"),
+                )
+            },
+            "Duplicate mount point",
+        ),
+        ({"isolation": "hyperv"}, "invalid isolation"),
+    ],
+)
+def test_refused(asked: dict[str, object], message: str) -> None:
+    with pytest.raises(KetchError, match=message):
+        validate(ContainerSpec(image="x", **asked), FACTS)
+
+
+def test_everything_by_default_is_taken() -> None:
+    assert validate(ContainerSpec(image="x"), FACTS) == ()
+
+
+def test_ports_with_the_hosts_network_are_warned_of() -> None:
+    spec = ContainerSpec(image="x", network_mode="host", ports=(PortSpec(container_port=80),))
+    assert validate(spec, FACTS) == ("Published ports are discarded when using host network mode",)
