@@ -1,0 +1,47 @@
+"""``exit.json``: how a container ended, kept until the daemon has it on record."""
+
+import os
+
+from ketch.linux import fastjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NAME = "exit.json"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def write(bundle: str, status: "dict[str, Any]") -> None:
+    """Write it durably: temporary file, fsync, rename, fsync of the directory. Raises OSError."""
+    path = f"{bundle}/{NAME}"
+    fd = os.open(f"{path}.tmp", _FLAGS, 0o600)
+    try:
+        os.write(fd, fastjson.dumps(status))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(f"{path}.tmp", path)
+    directory = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def read(bundle: str) -> "dict[str, Any] | None":
+    """The last run's end; None when there is none or it is damaged."""
+    try:
+        with open(f"{bundle}/{NAME}", "rb") as file:
+            status = fastjson.loads(file.read())
+    except (OSError, ValueError):
+        return None
+    return status if isinstance(status, dict) else None
+
+
+def remove(bundle: str) -> None:
+    """Forget the last run's end, before a new run; no error when there is none."""
+    try:
+        os.unlink(f"{bundle}/{NAME}")
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,218 @@
+"""The way out: a process's stdout and stderr (or terminal) to the log and to attached clients.
+
+Every byte that the process wrote goes to the log and to each client that is attached at that
+moment. With no log and one client the bytes are spliced from the pipe to the socket and never
+enter this process. Whether a slow client holds the process back is said in
+``ketch.runtime.attached``.
+"""
+
+import os
+import time
+
+from ketch.linux import splice
+from ketch.linux.eventpoll import READ
+from ketch.runtime.attached import PATIENCE, Client, Gone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from ketch.linux.eventpoll import Loop
+    from ketch.logs.jsonfile import JsonFileLog
+
+    class Keeper(Protocol):
+        """Who holds the clients' sockets."""
+
+        def gone(self, client: Client) -> None:
+            """The client left, or is to be cut off."""
+
+        def refresh(self, client: Client) -> None:
+            """The client's socket may have become full, or free again."""
+
+_SMALL, _LARGE = 16 * 1024, 256 * 1024
+_NAMES = {1: "stdout", 2: "stderr"}
+
+
+class Source:
+    """The reading end of one stream; ``pipe`` is false for a terminal."""
+
+    __slots__ = ("fd", "pipe", "size", "stream")
+
+    def __init__(self, fd: int, stream: int, pipe: bool) -> None:
+        self.fd = fd
+        self.stream = stream
+        self.pipe = pipe
+        self.size = _SMALL
+
+    def read(self) -> "bytes | None":
+        """The next bytes, b"" at the end, None when there are none yet.
+
+        Reads grow with the flow, so that a quiet container costs no memory and a busy one few
+        system calls.
+        """
+        try:
+            data = os.read(self.fd, self.size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""  # EIO: the terminal's other side is closed
+        if len(data) == self.size:
+            self.grow()
+        return data
+
+    def grow(self) -> None:
+        """The flow is strong: read more at a time, and let the pipe hold more."""
+        if self.size < _LARGE:
+            self.size = _LARGE
+            if self.pipe:
+                splice.grow_pipe(self.fd)
+
+
+class Output:
+    """See the module's docstring. ``keeper`` is told what becomes of a client."""
+
+    def __init__(self, loop: "Loop", log: "JsonFileLog | None", keeper: "Keeper") -> None:
+        self._loop = loop
+        self._log = log
+        self._keeper = keeper
+        self._sources: list[Source] = []
+        self._clients: list[Client] = []
+        self._held = False
+        self._watching_stalls = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether all streams are at their end."""
+        return not self._sources
+
+    def add_source(self, fd: int, stream: int, pipe: bool) -> None:
+        """Begin to read ``fd`` (non-blocking); it is closed at its end."""
+        source = Source(fd, stream, pipe)
+        self._sources.append(source)
+        self._watch(source)
+
+    def add_client(self, client: Client) -> None:
+        """Send the client what comes from now on."""
+        self._clients.append(client)
+
+    def remove_client(self, client: Client) -> None:
+        """The client has left; the process goes on."""
+        if client in self._clients:
+            self._clients.remove(client)
+            self._balance()
+
+    def writable(self, client: Client) -> None:
+        """The client's socket takes more."""
+        client.blocked = False
+        self._guarded(client, self._resume, client)
+        self._balance()
+
+    def _resume(self, client: Client) -> None:
+        client.flush()
+        if not client.owed or client.pending:
+            return
+        for source in self._sources:
+            if source.fd == client.owed_by:
+                client.splice(source.fd, source.stream)
+                return
+        raise Gone
+
+    def _watch(self, source: Source) -> None:
+        self._loop.watch(source.fd, 0 if self._held else READ, lambda _: self._ready(source))
+
+    def _ready(self, source: Source) -> None:
+        if self._held:
+            # The end of a stream is reported even when it is not asked for: look no more until
+            # the clients take more.
+            self._loop.forget(source.fd)
+            return
+        self._pump(source)
+
+    def _pump(self, source: Source) -> bool:
+        """Take what one stream has, once; whether there was anything (or its end)."""
+        client = self._only_client(source)
+        got = (client is not None and self._splice(source, client)) or self._copy(source)
+        self._balance()
+        return got
+
+    def _only_client(self, source: Source) -> "Client | None":
+        """The client to splice to, if nobody else needs the bytes."""
+        if self._log is not None or not source.pipe or len(self._clients) != 1:
+            return None
+        client = self._clients[0]
+        return client if source.stream in client.streams and client.idle else None
+
+    def _splice(self, source: Source, client: Client) -> bool:
+        """Whether anything was there to splice; at a pipe's end there is nothing."""
+        if not splice.readable_bytes(source.fd):
+            return False
+        moved = self._guarded(client, client.splice, source.fd, source.stream)
+        if moved is not None and moved >= _SMALL:
+            source.grow()
+        return True
+
+    def _copy(self, source: Source) -> bool:
+        data = source.read()
+        if data is None:
+            return False
+        if not data:
+            self._end(source)
+            return True
+        if self._log is not None:
+            self._log.write(_NAMES[source.stream], data)
+        for client in tuple(self._clients):
+            if source.stream in client.streams:
+                self._guarded(client, client.send, source.stream, data)
+        return True
+
+    def _guarded(
+        self, client: Client, action: "Callable[..., int | None]", *args: object
+    ) -> "int | None":
+        """Do something with a client's socket, and tell its keeper what became of it."""
+        try:
+            result = action(*args)
+        except Gone:
+            self._keeper.gone(client)
+            return None
+        self._keeper.refresh(client)
+        return result
+
+    def _end(self, source: Source) -> None:
+        self._sources.remove(source)
+        self._loop.forget(source.fd)
+        os.close(source.fd)
+
+    def _balance(self) -> None:
+        """Hold the process back while a client is full, and watch who does so."""
+        held = any(client.full for client in self._clients)
+        if held != self._held:
+            self._held = held
+            for source in self._sources:
+                self._watch(source)
+        if held and not self._watching_stalls and not all(c.foreground for c in self._clients):
+            self._watching_stalls = True
+            self._loop.at(time.monotonic() + PATIENCE / 2, self._cut_stalled)
+
+    def _cut_stalled(self) -> None:
+        self._watching_stalls = False
+        now = time.monotonic()
+        for client in [client for client in self._clients if client.stalled(now)]:
+            self._keeper.gone(client)
+        self._balance()
+
+    def drain(self) -> None:
+        """Take everything that the streams hold, unless a client holds them back."""
+        while not self._held and any(self._pump(source) for source in tuple(self._sources)):
+            pass
+
+    def abandon(self) -> None:
+        """Stop reading: the process is gone, and others keep its streams open."""
+        for source in tuple(self._sources):
+            self._end(source)
+
+    def close_log(self) -> None:
+        """Write what never got its newline."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
