@@ -1,0 +1,92 @@
+"""What the image methods take and return, beside ``ImageRecord`` and ``Progress``."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ketch.engine.model import ImageRecord
+from ketch.oci.image import ImageConfig
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user has for one registry; all empty = anonymous.
+
+    ``identity_token`` is an OAuth2 refresh token, ``registry_token`` a bearer token to be sent as
+    it is (the fields of Docker's ``X-Registry-Auth``).
+    """
+
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of what a removal did: a name taken away, or an image deleted."""
+
+    untagged: str = ""
+    deleted: str = ""
+
+
+class ImagePruneReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a prune removed, and the bytes of layers that are free again."""
+
+    removed: tuple[Removed, ...] = ()
+    reclaimed: int = 0
+
+
+class ImageDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """An image as ``inspect`` shows it; ``manifest`` is the digest of its manifest if one is kept.
+
+    ``last_tagged_at`` in ns since the epoch, 0 = never.
+    """
+
+    record: ImageRecord
+    config: ImageConfig
+    manifest: str = ""
+    last_tagged_at: int = 0
+
+
+class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """An image as a list shows it.
+
+    ``shared_size`` is the bytes of layers that other images have too, -1 when not asked for;
+    ``containers`` the number of containers made of it.
+    """
+
+    record: ImageRecord
+    labels: dict[str, str] = {}
+    shared_size: int = -1
+    containers: int = -1
+
+
+class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of an image, newest first; ``id`` is empty for all but the top."""
+
+    created_at: int
+    created_by: str
+    id: str = ""
+    size: int = 0
+    comment: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to make an image of a bare root file system.
+
+    ``changes`` are Dockerfile instructions; ``platform`` as ``os/arch[/variant]``.
+    """
+
+    reference: str = ""
+    message: str = ""
+    changes: tuple[str, ...] = ()
+    platform: str = ""
+
+
+class NewImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image to be made of layers that are stored: its config blob, diff IDs base first."""
+
+    config: bytes
+    layers: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    parent: str = ""
