@@ -141,6 +141,10 @@ class _Checked:
             return self._raw.read(size)
         except _BROKEN as error:
             raise DataCorrupt(f"broken {self._kind} stream: {error}") from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise DataCorrupt(f"broken {self._kind} stream: {error}") from error  # bz2's way
 
 
 class _Limited:

@@ -37,14 +37,16 @@ class Walk:
                     _leave(stack.pop()[0], dir_fd)
                     continue
                 child = pending.pop()
-                found = self._read(here, child, prefix if path is None else join(path, child))
+                child_path = prefix if path is None else join(path, child)
+                found = self._read(here, child, child_path)
                 if found is None:
                     continue
                 with _Open(found[1]) as opened:
+                    is_dir = found[0].is_dir  # the entry is the receiver's to change
                     yield found
-                    if found[0].is_dir:
-                        _check_depth(stack, found[0])
-                        stack.append((opened.keep(), found[0].name, list_reversed(found[1])))
+                    if is_dir:
+                        _check_depth(stack, child_path)
+                        stack.append((opened.keep(), child_path, list_reversed(found[1])))
         finally:
             for frame in stack:
                 _leave(frame[0], dir_fd)
@@ -165,6 +167,6 @@ def _leave(fd: int, top: int) -> None:
         os.close(fd)
 
 
-def _check_depth(stack: list[tuple[int, bytes | None, list[bytes]]], entry: Entry) -> None:
+def _check_depth(stack: list[tuple[int, bytes | None, list[bytes]]], path: bytes) -> None:
     if len(stack) > MAX_DEPTH:
-        raise InvalidParameter(f"{shown(entry.name)}: deeper than {MAX_DEPTH} levels")
+        raise InvalidParameter(f"{shown(path)}: deeper than {MAX_DEPTH} levels")
