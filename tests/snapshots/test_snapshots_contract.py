@@ -315,3 +315,17 @@ def test_choice_of_snapshotter(tmp_path):
     assert probe.open_snapshotter(root).name == "directory"
     with pytest.raises(Unsupported, match="directory snapshotter"):
         probe.open_snapshotter(root, "erofs")
+
+
+def test_deep_and_long_paths(store, mounted):
+    names = {"/".join(["d" * 15] * 200) + "/file": "deep", "x/" * 199 + "y": "deeper"}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in names.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content.encode()))
+    root = mounted(store.view([store.add_layer(io.BytesIO(buffer.getvalue())).diff_id]))
+    for name, content in names.items():
+        with open(f"{root}/{name}") as file:
+            assert file.read() == content
