@@ -1,0 +1,170 @@
+"""The image configuration (OCI image-spec config.md, with Docker's additions), read leniently.
+
+The blob is an image's identity and is kept byte for byte; these values are what ketch reads of it.
+Fields that ketch does not know are carried through ``amended``, so that a commit keeps them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ketch.errors import DataCorrupt
+from ketch.oci import digest, strictjson
+from ketch.oci.platform import Platform
+
+LARGEST_CONFIG = 8 * 1024 * 1024
+Strings = list[str] | None
+
+
+class Health(msgspec.Struct, kw_only=True, omit_defaults=True, rename="pascal", frozen=True):
+    """How to probe; durations in nanoseconds."""
+
+    test: Strings = None
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+class RunConfig(msgspec.Struct, kw_only=True, omit_defaults=True, rename="pascal", frozen=True):
+    """The ``config`` object: how a container of the image runs by default."""
+
+    user: str = ""
+    exposed_ports: dict[str, Any] | None = None
+    env: Strings = None
+    entrypoint: Strings = None
+    cmd: Strings = None
+    volumes: dict[str, Any] | None = None
+    working_dir: str = ""
+    labels: dict[str, str] | None = None
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    healthcheck: Health | None = None
+    on_build: Strings = None
+    shell: Strings = None
+    args_escaped: bool = False
+
+
+class History(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """One step of the image's making."""
+
+    created: str | None = ""
+    created_by: str | None = ""
+    author: str | None = ""
+    comment: str | None = ""
+    empty_layer: bool = False
+
+
+class RootFS(msgspec.Struct, kw_only=True, frozen=True):
+    """The layers by diff ID, base first."""
+
+    type: str = "layers"
+    diff_ids: list[str] = []
+
+
+class ImageConfig(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """The whole configuration; the digest of its blob is the image's ID."""
+
+    created: str | None = None
+    author: str | None = ""
+    architecture: str = ""
+    os: str = ""
+    variant: str = ""
+    os_version: str = msgspec.field(default="", name="os.version")
+    os_features: Strings = msgspec.field(default=None, name="os.features")
+    config: RunConfig | None = None
+    rootfs: RootFS = RootFS()
+    history: list[History] | None = None
+    docker_version: str | None = ""
+    comment: str | None = ""
+
+    @property
+    def run(self) -> RunConfig:
+        """``config``, empty when it is missing."""
+        return self.config or RunConfig()
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """The layers, base first."""
+        return tuple(self.rootfs.diff_ids)
+
+    @property
+    def platform(self) -> Platform:
+        """What the image runs on."""
+        return Platform(
+            architecture=self.architecture,
+            os=self.os,
+            variant=self.variant,
+            os_version=self.os_version,
+        )
+
+    @property
+    def created_at(self) -> int:
+        """ns since the epoch; 0 when it says nothing readable."""
+        return parse_time(self.created or "")
+
+
+def decode(blob: bytes) -> ImageConfig:
+    """Decode a configuration blob; raises ``DataCorrupt`` when it is none."""
+    strictjson.check(blob, "the image configuration", largest=LARGEST_CONFIG)
+    try:
+        config = msgspec.json.decode(blob, type=ImageConfig)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise DataCorrupt(f"malformed image configuration: {error}") from None
+    if config.rootfs.type != "layers":
+        raise DataCorrupt(f"the image's rootfs has the type {config.rootfs.type[:40]!r}")
+    for diff_id in config.diff_ids:
+        if digest.algorithm_of(diff_id) != "sha256" or not digest.is_digest(diff_id):
+            raise DataCorrupt(f"the image configuration has the invalid diff ID {diff_id[:100]!r}")
+    return config
+
+
+def encode(config: ImageConfig) -> bytes:
+    """A blob: the same bytes for the same values."""
+    return msgspec.json.encode(config, order="deterministic")
+
+
+def amended(blob: bytes, config: ImageConfig) -> bytes:
+    """``config`` as a blob, with the unknown fields of ``blob`` (an older form of it) kept."""
+    old = msgspec.json.decode(blob, type=dict[str, Any])
+    new = msgspec.to_builtins(config)
+    known = {field.encode_name for field in msgspec.structs.fields(ImageConfig)}
+    kept = {key: value for key, value in old.items() if key not in known}
+    inner = {field.encode_name for field in msgspec.structs.fields(RunConfig)}
+    kept_inner = {k: v for k, v in (old.get("config") or {}).items() if k not in inner}
+    new["config"] = {**kept_inner, **new.get("config", {})}
+    return msgspec.json.encode({**kept, **new}, order="deterministic")
+
+
+def chain_id(diff_ids: Iterable[str]) -> str:
+    """Digest that names a stack of layers, base first (config.md, "Layer ChainID"); "" of none."""
+    chain = ""
+    for diff_id in diff_ids:
+        if not chain:
+            chain = diff_id
+        else:
+            chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
+    return chain
+
+
+def parse_time(text: str) -> int:
+    """ns since the epoch of an RFC 3339 instant; 0 when it can't be read or is before 1970."""
+    try:
+        instant = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return 0
+    if instant.tzinfo is None or instant.year < 1970:
+        return 0
+    return int(instant.timestamp()) * 1_000_000_000 + instant.microsecond * 1000
+
+
+def format_time(nanoseconds: int) -> str:
+    """RFC 3339 in UTC with nine digits, as Docker writes instants."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
