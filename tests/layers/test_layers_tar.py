@@ -201,3 +201,18 @@ def test_gnu_tar_and_tarfile_read_what_we_write(tmp_path):
     assert found["dir"].mtime == pytest.approx(1_700_000_000.123456789)
     assert found["dir/" + "n" * 240].uid == 3_000_000
     assert found["s"].linkname == "t" * 200
+
+
+def test_directories_of_old_archivers():
+    old = bytearray(headers(member(b"d/")))
+    [entry] = read(bytes(old) + bytes(1024))
+    assert entry.is_dir
+    old[124:136] = fields.octal(512, 12)
+    with pytest.raises(InvalidParameter, match="directory with content"):
+        read(resum(old) + headers(member(b"hidden")) + bytes(1024))
+
+
+def test_a_header_name_cut_at_a_slash_is_no_directory():
+    name = b"x/" * 199 + b"y"
+    [entry] = read(written(member(name)))
+    assert (entry.name, entry.is_file) == (name, True)

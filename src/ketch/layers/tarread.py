@@ -143,6 +143,8 @@ class TarReader:
         entry = _from_header(header)
         if extra:
             _apply(entry, extra)
+        if entry.is_file and entry.name.endswith(b"/"):
+            _make_directory(entry)
         _check(entry)
         entry.offset = self._stream.position
         if entry.is_file:
@@ -183,8 +185,6 @@ def _from_header(header: tuple[bytes, ...]) -> Entry:
         name = _cstring(header[14]) + b"/" + name
     kind = header[7]
     entry = Entry(name, _TYPES[kind] | fields.number(header[1], "mode") & 0o7777)
-    if kind in (b"0", b"\0") and name.endswith(b"/"):
-        entry.mode = stat.S_IFDIR | entry.mode & 0o7777
     entry.uid = fields.number(header[2], "uid")
     entry.gid = fields.number(header[3], "gid")
     entry.size = fields.number(header[4], "size")
@@ -209,9 +209,17 @@ def _apply(entry: Entry, extra: Records) -> None:
     entry.xattrs = xattrs or NO_XATTRS
 
 
+def _make_directory(entry: Entry) -> None:
+    """A regular file whose full name ends in a slash is a directory of old archivers.
+
+    With content it is refused: readers disagree on where the next member begins.
+    """
+    if entry.size:
+        raise InvalidParameter(f"entry {shown(entry.name)}: a directory with content")
+    entry.mode = stat.S_IFDIR | entry.mode & 0o7777
+
+
 def _set_path(entry: Entry, value: bytes) -> None:
-    if stat.S_ISREG(entry.mode) and not entry.hardlink and value.endswith(b"/"):
-        entry.mode = stat.S_IFDIR | entry.mode & 0o7777
     entry.name = value
 
 
