@@ -47,8 +47,9 @@ class Connection(RequestHandler):
         if found.rest is not None:
             self._held = b""
             self._hold(found.rest)
+        before = self._request_count
         super().data_received(found.request)
-        self._mid_head = self._waiting()
+        self._mid_head = self._request_count == before
 
     def _hold(self, data: bytes) -> None:
         assert self._held is not None
@@ -56,15 +57,13 @@ class Connection(RequestHandler):
         if len(self._held) >= LIMIT and self.transport is not None:
             self.transport.pause_reading()
 
-    def _waiting(self) -> bool:
-        return self._waiter is not None and not self._waiter.done()
-
     def _between_requests(self) -> bool:
-        return self._waiting() and not self._mid_head
+        waits = self._waiter is not None and not self._waiter.done()
+        return (waits or self._request_count == 0) and not self._mid_head
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """True keeps the transport open: the client has no more input, but wants the output."""
-        return self._held is not None
+        return self._held is not None and self.ssl_context is None
 
     @property
     def hijackable(self) -> bool:

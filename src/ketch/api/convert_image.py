@@ -1,1 +1,136 @@
-def image_summary(*a): ...
+"""Images in Docker's shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ketch.api.times import SECOND, rfc3339
+from ketch.api.versions import Version
+from ketch.engine.image_values import HistoryLine, ImageDetails, ImageSummary, Removed
+from ketch.engine.model import ImageRecord
+from ketch.oci.image import Health, RunConfig
+
+
+def list_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
+    """One row of ``GET /images/json``."""
+    return image_summary(summary.record, version) | {
+        "Labels": summary.labels or None,
+        "SharedSize": summary.shared_size,
+        "Containers": summary.containers,
+    }
+
+
+def image_summary(record: ImageRecord, version: Version) -> dict[str, Any]:
+    """The part of a row that the record alone tells."""
+    found: dict[str, Any] = {
+        "Id": record.id,
+        "ParentId": record.parent,
+        "RepoTags": _named(record.tags, "<none>:<none>", version),
+        "RepoDigests": _named(record.digests, "<none>@<none>", version),
+        "Created": record.created_at // SECOND,
+        "Size": record.size,
+        "SharedSize": -1,
+        "Labels": None,
+        "Containers": -1,
+    }
+    if version < (1, 44):
+        found["VirtualSize"] = record.size
+    return found
+
+
+def _named(names: tuple[str, ...], none: str, version: Version) -> list[str]:
+    """Before API 1.43 an empty list was written as a placeholder."""
+    return list(names) or ([none] if version < (1, 43) else [])
+
+
+def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[str, Any]:
+    """``GET /images/{name}/json``."""
+    record, config = details.record, details.config
+    found: dict[str, Any] = {
+        "Id": record.id,
+        "RepoTags": list(record.tags),
+        "RepoDigests": list(record.digests),
+        "Parent": record.parent,
+        "Comment": config.comment or "",
+        "Created": config.created or "",
+        "DockerVersion": config.docker_version or "",
+        "Author": config.author or "",
+        "Config": config_json(config.run),
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "Size": record.size,
+        "GraphDriver": {"Name": driver, "Data": None},
+        "RootFS": {"Type": "layers", "Layers": list(record.layers)},
+        "Metadata": {"LastTagTime": rfc3339(details.last_tagged_at)},
+    }
+    if config.variant:
+        found["Variant"] = config.variant
+    if version < (1, 44):
+        found["VirtualSize"] = record.size
+    if version < (1, 45):
+        found |= {"Container": "", "ContainerConfig": None}
+    return found
+
+
+def config_json(run: RunConfig) -> dict[str, Any]:
+    """``Config`` of an image."""
+    found: dict[str, Any] = {
+        "Hostname": "",
+        "Domainname": "",
+        "User": run.user,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Tty": False,
+        "OpenStdin": False,
+        "StdinOnce": False,
+        "Env": run.env,
+        "Cmd": run.cmd,
+        "Image": "",
+        "Volumes": run.volumes,
+        "WorkingDir": run.working_dir,
+        "Entrypoint": run.entrypoint,
+        "OnBuild": run.on_build,
+        "Labels": run.labels,
+    }
+    optional = {
+        "ExposedPorts": run.exposed_ports,
+        "StopSignal": run.stop_signal,
+        "StopTimeout": run.stop_timeout,
+        "Shell": run.shell,
+        "Healthcheck": _healthcheck(run.healthcheck),
+    }
+    return found | {name: value for name, value in optional.items() if value}
+
+
+def _healthcheck(health: Health | None) -> dict[str, Any] | None:
+    if health is None:
+        return None
+    asked = {
+        "Test": health.test,
+        "Interval": health.interval,
+        "Timeout": health.timeout,
+        "StartPeriod": health.start_period,
+        "StartInterval": health.start_interval,
+        "Retries": health.retries,
+    }
+    return {name: value for name, value in asked.items() if value}
+
+
+def history_json(line: HistoryLine) -> dict[str, Any]:
+    """One row of ``GET /images/{name}/history``."""
+    return {
+        "Id": line.id or "<missing>",
+        "Created": line.created_at // SECOND,
+        "CreatedBy": line.created_by,
+        "Tags": list(line.tags) or None,
+        "Size": line.size,
+        "Comment": line.comment,
+    }
+
+
+def removed_json(removed: Removed) -> dict[str, str]:
+    """One row of what a removal did."""
+    if removed.untagged:
+        return {"Untagged": removed.untagged}
+    return {"Deleted": removed.deleted}

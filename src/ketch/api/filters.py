@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ketch.api import times
 from ketch.engine.model import Filters
 from ketch.errors import InvalidParameter
 
@@ -63,3 +64,11 @@ def flag(filters: Filters, key: str, default: bool = False) -> bool:
     if words <= {"0", "false"}:
         return False
     raise InvalidParameter(f"invalid filter '{key}={values[0]}': it is true or false")
+
+
+def resolve_until(filters: Filters) -> Filters:
+    """With ``until`` as ns since the epoch, in decimal, whichever way the client wrote it."""
+    if "until" not in filters:
+        return filters
+    instants = tuple(str(times.parse(text, "until")) for text in filters["until"])
+    return {**filters, "until": instants}

@@ -70,13 +70,13 @@ async def take(call: Call, kind: str) -> Taken:
         raise Cancelled("the client closed the connection before it was answered")
     transport.pause_reading()
     tail = call.connection.take_held()
+    if transport.get_extra_info("ssl_object") is not None:
+        transport.write(_head(call, kind))
+        return Taken(start_relay(transport, tail), b"")
     transport.set_write_buffer_limits(high=0)
     transport.write(_head(call, kind))
     await call.connection.flushed()
-    if transport.get_extra_info("ssl_object") is not None:
-        return Taken(start_relay(transport, tail), b"")
-    sock = transport.get_extra_info("socket")
-    taken = Taken(_duplicate(sock), tail)
+    taken = Taken(_duplicate(transport.get_extra_info("socket")), tail)
     transport.close()
     return taken
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ketch.api import responses
 from ketch.api.convert_build import build_options, output_lines
-from ketch.api.filters import keys
+from ketch.api.filters import keys, resolve_until
 from ketch.api.resources.container_files import upload
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def build(call: Call) -> StreamResponse:
 
 async def prune(call: Call) -> StreamResponse:
     """POST /build/prune"""
-    filters = call.filters(_PRUNE_FILTERS)
+    filters = resolve_until(call.filters(_PRUNE_FILTERS))
     report = await call.engine.builder.prune(filters, all=call.flag("all"))
     return responses.json(
         {"CachesDeleted": list(report.deleted) or None, "SpaceReclaimed": report.reclaimed}

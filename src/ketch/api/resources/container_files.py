@@ -54,7 +54,8 @@ async def stat(call: Call) -> StreamResponse:
 
 async def get(call: Call) -> StreamResponse:
     """GET /containers/{id}/archive"""
-    found, chunks = await call.engine.containers.archive_get(call.id, _path(call))
+    path = _path(call)
+    found, chunks = await call.engine.containers.archive_get(call.id, path)
     return await send(call, chunks, stat_header(found))
 
 

@@ -9,7 +9,7 @@ from ketch.api.convert_container import inspect_json
 from ketch.api.convert_create import container_spec
 from ketch.api.convert_limits import resources, restart_policy
 from ketch.api.convert_summary import summary_json
-from ketch.api.filters import keys
+from ketch.api.filters import keys, resolve_until
 from ketch.api.schema.container import ContainerCreate
 from ketch.api.schema.host import Update
 from ketch.engine.model import ListOptions, UpdateOptions
@@ -141,7 +141,7 @@ async def update(call: Call) -> StreamResponse:
 
 async def prune(call: Call) -> StreamResponse:
     """POST /containers/prune"""
-    report = await call.engine.containers.prune(call.filters(_PRUNE_FILTERS))
+    report = await call.engine.containers.prune(resolve_until(call.filters(_PRUNE_FILTERS)))
     return responses.json(
         {"ContainersDeleted": list(report.deleted) or None, "SpaceReclaimed": report.reclaimed}
     )

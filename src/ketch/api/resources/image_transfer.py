@@ -1,9 +1,80 @@
-"""placeholder"""
+"""Images and registries: pull, import, push."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ketch.api.convert_progress import send_progress
+from ketch.api.credentials import registry_auth
+from ketch.api.refusal import refused
+from ketch.api.resources.container_files import upload
+from ketch.engine.image_values import Credentials, ImportOptions
+from ketch.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from ketch.api.call import Call
+    from ketch.api.schema.auth import AuthConfig
 
 
-async def create(call):
-    raise NotImplementedError
+async def create(call: Call) -> StreamResponse:
+    """POST /images/create: pull (fromImage) or import (fromSrc)."""
+    if call.text("fromImage"):
+        return await _pull(call)
+    if call.text("fromSrc"):
+        return await _import(call)
+    raise InvalidParameter("give fromImage to pull or fromSrc to import")
 
 
-async def push(call):
-    raise NotImplementedError
+async def _pull(call: Call) -> StreamResponse:
+    reference = named(call.text("fromImage"), call.text("tag"))
+    lines = call.engine.images.pull(
+        reference, platform=call.text("platform"), auth=credentials(call)
+    )
+    return await send_progress(call, lines)
+
+
+async def _import(call: Call) -> StreamResponse:
+    if call.text("fromSrc") != "-":
+        raise refused("importing from a URL (fromSrc other than -)")
+    repository = call.text("repo")
+    options = ImportOptions(
+        reference=named(repository, call.text("tag")) if repository else "",
+        message=call.text("message"),
+        changes=tuple("\n".join(call.query.getall("changes", ())).splitlines()),
+        platform=call.text("platform"),
+    )
+    return await send_progress(call, call.engine.images.import_(upload(call), options))
+
+
+async def push(call: Call) -> StreamResponse:
+    """POST /images/{name}/push"""
+    if call.text("platform"):
+        raise refused("the parameter platform")
+    reference = named(call.params["name"], call.text("tag"))
+    lines = call.engine.images.push(reference, auth=credentials(call))
+    return await send_progress(call, lines)
+
+
+def named(name: str, tag: str) -> str:
+    """``name:tag``, or ``name@sha256:…`` when the tag is a digest."""
+    if not tag:
+        return name
+    return f"{name}@{tag}" if ":" in tag else f"{name}:{tag}"
+
+
+def credentials(call: Call) -> Credentials | None:
+    """What ``X-Registry-Auth`` holds."""
+    auth = registry_auth(call.request.headers.get("X-Registry-Auth", ""))
+    return None if auth is None else of_auth(auth)
+
+
+def of_auth(auth: AuthConfig) -> Credentials:
+    """The engine's value of Docker's."""
+    return Credentials(
+        username=auth.username or "",
+        password=auth.password or "",
+        identity_token=auth.identitytoken or "",
+        registry_token=auth.registrytoken or "",
+    )

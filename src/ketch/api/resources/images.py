@@ -1,25 +1,70 @@
-"""placeholder"""
+"""Images: looking, naming, removing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ketch.api import responses
+from ketch.api.convert_image import history_json, inspect_json, list_json, removed_json
+from ketch.api.filters import keys, resolve_until
+from ketch.api.refusal import refused
+from ketch.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from ketch.api.call import Call
+
+_LIST_FILTERS = keys("dangling label before since reference until")
+_PRUNE_FILTERS = keys("dangling label label! until")
 
 
-async def list_(call):
-    raise NotImplementedError
+async def list_(call: Call) -> StreamResponse:
+    """GET /images/json"""
+    found = await call.engine.images.list(
+        resolve_until(call.filters(_LIST_FILTERS)),
+        all=call.flag("all"),
+        shared_size=call.flag("shared-size"),
+    )
+    return responses.json([list_json(summary, call.version) for summary in found])
 
 
-async def prune(call):
-    raise NotImplementedError
+async def inspect(call: Call) -> StreamResponse:
+    """GET /images/{name}/json"""
+    details = await call.engine.images.inspect(call.params["name"])
+    driver = call.engine.system.storage_driver
+    return responses.json(inspect_json(details, call.version, driver))
 
 
-async def inspect(call):
-    raise NotImplementedError
+async def history(call: Call) -> StreamResponse:
+    """GET /images/{name}/history"""
+    lines = await call.engine.images.history(call.params["name"])
+    return responses.json([history_json(line) for line in lines])
 
 
-async def history(call):
-    raise NotImplementedError
+async def tag(call: Call) -> StreamResponse:
+    """POST /images/{name}/tag"""
+    repository, name = call.text("repo"), call.text("tag")
+    if not repository:
+        raise InvalidParameter("the parameter repo must name a repository")
+    target = f"{repository}:{name}" if name else repository
+    await call.engine.images.tag(call.params["name"], target)
+    return responses.empty(201)
 
 
-async def tag(call):
-    raise NotImplementedError
+async def remove(call: Call) -> StreamResponse:
+    """DELETE /images/{name}"""
+    if call.text("platforms"):
+        raise refused("the parameter platforms")
+    removed = await call.engine.images.remove(
+        call.params["name"], force=call.flag("force"), prune=not call.flag("noprune")
+    )
+    return responses.json([removed_json(line) for line in removed])
 
 
-async def remove(call):
-    raise NotImplementedError
+async def prune(call: Call) -> StreamResponse:
+    """POST /images/prune"""
+    filters = resolve_until(call.filters(_PRUNE_FILTERS))
+    report = await call.engine.images.prune(filters)
+    rows = [removed_json(line) for line in report.removed]
+    return responses.json({"ImagesDeleted": rows or None, "SpaceReclaimed": report.reclaimed})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ketch.api import responses
 from ketch.api.convert_create import endpoint
 from ketch.api.convert_network import network_json, network_spec
-from ketch.api.filters import keys
+from ketch.api.filters import keys, resolve_until
 from ketch.api.schema.container import EndpointSettings
 from ketch.api.schema.network import NetworkConnect, NetworkCreate, NetworkDisconnect
 from ketch.errors import InvalidParameter
@@ -74,5 +74,5 @@ def _container(name: str | None) -> str:
 
 async def prune(call: Call) -> StreamResponse:
     """POST /networks/prune"""
-    report = await call.engine.networks.prune(call.filters(_PRUNE_FILTERS))
+    report = await call.engine.networks.prune(resolve_until(call.filters(_PRUNE_FILTERS)))
     return responses.json({"NetworksDeleted": list(report.deleted) or None})

@@ -1,0 +1,55 @@
+"""Checks of JSON against Docker's OpenAPI description, where it lies beside the project."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+FILE = Path(__file__).parents[2].parent / "shared" / "reference" / "engine-api-1.56-swagger.yaml"
+
+
+@cache
+def document() -> dict[str, Any]:
+    if not FILE.exists():
+        pytest.skip(f"{FILE} is not there: shapes can't be checked")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return relaxed(yaml.load(FILE.read_text(), loader))
+
+
+def relaxed(node: Any) -> Any:
+    """Every value may be null, as Go's are; ``format`` says nothing here."""
+    if isinstance(node, list):
+        return [relaxed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: relaxed(value) for key, value in node.items() if key not in ("format", "example")}
+    if isinstance(found.get("type"), str) and found["type"] in _TYPES:
+        found["type"] = [found["type"], "null"]
+        if isinstance(found.get("enum"), list):
+            found["enum"] = [*found["enum"], None]
+    return found
+
+
+_TYPES = {"object", "array", "string", "integer", "number", "boolean"}
+
+
+def check(value: Any, name: str) -> None:
+    """``value`` has the shape of the definition ``name``; raises ``ValidationError``."""
+    schema = {"$ref": f"#/definitions/{name}", "definitions": document()["definitions"]}
+    jsonschema.Draft4Validator(schema).validate(value)
+
+
+def response(method: str, path: str, status: int) -> dict[str, Any]:
+    """The schema of an answer."""
+    found = document()["paths"][path][method]["responses"]
+    return dict((found.get(status) or found.get(str(status)))["schema"])
+
+
+def check_response(value: Any, method: str, path: str, status: int = 200) -> None:
+    schema = {**response(method, path, status), "definitions": document()["definitions"]}
+    jsonschema.Draft4Validator(schema).validate(value)
