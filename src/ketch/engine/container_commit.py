@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ketch.engine import container_cgroup
+from ketch.engine.container_image import config_of
 from ketch.engine.model import CommitOptions, ContainerRecord, Status
 
 if TYPE_CHECKING:
@@ -40,3 +43,18 @@ class Committer:
     async def _freeze(self, record: ContainerRecord, frozen: bool) -> None:
         await container_cgroup.freeze(record.state, frozen)
         self._parts.publish(record, "pause" if frozen else "unpause")
+
+    async def _store(self, record: ContainerRecord, layer: str, options: CommitOptions) -> str:
+        images = self._parts.images
+        base = images.config(record.image_id)
+        config = msgspec.structs.replace(base, config=config_of(record.spec, base))
+        layers = (*record.layers, layer)
+        image = await images.commit(config, layers, options)
+        self._parts.publish(
+            record,
+            "commit",
+            comment=options.comment,
+            imageID=image.id,
+            imageRef=options.reference,
+        )
+        return image.id

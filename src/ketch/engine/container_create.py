@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine import container_names, spec_validate
+from ketch.engine.container_image import check_platform, defaults_of
 from ketch.engine.container_mounts import Planner
 from ketch.engine.container_volumes import fill_volumes
 from ketch.engine.model import ContainerRecord, ContainerSpec, MountPoint
@@ -25,7 +26,7 @@ from ketch.errors import NotFound
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
-    from ketch.engine.model import ImageRecord
+    from ketch.oci.image import ImageConfig
 
 
 class Creator:
@@ -41,8 +42,8 @@ class Creator:
         if name:
             name = container_names.check(name)
             self._parts.store.check_name(name)
-        image = self._image(spec)
-        spec = self._completed(spec, image)
+        image = self._parts.images.resolve(spec.image)
+        spec = self._completed(spec, self._parts.images.config(image.id))
         warnings = spec_validate.validate(spec, self._facts)
         self._check_joined(spec)
         record = ContainerRecord(
@@ -56,13 +57,9 @@ class Creator:
         record = await self._made(record)
         return record.id, warnings
 
-    def _image(self, spec: ContainerSpec) -> ImageRecord:
-        image = self._parts.images.find(spec.image)
-        self._parts.images.check_platform(image, spec.platform)
-        return image
-
-    def _completed(self, spec: ContainerSpec, image: ImageRecord) -> ContainerSpec:
-        merged = merge(spec, self._parts.images.defaults(image))
+    def _completed(self, spec: ContainerSpec, config: ImageConfig) -> ContainerSpec:
+        check_platform(spec, config)
+        merged = merge(spec, defaults_of(config))
         return msgspec.structs.replace(merged, resources=with_defaults(merged.resources))
 
     def _check_joined(self, spec: ContainerSpec) -> None:

@@ -20,7 +20,7 @@ class Lister:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def list(self, options: ListOptions) -> list[ContainerRecord]:
+    def select(self, options: ListOptions) -> list[ContainerRecord]:
         """Records that match, newest first; a limit counts stopped ones too, as Docker does."""
         selection = prepare(options.filters, self._parts.store.resolve, self._image_ids)
         shows_stopped = options.all or options.limit > 0 or selection.shows_stopped

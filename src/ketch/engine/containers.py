@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from ketch.engine.spec_validate import Facts
     from ketch.engine.tasks import Background
 
+Records = list[ContainerRecord]
+Changes = list[Change]
+
 
 class Containers:
     """See the module's docstring."""
@@ -167,9 +170,9 @@ class Containers:
         """The record."""
         return self._parts.store.resolve(ref)
 
-    async def list(self, options: ListOptions) -> list[ContainerRecord]:
+    async def list(self, options: ListOptions) -> Records:
         """Records, newest first."""
-        return self._lister.list(options)
+        return self._lister.select(options)
 
     async def sizes(self, ref: str) -> ContainerSizes:
         """Bytes on disk."""
@@ -185,7 +188,7 @@ class Containers:
 
     # files
 
-    async def changes(self, ref: str) -> list[Change]:
+    async def changes(self, ref: str) -> Changes:
         """Paths that differ from the image."""
         return await self._files.changes(ref)
 
