@@ -84,3 +84,7 @@ class Loop:
         self._watches.clear()
         self._timers.clear()
         self._epoll.close()
+
+    def fds(self) -> "list[int]":
+        """All that is watched, and the epoll fd: what a forked child has no use for."""
+        return [self._epoll.fileno(), *self._watches]

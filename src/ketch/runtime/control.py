@@ -9,7 +9,7 @@ import os
 
 from ketch.linux import unixpath
 from ketch.linux.eventpoll import READ
-from ketch.runtime import protocol
+from ketch.runtime import failures, protocol
 from ketch.runtime.protocol import Message, ProtocolError
 
 TYPE_CHECKING = False
@@ -120,7 +120,7 @@ class Control:
         try:
             fields = self._handle(message)
         except (LookupError, ValueError, TypeError, OSError) as error:
-            fields = {"ok": False, "error": str(error), "kind": kind_of(error)}
+            fields = {"ok": False, **failures.to_wire(error)}
         if seq is not None:
             self._send(sock, {"event": "answer", "seq": seq, "ok": True, **(fields or {})})
 
@@ -135,13 +135,6 @@ class Control:
         if self._connections.pop(fd, None) is not None:
             self._loop.forget(fd)
             sock.close()
-
-
-def kind_of(error: BaseException) -> str:
-    """The ``kind`` of an answer for an exception of the standard library."""
-    if isinstance(error, (ProcessLookupError, FileNotFoundError)):
-        return "not_found"
-    return "invalid" if isinstance(error, (ValueError, LookupError, TypeError)) else "system"
 
 
 def _clear(path: str) -> None:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         def refresh(self, client: Client) -> None:
             """The client's socket may have become full, or free again."""
 
+
 _SMALL, _LARGE = 16 * 1024, 256 * 1024
+_DRAIN_READS = 256  # more than two full pipes, at the smallest read size
 _NAMES = {1: "stdout", 2: "stderr"}
 
 
@@ -78,7 +80,7 @@ class Output:
         self._keeper = keeper
         self._sources: list[Source] = []
         self._clients: list[Client] = []
-        self._held = False
+        self.held = False
         self._watching_stalls = False
 
     @property
@@ -119,10 +121,10 @@ class Output:
         raise Gone
 
     def _watch(self, source: Source) -> None:
-        self._loop.watch(source.fd, 0 if self._held else READ, lambda _: self._ready(source))
+        self._loop.watch(source.fd, 0 if self.held else READ, lambda _: self._ready(source))
 
     def _ready(self, source: Source) -> None:
-        if self._held:
+        if self.held:
             # The end of a stream is reported even when it is not asked for: look no more until
             # the clients take more.
             self._loop.forget(source.fd)
@@ -186,8 +188,8 @@ class Output:
     def _balance(self) -> None:
         """Hold the process back while a client is full, and watch who does so."""
         held = any(client.full for client in self._clients)
-        if held != self._held:
-            self._held = held
+        if held != self.held:
+            self.held = held
             for source in self._sources:
                 self._watch(source)
         if held and not self._watching_stalls and not all(c.foreground for c in self._clients):
@@ -202,9 +204,13 @@ class Output:
         self._balance()
 
     def drain(self) -> None:
-        """Take everything that the streams hold, unless a client holds them back."""
-        while not self._held and any(self._pump(source) for source in tuple(self._sources)):
-            pass
+        """Take everything that the streams hold now, unless a client holds them back.
+
+        Bounded: somebody may go on writing faster than we read.
+        """
+        for _ in range(_DRAIN_READS):
+            if self.held or not any(self._pump(source) for source in tuple(self._sources)):
+                return
 
     def abandon(self) -> None:
         """Stop reading: the process is gone, and others keep its streams open."""

@@ -1,0 +1,261 @@
+"""The launcher: one small process that forks everything that runs containers.
+
+Single-threaded and started once, it outlives daemons: they come and go on its socket. It answers
+at once and never waits for a child: a member says on its own socket when it is ready, and what
+becomes of a start is told by the shim on the control socket. Requests and answers are in
+``docs/contracts.md``.
+"""
+
+import _signal  # type: ignore[import-not-found]
+import _socket
+import os
+import sys
+
+from ketch.errors import InvalidParameter, KetchError
+from ketch.linux import unixpath
+from ketch.linux.eventpoll import READ, Loop
+from ketch.mounts import Rootfs
+from ketch.runtime import failures, protocol, shim, worker
+from ketch.runtime.launcher_peers import Daemon, Member, Work
+from ketch.runtime.protocol import Message, ProtocolError
+from ketch.runtime.sandbox import LayerMounts, mount_rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Body = dict[str, Any]
+
+_FAULTS = (KetchError, OSError, LookupError, ValueError, TypeError)
+
+
+class Launcher:
+    """See the module's docstring. ``layers`` is a directory to mount layers below."""
+
+    def __init__(self, socket_path: str, layers: str) -> None:
+        self._loop = Loop()
+        self._listener = unixpath.listen(socket_path)
+        self._listener.setblocking(False)
+        self._socket_path = socket_path
+        self._place = layers
+        self._layers = LayerMounts(layers)
+        self._members: dict[str, Member] = {}
+        self._works: dict[int, Work] = {}
+        self._running = True
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Serve until ``shutdown``."""
+        _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
+        self._loop.watch(self._wake_read, READ, lambda _: self._reap())
+        self._loop.watch(self._listener.fileno(), READ, lambda _: self._accept())
+        while self._running:
+            self._loop.turn()
+        os.unlink(self._socket_path)
+
+    # Daemons
+
+    def _accept(self) -> None:
+        try:
+            sock = unixpath.accept(self._listener)
+        except OSError:
+            return
+        if unixpath.peer_uid(sock) != 0:
+            sock.close()
+            return
+        daemon = Daemon(self._loop, sock)
+        self._loop.watch(sock.fileno(), READ, lambda events: self._serve(daemon, events))
+
+    def _serve(self, daemon: Daemon, events: int) -> None:
+        daemon.flush()
+        if not events & ~4:  # only EPOLLOUT
+            return
+        try:
+            message = daemon.receive()
+        except BlockingIOError:
+            return
+        except ProtocolError as error:
+            complain(f"a daemon sent no message: {error}")
+            message = None
+        if message is None:
+            daemon.close()
+            return
+        try:
+            answer = self._handle(daemon, message)
+        except _FAULTS as error:
+            answer = {"ok": False, **failures.to_wire(error)}
+        finally:
+            message.close()
+        if answer is not None:
+            daemon.answer(message.body.get("seq"), answer)
+
+    def _handle(self, daemon: Daemon, message: Message) -> "Body | None":
+        operation = _OPERATIONS.get(str(message.body.get("op")))
+        if operation is None:
+            raise InvalidParameter(f"unknown operation {message.body.get('op')!r}")
+        return operation(self, daemon, message)
+
+    def _hello(self, _daemon: Daemon, _message: Message) -> "Body":
+        ready = [member.id for member in self._members.values() if member.ready]
+        return {"version": protocol.VERSION, "pid": os.getpid(), "warm": ready}
+
+    def _shutdown(self, _daemon: Daemon, _message: Message) -> "Body":
+        self._running = False
+        for member in tuple(self._members.values()):
+            self._dismiss(member)
+        return {}
+
+    # Warm members
+
+    def _warm(self, daemon: Daemon, message: Message) -> "Body | None":
+        warm = message.body["warm"]
+        if warm["id"] in self._members:
+            raise InvalidParameter(f"a warm member {warm['id']} exists")
+        ours, theirs = _socket.socketpair(
+            _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+        )
+        member = Member(warm["id"], ours, daemon, message.body.get("seq"))
+        self._members[member.id] = member
+        # Watched before the fork, so that the child closes our end and sees when we are gone.
+        self._loop.watch(ours.fileno(), READ, lambda _: self._heard(member))
+        try:
+            self._fork(lambda: shim.run_member(warm, theirs), (theirs.fileno(),))
+        except OSError:
+            self._dismiss(member)
+            raise
+        finally:
+            theirs.close()
+        return None
+
+    def _heard(self, member: Member) -> None:
+        """A member is ready, or has failed or died."""
+        answer = member.receive()
+        member.tell(answer)
+        if not answer["ok"]:
+            self._dismiss(member)
+
+    def _dismiss(self, member: Member) -> None:
+        """Let a member go: closing its socket ends it, with its sandbox."""
+        self._members.pop(member.id, None)
+        self._loop.forget(member.sock.fileno())
+        member.sock.close()
+
+    def _drop_warm(self, _daemon: Daemon, message: Message) -> "Body":
+        ids = message.body.get("ids")
+        chosen = tuple(self._members) if ids is None else ids
+        for name in chosen:
+            if name in self._members:
+                self._dismiss(self._members[name])
+        return {}
+
+    # Containers, execs, workers
+
+    def _start(self, _daemon: Daemon, message: Message) -> "Body":
+        start = message.body["start"]
+        if not message.fds or len(message.fds) != 1 + len(start["attach"]):
+            raise InvalidParameter("a start needs a control socket, and a socket per client")
+        root_fd = mount_rootfs(Rootfs.from_wire(start["rootfs"]), self._layers)
+        try:
+            if self._start_warm(start, message, root_fd):
+                return {"warm": True}
+            fds = message.fds
+            self._fork(lambda: shim.run_cold(start, root_fd, fds), (root_fd, *fds))
+        finally:
+            os.close(root_fd)
+        return {"warm": False}
+
+    def _start_warm(self, start: "Body", message: Message, root_fd: int) -> bool:
+        member = self._members.get(start["warm"] or "")
+        if member is None:
+            return False
+        taken = member.ready and member.hand_over(message, root_fd)
+        self._dismiss(member)
+        return taken
+
+    def _exec(self, _daemon: Daemon, message: Message) -> "Body":
+        job, fds = message.body["exec"], list(message.fds)
+        index = job.get("pidfd")
+        pidfd = os.pidfd_open(int(job["init_pid"])) if index is None else os.dup(fds.pop(index))
+        try:
+            if not fds or len(fds) != 1 + len(job["attach"]):
+                raise InvalidParameter("an exec needs a control socket, and a socket per client")
+            self._fork(lambda: shim.run_exec(job, pidfd, fds), (pidfd, *fds))
+        finally:
+            os.close(pidfd)
+        return {}
+
+    def _work(self, _daemon: Daemon, message: Message) -> "Body":
+        work = message.body["work"]
+        if not message.fds:
+            raise InvalidParameter("a work needs a control socket")
+        control, *fds = message.fds
+        tree: worker.Tree | None = None
+        if work.get("rootfs"):
+            root_fd = mount_rootfs(Rootfs.from_wire(work["rootfs"]), self._layers)
+            tree = worker.Tree(root_fd, self._place)
+        try:
+            kept = (control, *fds, *((tree.root_fd,) if tree else ()))
+            pid = self._fork(lambda: worker.run_worker(work, control, fds, tree), kept)
+        finally:
+            if tree is not None:
+                os.close(tree.root_fd)
+        self._works[pid] = Work(self._loop, pid, os.dup(control))
+        return {"pid": pid}
+
+    def _release_layers(self, _daemon: Daemon, message: Message) -> "Body":
+        self._layers.release([str(source) for source in message.body["sources"]])
+        return {}
+
+    # Children
+
+    def _fork(self, body: "Callable[[], None]", keep: "tuple[int, ...]") -> int:
+        """Run ``body`` in a child, which keeps of our sockets only ``keep``."""
+        pid = os.fork()
+        if pid:
+            return pid
+        status = 70  # EX_SOFTWARE
+        try:
+            _signal.set_wakeup_fd(-1)
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            protocol.close_all({*self._loop.fds(), self._wake_write} - set(keep))
+            body()
+            status = 0
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, _status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            work = self._works.pop(pid, None)
+            if work is not None:
+                work.close()
+
+
+_OPERATIONS: "dict[str, Callable[[Launcher, Daemon, Message], Body | None]]" = {
+    "hello": Launcher._hello,
+    "warm": Launcher._warm,
+    "drop-warm": Launcher._drop_warm,
+    "start": Launcher._start,
+    "exec": Launcher._exec,
+    "work": Launcher._work,
+    "release-layers": Launcher._release_layers,
+    "shutdown": Launcher._shutdown,
+}
+
+
+def complain(text: str) -> None:
+    """One line for the launcher's log."""
+    print(f"ketch: launcher: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,133 @@
+"""Whom the launcher talks to: daemons, warm members, workers."""
+
+import _socket
+import os
+from collections import deque
+
+from ketch.linux import fastjson
+from ketch.linux.eventpoll import READ, WRITE
+from ketch.linux.process import SIGKILL
+from ketch.runtime import protocol
+from ketch.runtime.protocol import Message, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ketch.linux.eventpoll import Loop
+
+    Body = dict[str, Any]
+
+_MAX_WAITING = 1024  # answers
+
+
+class Daemon:
+    """A daemon's connection. Answers wait while it does not read; one that never does is cut."""
+
+    def __init__(self, loop: "Loop", sock: "_socket.socket") -> None:
+        self._loop = loop
+        self._sock = sock
+        self._waiting: deque[bytes] = deque()
+        self._open = True
+
+    def receive(self) -> "Message | None":
+        """The next request; None when the daemon is gone; raises BlockingIOError."""
+        return protocol.receive(self._sock, _socket.MSG_DONTWAIT)
+
+    def answer(self, seq: object, fields: "Body") -> None:
+        """Answer the request ``seq``; one without a number wants no answer."""
+        if seq is None or not self._open:
+            return
+        self._waiting.append(fastjson.dumps({"seq": seq, "ok": True, **fields}))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        try:
+            while self._waiting and self._open:
+                protocol.send_raw(self._sock, self._waiting[0], flags=_socket.MSG_DONTWAIT)
+                self._waiting.popleft()
+        except BlockingIOError:
+            if len(self._waiting) > _MAX_WAITING:
+                self.close()
+        except OSError:
+            self.close()
+        if self._open:
+            events = READ | (WRITE if self._waiting else 0)
+            self._loop.watch(self._sock.fileno(), events, _never)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._open:
+            self._open = False
+            self._loop.forget(self._sock.fileno())
+            self._sock.close()
+
+
+def _never(_events: int) -> None:
+    """Stands for the callback that is registered already."""
+
+
+class Member:
+    """A warm member as the launcher sees it; ``ready`` when its sandbox is."""
+
+    __slots__ = ("_daemon", "_seq", "id", "ready", "sock")
+
+    def __init__(self, name: str, sock: "_socket.socket", daemon: Daemon, seq: object) -> None:
+        self.id = name
+        self.sock = sock
+        self.ready = False
+        self._daemon = daemon
+        self._seq = seq
+
+    def receive(self) -> "Body":
+        """What the member says: ``{"ok": true}`` or what went wrong."""
+        try:
+            message = protocol.receive(self.sock, _socket.MSG_DONTWAIT)
+        except (BlockingIOError, ProtocolError):
+            message = None
+        if message is None:
+            return {"ok": False, "error": f"warm member {self.id} died", "kind": "system"}
+        body = message.body
+        message.close()
+        self.ready = bool(body.pop("ready"))
+        return {"ok": self.ready, **body}
+
+    def tell(self, answer: "Body") -> None:
+        """Answer the request that made the member, once."""
+        seq, self._seq = self._seq, None
+        self._daemon.answer(seq, answer)
+
+    def hand_over(self, message: Message, root_fd: int) -> bool:
+        """Pass a START on; False when the member is dead."""
+        fds = (root_fd, *message.fds)
+        try:
+            protocol.send_raw(self.sock, message.raw, fds, _socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        return True
+
+
+class Work:
+    """A worker: killed, with its children, when whoever asked closes the control socket."""
+
+    __slots__ = ("_control", "_loop", "_pid")
+
+    def __init__(self, loop: "Loop", pid: int, control: int) -> None:
+        self._loop = loop
+        self._pid = pid
+        self._control = control
+        loop.watch(control, 0, lambda _: self._kill())
+
+    def _kill(self) -> None:
+        self._loop.forget(self._control)
+        for kill in (os.killpg, os.kill):  # it may not lead its group yet
+            try:
+                kill(self._pid, SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def close(self) -> None:
+        """The worker has ended and is reaped."""
+        self._loop.forget(self._control)
+        os.close(self._control)

@@ -1,0 +1,198 @@
+"""The engine's view of launcher and shims, for asyncio. Nothing here blocks the event loop.
+
+    launcher = await Launcher.ensure("/run/ketch")
+    shim = await launcher.start(start, [(client, attach)])
+    started = await shim.started()          # raises StartFailed
+    exited = await shim.exited()            # {"status", "signal", "oom", "at"}
+    await shim.reap()                       # after the exit is on record
+
+Client sockets stay the caller's and should be closed once the call has returned (after
+``started()``, if the caller wants to tell a client why the start failed): the shim has its own
+copies and lives without us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ketch.errors import KetchError, Unavailable
+from ketch.mounts import Rootfs
+from ketch.runtime import protocol, spawning, wire
+from ketch.runtime.messages import Attach, Exec, Start, Warm
+from ketch.runtime.remote_shim import Shim
+from ketch.runtime.remote_work import Work
+from ketch.runtime.wire import Body, Connection
+
+__all__ = ["Clients", "Launcher", "Shim"]
+
+Clients = Sequence[tuple[socket.socket, Attach]]
+"""Attached clients: their connection, and what they want."""
+
+_RETRY_DELAY, _RETRIES = 0.02, 250
+
+
+class Launcher:
+    """The launcher of one exec root. When it dies, the next call starts a new one.
+
+    ``on_lost`` is called when the connection ends: all warm members are gone then.
+    """
+
+    def __init__(self, exec_root: str, entry: Path = spawning.ENTRY) -> None:
+        self.exec_root = exec_root
+        self.on_lost: Callable[[], None] | None = None
+        self._entry = entry
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._closed = False
+
+    @classmethod
+    async def ensure(cls, exec_root: str | Path, entry: Path = spawning.ENTRY) -> Launcher:
+        """The launcher that answers below ``exec_root``, started if there is none.
+
+        Raises ``Unavailable`` when it cannot be started.
+        """
+        launcher = cls(str(exec_root), entry)
+        await launcher._live()
+        return launcher
+
+    @classmethod
+    async def connect(cls, exec_root: str | Path) -> Launcher:
+        """The launcher that answers; raises ``Unavailable`` when there is none."""
+        launcher = cls(str(exec_root))
+        if not await launcher._try_connect():
+            raise Unavailable(f"no launcher answers below {exec_root}")
+        return launcher
+
+    async def hello(self) -> Body:
+        """``{"version", "pid", "warm": IDs of the members that are ready}``."""
+        return await self._request({"op": "hello"})
+
+    async def warm(self, warm: Warm) -> None:
+        """Make a warm member; returns when it is ready. Raises what went wrong."""
+        await self._request({"op": "warm", "warm": warm})
+
+    async def drop_warm(self, ids: Iterable[str] | None = None) -> None:
+        """Let warm members go, all by default; unknown ones are no error."""
+        body: Body = {"op": "drop-warm"}
+        if ids is not None:
+            body["ids"] = list(ids)
+        await self._request(body)
+
+    async def start(self, start: Start, clients: Clients = ()) -> Shim:
+        """Start a container; ``started()`` of the result tells how that went.
+
+        Raises ``StartFailed`` when its root cannot be mounted.
+        """
+        body = {"op": "start", "start": {**start, "attach": [attach for _, attach in clients]}}
+        return await self._launch(body, [sock.fileno() for sock, _ in clients], start["id"])
+
+    async def exec(self, job: Exec, clients: Clients = (), pidfd: int | None = None) -> Shim:
+        """Run a process in a container; ``pidfd`` of its init is safer than ``init_pid``."""
+        fds = [sock.fileno() for sock, _ in clients]
+        index = None if pidfd is None else len(fds) + 1
+        inner = {**job, "attach": [attach for _, attach in clients], "pidfd": index}
+        if pidfd is not None:
+            fds.append(pidfd)
+        return await self._launch({"op": "exec", "exec": inner}, fds, job["id"])
+
+    async def work(
+        self, task: str, args: Body, fds: Sequence[int] = (), rootfs: Rootfs | None = None
+    ) -> Body:
+        """Run ``module:function`` in a worker and await its result; cancelling kills it.
+
+        With ``rootfs`` the worker's ``/`` is that tree. Raises what the task raised.
+        """
+        ours, theirs = wire.pair()
+        work = Work(ours, task)
+        try:
+            body: Body = {"task": task, "args": args}
+            body["rootfs"] = rootfs.to_wire() if rootfs is not None else None
+            with theirs:
+                await self._request({"op": "work", "work": body}, [theirs.fileno(), *fds])
+            return await work.result()
+        finally:
+            work.close()
+
+    async def release_layers(self, sources: Iterable[str]) -> None:
+        """Unmount cached layers, so that their files can go; unknown ones are no error."""
+        await self._request({"op": "release-layers", "sources": list(sources)})
+
+    async def shutdown(self) -> None:
+        """End the launcher and its warm members; containers live on."""
+        await self._request({"op": "shutdown"})
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the launcher, which goes on."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _launch(self, body: Body, fds: list[int], name: str) -> Shim:
+        ours, theirs = wire.pair()
+        shim = Shim(ours, name)
+        try:
+            with theirs:
+                await self._request(body, [theirs.fileno(), *fds])
+        except BaseException:
+            shim.close()
+            raise
+        return shim
+
+    async def _request(self, body: Body, fds: Sequence[int] = ()) -> Body:
+        return await (await self._live()).request(body, fds)
+
+    async def _live(self) -> Connection:
+        """The connection, made anew if need be."""
+        if self._closed:
+            raise Unavailable("the connection to the launcher is closed")
+        async with self._connecting:
+            if self._connection is not None and not self._connection.lost:
+                return self._connection
+            if not await self._try_connect():
+                await self._start_and_connect()
+            assert self._connection is not None
+            return self._connection
+
+    async def _start_and_connect(self) -> None:
+        os.makedirs(self.exec_root, mode=0o711, exist_ok=True)
+        await spawning.spawn(self.exec_root, self._entry)
+        for _ in range(_RETRIES):  # another daemon may be starting it at this moment
+            if await self._try_connect():
+                return
+            await asyncio.sleep(_RETRY_DELAY)
+        raise Unavailable(f"no launcher answers below {self.exec_root}, though one seems to run")
+
+    async def _try_connect(self) -> bool:
+        try:
+            sock = wire.connect(f"{self.exec_root}/launcher.sock")
+        except OSError:
+            return False
+        connection = Connection(sock, "the launcher", _ignore, _nothing)
+        try:
+            hello = await connection.request({"op": "hello"})
+            if hello["version"] == protocol.VERSION:
+                connection.on_lost = self._lost
+                self._connection = connection
+                return True
+            await connection.request({"op": "shutdown"})  # one of another release
+        except KetchError:
+            pass
+        connection.close()
+        return False
+
+    def _lost(self) -> None:
+        if self.on_lost is not None and not self._closed:
+            self.on_lost()
+
+
+def _ignore(_body: Body) -> None:
+    """The launcher sends answers only."""
+
+
+def _nothing() -> None:
+    """Losing a connection that was never taken into use means nothing."""

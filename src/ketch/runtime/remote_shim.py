@@ -1,0 +1,124 @@
+"""A supervised process as the engine sees it: ``Shim``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import cast
+
+from ketch.errors import NotFound, StartFailed, Unavailable
+from ketch.runtime import wire
+from ketch.runtime.messages import Attach, Exited, Started
+from ketch.runtime.wire import Body, Connection
+
+
+class Shim:
+    """The supervisor of one container or exec process.
+
+    ``on_detached`` is called when a client has typed the detach keys, ``on_lost`` when the
+    connection ends, after ``exited`` or without (somebody killed the shim, and the process died
+    with it). Closing it, or losing the daemon, harms neither process nor clients.
+    """
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.name = name
+        self.on_detached: Callable[[], None] | None = None
+        self.on_lost: Callable[[], None] | None = None
+        self._started: asyncio.Future[Started] = loop.create_future()
+        self._exited: asyncio.Future[Exited] = loop.create_future()
+        self._gone = asyncio.Event()
+        self._connection = Connection(sock, f"the supervisor of {name}", self._event, self._lost)
+
+    @classmethod
+    async def adopt(cls, socket_path: str, name: str = "") -> Shim:
+        """The shim that answers at ``socket_path``, e.g. after the daemon was started anew.
+
+        It tells ``started`` and, if so, ``exited`` again. Raises ``NotFound`` when none answers:
+        the container's end is then in its ``exit.json``, or unknown.
+        """
+        try:
+            sock = wire.connect(socket_path)
+        except OSError as error:
+            raise NotFound(f"no supervisor answers at {socket_path}: {error.strerror}") from error
+        return cls(sock, name or socket_path)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._connection.lost
+
+    async def started(self) -> Started:
+        """Await the start; raises ``StartFailed``, or ``Unavailable`` when the shim died."""
+        return await asyncio.shield(self._started)
+
+    async def exited(self) -> Exited:
+        """Await the end; raises ``Unavailable`` when the shim died, ``StartFailed`` if there was
+        no start."""
+        return await asyncio.shield(self._exited)
+
+    async def gone(self) -> None:
+        """Await the end of the connection."""
+        await self._gone.wait()
+
+    async def attach(self, sock: socket.socket, attach: Attach) -> None:
+        """Attach a client; ``sock`` is duplicated and remains the caller's, to be closed.
+
+        Raises ``NotFound`` when the process has ended.
+        """
+        await self._connection.request({"op": "attach", "attach": attach}, [sock.fileno()])
+
+    async def resize(self, height: int, width: int) -> None:
+        """Set the terminal's size; before the start this waits. Raises ``InvalidParameter``
+        without a terminal."""
+        await self._connection.request({"op": "resize", "height": height, "width": width})
+
+    async def signal(self, number: int) -> None:
+        """Signal the process; raises ``NotFound`` when it has ended."""
+        await self._connection.request({"op": "signal", "signal": number})
+
+    async def close_stdin(self) -> None:
+        """End the process's input."""
+        await self._connection.request({"op": "close-stdin"})
+
+    async def state(self) -> Body:
+        """``pid``, ``started_at``, ``cgroup``, ``exit`` (or None), ``clients`` (a count)."""
+        return await self._connection.request({"op": "state"})
+
+    async def reap(self) -> None:
+        """The exit is on record: let the shim leave; returns when its sandbox is taken down.
+
+        No error when it has left already.
+        """
+        try:
+            await self._connection.request({"op": "reap"})
+        except Unavailable:
+            pass
+
+    def close(self) -> None:
+        """Let go of the shim, which goes on."""
+        self._connection.close()
+
+    def _event(self, body: Body) -> None:
+        kind = body.get("event")
+        if kind == "started" and not self._started.done():
+            self._started.set_result(cast(Started, body))
+        elif kind == "exited" and not self._exited.done():
+            self._exited.set_result(cast(Exited, body))
+        elif kind == "failed":
+            self._fail(StartFailed(str(body.get("error")), int(body.get("code", 128))))
+        elif kind == "detached" and self.on_detached is not None:
+            self.on_detached()
+
+    def _lost(self) -> None:
+        self._fail(Unavailable(f"the supervisor of {self.name} died"))
+        self._gone.set()
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def _fail(self, error: Exception) -> None:
+        for future in (self._started, self._exited):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # it is no fault if nobody asks

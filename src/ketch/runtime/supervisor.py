@@ -1,0 +1,275 @@
+"""The supervisor of one process: a container's init (then it is a *shim*), or an exec process.
+
+Life: *starting* → ``started`` | ``failed`` → *running* → *ending* → ``exited`` → *over*.
+
+When the process has ended, the order is: take all output that is left and deliver it, close the
+clients that have everything, make ``exit.json`` durable, announce ``exited``, and only then take
+the sandbox down (that waits for the kernel). Two waits are bounded: for others that keep the
+streams open after the process is gone (``LINGER``), and for clients that do not take their output
+(``GRACE``); such clients are served on after ``exited``.
+
+The supervisor leaves when nobody needs it: no client is attached, and the exit is on record
+(``reap``) or no daemon is connected. Neither the daemon's nor the launcher's death touches it.
+"""
+
+import os
+import sys
+import time
+
+from ketch.linux import process, terminal
+from ketch.linux.eventpoll import READ, Loop
+from ketch.runtime import exit_file, failures
+from ketch.runtime.attachments import Attachments
+from ketch.runtime.control import Control
+from ketch.runtime.output import Output
+from ketch.runtime.stdin import Stdin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from ketch.logs.jsonfile import JsonFileLog
+    from ketch.runtime.protocol import Message
+    from ketch.runtime.stdio import Stdio
+
+    Body = dict[str, Any]
+
+LINGER = 1.0  # seconds
+GRACE = 2.0  # seconds
+
+
+class Running:
+    """The process as the supervisor sees it.
+
+    ``cgroup`` is for the ``started`` event; ``oom_killed`` and ``destroy`` are called in this
+    order once it has been reaped. ``master`` is the terminal's fd or -1.
+    """
+
+    __slots__ = ("cgroup", "destroy", "master", "oom_killed", "pid", "pidfd")
+
+    def __init__(
+        self,
+        *,
+        pid: int,
+        pidfd: int,
+        master: int = -1,
+        cgroup: "dict[str, str] | None" = None,
+        oom_killed: "Callable[[], bool]" = bool,
+        destroy: "Callable[[], object]" = bool,
+    ) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.master = master
+        self.cgroup = cgroup or {}
+        self.oom_killed = oom_killed
+        self.destroy = destroy
+
+
+class Supervisor:
+    """See the module's docstring. ``job`` is START or EXEC."""
+
+    def __init__(self, job: "Body", control: "_socket.socket") -> None:
+        self._job = job
+        self._loop = Loop()
+        self._terminal = bool(job["terminal"])
+        self._control = Control(self._loop, self._handle)
+        self._control.add(control)
+        self._clients = Attachments(self._loop, self._terminal, self._detached)
+        self._running: Running | None = None
+        self._started_at = 0
+        self._exit: Body | None = None
+        self._exited_at = 0.0
+        self._announced = False
+        self._reaped = False
+
+    def listen(self) -> None:
+        """Be found by daemons to come; raises ``AlreadyRunning``, OSError."""
+        self._control.listen(self._job["socket"])
+
+    def fail(self, error: BaseException, destroy: "Callable[[], object]" = bool) -> None:
+        """The process could not be started: say so and clean up; then everything is over."""
+        code = getattr(error, "exit_code", 128)
+        text = failures.to_wire(error)["error"]
+        self._control.announce({"event": "failed", "error": text, "code": code})
+        destroy()
+        self._control.close()
+
+    def run(
+        self, running: Running, stdio: "Stdio", log: "JsonFileLog | None", clients: "list[int]"
+    ) -> None:
+        """Supervise to the end; ``clients`` are the sockets that came with the job."""
+        self._running = running
+        self._started_at = time.time_ns()
+        stdio.close_theirs()
+        self._connect(stdio, log)
+        self._clients.add_first(clients, self._job["attach"])
+        self._control.announce(self._started())
+        self._loop.watch(running.pidfd, READ, self._ended)
+        while not self._over():
+            self._loop.turn()
+            if self._exit is not None and not self._announced:
+                self._settle()
+        self._control.close()
+
+    def _connect(self, stdio: "Stdio", log: "JsonFileLog | None") -> None:
+        """Put the pumps between process and clients."""
+        assert self._running is not None
+        job, master = self._job, self._running.master
+        self._output = self._clients.output = Output(self._loop, log, self._clients)
+        self._stdin = Stdin(self._loop, stdio.into, self._clients.refresh_all)
+        self._clients.stdin = self._stdin
+        self._clients.close_stdin_with_client = bool(job.get("stdin_once", True))
+        if not self._terminal:
+            self._output.add_source(stdio.out, 1, True)
+            self._output.add_source(stdio.err, 2, True)
+            return
+        os.set_blocking(master, False)
+        self._output.add_source(master, 1, False)
+        if job["stdin"]:
+            self._stdin.share_terminal(master)
+
+    def _started(self) -> "Body":
+        assert self._running is not None
+        return {
+            "event": "started",
+            "pid": self._running.pid,
+            "started_at": self._started_at,
+            "cgroup": self._running.cgroup,
+        }
+
+    # The end
+
+    def _ended(self, _events: int) -> None:
+        """The process is a zombie: reap it and take its last words."""
+        assert self._running is not None
+        self._loop.forget(self._running.pidfd)
+        self._exit = {**reap(self._running.pid), "oom": self._running.oom_killed()}
+        self._exit["at"] = time.time_ns()
+        self._exited_at = time.monotonic()
+        self._output.drain()
+        self._stdin.close()
+        self._clients.refresh_all()
+        self._loop.at(self._exited_at + LINGER, self._abandon)
+        self._loop.at(self._exited_at + GRACE, bool)  # wake up to settle
+
+    def _abandon(self) -> None:
+        """Others hold the process's streams open: what they still write is not its output."""
+        if self._output.ended:
+            return
+        self._output.drain()
+        if self._output.held:
+            self._loop.at(time.monotonic() + LINGER, self._abandon)
+        else:
+            self._output.abandon()
+
+    def _settle(self) -> None:
+        """Announce the exit, as soon as the output is delivered or has had its time."""
+        delivered = self._output.ended and self._clients.idle
+        if not delivered and time.monotonic() < self._exited_at + GRACE:
+            return
+        if self._output.ended:
+            self._output.close_log()
+            self._clients.close_idle()
+        self._announced = True
+        assert self._exit is not None
+        self._record_exit()
+        self._control.announce({"event": "exited", **self._exit})
+        self._destroy()
+
+    def _record_exit(self) -> None:
+        if "log" not in self._job:
+            return  # an exec process: its daemon is there, or nobody asks
+        try:
+            exit_file.write(self._job["bundle"], self._exit or {})
+        except OSError as error:
+            complain(f"the exit of {self._job['id']} cannot be recorded: {error}")
+
+    def _destroy(self) -> None:
+        assert self._running is not None
+        try:
+            self._running.destroy()
+        except OSError as error:
+            complain(f"the sandbox of {self._job['id']} cannot be removed: {error}")
+        os.close(self._running.pidfd)
+
+    def _over(self) -> bool:
+        if not self._announced:
+            return False
+        if self._output.ended:
+            self._output.close_log()
+            self._clients.close_idle()
+        if len(self._clients) or not self._output.ended:
+            return False
+        return self._reaped or not self._control.connected
+
+    # Requests
+
+    def _detached(self) -> None:
+        self._control.announce({"event": "detached"}, keep=False)
+
+    def _handle(self, message: "Message") -> "Body | None":
+        body = message.body
+        handler = _REQUESTS.get(str(body["op"]))
+        if handler is None:
+            raise ValueError(f"unknown operation {body['op']!r}")
+        return handler(self, message)
+
+    def _attach(self, message: "Message") -> None:
+        if self._exit is not None:
+            raise ProcessLookupError(3, "the process has ended")
+        if len(message.fds) != 1:
+            raise ValueError("attach takes one file descriptor")
+        attach = message.body["attach"]
+        self._clients.add(message.fds.pop(), attach)
+
+    def _resize(self, message: "Message") -> None:
+        if not self._terminal:
+            raise ValueError("the process has no terminal")
+        if self._running is None or self._output.ended:
+            return
+        height, width = int(message.body["height"]), int(message.body["width"])
+        terminal.set_window(self._running.master, height, width)
+
+    def _signal(self, message: "Message") -> None:
+        if self._exit is not None or self._running is None:
+            raise ProcessLookupError(3, "the process has ended")
+        process.pidfd_send_signal(self._running.pidfd, int(message.body["signal"]))
+
+    def _close_stdin(self, _message: "Message") -> None:
+        self._stdin.close()
+        self._clients.refresh_all()
+
+    def _state(self, _message: "Message") -> "Body":
+        return {**self._started(), "event": "answer", "exit": self._exit,
+                "clients": len(self._clients)}  # fmt: skip
+
+    def _reap(self, _message: "Message") -> None:
+        self._reaped = True
+
+
+_REQUESTS: "dict[str, Callable[[Supervisor, Message], Body | None]]" = {
+    "attach": Supervisor._attach,
+    "resize": Supervisor._resize,
+    "signal": Supervisor._signal,
+    "close-stdin": Supervisor._close_stdin,
+    "state": Supervisor._state,
+    "reap": Supervisor._reap,
+}
+
+
+def reap(pid: int) -> "Body":
+    """``{"status", "signal"}`` of a child that has ended (128 + n for signal n)."""
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:
+        return {"status": 255, "signal": 0}  # reaped by somebody else: no one can know
+    if os.WIFSIGNALED(status):
+        return {"status": 128 + os.WTERMSIG(status), "signal": os.WTERMSIG(status)}
+    return {"status": os.WEXITSTATUS(status), "signal": 0}
+
+
+def complain(text: str) -> None:
+    """One line for the launcher's log."""
+    print(f"ketch: {text}", file=sys.stderr, flush=True)
