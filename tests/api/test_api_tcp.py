@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ from ketch.daemon.settings import Settings
 @pytest.fixture
 async def tcp(engine: FakeEngine) -> AsyncIterator[int]:
     api = ApiServer(engine, OriginPolicy(("engine.example",)))  # type: ignore[arg-type]
-    server = await asyncio.get_running_loop().create_server(api.protocol_factory, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(api.remote_factory, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
     await api.close(0.1)
@@ -95,7 +97,7 @@ async def test_hijack_through_mutual_tls(engine: FakeEngine, tmp_path: Path) -> 
     (listener,) = listeners.open_all(settings)
     api = ApiServer(engine, OriginPolicy())  # type: ignore[arg-type]
     server = await asyncio.get_running_loop().create_server(
-        api.protocol_factory, sock=listener.sock, ssl=listener.tls
+        listener.factory(api), sock=listener.sock
     )
     port = listener.sock.getsockname()[1]
     context = ssl.create_default_context(cafile=settings.tlscacert)
@@ -111,7 +113,8 @@ async def test_hijack_through_mutual_tls(engine: FakeEngine, tmp_path: Path) -> 
     options = await asyncio.wait_for(engine.containers.attached.get(), 5)
     with options.sock as sock:
         sock.setblocking(True)
-        assert options.read_ahead + await asyncio.to_thread(sock.recv, 6) == b"early "
+        early = options.read_ahead or await asyncio.to_thread(sock.recv, 6)
+        assert early == b"early "
         big = b"x" * 3_000_000
         writing = asyncio.create_task(asyncio.to_thread(talk, sock, big))
         assert await reader.readexactly(len(big)) == big
@@ -122,5 +125,62 @@ async def test_hijack_through_mutual_tls(engine: FakeEngine, tmp_path: Path) -> 
             got += len(await asyncio.to_thread(sock.recv, 1 << 16))
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
+    server.close()
+    await api.close(0.1)
+
+
+def talk_half_closed(settings: Settings, port: int) -> bytes:
+    """A client that ends its TLS stream and goes on reading, as Go's does."""
+    context = ssl.create_default_context(cafile=settings.tlscacert)
+    context.load_cert_chain(settings.tlscert, settings.tlskey)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+
+        def drive(step: Any) -> Any:
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    sock.sendall(outgoing.read())
+                    incoming.write(sock.recv(1 << 16))
+                finally:
+                    sock.sendall(outgoing.read())
+
+        drive(tls.do_handshake)
+        path = f"/containers/{ID}/attach?stream=1&stdin=1&stdout=1"
+        request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n\r\ninput"
+        drive(lambda: tls.write(request.encode()))
+        head = drive(lambda: tls.read(4096))
+        try:
+            tls.unwrap()  # our close_notify
+        except ssl.SSLError:
+            sock.sendall(outgoing.read())
+        rest = b""
+        while True:
+            try:
+                rest += drive(lambda: tls.read(4096))
+            except ssl.SSLZeroReturnError:
+                return bytes(head) + rest
+
+
+async def test_half_close_through_tls(engine: FakeEngine, tmp_path: Path) -> None:
+    settings = make_certificates(tmp_path)
+    (listener,) = listeners.open_all(settings)
+    api = ApiServer(engine)  # type: ignore[arg-type]
+    server = await asyncio.get_running_loop().create_server(
+        listener.factory(api), sock=listener.sock
+    )
+    port = listener.sock.getsockname()[1]
+    client = asyncio.create_task(asyncio.to_thread(talk_half_closed, settings, port))
+    options = await asyncio.wait_for(engine.containers.attached.get(), 10)
+    with options.sock as sock:
+        sock.setblocking(True)
+        got = options.read_ahead
+        while chunk := await asyncio.to_thread(sock.recv, 64):
+            got += chunk
+        assert got == b"input"
+        talk(sock, b"output after the end of input")
+    assert (await asyncio.wait_for(client, 10)).endswith(b"output after the end of input")
     server.close()
     await api.close(0.1)

@@ -16,10 +16,11 @@ class Connection(RequestHandler):
     follows a request that may be hijacked: from then on it is not HTTP, and a half-close means
     only that the client's input is at an end."""
 
-    __slots__ = ("_held", "_mid_head", "_unread", "streaming")
+    __slots__ = ("_held", "_mid_head", "_unread", "remote", "streaming")
 
     def __init__(self, manager: Server, **options: Any) -> None:
         super().__init__(manager, loop=asyncio.get_running_loop(), **options)
+        self.remote = False  # whether it came over TCP, where browsers can reach
         self.streaming: asyncio.Task[Any] | None = None
         self._unread = b""  # the beginning of a request, not yet shown to the parser
         self._held: bytes | None = None  # what came behind a request that may be hijacked
@@ -63,7 +64,7 @@ class Connection(RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """True keeps the transport open: the client has no more input, but wants the output."""
-        return self._held is not None and self.ssl_context is None
+        return self._held is not None
 
     @property
     def hijackable(self) -> bool:

@@ -2,9 +2,8 @@
 
 After the head of the answer the connection carries raw stdio. The socket itself is handed to the
 process that owns the stdio, so no byte of output passes the daemon: the descriptor is duplicated
-and aiohttp's transport is closed, which closes *its* descriptor without a shutdown(2). Over TLS
-the bytes must be en- and decrypted here, so one end of a socketpair is given away instead and
-``ketch.api.relay`` moves bytes between.
+and aiohttp's transport is closed, which closes *its* descriptor without a shutdown(2). TLS clients
+arrive here as plain sockets, since whoever listens decrypts in front of the API.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_response import StreamResponse
 
-from ketch.api.relay import start_relay
 from ketch.api.responses import HEADERS
 from ketch.errors import Cancelled
 
@@ -70,9 +68,6 @@ async def take(call: Call, kind: str) -> Taken:
         raise Cancelled("the client closed the connection before it was answered")
     transport.pause_reading()
     tail = call.connection.take_held()
-    if transport.get_extra_info("ssl_object") is not None:
-        transport.write(_head(call, kind))
-        return Taken(start_relay(transport, tail), b"")
     transport.set_write_buffer_limits(high=0)
     transport.write(_head(call, kind))
     await call.connection.flushed()

@@ -27,9 +27,7 @@ class OriginPolicy:
         self._names = {"localhost", machine, *(name.lower() for name in names)}
 
     def check(self, request: BaseRequest) -> None:
-        """Raise ``Forbidden`` for a foreign Host or Origin; a unix socket is never checked."""
-        if _is_unix(request):
-            return
+        """Raise ``Forbidden`` for a foreign Host or Origin."""
         host = _without_port(request.headers.get("Host", ""))
         if not self._ours(host):
             raise Forbidden(f"the Host header names {host!r}, which is not this engine")
@@ -45,12 +43,6 @@ class OriginPolicy:
         except ValueError:
             return False
         return True
-
-
-def _is_unix(request: BaseRequest) -> bool:
-    transport = request.transport
-    sock = None if transport is None else transport.get_extra_info("socket")
-    return sock is not None and sock.family == socket.AF_UNIX
 
 
 def _without_port(authority: str) -> str:

@@ -28,20 +28,26 @@ _log = logging.getLogger(__name__)
 class ApiServer:
     """Serves one engine; ``protocol_factory`` is what ``loop.create_server`` wants.
 
-    Needs a running event loop. ``origin`` guards listeners that a browser can reach (TCP).
+    Needs a running event loop. ``origin`` guards connections that a browser can make (TCP).
     """
 
     def __init__(self, engine: Engine, origin: OriginPolicy | None = None) -> None:
         self._engine = engine
-        self._origin = origin
+        self._origin = origin or OriginPolicy()
         self._router = Router(ROUTES)
         self._server = ConnectionServer(
             self.handle, access_log=None, auto_decompress=False, logger=_log, lingering_time=2.0
         )
 
     def protocol_factory(self) -> Connection:
-        """A protocol for one accepted connection."""
+        """A protocol for one connection that was accepted on a unix socket."""
         return self._server()
+
+    def remote_factory(self) -> Connection:
+        """A protocol for one connection that was accepted on TCP."""
+        connection = self._server()
+        connection.remote = True
+        return connection
 
     async def close(self, timeout: float = 1.0) -> None:
         """Close every connection; answers under way get ``timeout`` seconds."""
@@ -74,9 +80,9 @@ class ApiServer:
             if again is None:
                 return responses.page_not_found()
             route, match = again.route, again
-        if self._origin is not None:
-            self._origin.check(request)
         call = Call(self._engine, request, version, match.params)
+        if call.connection.remote:
+            self._origin.check(request)
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0

@@ -12,11 +12,14 @@ from ketch.daemon.systemd import inherited_sockets
 from ketch.errors import Conflict, InvalidParameter
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
+    from collections.abc import Callable
 
+    from ketch.api.server import ApiServer
     from ketch.daemon.settings import Settings
 
-_BACKLOG = 512
+BACKLOG = 512
 _GROUPS = ("ketch", "docker")
 
 
@@ -26,6 +29,20 @@ class Listener(NamedTuple):
     sock: socket.socket
     address: str
     tls: ssl.SSLContext | None = None
+
+    @property
+    def remote(self) -> bool:
+        """Whether other machines, and browsers, may reach it."""
+        return self.sock.family != socket.AF_UNIX
+
+    def factory(self, api: ApiServer) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of an accepted connection."""
+        if self.tls is None:
+            return api.remote_factory if self.remote else api.protocol_factory
+        from ketch.daemon.tls import TlsFront  # only a TLS listener pays for it
+
+        context = self.tls
+        return lambda: TlsFront(context, api.remote_factory)
 
 
 def open_all(settings: Settings) -> list[Listener]:
@@ -73,7 +90,7 @@ def _unix(path: str, group: str) -> socket.socket:
         os.umask(before)
     os.chown(path, 0, _group_id(group))
     os.chmod(path, 0o660)
-    sock.listen(_BACKLOG)
+    sock.listen(BACKLOG)
     return sock
 
 
@@ -115,7 +132,7 @@ def _tcp(address: str) -> socket.socket:
     except OSError as error:
         sock.close()
         raise InvalidParameter(f"can't listen on tcp://{address}: {error.strerror}") from None
-    sock.listen(_BACKLOG)
+    sock.listen(BACKLOG)
     return sock
 
 

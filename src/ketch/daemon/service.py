@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ketch import __version__
-from ketch.api.origin import OriginPolicy
 from ketch.api.server import ApiServer
 from ketch.daemon import config, listeners, logs, systemd, wiring
 from ketch.daemon.pidfile import LockedFile
@@ -68,15 +67,15 @@ def _prepare_roots(settings: Settings, stack: AsyncExitStack) -> None:
 
 
 async def _listen(settings: Settings, parts: wiring.Parts, stack: AsyncExitStack) -> None:
-    api = ApiServer(parts.engine, OriginPolicy())
+    api = ApiServer(parts.engine)
     stack.push_async_callback(api.close)
     loop = asyncio.get_running_loop()
     for listener in listeners.open_all(settings):
         listener.sock.setblocking(False)
-        if listener.address.startswith("tcp://") and listener.tls is None:
+        if listener.remote and listener.tls is None:
             _log.warning("%s is open to everyone who can reach it", listener.address)
         server = await loop.create_server(
-            api.protocol_factory, sock=listener.sock, ssl=listener.tls, backlog=512
+            listener.factory(api), sock=listener.sock, backlog=listeners.BACKLOG
         )
         stack.callback(server.close)
 
