@@ -5,10 +5,10 @@ import json
 import time
 
 import pytest
-from launcher.conftest import Bench
 
 from ketch.errors import StartFailed
 from ketch.logs.reader import read
+from launcher.conftest import Bench
 
 pytestmark = pytest.mark.root
 
@@ -28,8 +28,8 @@ async def test_output_log_exit_code(bench: Bench, warm: bool) -> None:
     shim = await bench.run(start, client)
     assert await client.streams() == {1: b"out\ntail", 2: b"err\n"}
     exited = await shim.exited()
-    assert (exited["status"], exited["signal"], exited["oom"]) == (7, 0, False)
-    assert abs(exited["at"] - time.time_ns()) < 5_000_000_000
+    assert (exited.status, exited.signal, exited.oom) == (7, 0, False)
+    assert abs(exited.at - time.time_ns()) < 5_000_000_000
     with open(f"{start['bundle']}/exit.json") as file:
         assert json.load(file)["status"] == 7
     assert sorted(logged(bench, start["id"])) == [
@@ -55,7 +55,7 @@ async def test_signal(bench: Bench) -> None:
     shim = await bench.run(bench.start("/bin/busybox", "sleep", "100"))
     await shim.signal(9)
     exited = await shim.exited()
-    assert (exited["status"], exited["signal"]) == (137, 9)
+    assert (exited.status, exited.signal) == (137, 9)
 
 
 async def test_stdin_half_close(bench: Bench) -> None:
@@ -65,7 +65,7 @@ async def test_stdin_half_close(bench: Bench) -> None:
     await client.send(b"world\n" * 100_000)
     client.end_input()
     assert await client.streams() == {1: b"hello " + b"world\n" * 100_000}
-    assert (await shim.exited())["status"] == 0
+    assert (await shim.exited()).status == 0
 
 
 async def test_stdin_stays_open_without_once(bench: Bench) -> None:
@@ -79,7 +79,7 @@ async def test_stdin_stays_open_without_once(bench: Bench) -> None:
     await second.send(b"two\n")
     assert await second.read_until(b"two\n") == b"two\n"
     await shim.close_stdin()
-    assert (await shim.exited())["status"] == 0
+    assert (await shim.exited()).status == 0
 
 
 async def test_terminal_resize_and_detach(bench: Bench) -> None:
@@ -98,13 +98,13 @@ async def test_terminal_resize_and_detach(bench: Bench) -> None:
     await shim.attach(*again.pair)
     await again.send(b"\x15exit 5\n")
     await again.read_to_end()
-    assert (await shim.exited())["status"] == 5
+    assert (await shim.exited()).status == 5
 
 
 async def test_exec(bench: Bench) -> None:
     start = bench.start("/bin/busybox", "sleep", "100")
     shim = await bench.run(start)
-    pid = (await shim.started())["pid"]
+    pid = (await shim.started()).pid
     client = bench.client(stdin=True)
     job = bench.exec(start, pid, "/bin/busybox cat; echo err >&2; exit 3", stdin=True)
     process = await bench.launcher.exec(job, [client.pair])
@@ -112,7 +112,7 @@ async def test_exec(bench: Bench) -> None:
     await client.send(b"typed\n")
     client.end_input()
     assert await client.streams() == {1: b"typed\n", 2: b"err\n"}
-    assert (await process.exited())["status"] == 3
+    assert (await process.exited()).status == 3
     failing = await bench.launcher.exec(bench.exec(start, pid, "/nothing", "x"))
     with pytest.raises(StartFailed):
         await failing.started()
@@ -123,7 +123,7 @@ async def test_twenty_at_once(bench: Bench) -> None:
         client = bench.client()
         shim = await bench.run(bench.start(f"echo {number}; exit {number}"), client)
         streams = await client.streams()
-        return streams, (await shim.exited())["status"]
+        return streams, (await shim.exited()).status
 
     results = await asyncio.gather(*(one(number) for number in range(20)))
     assert results == [({1: b"%d\n" % number}, number) for number in range(20)]

@@ -74,16 +74,18 @@ class Control:
             self._send(sock, event)
 
     def close(self) -> None:
-        """Take the socket's path away and end all connections."""
-        if self._listener is not None:
-            self._unlink_own()
-            self._loop.forget(self._listener.fileno())
-            self._listener.close()
-            self._listener = None
+        """Stop listening and end all connections."""
+        self.stop_listening()
         for sock in tuple(self._connections.values()):
             self._drop(sock)
 
-    def _unlink_own(self) -> None:
+    def stop_listening(self) -> None:
+        """Give the path up: another process may listen there. Connections stay."""
+        if self._listener is None:
+            return
+        self._loop.forget(self._listener.fileno())
+        self._listener.close()
+        self._listener = None
         try:
             os.unlink(self._path)
         except FileNotFoundError:

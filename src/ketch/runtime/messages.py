@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+import msgspec
+
 Wire = dict[str, Any]
 """``to_wire()`` of a ``Link``, ``Mount`` or ``Rootfs``, or an OCI object."""
 
@@ -99,19 +101,17 @@ class Exec(TypedDict):
     pidfd: NotRequired[int | None]
 
 
-class Started(TypedDict):
+class Started(msgspec.Struct, frozen=True):
     """The process runs; ``started_at`` in ns since the epoch; ``cgroup`` controller → directory."""
 
-    event: str
     pid: int
     started_at: int
     cgroup: dict[str, str]
 
 
-class Exited(TypedDict):
+class Exit(msgspec.Struct, frozen=True):
     """The process ended; ``status`` is 128 + ``signal`` when a signal ended it; ``at`` in ns."""
 
-    event: str
     status: int
     signal: int
     oom: bool

@@ -3,8 +3,8 @@
     launcher = await Launcher.ensure("/run/ketch")
     shim = await launcher.start(start, [(client, attach)])
     started = await shim.started()          # raises StartFailed
-    exited = await shim.exited()            # {"status", "signal", "oom", "at"}
-    await shim.reap()                       # after the exit is on record
+    exit = await shim.exited()
+    shim.reap()                             # after the exit is on record
 
 Client sockets stay the caller's and should be closed once the call has returned (after
 ``started()``, if the caller wants to tell a client why the start failed): the shim has its own
@@ -22,12 +22,14 @@ from pathlib import Path
 from ketch.errors import KetchError, Unavailable
 from ketch.mounts import Rootfs
 from ketch.runtime import protocol, spawning, wire
-from ketch.runtime.messages import Attach, Exec, Start, Warm
-from ketch.runtime.remote_shim import Shim
+from ketch.runtime.messages import Attach, Exec, Exit, Start, Started, Warm
+from ketch.runtime.remote_shim import Shim, taken_down
 from ketch.runtime.remote_work import Work
 from ketch.runtime.wire import Body, Connection
 
-__all__ = ["Clients", "Launcher", "Shim"]
+__all__ = ["Clients", "Exit", "Launcher", "Shim", "Started", "connect_shim"]
+
+connect_shim = Shim.adopt
 
 Clients = Sequence[tuple[socket.socket, Attach]]
 """Attached clients: their connection, and what they want."""
@@ -87,6 +89,7 @@ class Launcher:
 
         Raises ``StartFailed`` when its root cannot be mounted.
         """
+        await taken_down(start["id"])
         body = {"op": "start", "start": {**start, "attach": [attach for _, attach in clients]}}
         return await self._launch(body, [sock.fileno() for sock, _ in clients], start["id"])
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import cast
+from os.path import basename
+
+import msgspec
 
 from ketch.errors import NotFound, StartFailed, Unavailable
 from ketch.runtime import wire
-from ketch.runtime.messages import Attach, Exited, Started
+from ketch.runtime.messages import Attach, Exit, Started
 from ketch.runtime.wire import Body, Connection
 
 
@@ -27,8 +29,9 @@ class Shim:
         self.on_detached: Callable[[], None] | None = None
         self.on_lost: Callable[[], None] | None = None
         self._started: asyncio.Future[Started] = loop.create_future()
-        self._exited: asyncio.Future[Exited] = loop.create_future()
+        self._exited: asyncio.Future[Exit] = loop.create_future()
         self._gone = asyncio.Event()
+        self._reaping: asyncio.Task[None] | None = None
         self._connection = Connection(sock, f"the supervisor of {name}", self._event, self._lost)
 
     @classmethod
@@ -42,7 +45,7 @@ class Shim:
             sock = wire.connect(socket_path)
         except OSError as error:
             raise NotFound(f"no supervisor answers at {socket_path}: {error.strerror}") from error
-        return cls(sock, name or socket_path)
+        return cls(sock, name or basename(socket_path).removesuffix(".sock"))
 
     @property
     def lost(self) -> bool:
@@ -53,7 +56,7 @@ class Shim:
         """Await the start; raises ``StartFailed``, or ``Unavailable`` when the shim died."""
         return await asyncio.shield(self._started)
 
-    async def exited(self) -> Exited:
+    async def exited(self) -> Exit:
         """Await the end; raises ``Unavailable`` when the shim died, ``StartFailed`` if there was
         no start."""
         return await asyncio.shield(self._exited)
@@ -86,26 +89,37 @@ class Shim:
         """``pid``, ``started_at``, ``cgroup``, ``exit`` (or None), ``clients`` (a count)."""
         return await self._connection.request({"op": "state"})
 
-    async def reap(self) -> None:
-        """The exit is on record: let the shim leave; returns when its sandbox is taken down.
+    def reap(self) -> asyncio.Task[None]:
+        """The exit is on record: let the shim leave. No error when it has left already.
 
-        No error when it has left already.
+        May be awaited: it is done when the sandbox is taken down, cgroups and all.
         """
+        if self._reaping is None:
+            self._reaping = asyncio.create_task(self._reap())
+            _ending[self.name] = self._reaping
+        return self._reaping
+
+    async def _reap(self) -> None:
         try:
             await self._connection.request({"op": "reap"})
         except Unavailable:
             pass
+        finally:
+            _ending.pop(self.name, None)
 
     def close(self) -> None:
-        """Let go of the shim, which goes on."""
-        self._connection.close()
+        """Let go of the shim, which goes on; after ``reap`` the answer is awaited first."""
+        if self._reaping is None or self._reaping.done():
+            self._connection.close()
+        else:
+            self._reaping.add_done_callback(lambda _: self._connection.close())
 
     def _event(self, body: Body) -> None:
         kind = body.get("event")
         if kind == "started" and not self._started.done():
-            self._started.set_result(cast(Started, body))
+            self._started.set_result(msgspec.convert(body, Started))
         elif kind == "exited" and not self._exited.done():
-            self._exited.set_result(cast(Exited, body))
+            self._exited.set_result(msgspec.convert(body, Exit))
         elif kind == "failed":
             self._fail(StartFailed(str(body.get("error")), int(body.get("code", 128))))
         elif kind == "detached" and self.on_detached is not None:
@@ -122,3 +136,14 @@ class Shim:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # it is no fault if nobody asks
+
+
+_ending: dict[str, asyncio.Task[None]] = {}
+
+
+async def taken_down(name: str) -> None:
+    """Await the end of what an earlier run of ``name`` is taking down, cgroups above all: a new run
+    makes them under the same names."""
+    ending = _ending.get(name)
+    if ending is not None:
+        await asyncio.wait([ending])

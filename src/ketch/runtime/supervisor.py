@@ -185,6 +185,9 @@ class Supervisor:
             exit_file.write(self._job["bundle"], self._exit or {})
         except OSError as error:
             complain(f"the exit of {self._job['id']} cannot be recorded: {error}")
+            return
+        # Whoever comes now reads the file, and the container may be started anew at once.
+        self._control.stop_listening()
 
     def _destroy(self) -> None:
         assert self._running is not None
