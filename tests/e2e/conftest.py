@@ -1,0 +1,76 @@
+"""One daemon for the session; at its end nothing may be left of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.ketchd_process import BUSYBOX, Ketchd, busybox_tar, docker_path, wait_for
+from e2e.leaks import leftovers, remove_cgroup_parent
+
+IMAGE = "busybox:latest"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needs() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if docker_path() is None:
+        pytest.skip("needs the docker CLI")
+    if not os.access(BUSYBOX, os.X_OK):
+        pytest.skip("needs busybox-static")
+
+
+@pytest.fixture(scope="session")
+def ketchd() -> Iterator[Ketchd]:
+    """A daemon that holds the image ``busybox``."""
+    folder = Path(tempfile.mkdtemp(prefix="ketch-e2e-"))
+    daemon = Ketchd(folder)
+    try:
+        daemon.start()
+        load_busybox(daemon)
+        yield daemon
+        daemon.shutdown_everything()
+        wait_for(lambda: not leftovers(daemon), "", timeout=15)
+    finally:
+        clean_up(daemon)
+
+
+def load_busybox(daemon: Ketchd) -> None:
+    daemon.docker(
+        "import", "--change", 'CMD ["sh"]', "--change", "ENV PATH=/bin:/sbin", "-", IMAGE,
+        input=busybox_tar(),
+    )  # fmt: skip
+
+
+def clean_up(daemon: Ketchd) -> None:
+    """Whatever happened, leave nothing; fail when something had to be swept here."""
+    left = leftovers(daemon)
+    if daemon.process is not None:
+        daemon.process.kill()
+        daemon.process.wait()
+    subprocess.run(["ip", "link", "delete", daemon.bridge], capture_output=True, check=False)
+    if left.get("tables"):
+        for family in ("inet", "ip", "ip6"):
+            subprocess.run(
+                ["nft", "delete", "table", family, daemon.table], capture_output=True, check=False
+            )
+    if not left.get("cgroups"):
+        remove_cgroup_parent(daemon.cgroup)
+    shutil.rmtree(daemon.folder, ignore_errors=True)
+    left.pop("tables", None)  # may stay for the next daemon, like the bridge
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture
+def name(ketchd: Ketchd, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A container name that is gone afterwards."""
+    chosen = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name)[:40]
+    yield chosen
+    ketchd.docker("rm", "-fv", chosen, code=None)

@@ -1,0 +1,71 @@
+"""What a daemon of the tests left behind on the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from e2e.ketchd_process import Ketchd, is_zombie
+
+
+def leftovers(ketchd: Ketchd) -> dict[str, list[str]]:
+    """Everything that bears the daemon's marks, by kind; empty lists when it is clean."""
+    found = {
+        "mounts": _mounts(str(ketchd.folder)),
+        "processes": _processes(str(ketchd.run)),
+        "cgroups": _cgroups(ketchd.cgroup),
+        "tables": _tables(ketchd.table),
+        "links": _links(ketchd.bridge),
+        "containers": _entries(ketchd.data / "containers"),
+        "snapshots": _entries(ketchd.data / "snapshots"),
+        "shims": _entries(ketchd.run / "shims"),
+    }
+    return {kind: items for kind, items in found.items() if items}
+
+
+def _mounts(folder: str) -> list[str]:
+    return [
+        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if folder in line
+    ]
+
+
+def _processes(run: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or is_zombie(entry.name):
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if run in command and int(entry.name) != os.getpid():
+            found.append(f"{entry.name}: {command}")
+    return found
+
+
+def _cgroups(parent: str) -> list[str]:
+    """Cgroups below the parent; the parent itself may stay."""
+    return [str(path) for path in Path("/sys/fs/cgroup").glob(f"*{parent}/*/")] + [
+        str(path) for path in Path("/sys/fs/cgroup").glob(f"{parent.lstrip('/')}/*/")
+    ]
+
+
+def remove_cgroup_parent(parent: str) -> None:
+    for path in (*Path("/sys/fs/cgroup").glob(f"*{parent}"), Path("/sys/fs/cgroup" + parent)):
+        if path.is_dir():
+            path.rmdir()
+
+
+def _tables(table: str) -> list[str]:
+    text = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False)
+    return [line for line in text.stdout.splitlines() if table in line]
+
+
+def _links(bridge: str) -> list[str]:
+    """Ports of the bridge, which may stay itself."""
+    return _entries(Path(f"/sys/class/net/{bridge}/brif"))
+
+
+def _entries(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.is_dir() else []

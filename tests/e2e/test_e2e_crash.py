@@ -1,0 +1,108 @@
+"""The daemon may be killed at any instant: containers live on and are adopted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from e2e.ketchd_process import Ketchd, wait_for
+
+pytestmark = pytest.mark.root
+
+
+def crash(ketchd: Ketchd) -> None:
+    ketchd.stop(signal.SIGKILL)
+    ketchd.start()
+
+
+def state(ketchd: Ketchd, name: str) -> dict[str, object]:
+    found = json.loads(ketchd.out("inspect", name))[0]["State"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_running_containers_are_adopted(ketchd: Ketchd, name: str) -> None:
+    command = "echo before; read x; echo got $x; exit 6"
+    ketchd.docker("run", "-di", "--name", name, "busybox", "sh", "-c", command)
+    before = state(ketchd, name)
+    crash(ketchd)
+    after = state(ketchd, name)
+    assert after["Running"] is True
+    assert (after["Pid"], after["StartedAt"]) == (before["Pid"], before["StartedAt"])
+    assert ketchd.out("exec", name, "echo", "alive") == "alive"
+    waiter = ketchd.popen("wait", name, stdout=subprocess.PIPE)
+    done = ketchd.docker("attach", name, input=b"input\n", code=6)
+    assert done.stdout == b"got input\n"
+    assert waiter.communicate(timeout=20)[0] == b"6\n"
+    assert ketchd.out("logs", name) == "before\ngot input"
+
+
+def test_exit_while_the_daemon_is_away(ketchd: Ketchd, name: str) -> None:
+    ketchd.docker("run", "-d", "--name", name, "busybox", "sh", "-c", "sleep 0.5; exit 44")
+    pid = state(ketchd, name)["Pid"]
+    ketchd.stop(signal.SIGKILL)
+    wait_for(lambda: not _alive(int(str(pid))), "the container did not end")
+    ketchd.start()
+    wait_for(lambda: state(ketchd, name)["Status"] == "exited", "the exit was not recorded")
+    assert state(ketchd, name)["ExitCode"] == 44
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_rm_is_done_after_the_crash(ketchd: Ketchd, name: str) -> None:
+    """--rm holds although the daemon that promised it is gone."""
+    ketchd.docker("run", "-d", "--rm", "--name", name, "busybox", "sleep", "600")
+    crash(ketchd)
+    ketchd.docker("stop", "-t", "0", name)
+    wait_for(
+        lambda: ketchd.docker("inspect", name, code=None).returncode == 1, "it was not removed"
+    )
+
+
+def test_attached_client_survives_in_the_shim(ketchd: Ketchd, name: str) -> None:
+    """Output goes from shim to client; the daemon's death does not cut it."""
+    ketchd.docker("create", "-i", "--name", name, "busybox", "cat")
+    client = ketchd.popen("start", "-ai", name, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert client.stdin is not None
+    assert client.stdout is not None
+    client.stdin.write(b"one\n")
+    client.stdin.flush()
+    assert client.stdout.readline() == b"one\n"
+    crash(ketchd)
+    client.stdin.write(b"two\n")
+    client.stdin.flush()
+    assert client.stdout.readline() == b"two\n"
+    client.stdin.close()
+    assert client.stdout.read() == b""
+    client.wait(20)
+    wait_for(lambda: state(ketchd, name)["Status"] == "exited", "the exit was not recorded")
+
+
+def test_graceful_stop_leaves_containers(ketchd: Ketchd, name: str) -> None:
+    ketchd.docker("run", "-d", "--name", name, "busybox", "sleep", "600")
+    assert ketchd.stop(signal.SIGTERM) == 0
+    ketchd.start()
+    assert state(ketchd, name)["Running"] is True
+
+
+def test_a_second_daemon_on_the_same_roots_refuses(ketchd: Ketchd) -> None:
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "ketch.daemon", *ketchd.flags()],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "another ketchd (pid" in done.stderr
