@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ketch.engine import detach_keys
 from ketch.engine.model import AttachOptions, ContainerRecord, LogOptions, Status
 from ketch.errors import Conflict, NotFound
+from ketch.runtime.messages import Attach
 
 if TYPE_CHECKING:
     from ketch.engine.container_logs import Logs
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
 
 
-def attach_wire(options: AttachOptions) -> dict[str, Any]:
+def attach_wire(options: AttachOptions) -> Attach:
     """The ATTACH object of the launcher protocol."""
     return {
         "stdin": options.stdin,
@@ -68,7 +69,7 @@ class Attacher:
             live.waiting.append(options)
             return
         try:
-            await live.shim.attach(attach_wire(options), options.sock)
+            await live.shim.attach(options.sock, attach_wire(options))
         except NotFound:
             pass  # it ended meanwhile: the client sees the end of the stream
         options.sock.close()

@@ -8,20 +8,25 @@ event loop, and whoever holds the lock and waits for the exit (stop, remove) is 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from ketch.engine import restart
+from ketch.engine import container_cgroup, restart
 from ketch.engine.model import ContainerRecord, ExitResult, Status
+from ketch.engine.process_facts import is_alive
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
+from ketch.runtime import exit_file
+from ketch.runtime.remote import Exit
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
     from ketch.engine.container_remove import Remover
     from ketch.engine.tasks import Background
-    from ketch.runtime.remote import Exit, Shim
-
+    from ketch.runtime.remote import Shim
+_log = logging.getLogger("ketch.engine.containers")
+_LOST = 137  # what SIGKILL gives; the real status went with the shim
 Start = Callable[[str], Awaitable[None]]
 
 
@@ -39,10 +44,18 @@ class Supervisor:
         self._background.spawn(self._watch(container_id, shim))
 
     async def _watch(self, container_id: str, shim: Shim) -> None:
-        exit = await shim.exited()
-        self.record_exit(container_id, exit)
+        try:
+            exit: Exit | None = await shim.exited()
+        except KetchError:
+            exit = await self._without_supervisor(container_id)
+        if exit is not None:
+            self.record_exit(container_id, exit)
         shim.reap()
         shim.close()
+
+    async def _without_supervisor(self, container_id: str) -> Exit | None:
+        record = self._parts.store.find(container_id)
+        return await unseen_exit(record) if record is not None else None
 
     def record_exit(self, container_id: str, exit: Exit) -> None:
         """Record, answer, then release; one step of the event loop up to the answers."""
@@ -119,3 +132,20 @@ class Supervisor:
             self._parts.store.set_state(
                 container_id, status=Status.EXITED, error=str(error), finished_at=time.time_ns()
             )
+
+
+async def unseen_exit(record: ContainerRecord) -> Exit | None:
+    """How a container ended whose supervisor does not answer; None when it had not been started.
+
+    Its exit file says so, if it was written; else whatever is left of the container is killed.
+    """
+    state = record.state
+    said = exit_file.read(record.bundle)
+    if said is not None and said["at"] > max(state.started_at, state.finished_at):
+        return Exit(said["status"], said["signal"], said["oom"], said["at"])
+    if not state.running:
+        return None
+    if is_alive(state.pid, state.pid_start_time):
+        _log.warning("container %s lost its supervisor and is killed", record.id)
+        await asyncio.to_thread(container_cgroup.of(state).kill)
+    return Exit(_LOST, 9, False, time.time_ns())

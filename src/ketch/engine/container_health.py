@@ -118,7 +118,7 @@ class HealthProbes:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             client = AttachOptions(sock=theirs, stdout=True, stderr=True, framed=False)
-            shim = await self._parts.launcher.exec(wire, [(attach_wire(client), theirs)])
+            shim = await self._parts.launcher.exec(wire, [(theirs, attach_wire(client))])
             theirs.close()
             reading = asyncio.ensure_future(_read(ours))
             try:

@@ -102,7 +102,7 @@ class Starter:
             rootfs=self._parts.snapshots.rootfs(record.id),
             socket=self._parts.config.shim_socket(record.id),
             cgroup_parent=parent,
-            seccomp=self._parts.filters.of(record.spec, where),
+            seccomp=self._parts.filters.of(record.spec),
             warm=member.id if member else "",
             link=connection.link,
             log_max_size=self._parts.config.log_max_size,
@@ -112,7 +112,7 @@ class Starter:
         try:
             shim = await self._parts.launcher.start(
                 start_wire(record, launch),
-                [(attach_wire(client), client.sock) for client in clients],
+                [(client.sock, attach_wire(client)) for client in clients],
             )
             return shim, await shim.started()
         except StartFailed as error:

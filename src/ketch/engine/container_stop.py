@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, container_signals
 from ketch.engine.model import ContainerRecord, Status
-from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, NotModified
+from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, NotModified, Unavailable
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -88,7 +88,10 @@ class Stopper:
         if shim is None:
             return
         self._parts.publish(record, "kill", signal=str(int(number)))
-        await shim.signal(number)
+        try:
+            await shim.signal(number)
+        except (NotFound, Unavailable):
+            return  # it has ended; the exit is about to be recorded
         if record.state.status is Status.PAUSED and number == signals.SIGKILL:
             await container_cgroup.freeze(record.state, False)
 

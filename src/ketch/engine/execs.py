@@ -136,7 +136,7 @@ class Execs:
             seccomp=self._parts.filters.of(container.spec),
             socket=self._parts.config.shim_socket(record.id),
         )
-        clients = [(attach_wire(attach), attach.sock)] if attach else []
+        clients = [(attach.sock, attach_wire(attach))] if attach else []
         shim = await self._parts.launcher.exec(wire, clients)
         started = await shim.started()
         self._shims[record.id] = shim

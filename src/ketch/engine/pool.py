@@ -61,6 +61,7 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._open = False
+        launcher.on_lost = self._lost
 
     async def start(self) -> None:
         """Forget the members of a daemon that is gone, and begin to fill."""
@@ -78,6 +79,13 @@ class Pool:
             await self._launcher.drop_warm([member.id for member in members])
         for member in members:
             await self._networks.release_warm(member.lease)
+
+    def _lost(self) -> None:
+        """The launcher died, and the members with it; the next request starts a new one."""
+        members, self._ready = self._ready, []
+        for member in members:
+            self._background.spawn(self._networks.release_warm(member.lease))
+        self.stir()
 
     def take(self, spec: ContainerSpec) -> Member | None:
         """A member for a container that fits into one; it is the caller's from now on."""

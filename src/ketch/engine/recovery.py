@@ -13,14 +13,13 @@ import asyncio
 import logging
 import os
 import shutil
-import time
 from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, restart
+from ketch.engine.container_exit import unseen_exit
 from ketch.engine.model import ContainerRecord, Status
-from ketch.engine.process_facts import is_alive, start_time
-from ketch.errors import KetchError, NotFound
-from ketch.runtime import exit_file
+from ketch.engine.process_facts import start_time
+from ketch.errors import KetchError
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.remote import Exit, connect_shim
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from ketch.engine.execs import Execs
 
 _log = logging.getLogger("ketch.engine.recovery")
-_LOST = 137  # what SIGKILL gives; the real status went with the shim
 
 
 class Recovery:
@@ -60,8 +58,8 @@ class Recovery:
         try:
             shim = await connect_shim(self._parts.config.shim_socket(record.id))
             started = await shim.started()
-        except (NotFound, KetchError):
-            return await self._unanswered(record)
+        except KetchError:
+            return await unseen_exit(record)
         if not record.state.running:
             self._parts.store.set_state(
                 record.id,
@@ -74,18 +72,6 @@ class Recovery:
         self._parts.live[record.id].started(shim)
         self._supervisor.watch(record.id, shim)
         return None
-
-    async def _unanswered(self, record: ContainerRecord) -> Exit | None:
-        state = record.state
-        exit = exit_file.read(record.bundle)
-        if exit is not None and exit["at"] > max(state.started_at, state.finished_at):
-            return Exit(exit["status"], exit["signal"], exit["oom"], exit["at"])
-        if not state.running:
-            return None
-        if is_alive(state.pid, state.pid_start_time):
-            _log.warning("container %s lost its supervisor and is killed", record.id)
-            await asyncio.to_thread(container_cgroup.of(state).kill)
-        return Exit(_LOST, 9, False, time.time_ns())
 
     # what no record names
 
@@ -131,7 +117,9 @@ class Recovery:
                 )
             )
             if again:
-                self._supervisor.schedule(record)
+                self._supervisor.schedule(
+                    self._parts.store.set_state(record.id, status=Status.RESTARTING)
+                )
 
 
 def _children(folder: str) -> list[str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from ketch.engine.container_attach import attach_wire
-from ketch.engine.model import AttachOptions, ContainerRecord, ContainerSpec
+from ketch.engine.model import ContainerRecord, ContainerSpec
 from ketch.errors import InvalidParameter
 from ketch.links import Link
 from ketch.mounts import Rootfs
+from ketch.runtime.messages import Log, Start
 
 _SIZE = re.compile(r"(\d+)([kmgt]?)b?\Z")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -28,13 +27,12 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     seccomp: str = ""
     warm: str = ""
     link: Link | None = None
-    clients: Sequence[AttachOptions] = ()
     log_max_size: int = 0
     log_max_files: int = 1
 
 
-def start_wire(record: ContainerRecord, launch: Launch) -> dict[str, Any]:
-    """The START object."""
+def start_wire(record: ContainerRecord, launch: Launch) -> Start:
+    """The START object; the clients are added by ``Launcher.start``."""
     spec = record.spec
     return {
         "id": record.id,
@@ -43,7 +41,7 @@ def start_wire(record: ContainerRecord, launch: Launch) -> dict[str, Any]:
         "rootfs": launch.rootfs.to_wire(),
         "warm": launch.warm or None,
         "link": launch.link.to_wire() if launch.link is not None else None,
-        "cgroup": {"parent": launch.cgroup_parent, "name": launch.warm or record.id},
+        "cgroup": {"parent": launch.cgroup_parent, "name": record.id},
         "user": spec.user,
         "groups_add": list(spec.group_add),
         "make_cwd": True,
@@ -53,12 +51,11 @@ def start_wire(record: ContainerRecord, launch: Launch) -> dict[str, Any]:
         "terminal": spec.tty,
         "console": list(spec.console_size),
         "log": log_wire(record, launch.log_max_size, launch.log_max_files),
-        "attach": [attach_wire(client) for client in launch.clients],
         "socket": launch.socket,
     }
 
 
-def log_wire(record: ContainerRecord, max_size: int, max_files: int) -> dict[str, Any]:
+def log_wire(record: ContainerRecord, max_size: int, max_files: int) -> Log:
     """The ``log`` object: the engine's bounds unless the container has its own."""
     options = record.spec.log.options
     return {

@@ -1,0 +1,61 @@
+"""Fixtures: an engine over fakes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine.fakes import FakeLauncher, open_engine
+
+from ketch.engine.engine import Engine
+from ketch.engine.model import Endpoint
+
+
+class FakeNetworks:
+    """Connects everything to nothing, and counts."""
+
+    def __init__(self) -> None:
+        self.connected: set[str] = set()
+
+    async def connect(self, record: Any, lease: Any = None) -> Any:
+        self.connected.add(record.id)
+        return FakeConnection()
+
+    async def disconnect(self, container_id: str) -> None:
+        await asyncio.sleep(0)
+        self.connected.discard(container_id)
+
+    async def restore(self, records: Any) -> None:
+        self.connected = {record.id for record in records}
+
+    async def forget(self, record: Any) -> None:
+        self.connected.discard(record.id)
+
+
+class FakeConnection:
+    link = None
+    endpoints = (Endpoint(network="bridge", network_id="n"),)
+    ports = ()
+
+
+@pytest.fixture
+def launcher() -> FakeLauncher:
+    return FakeLauncher()
+
+
+@pytest.fixture
+def networks() -> FakeNetworks:
+    return FakeNetworks()
+
+
+@pytest.fixture
+async def engine(
+    tmp_path: Path, launcher: FakeLauncher, networks: FakeNetworks
+) -> AsyncIterator[Engine]:
+    engine = open_engine(tmp_path, launcher, networks)
+    await engine.start()
+    yield engine
+    await engine.close()
