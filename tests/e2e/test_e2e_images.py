@@ -112,7 +112,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (folder / "config.yml").write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {folder}}}\n"
+        f"version: 0.1\nlog: {{level: error}}\n"
+        f"storage:\n  filesystem: {{rootdirectory: {folder}}}\n"
         f"  delete: {{enabled: true}}\nhttp: {{addr: 127.0.0.1:{port}}}\n"
     )
     process = subprocess.Popen(
