@@ -17,12 +17,11 @@ import pytest
 
 from ketch.errors import KetchError
 from ketch.mounts import Mount, Rootfs
-from ketch.runtime import spawning
 from ketch.runtime.defaults import default_spec
 from ketch.runtime.messages import Attach, Exec, Start, Warm
 from ketch.runtime.remote import Launcher, Shim
 
-ENTRY = Path(os.environ.get("KETCH_TEST_LAUNCHER", spawning.ENTRY))
+ENTRY = Path(os.environ.get("KETCH_TEST_LAUNCHER", Path(__file__).with_name("launcher_entry.py")))
 
 
 class Client:
