@@ -92,7 +92,7 @@ class FakeExecutor:
             return digest(tree.layers, sources)
         for source in sources:
             if source != "." and source not in files:
-                raise NotFound(source)
+                raise NotFound(f"stat {source}: file does not exist")
         return digest([(s, sorted(files.items()) if s == "." else files[s]) for s in sources])
 
     async def copy(self, step: CopyStep) -> str:

@@ -85,13 +85,14 @@ class CopyPart(msgspec.Struct, frozen=True):
 class CopyStep(msgspec.Struct, frozen=True, kw_only=True):
     """One COPY or ADD. ``destination`` is absolute; a closing ``/`` says that it is a directory.
 
-    ``owner`` is ``user:group`` of the image, names or numbers; ``mode`` None keeps the files'.
+    ``owner`` is ``user:group`` of the image, names or numbers; empty means root, and for unpacked
+    archives what they say. ``mode`` None keeps the files'.
     """
 
     layers: tuple[str, ...]
     parts: tuple[CopyPart, ...]
     destination: str
-    owner: str = "0:0"
+    owner: str = ""
     mode: int | None = None
 
 
@@ -119,9 +120,10 @@ class Executor(Protocol):
         ...
 
     async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
-        """Digest of what ``copy`` would take: names, contents, modes, owners; not times.
+        """Digest of what ``copy`` would take: names, contents, modes; not times, nor owners,
+        which ``copy`` sets.
 
-        Raises ``NotFound`` naming the source that matches nothing.
+        Raises ``NotFound`` (``stat x: file does not exist``) for a source that matches nothing.
         """
         ...
 

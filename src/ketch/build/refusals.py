@@ -25,6 +25,8 @@ def check_options(options: BuildOptions) -> None:
         value = getattr(options, field)
         if value:
             raise Unsupported(sentence.format(value))
+    if options.limits.cgroup_parent:
+        raise Unsupported("cgroupparent is not supported for builds")
     if options.isolation not in _ISOLATIONS:
         raise Unsupported(f"isolation={options.isolation!r} is not supported on Linux")
 

@@ -37,7 +37,7 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
         layers=tuple(state.layers),
         parts=parts,
         destination=_destination(state, step, words),
-        owner=_expand(state, step, step.chown) or "0:0",
+        owner=_expand(state, step, step.chown),
         mode=_mode(step, _expand(state, step, step.chmod)),
     )
     try:
@@ -201,5 +201,5 @@ def _expand(state: StageState, step: Copy, word: str) -> str:
 def _missing(step: Copy, tree: Tree, error: NotFound) -> str:
     if tree.kind == "context":
         place = "file not found in build context or excluded by .dockerignore: "
-        return f"{step.name} failed: {place}stat {error}: file does not exist"
-    return f"{step.name} failed: stat {error}: file does not exist"
+        return f"{step.name} failed: {place}{error}"
+    return f"{step.name} failed: {error}"

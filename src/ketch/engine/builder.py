@@ -1,32 +1,188 @@
 """The builder: from a build context and options to an image.
 
 What is asked of the Dockerfile's language and the order of steps is ``ketch.build``'s; the modules
-``builder_…`` execute the steps on the engine's rooms.
+``builder_…`` execute the steps on the engine's rooms. A build lives in one directory below the data
+root's ``tmp``, which goes with it; after a crash ``sweep`` removes what is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from base64 import b64decode
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
 
+from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.refusals import check_options
+from ketch.build.solver import Prepared, prepare, solve
+from ketch.engine import builder_floor
+from ketch.engine.builder_cache import BuildCache
+from ketch.engine.builder_channel import Channel
+from ketch.engine.builder_executor import BuildExecutor
+from ketch.engine.builder_files import StepFiles
+from ketch.engine.builder_room import PREFIX, BuildRoom
+from ketch.engine.builder_run import StepRunner
 from ketch.engine.model import Filters, PruneReport
+from ketch.engine.pipes import fed
+from ketch.errors import InvalidParameter, KetchError, NotFound, Unsupported
+from ketch.oci import platform as platforms
+from ketch.oci import reference as references
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.spec_validate import Facts
+    from ketch.state.database import Database
+
+_RECEIVE = "ketch.build.tasks:receive"
 
 
 class Builder:
     """See the module's docstring."""
 
-    def build(
+    def __init__(self, parts: Parts, database: Database, facts: Facts) -> None:
+        self._parts = parts
+        self._facts = facts
+        self._cache = BuildCache(database)
+        self._open: dict[int, BuildRoom] = {}
+        self._sums: dict[tuple[object, ...], str] = {}
+        parts.images.keep_layers(self._kept)
+
+    async def build(
         self, context: AsyncIterator[bytes], options: BuildOptions
     ) -> AsyncIterator[BuildOutput]:
-        """Build; ``context`` is a tar stream (plain, gzip, bzip2, xz or zstd), or a Dockerfile alone.
+        """Build; ``context`` is a tar stream (plain, gzip, bzip2, xz or zstd).
 
         An async generator. What is wrong before the first step is raised by its first
         ``__anext__`` (``InvalidParameter`` for the Dockerfile, ``Unsupported`` for an option that
         ketch does not honour); what fails later is its last output, with ``error`` set. Closing it
         (``aclose``) or cancelling its task kills the running step and leaves nothing half-made.
         """
-        raise NotImplementedError
+        _check(options)
+        room = await self._make_room(options)
+        runner = StepRunner(room, self._facts)
+        try:
+            runner.check()
+            text = await self._receive(room, context)
+            prepared = prepare(text, options, _platform(options))
+            task = asyncio.create_task(self._solve(room, runner, prepared))
+            try:
+                while (output := await room.channel.get()) is not None:
+                    yield output
+                await task
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        finally:
+            await asyncio.shield(self._close_room(room))
+
+    async def _make_room(self, options: BuildOptions) -> BuildRoom:
+        directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
+        os.makedirs(f"{directory}/context", mode=0o700)
+        room = BuildRoom(
+            self._parts,
+            options,
+            Channel(),
+            directory,
+            await builder_floor.ensure(self._parts),
+        )
+        self._open[id(room)] = room
+        return room
+
+    async def _close_room(self, room: BuildRoom) -> None:
+        await room.close()
+        self._open.pop(id(room), None)
+
+    async def _receive(self, room: BuildRoom, context: AsyncIterator[bytes]) -> bytes:
+        """Unpack the context; returns the Dockerfile's bytes."""
+        root = os.open(room.context, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        args = {"dockerfile": room.options.dockerfile}
+        try:
+            found = await fed(
+                context, lambda fd: self._parts.launcher.work(_RECEIVE, args, [fd, root])
+            )
+        except NotFound as error:
+            raise KetchError(str(error)) from None  # clients know it as a fault of the server
+        finally:
+            os.close(root)
+        return b64decode(found["dockerfile"])
+
+    async def _solve(self, room: BuildRoom, runner: StepRunner, prepared: Prepared) -> None:
+        """Run the steps; the last message says why it ended, if not well."""
+        files = StepFiles(room, self._sums)
+        executor = BuildExecutor(room, self._cache, runner, files)
+        try:
+            await solve(prepared, executor, room.channel.put)
+        except StepFailed as error:
+            room.channel.put(BuildOutput(error=str(error), code=error.code))
+        except KetchError as error:
+            room.channel.put(BuildOutput(error=str(error)))
+        finally:
+            room.channel.close()
+
+    def _kept(self) -> Iterator[str]:
+        """Layers that must not be collected: of the cache, of running builds, the floor."""
+        held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
+        return chain(self._cache.layers(), held, [builder_floor.archive()[0]])
 
     async def prune(self, filters: Filters, *, all: bool = False) -> PruneReport:
-        """Forget build cache records; layers that no image holds go with them."""
-        raise NotImplementedError
+        """Forget build cache records; layers that no image holds go with them.
+
+        Filter ``until`` (ns since the epoch): only what was made before. Every record is one that
+        nothing else needs, so ``all`` makes no difference.
+        """
+        unknown = sorted(set(filters) - {"until"})
+        if unknown:
+            raise Unsupported(f"the build cache can't be filtered by {unknown[0]!r}, only by until")
+        deleted = self._cache.prune(_until(filters))
+        self._sums.clear()
+        reclaimed = await self._parts.images.collect_garbage()
+        return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
+
+    def sweep(self) -> None:
+        """At start, before any build: remove what builds of a daemon before left. Blocks."""
+        folder = f"{self._parts.config.data_root}/tmp"
+        for name in os.listdir(folder):
+            if name.startswith(PREFIX):
+                shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+
+
+def _check(options: BuildOptions) -> None:
+    """All that can be refused before the context is read."""
+    check_options(options)
+    for tag in options.tags:
+        if references.parse(tag).digest:
+            raise InvalidParameter(f"invalid tag {tag!r}: a digest can't be given to an image")
+    if options.platform:
+        platforms.parse(options.platform)
+    if options.network_mode.startswith("container:"):
+        raise Unsupported(f"networkmode={options.network_mode!r} is not supported for builds")
+
+
+def _platform(options: BuildOptions) -> dict[str, str]:
+    """The arguments that every Dockerfile may declare."""
+    build = platforms.host()
+    target = platforms.parse(options.platform) if options.platform else build
+    return {
+        f"{kind}{part}": value
+        for kind, one in (("BUILD", build), ("TARGET", target))
+        for part, value in (
+            ("PLATFORM", str(one)),
+            ("OS", one.os),
+            ("ARCH", one.architecture),
+            ("VARIANT", one.variant),
+        )
+    }
+
+
+def _until(filters: Filters) -> int:
+    until = filters.get("until", ())
+    try:
+        return max((int(text) for text in until), default=time.time_ns() + 1)
+    except ValueError:
+        raise InvalidParameter(f"invalid filter 'until={until[0]}': not an instant") from None

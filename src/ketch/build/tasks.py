@@ -1,0 +1,154 @@
+"""Worker functions of the builder, on contexts and on trees of images.
+
+Signature ``(args, fds) -> dict`` of the launcher's ``work`` operation. Contexts and images are
+somebody else's: every path is looked up inside its own root.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from base64 import b64encode
+from typing import Any
+
+from ketch.build.ignore import IgnoreRules, parse_ignore
+from ketch.errors import InvalidParameter, NotFound, StartFailed
+from ketch.layers.compression import decompressed
+from ketch.layers.create import open_umask
+from ketch.layers.placing import unpack_stream
+from ketch.layers.unpack import Unpacker
+from ketch.linux.paths import make_directories, open_in_root
+from ketch.runtime import users
+
+Args = dict[str, Any]
+_LARGEST_TEXT = 4 << 20  # bytes of a Dockerfile or .dockerignore
+_IGNORE = ".dockerignore"
+
+
+def receive(args: Args, fds: list[int]) -> Args:
+    """Unpack a context and read its Dockerfile; what ``.dockerignore`` names is left out.
+
+    ``{"dockerfile": path in the context}``, fds ``[tar stream, empty directory]``; the answer has
+    ``dockerfile`` in base64. Raises ``NotFound`` when there is no Dockerfile.
+    """
+    stream, root_fd = fds
+    with open_umask(), os.fdopen(os.dup(stream), "rb", 1 << 20) as raw:
+        unpack_stream(decompressed(raw), Unpacker(root_fd, b"/"))
+    name = str(args["dockerfile"])
+    text = _dockerfile(root_fd, name)
+    ignore = _ignore_text(root_fd, name)
+    if ignore is not None:
+        _prune(root_fd, parse_ignore(ignore))
+    return {"dockerfile": b64encode(text).decode()}
+
+
+def _dockerfile(root_fd: int, name: str) -> bytes:
+    """A default name is also found in lower case."""
+    for candidate in (name, name.lower() if name == "Dockerfile" else name):
+        text = _read(root_fd, candidate)
+        if text is not None:
+            return text
+    raise NotFound(f"Cannot locate specified Dockerfile: {name}")
+
+
+def _ignore_text(root_fd: int, dockerfile: str) -> bytes | None:
+    own = _read(root_fd, dockerfile + _IGNORE)
+    return own if own is not None else _read(root_fd, _IGNORE)
+
+
+def _read(root_fd: int, path: str) -> bytes | None:
+    """A regular file's content; None when there is none."""
+    try:
+        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise InvalidParameter(f"{path} in the build context is not a regular file")
+        if info.st_size > _LARGEST_TEXT:
+            raise InvalidParameter(f"{path} in the build context is larger than 4 MiB")
+        with os.fdopen(os.dup(fd), "rb") as file:
+            return file.read()
+    finally:
+        os.close(fd)
+
+
+def _prune(root_fd: int, rules: IgnoreRules) -> None:
+    """Delete what the rules exclude; a directory stays while something in it is wanted."""
+    if not rules:
+        return
+    for folder, directories, files, fd in os.fwalk(".", topdown=False, dir_fd=root_fd):
+        prefix = "" if folder == "." else folder.removeprefix("./") + "/"
+        for name in files:
+            if rules.excludes(prefix + name):
+                os.unlink(name, dir_fd=fd)
+        for name in directories:
+            if rules.excludes(prefix + name):
+                _remove_directory(name, fd)
+
+
+def _remove_directory(name: str, fd: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=fd)
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=fd)  # a link to a directory
+    except OSError:
+        pass  # not empty: an exception is below
+
+
+def make_directory(args: Args, fds: list[int]) -> Args:
+    """In an image's tree: ``{"path"}`` → ``{"made": bool}``; raises ``InvalidParameter``."""
+    path = str(args["path"])
+    root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            os.close(open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY))
+            return {"made": False}
+        except FileNotFoundError:
+            pass
+        with open_umask():
+            os.close(make_directories(root_fd, path))
+        return {"made": True}
+    except (FileNotFoundError, NotADirectoryError):
+        raise InvalidParameter(f"{path} of the image can't be a directory") from None
+    finally:
+        os.close(root_fd)
+
+
+def exists(args: Args, fds: list[int]) -> Args:
+    """In an image's tree, or below fds ``[directory]``: ``{"path"}`` → ``{"exists": bool}``."""
+    root_fd = fds[0] if fds else os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(open_in_root(root_fd, str(args["path"]), os.O_PATH | os.O_NOFOLLOW))
+        return {"exists": True}
+    except OSError:
+        return {"exists": False}
+
+
+def owner(args: Args, fds: list[int]) -> Args:
+    """In an image's tree: ``{"owner": "user[:group]"}`` → ``{"uid", "gid"}``.
+
+    Without a group the user's word counts for it too (Dockerfile reference, ``--chown``).
+    """
+    user, colon, group = str(args["owner"]).partition(":")
+    root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        uid = _uid(root_fd, user or "0")
+        gid = users.find_group(root_fd, (group or "0") if colon else (user or "0"))
+    except StartFailed as error:
+        raise InvalidParameter(f"--chown={args['owner']}: {error}") from None
+    finally:
+        os.close(root_fd)
+    return {"uid": uid, "gid": gid}
+
+
+def _uid(root_fd: int, user: str) -> int:
+    found = users.find_user(root_fd, user)
+    if found is not None:
+        return found.uid
+    if not (user.isascii() and user.isdigit()):
+        raise InvalidParameter(
+            f"unable to find user {user}: no matching entries in passwd file of the image"
+        )
+    return int(user)

@@ -1,0 +1,165 @@
+"""The executor of the build room's protocol on the engine's rooms, for one build."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ketch.build.executor import BaseImage, CacheEntry, CopyStep, Emit, RunOutcome, RunStep, Tree
+from ketch.build.options import BuildOutput
+from ketch.engine.builder_fetch import fetch
+from ketch.engine.builder_files import StepFiles
+from ketch.engine.builder_run import StepRunner
+from ketch.engine.image_values import Credentials, NewImage
+from ketch.errors import InvalidParameter, NotFound
+from ketch.oci import platform as platforms
+from ketch.oci import reference as references
+
+if TYPE_CHECKING:
+    from ketch.engine.builder_cache import BuildCache
+    from ketch.engine.builder_room import BuildRoom
+    from ketch.engine.model import ImageRecord
+
+
+class BuildExecutor:
+    """See ``ketch.build.executor.Executor``."""
+
+    def __init__(
+        self, room: BuildRoom, cache: BuildCache, runner: StepRunner, files: StepFiles
+    ) -> None:
+        self._room = room
+        self._cache = cache
+        self._files = files
+        self._runner = runner
+
+    # images
+
+    async def base(self, reference: str, platform: str, *, pull: bool, emit: Emit) -> BaseImage:
+        """Local, or pulled."""
+        record = None if pull else self._local(reference, platform)
+        if record is None:
+            await self._pull(reference, platform, emit)
+            record = self._local(reference, platform)
+        if record is None:
+            raise NotFound(
+                f"image with reference {reference} was found but does not provide the specified "
+                f"platform ({platform})"
+            )
+        self._room.hold(record.layers)
+        blob = self._room.parts.images.config_blob(record.id)
+        return BaseImage(record.id, blob, record.layers)
+
+    def _local(self, reference: str, platform: str) -> ImageRecord | None:
+        images = self._room.parts.images
+        try:
+            record = images.resolve(reference)
+        except NotFound:
+            return None
+        wanted = platforms.parse(platform) if platform else None
+        offered = images.config(record.id).platform
+        if wanted is not None and platforms.choose([offered], wanted) is None:
+            return None
+        return record
+
+    async def _pull(self, reference: str, platform: str, emit: Emit) -> None:
+        auth = self._credentials(reference)
+        pulling = self._room.parts.images.pull(reference, platform=platform, auth=auth)
+        try:
+            async for line in pulling:
+                emit(
+                    BuildOutput(
+                        status=line.status, id=line.id, current=line.current, total=line.total
+                    )
+                )
+                await self._room.channel.room()
+        finally:
+            await pulling.aclose()  # type: ignore[attr-defined]
+
+    def _credentials(self, reference: str) -> Credentials | None:
+        domain = references.parse(reference).domain
+        names = (domain, "https://index.docker.io/v1/") if domain == "docker.io" else (domain,)
+        for name in names:
+            if name in self._room.options.credentials:
+                user, password = self._room.options.credentials[name]
+                return Credentials(username=user, password=password)
+        return None
+
+    async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
+        """Durable when it returns."""
+        image = NewImage(config=config, layers=layers, parent=parent)
+        return (await self._room.parts.images.create(image)).id
+
+    async def tag(self, image: str, reference: str) -> str:
+        """Give a name."""
+        await self._room.parts.images.tag(image, reference)
+        return references.parse(reference).tagged().familiar
+
+    # the cache
+
+    async def recall(self, key: str) -> CacheEntry | None:
+        """From the records, if the layer is stored."""
+        entry = self._cache.get(key)
+        if entry is None:
+            return None
+        if entry.layer:
+            self._room.hold([entry.layer])
+            if not self._room.parts.snapshots.has_layer(entry.layer):
+                return None
+        return entry
+
+    async def remember(self, key: str, entry: CacheEntry) -> None:
+        """Into the records."""
+        self._cache.put(key, entry)
+
+    # steps
+
+    async def run(self, step: RunStep, started: Callable[[str], None], emit: Emit) -> RunOutcome:
+        """In a container without a record."""
+        return await self._runner.run(step, started, emit)
+
+    async def exists(self, tree: Tree, path: str) -> bool:
+        """By a worker."""
+        return await self._files.exists(tree, path)
+
+    async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
+        """By a worker."""
+        return await self._files.checksum(tree, sources)
+
+    async def copy(self, step: CopyStep) -> str:
+        """By workers."""
+        return await self._files.copy(step)
+
+    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
+        """By a worker."""
+        return await self._files.make_directory(layers, path)
+
+    async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:
+        """Written into the build's own directory."""
+        tree = self._new_tree()
+        for name, data in files:
+            path = f"{self._room.directory}/{tree.handle}/{name}"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+            os.chmod(path, 0o644)
+            os.utime(path, (0, 0))
+        return tree
+
+    async def fetch(self, url: str, name: str) -> Tree:
+        """Downloaded into the build's own directory."""
+        tree = self._new_tree()
+        if len(os.fsencode(name)) > 255:
+            raise InvalidParameter(f"the file name in {url} is longer than 255 bytes")
+        await fetch(url, f"{self._room.directory}/{tree.handle}/{name}")
+        return tree
+
+    def _new_tree(self) -> Tree:
+        self._room.fetched += 1
+        handle = f"fetched-{self._room.fetched}"
+        self._room.make_directory(handle)
+        return Tree("fetched", handle=handle)
+
+    async def close(self) -> None:
+        """Wait for the tidying and remove the build's directory."""
+        await self._room.close()

@@ -1,0 +1,54 @@
+"""ADD of a URL: one file by http or https, streamed to disk."""
+
+from __future__ import annotations
+
+import os
+from email.utils import parsedate_to_datetime
+
+from ketch.errors import KetchError
+
+_CHUNK = 1 << 18
+_CONNECT_TIMEOUT, _IDLE_TIMEOUT = 30, 60  # seconds
+_REDIRECTS = 10
+
+
+async def fetch(url: str, path: str) -> None:
+    """Download into ``path`` (mode 0600; its time is the answer's ``Last-Modified``).
+
+    Raises ``KetchError`` with Docker's words for another status than 200.
+    """
+    import aiohttp  # an HTTP client is needed by few builds
+
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_IDLE_TIMEOUT
+    )
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+            session.get(url, max_redirects=_REDIRECTS) as response,
+        ):
+            if response.status != 200:
+                status = f"{response.status} {response.reason or ''}".strip()
+                raise KetchError(f"failed to GET {url} with status {status}")
+            await _save(response.content, path)
+            _set_time(path, response.headers.get("Last-Modified", ""))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise KetchError(f"failed to GET {url}: {error or type(error).__name__}") from None
+
+
+async def _save(content: object, path: str) -> None:
+    from aiohttp import StreamReader
+
+    assert isinstance(content, StreamReader)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        async for chunk in content.iter_chunked(_CHUNK):
+            file.write(chunk)
+
+
+def _set_time(path: str, modified: str) -> None:
+    try:
+        seconds = parsedate_to_datetime(modified).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        seconds = 0.0  # not now, or the layer would be another one each time
+    os.utime(path, (seconds, seconds))

@@ -1,0 +1,166 @@
+"""COPY, ADD and WORKDIR: workers inside a step's snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from ketch.build.executor import CopyPart, CopyStep, Tree
+from ketch.errors import InvalidParameter
+from ketch.mounts import Rootfs
+from ketch.runtime import users
+
+if TYPE_CHECKING:
+    from ketch.engine.builder_room import BuildRoom
+
+_ARCHIVE = "ketch.layers.archive"
+_TASKS = "ketch.build.tasks"
+_MOST_SUMS = 5000
+_NUMBERS = re.compile(r"(\d{1,10})(?::(\d{1,10}))?")
+
+
+class StepFiles:
+    """The file steps of one build; ``sums`` remembers checksums of layers across builds."""
+
+    def __init__(self, room: BuildRoom, sums: dict[tuple[object, ...], str]) -> None:
+        self._room = room
+        self._sums = sums
+
+    async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
+        """See the executor's protocol."""
+        if tree.kind != "layers":
+            with _opened(self._directory(tree)) as fd:
+                return await self._checksum(sources, [fd], None)
+        known = (tree.layers, sources)
+        if known not in self._sums:
+            if len(self._sums) > _MOST_SUMS:
+                self._sums.clear()
+            self._sums[known] = await self._checksum(sources, [], self._view(tree.layers))
+        return self._sums[known]
+
+    async def _checksum(self, sources: tuple[str, ...], fds: list[int], view: Rootfs | None) -> str:
+        args = {"sources": list(sources)}
+        found = await self._room.parts.launcher.work(f"{_ARCHIVE}:checksum", args, fds, view)
+        return str(found["digest"])
+
+    async def exists(self, tree: Tree, path: str) -> bool:
+        """See the executor's protocol."""
+        args, launcher = {"path": path}, self._room.parts.launcher
+        if tree.kind != "layers":
+            with _opened(self._directory(tree)) as fd:
+                found = await launcher.work(f"{_TASKS}:exists", args, [fd])
+        else:
+            view = self._view(tree.layers)
+            found = await launcher.work(f"{_TASKS}:exists", args, [], view)
+        return bool(found["exists"])
+
+    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
+        """See the executor's protocol."""
+        async with self._snapshot(layers) as key:
+            rootfs = self._room.parts.snapshots.rootfs(key)
+            task = f"{_TASKS}:make_directory"
+            found = await self._room.parts.launcher.work(task, {"path": path}, [], rootfs)
+            return await self._room.ingest(key) if found["made"] else ""
+
+    async def copy(self, step: CopyStep) -> str:
+        """See the executor's protocol."""
+        args = {
+            "destination": step.destination,
+            "chown": await self._owner(step),
+            "chmod": step.mode,
+        }
+        args["archive_chown"] = args["chown"] if step.owner else None
+        async with self._snapshot(step.layers) as key:
+            for part in step.parts:
+                await self._copy_part(key, part, {**args, "extract": part.extract})
+            return await self._room.ingest(key)
+
+    async def _copy_part(self, key: str, part: CopyPart, args: dict[str, Any]) -> None:
+        parts = self._room.parts
+        rootfs = parts.snapshots.rootfs(key)
+        sources = list(part.sources)
+        if part.tree.kind == "layers":
+            await self._copy_between(part.tree.layers, sources, rootfs, args)
+            return
+        with _opened(self._directory(part.tree)) as fd:
+            await parts.launcher.work(
+                f"{_ARCHIVE}:copy", {**args, "sources": sources}, [fd], rootfs
+            )
+
+    async def _copy_between(
+        self, layers: tuple[str, ...], sources: list[str], rootfs: Rootfs, args: dict[str, Any]
+    ) -> None:
+        """One worker in the source's tree, one in the destination's, a pipe between them."""
+        launcher = self._room.parts.launcher
+        view = self._view(layers)
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+
+        async def send() -> None:
+            try:
+                await launcher.work(f"{_ARCHIVE}:copy_out", {"sources": sources}, [writing], view)
+            finally:
+                os.close(writing)
+
+        async def take() -> None:
+            try:
+                await launcher.work(f"{_ARCHIVE}:copy_in", args, [reading], rootfs)
+            finally:
+                os.close(reading)
+
+        sender, taker = asyncio.ensure_future(send()), asyncio.ensure_future(take())
+        try:
+            await sender
+            await taker
+        finally:
+            sender.cancel()
+            taker.cancel()
+            await asyncio.gather(sender, taker, return_exceptions=True)
+
+    async def _owner(self, step: CopyStep) -> list[int]:
+        """Numbers as they are; names are looked up in the image."""
+        if not step.owner:
+            return [0, 0]
+        match = _NUMBERS.fullmatch(step.owner)
+        if match is not None:
+            pair = [int(match[1]), int(match[2] or match[1])]
+            if max(pair) > users.MAX_ID:
+                raise InvalidParameter(f"--chown={step.owner}: IDs go up to {users.MAX_ID}")
+            return pair
+        args, view = {"owner": step.owner}, self._view(step.layers)
+        found = await self._room.parts.launcher.work(f"{_TASKS}:owner", args, [], view)
+        return [int(found["uid"]), int(found["gid"])]
+
+    def _view(self, layers: tuple[str, ...]) -> Rootfs:
+        return self._room.parts.snapshots.view(layers or (self._room.floor,))
+
+    def _directory(self, tree: Tree) -> str:
+        return f"{self._room.directory}/{tree.handle or 'context'}"
+
+    @asynccontextmanager
+    async def _snapshot(self, layers: tuple[str, ...]) -> AsyncIterator[str]:
+        key = f"build-{secrets.token_hex(16)}"
+        snapshots = self._room.parts.snapshots
+        snapshots.prepare(key, layers or (self._room.floor,))
+        try:
+            yield key
+        finally:
+            self._room.later(asyncio.to_thread(snapshots.remove, key))
+
+
+class _opened:
+    """A directory as an fd for a worker."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)

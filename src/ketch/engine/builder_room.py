@@ -1,0 +1,82 @@
+"""What one build works with: the engine's parts, its own directory, what it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ketch.build.options import BuildOptions
+from ketch.engine.builder_channel import Channel
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+
+_log = logging.getLogger("ketch.engine.builder")
+PREFIX = "build-"
+
+
+@dataclass(slots=True)
+class BuildRoom:
+    """One build. ``directory`` is below the data root's ``tmp`` and goes with the build.
+
+    ``held`` are layers that nothing else may name yet; ``floor`` is the layer that lies under
+    every step (see ``builder_floor``).
+    """
+
+    parts: Parts
+    options: BuildOptions
+    channel: Channel
+    directory: str
+    floor: str
+    held: set[str] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    fetched: int = 0
+
+    @property
+    def context(self) -> str:
+        """The directory of the unpacked context."""
+        return f"{self.directory}/context"
+
+    def make_directory(self, name: str) -> str:
+        """A new directory of the build's own."""
+        path = f"{self.directory}/{name}"
+        os.mkdir(path, 0o700)
+        return path
+
+    def hold(self, layers: Iterable[str]) -> None:
+        """Keep layers from being collected while the build runs."""
+        self.held.update(layers)
+
+    async def ingest(self, key: str) -> str:
+        """What a snapshot changed as a layer; "" when it changed nothing."""
+        parts = self.parts
+        args = {"root": parts.config.data_root, "snapshotter": parts.snapshots.name, "key": key}
+        info = await parts.launcher.work("ketch.snapshots.tasks:ingest_diff", args)
+        if not info["entries"]:
+            return ""
+        layer = str(info["diff_id"])
+        self.hold([layer])
+        return layer
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Tidy up while the next step runs; ``close`` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._tidied)
+
+    def _tidied(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a build step left something behind: %s", error, exc_info=error)
+
+    async def close(self) -> None:
+        """Wait for the tidying, then remove the directory."""
+        while self.tasks:
+            await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
+        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+        self.held.clear()
