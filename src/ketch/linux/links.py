@@ -1,9 +1,10 @@
 """Executing a ``Link``: a veth pair between a bridge of the host and a sandbox.
 
-Two round trips: one message on the host makes the pair with our end up and on the bridge, the peer
-already in the sandbox's namespace; one there brings it up and sets addresses and routes (a peer that
-is born up is refused with ENOTCONN, since the pair is not complete yet: veth_open, Linux 6.x). Needs
-CAP_NET_ADMIN in both and CAP_SYS_ADMIN for setns(2). On the launcher's import path.
+Two round trips: one message on the host makes the pair with our end up and on the bridge, the
+peer already in the sandbox's namespace; one there brings it up and sets addresses and routes (a
+peer that is born up is refused with ENOTCONN, since the pair is not complete yet: veth_open of
+Linux 6.x). Needs CAP_NET_ADMIN in both and CAP_SYS_ADMIN for setns(2). On the launcher's import
+path.
 
 Never delete a veth where somebody waits: RTM_DELLINK costs an RCU grace period under the rtnl lock.
 A pair dies with its network namespace.

@@ -1,7 +1,7 @@
 """rtnetlink messages, packed by hand (rtnetlink(7)): as much as links, addresses and routes need.
 
-On the launcher's import path. Several requests go out in one send and their acknowledgements are read
-together: one round trip for a whole link.
+On the launcher's import path. Several requests go out in one send and their acknowledgements are
+read together: one round trip for a whole link.
 """
 
 import _socket

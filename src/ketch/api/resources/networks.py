@@ -53,14 +53,14 @@ async def connect(call: Call) -> StreamResponse:
     body = await call.json(NetworkConnect)
     container = _container(body.Container)
     settings = body.EndpointConfig or EndpointSettings()
-    await call.engine.networks.connect(call.id, container, endpoint(call.id, settings))
+    await call.engine.networks.connect_container(call.id, container, endpoint(call.id, settings))
     return responses.empty(200)
 
 
 async def disconnect(call: Call) -> StreamResponse:
     """POST /networks/{id}/disconnect"""
     body = await call.json(NetworkDisconnect)
-    await call.engine.networks.disconnect(
+    await call.engine.networks.disconnect_container(
         call.id, _container(body.Container), force=bool(body.Force)
     )
     return responses.empty(200)

@@ -1,0 +1,156 @@
+"""The networks there are: three predefined ones and the users' own, with their address pools."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+import msgspec
+
+from ketch.engine.model import NetworkRecord
+from ketch.engine.network_values import NetworkConfig, NetworkSpec
+from ketch.errors import Conflict, Forbidden, InvalidParameter, NotFound, Unsupported
+from ketch.network import subnets
+from ketch.network.pool import AddressPool
+from ketch.state.database import Database, Table
+
+PREDEFINED = ("bridge", "host", "none")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_OPTIONS = {"com.docker.network.bridge.name", "com.docker.network.driver.mtu"}
+
+
+class NetworkStore:
+    """Records by ID, and the pool of each network that has addresses."""
+
+    def __init__(self, database: Database, config: NetworkConfig) -> None:
+        self._table: Table[NetworkRecord] = Table(database, "networks", NetworkRecord)
+        self._config = config
+        self._records = self._table.all()
+        self.pools: dict[str, AddressPool] = {}
+        self._predefine()
+        for record in self._records.values():
+            if record.subnets:
+                self.pools[record.id] = AddressPool(*record.subnets[0])
+
+    def values(self) -> list[NetworkRecord]:
+        """Every network, the oldest first."""
+        return sorted(self._records.values(), key=lambda record: record.created_at)
+
+    def resolve(self, ref: str) -> NetworkRecord:
+        """By name, ID or a unique beginning of an ID; raises ``NotFound``."""
+        for record in self._records.values():
+            if ref in (record.name, record.id):
+                return record
+        found = [record for record in self._records.values() if ref and record.id.startswith(ref)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InvalidParameter(f"network {ref} is ambiguous ({len(found)} matches found)")
+        raise NotFound(f"network {ref} not found")
+
+    def make(self, spec: NetworkSpec) -> NetworkRecord:
+        """Check, choose a subnet, and record; raises Docker's refusals."""
+        self._check(spec)
+        subnet, gateway = self._subnet(spec)
+        identity = secrets.token_hex(32)
+        pool = AddressPool(subnet, gateway)
+        record = NetworkRecord(
+            id=identity,
+            name=spec.name,
+            driver="bridge",
+            created_at=time.time_ns(),
+            internal=spec.internal,
+            attachable=spec.attachable,
+            subnets=((subnet, pool.gateway),),
+            bridge=spec.options.get("com.docker.network.bridge.name") or f"br-{identity[:12]}",
+            options=spec.options,
+            labels=spec.labels,
+        )
+        self._put(record)
+        self.pools[identity] = pool
+        return record
+
+    def forget(self, record: NetworkRecord) -> None:
+        """Remove a record; raises ``Forbidden`` for predefined networks."""
+        if record.name in PREDEFINED:
+            raise Forbidden(f"{record.name} is a pre-defined network and cannot be removed")
+        self._table.delete(record.id)
+        del self._records[record.id]
+        self.pools.pop(record.id, None)
+
+    def _put(self, record: NetworkRecord) -> None:
+        self._table.put(record.id, record)
+        self._records[record.id] = record
+
+    def _check(self, spec: NetworkSpec) -> None:
+        if not _NAME.fullmatch(spec.name):
+            raise InvalidParameter(
+                f"invalid network name: {spec.name!r} (only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed)"
+            )
+        if spec.name in PREDEFINED:
+            raise Forbidden(f"operation is not permitted on predefined {spec.name} network ")
+        if any(record.name == spec.name for record in self._records.values()):
+            raise Conflict(f"network with name {spec.name} already exists")
+        if spec.driver not in ("", "bridge", "default"):
+            raise Unsupported(f"network driver {spec.driver} is not supported: use bridge")
+        if spec.enable_ipv6:
+            raise Unsupported("IPv6 networks (EnableIPv6) are not supported yet")
+        if len(spec.subnets) > 1:
+            raise Unsupported(
+                "a network has one subnet (IPAM.Config with several is not supported)"
+            )
+        unknown = sorted(set(spec.options) - _OPTIONS)
+        if unknown:
+            raise Unsupported(f"network option {unknown[0]} is not supported")
+
+    def _subnet(self, spec: NetworkSpec) -> tuple[str, str]:
+        taken = subnets.in_use()
+        own = [
+            AddressPool(*record.subnets[0]).subnet
+            for record in self._records.values()
+            if record.subnets
+        ]
+        if not spec.subnets or not spec.subnets[0][0]:
+            return str(subnets.choose([*taken, *own], self._config.pools)), ""
+        subnet, gateway = spec.subnets[0]
+        wanted = AddressPool(subnet, gateway).subnet
+        if any(wanted.overlaps(other) for other in own):
+            raise Forbidden(
+                "invalid pool request: Pool overlaps with other one on this address space"
+            )
+        return subnet, gateway
+
+    def _own(self) -> list[subnets.Subnet]:
+        """The subnets of our networks."""
+        records = self._records.values()
+        return [AddressPool(*record.subnets[0]).subnet for record in records if record.subnets]
+
+    def _predefine(self) -> None:
+        """The three networks that are always there; the bridge follows the configuration."""
+        by_name = {record.name: record for record in self._records.values()}
+        for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
+            if name not in by_name:
+                fresh = NetworkRecord(
+                    id=secrets.token_hex(32), name=name, driver=driver, created_at=time.time_ns()
+                )
+                self._put(fresh)
+                by_name[name] = fresh
+        old = by_name["bridge"]
+        bridge = msgspec.structs.replace(
+            old, bridge=self._config.bridge, subnets=self._bridge_subnet(old)
+        )
+        if bridge != old:
+            self._put(bridge)
+
+    def _bridge_subnet(self, old: NetworkRecord) -> tuple[tuple[str, str], ...]:
+        """``bip`` if given; else what it had, as long as nobody else uses it; else a free one."""
+        if self._config.bip:
+            address, _, prefix = self._config.bip.partition("/")
+            pool = AddressPool(f"{address}/{prefix}" if prefix else address, address)
+            return ((str(pool.subnet), address),)
+        taken = subnets.in_use(without=self._config.bridge)
+        if old.subnets and not any(AddressPool(*old.subnets[0]).subnet.overlaps(o) for o in taken):
+            return old.subnets
+        pool = AddressPool(str(subnets.choose([*taken, *self._own()], self._config.pools)))
+        return ((str(pool.subnet), pool.gateway),)

@@ -1,0 +1,74 @@
+"""Values of the network service."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ketch.engine.model import Endpoint, PortBinding
+from ketch.links import Link
+
+
+class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A network asked for; ``subnets`` are (CIDR, gateway) pairs, gateway "" = the first."""
+
+    name: str
+    driver: str = "bridge"
+    internal: bool = False
+    attachable: bool = False
+    enable_ipv6: bool = False
+    subnets: tuple[tuple[str, str], ...] = ()
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon's configuration decides: ``bip`` "" chooses a free subnet."""
+
+    bridge: str = "ketch0"
+    bip: str = ""
+    mtu: int = 0
+    nft_table: str = "ketch"
+    pools: tuple[tuple[str, int], ...] = ()
+    ip_forward: bool = True
+
+
+class WarmLease:
+    """An address and a link that a warm sandbox already has."""
+
+    __slots__ = ("endpoint", "link")
+
+    def __init__(self, link: Link, endpoint: Endpoint) -> None:
+        self.link = link
+        self.endpoint = endpoint
+
+
+class Connection:
+    """What a container got: its link (None: no namespace of its own), endpoints, ports."""
+
+    __slots__ = ("endpoints", "link", "ports")
+
+    def __init__(
+        self,
+        link: Link | None = None,
+        endpoints: tuple[Endpoint, ...] = (),
+        ports: tuple[PortBinding, ...] = (),
+    ) -> None:
+        self.link = link
+        self.endpoints = endpoints
+        self.ports = ports
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A container in a network, for inspect."""
+
+    container_id: str
+    name: str
+    endpoint: Endpoint
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container holds, kept so that a killed daemon's successor knows it."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[PortBinding, ...] = ()
+    name: str = ""

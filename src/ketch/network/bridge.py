@@ -1,0 +1,48 @@
+"""Bridges of the host: making, the sysctls they need, removing."""
+
+from __future__ import annotations
+
+from ketch.errors import KetchError, Unavailable
+from ketch.linux import links
+
+NAME_LIMIT = 15  # IFNAMSIZ less the zero
+
+
+def ensure(name: str, address: str, mtu: int) -> None:
+    """Make the bridge if it is missing, give it ``address`` (with prefix), bring it up.
+
+    Turns on ``route_localnet`` of the bridge alone, so that ports published on 127.0.0.1 work
+    (ip-sysctl.rst); the firewall keeps containers off the host's loopback. Raises ``Unavailable``.
+    """
+    if len(name.encode()) > NAME_LIMIT:
+        raise KetchError(f"the bridge name {name} is too long: at most {NAME_LIMIT} bytes")
+    try:
+        links.make_bridge(name, (address,), mtu)
+        _write(f"/proc/sys/net/ipv4/conf/{name}/route_localnet", "1")
+    except OSError as error:
+        raise Unavailable(f"cannot set up the bridge {name}: {error.strerror or error}") from None
+
+
+def remove(name: str) -> None:
+    """Remove a bridge; slow, so never where somebody waits; no error when it is gone."""
+    try:
+        links.unplug(name)
+    except OSError as error:
+        raise Unavailable(f"cannot remove the bridge {name}: {error.strerror}") from None
+
+
+def enable_forwarding() -> None:
+    """Let the host forward IPv4 packets, if it does not yet (net.ipv4.ip_forward)."""
+    path = "/proc/sys/net/ipv4/ip_forward"
+    with open(path) as file:
+        if file.read().strip() == "1":
+            return
+    try:
+        _write(path, "1")
+    except OSError as error:
+        raise Unavailable(f"cannot enable IP forwarding: {error.strerror}") from None
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
