@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from types import TracebackType
 
-from ketch.errors import Conflict, DataCorrupt
+from ketch.errors import Conflict, DataCorrupt, KetchError
 from ketch.linux.writeback import start_writeback
 from ketch.oci import digest as digests
 
@@ -49,14 +49,20 @@ class Ingest:
         return self.offset == self._size
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes; raises ``DataCorrupt`` when there are more than announced, and OSError."""
+        """Append bytes.
+
+        Raises ``DataCorrupt`` when there are more than announced, ``KetchError`` for a full disk.
+        """
         if 0 <= self._size < self.offset + len(data):
             self.discard()
             raise DataCorrupt(f"{self._what()} has more than the announced {self._size} bytes")
-        self._hasher.update(data)
         view = memoryview(data)
         while view:
-            written = os.write(self._fd, view)
+            try:
+                written = os.write(self._fd, view)
+            except OSError as error:
+                raise KetchError(f"cannot store {self._what()}: {error.strerror}") from error
+            self._hasher.update(view[:written])
             self.offset += written
             view = view[written:]
         if self.offset - self._flushed >= _WRITEBACK:
@@ -70,18 +76,20 @@ class Ingest:
         self._hasher = digests.Hasher(self._algorithm)
         self.offset = self._flushed = 0
 
-    def commit(self) -> str:
+    def commit(self, expected: str = "") -> str:
         """Check size and digest, and make the blob part of the store, durably; the digest.
 
-        Raises ``DataCorrupt`` when either is wrong; then nothing is kept.
+        ``expected`` is a digest that was not known when the ingest began. Raises ``DataCorrupt``
+        when something is wrong; then nothing is kept.
         """
+        expected = expected or self._digest
         found = self._hasher.digest()
         if self._size >= 0 and self.offset != self._size:
             self.discard()
             raise DataCorrupt(f"{self._what()} has {self.offset} bytes, not {self._size}")
-        if self._digest and found != self._digest:
+        if expected and found != expected:
             self.discard()
-            raise DataCorrupt(f"{self._what()} arrived with the digest {found}: refused")
+            raise DataCorrupt(f"blob {expected} arrived with the digest {found}: refused")
         os.fsync(self._fd)
         target = self._place(found)
         os.rename(self._path, target)

@@ -28,9 +28,10 @@ class ContentStore:
     def __init__(self, root: str) -> None:
         self._blobs = os.path.join(root, "content", "blobs")
         self._ingests = os.path.join(root, "content", "ingest")
-        for algorithm in ("sha256", "sha512"):
-            os.makedirs(os.path.join(self._blobs, algorithm), mode=0o710, exist_ok=True)
-        os.makedirs(self._ingests, mode=0o710, exist_ok=True)
+        self._trash = os.path.join(root, "trash")
+        algorithms = [os.path.join(self._blobs, name) for name in ("sha256", "sha512")]
+        for folder in (*algorithms, self._ingests, self._trash):
+            os.makedirs(folder, mode=0o710, exist_ok=True)
 
     # reading
 
@@ -102,11 +103,14 @@ class ContentStore:
         return Ingest(os.path.join(self._ingests, name), self.path, digest, size)
 
     def delete(self, digest: str) -> int:
-        """Delete a blob; returns the bytes that are free again, 0 when it was not there."""
+        """Take a blob out of the store, at once: it is renamed into the data root's ``trash``.
+
+        Returns the bytes that are free when the trash is emptied, 0 when it was not there.
+        """
         path = self.path(digest)
         try:
             size = os.stat(path).st_size
-            os.unlink(path)
+            os.rename(path, os.path.join(self._trash, os.urandom(8).hex()))
         except FileNotFoundError:
             return 0
         return size

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import msgspec
 
+from ketch.distribution.auth import Credentials
 from ketch.engine.model import ImageRecord
 from ketch.oci.image import ImageConfig
 
-
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user has for one registry; all empty = anonymous.
-
-    ``identity_token`` is an OAuth2 refresh token, ``registry_token`` a bearer token to be sent as
-    it is (the fields of Docker's ``X-Registry-Auth``).
-    """
-
-    username: str = ""
-    password: str = ""
-    identity_token: str = ""
-    registry_token: str = ""
+__all__ = [
+    "Credentials",
+    "HistoryLine",
+    "ImageDetails",
+    "ImagePruneReport",
+    "ImageSummary",
+    "ImportOptions",
+    "NewImage",
+    "Removed",
+]
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):

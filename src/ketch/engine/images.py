@@ -8,8 +8,22 @@ of an ID that only one image has.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 
+from ketch.distribution.login import log_in
+from ketch.engine.image_commit import Maker, tag_reference
+from ketch.engine.image_configs import Configs, defaults_of
+from ketch.engine.image_gc import Collector
+from ketch.engine.image_list import ImageFilters, Lister
+from ketch.engine.image_load import Loader
+from ketch.engine.image_manifests import Assembler
+from ketch.engine.image_parts import ImageParts
+from ketch.engine.image_pull import Puller
+from ketch.engine.image_push import Pusher
+from ketch.engine.image_remove import Remover
+from ketch.engine.image_save import Saver
 from ketch.engine.image_values import (
     Credentials,
     HistoryLine,
@@ -21,49 +35,84 @@ from ketch.engine.image_values import (
     Removed,
 )
 from ketch.engine.model import CommitOptions, Filters, ImageRecord, Progress
+from ketch.engine.progress import streamed
+from ketch.engine.spec_merge import ImageDefaults
 from ketch.oci.image import ImageConfig
+
+ANONYMOUS = Credentials()
 
 
 class Images:
     """See the module's docstring. Refs that name nothing raise ``NotFound``."""
 
-    # looking up: no I/O, safe on the event loop
+    def __init__(self, parts: ImageParts) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._configs = Configs(parts.content)
+        self._collector = Collector(parts)
+        filters = ImageFilters(parts, self._configs)
+        assembler = Assembler(parts, self._configs)
+        self._lister = Lister(parts, self._configs, filters)
+        self._remover = Remover(parts, self._collector, filters)
+        self._puller = Puller(parts, self._collector)
+        self._pusher = Pusher(parts, assembler)
+        self._maker = Maker(parts, self._collector)
+        self._loader = Loader(parts, self._collector)
+        self._saver = Saver(parts, assembler)
+
+    async def start(self) -> None:
+        """After the containers are recovered: sweep what no record names."""
+        await asyncio.to_thread(self._parts.content.sweep_ingests)
+        await self.collect_garbage()
+
+    # looking up: no I/O but of a small file, safe on the event loop
 
     def resolve(self, ref: str) -> ImageRecord:
         """The image of a ref; ``NotFound("No such image: x:latest")``, ``InvalidParameter``."""
-        raise NotImplementedError
+        return self._store.record(self._store.resolve(ref))
 
     def config(self, image_id: str) -> ImageConfig:
         """The parsed configuration of a full ID (one small file is read, then remembered)."""
-        raise NotImplementedError
+        return self._configs.get(self._store.get(image_id).id)
 
     def config_blob(self, image_id: str) -> bytes:
         """The configuration byte for byte."""
-        raise NotImplementedError
+        return self._configs.blob(self._store.get(image_id).id)
 
-    def records(self) -> list[ImageRecord]:
+    def defaults(self, image: ImageRecord) -> ImageDefaults:
+        """What a container takes over from the image."""
+        return defaults_of(self.config(image.id))
+
+    def records(self) -> Sequence[ImageRecord]:
         """Every image, newest first."""
-        raise NotImplementedError
+        newest = sorted(self._store, key=lambda image: (-image.created_at, image.id))
+        return [self._store.record(image) for image in newest]
 
     async def list(
         self, filters: Filters, *, all: bool = False, shared_size: bool = False
-    ) -> list[ImageSummary]:
-        """Images for ``docker images``, newest first. Filters: dangling, label, before, since,
-        reference, until; another key raises ``InvalidParameter``. Without ``all`` untagged images
-        with children are left out."""
-        raise NotImplementedError
+    ) -> Sequence[ImageSummary]:
+        """Images for ``docker images``, newest first. Filters: dangling, label, label!, before,
+        since, reference, until (ns as decimal text); another key raises ``InvalidParameter``.
+        Without ``all`` untagged images with children are left out."""
+        return self._lister.summaries(filters, all=all, shared_size=shared_size)
 
     async def inspect(self, ref: str) -> ImageDetails:
         """Everything about one image."""
-        raise NotImplementedError
+        image = self._store.resolve(ref)
+        return ImageDetails(
+            record=self._store.record(image),
+            config=self._configs.get(image.id),
+            manifest=image.manifest,
+            last_tagged_at=image.tagged_at,
+        )
 
-    async def history(self, ref: str) -> list[HistoryLine]:
+    async def history(self, ref: str) -> Sequence[HistoryLine]:
         """The steps of an image, newest first."""
-        raise NotImplementedError
+        return self._lister.history(self._store.resolve(ref))
 
     def layers_size(self) -> int:
-        """Bytes of all stored layers, each counted once."""
-        raise NotImplementedError
+        """Bytes of all stored layers, each counted once. Blocks; to be called in a thread."""
+        return sum(self._lister.layer_size(layer) for layer in self._parts.snapshots.layers())
 
     # registries
 
@@ -73,52 +122,57 @@ class Images:
         """Pull; an async generator. What is wrong before the first line is raised by its first
         ``__anext__``, what fails later by a later one. Closing it cancels; partial downloads are
         resumed by the next pull."""
-        raise NotImplementedError
+        return streamed(
+            lambda emit: self._puller.pull(reference, platform, auth or ANONYMOUS, emit)
+        )
 
     def push(self, reference: str, *, auth: Credentials | None = None) -> AsyncIterator[Progress]:
-        """Push; an async generator like ``pull``."""
-        raise NotImplementedError
+        """Push; an async generator like ``pull``. Its last line has ``aux``: Tag, Digest, Size."""
+        return streamed(lambda emit: self._pusher.push(reference, auth or ANONYMOUS, emit))
 
     async def log_in(self, server: str, auth: Credentials) -> str:
         """Check credentials against a registry; returns an identity token or "".
 
         Raises ``Unauthorized``."""
-        raise NotImplementedError
+        return await log_in(self._parts.settings.registries, server, auth)
 
     # making
 
     async def create(self, image: NewImage) -> ImageRecord:
         """Store an image of layers that are there (builder, commit). Durable when it returns."""
-        raise NotImplementedError
+        return await self._maker.create(image)
 
-    async def import_(
+    def import_(
         self, stream: AsyncIterator[bytes], options: ImportOptions
     ) -> AsyncIterator[Progress]:
-        """Make an image of a root file system's tar (plain or compressed); last status = its ID."""
-        raise NotImplementedError
-        yield Progress()
+        """Make an image of a root file system's tar (plain or compressed); an async generator whose
+        last status is the ID."""
+        return streamed(lambda emit: self._maker.import_(stream, options, emit))
 
     async def commit(
         self, config: ImageConfig, layers: tuple[str, ...], options: CommitOptions
     ) -> ImageRecord:
-        """Make an image of a container's layers; see ``image_commit``."""
-        raise NotImplementedError
+        """Make an image of a container: ``config`` is its image's, with the container's own
+        ``config`` object; ``layers`` the image's and the container's, base first."""
+        return await self._maker.commit(config, layers, options)
 
     def load(self, stream: AsyncIterator[bytes]) -> AsyncIterator[Progress]:
         """Load a Docker archive (old or new form) or an OCI layout, plain or compressed; an async
         generator whose ``stream`` lines say ``Loaded image: x:1``."""
-        raise NotImplementedError
+        return streamed(lambda emit: self._loader.load(stream, emit))
 
-    async def save(self, refs: tuple[str, ...]) -> AsyncIterator[bytes]:
+    async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """A Docker archive that is an OCI layout too. Awaiting it checks the refs, iterating reads;
         what is read is protected from removal until the iterator is closed."""
-        raise NotImplementedError
+        return await self._saver.save(refs)
 
     # names and removal
 
     async def tag(self, ref: str, target: str) -> None:
         """Give an image one more name; a tag that another image had moves."""
-        raise NotImplementedError
+        image, name = self._store.resolve(ref), tag_reference(target)
+        self._store.put(image, [name])
+        self._parts.publish("tag", image.id, name.familiar)
 
     async def remove(
         self, ref: str, *, force: bool = False, prune: bool = True
@@ -126,16 +180,21 @@ class Images:
         """Remove a name or an image by Docker's rules; raises ``Conflict`` in Docker's words.
 
         ``prune`` takes untagged parents away too."""
-        raise NotImplementedError
+        return await self._remover.remove(ref, force=force, prune=prune)
 
     async def prune(self, filters: Filters) -> ImagePruneReport:
         """Remove images that no container uses: untagged ones, or with ``dangling=false`` all."""
-        raise NotImplementedError
+        return await self._remover.prune(filters)
 
     def keep_layers(self, roots: Callable[[], Iterable[str]]) -> None:
-        """Register more diff IDs that are never collected (containers, build cache)."""
-        raise NotImplementedError
+        """Register more diff IDs that are never collected (the build cache)."""
+        self._collector.keep_layers(roots)
+
+    def hold(self) -> AbstractAsyncContextManager[None]:
+        """``async with`` it around storing layers that no record can name yet (a build's steps, a
+        commit): nothing is collected meanwhile."""
+        return self._collector.held()
 
     async def collect_garbage(self) -> int:
         """Remove layers and blobs that nothing names; returns the bytes of layers freed."""
-        raise NotImplementedError
+        return await self._collector.collect()

@@ -60,7 +60,7 @@ class Leases:
             lease.release()
 
     def collect(
-        self, key: str, named: Callable[[str], bool], remove: Callable[[str], None]
+        self, key: str, named: Callable[[str], bool], remove: Callable[[str], object]
     ) -> bool:
         """Remove ``key`` unless it is leased or a record names it; True when it was removed.
 

@@ -1,0 +1,166 @@
+"""Making images of layers that are stored: for builds, commits and imports."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from ketch.engine.image_changes import apply_changes
+from ketch.engine.image_gc import Collector
+from ketch.engine.image_parts import ImageParts
+from ketch.engine.image_store import StoredImage
+from ketch.engine.image_values import ImportOptions, NewImage
+from ketch.engine.model import CommitOptions, ContainerSpec, ImageRecord, Progress
+from ketch.engine.pipes import fed
+from ketch.engine.progress import Emit
+from ketch.errors import InvalidParameter, NotFound
+from ketch.oci import image as images
+from ketch.oci import platform as platforms
+from ketch.oci import reference as references
+from ketch.oci.image import Health, History, ImageConfig, RootFS, RunConfig
+from ketch.oci.reference import Reference
+
+
+class Maker:
+    """See the module's docstring."""
+
+    def __init__(self, parts: ImageParts, collector: Collector) -> None:
+        self._parts = parts
+        self._collector = collector
+
+    async def create(self, new: NewImage) -> ImageRecord:
+        """Store a configuration and record the image; see ``Images.create``."""
+        names = [tag_reference(tag) for tag in new.tags]
+        config = images.decode(new.config)
+        if config.diff_ids != new.layers:
+            raise InvalidParameter("the image configuration names other layers than were given")
+        with self._parts.leases.lease("create image", new.layers) as lease:
+            sizes = await asyncio.to_thread(self._sizes, new.layers)
+            image_id = await asyncio.to_thread(self._parts.content.put, new.config)
+            lease.add(image_id)
+            image = StoredImage(
+                id=image_id,
+                layers=new.layers,
+                created_at=config.created_at,
+                size=sum(sizes),
+                parent=new.parent,
+            )
+            return self._record(image, names)
+
+    def _sizes(self, layers: tuple[str, ...]) -> list[int]:
+        return [self._parts.snapshots.layer(diff_id).size for diff_id in layers]
+
+    def _record(self, image: StoredImage, names: list[Reference]) -> ImageRecord:
+        store, content = self._parts.store, self._parts.content
+        if not content.has(image.id) or not all(map(self._parts.snapshots.has_layer, image.layers)):
+            raise NotFound("layers of the image were collected while it was made: try again")
+        moved = store.put(image, names)
+        for name in moved:
+            self._parts.publish("tag", image.id, name.familiar)
+        return store.record(store.get(image.id))
+
+    async def commit(
+        self, config: ImageConfig, layers: tuple[str, ...], options: CommitOptions
+    ) -> ImageRecord:
+        """Make an image of a container; see ``Images.commit``."""
+        changed = await apply_changes(config, options.changes)
+        if options.overrides is not None:
+            run = overridden(changed.run, options.overrides)
+            changed = msgspec.structs.replace(changed, config=run)
+        now = images.format_time(time.time_ns())
+        step = History(
+            created=now,
+            created_by=" ".join(config.run.cmd or ()),
+            author=options.author,
+            comment=options.comment,
+        )
+        changed = msgspec.structs.replace(
+            changed,
+            created=now,
+            author=options.author,
+            comment=options.comment,
+            rootfs=RootFS(diff_ids=list(layers)),
+            history=[*(config.history or ()), step],
+        )
+        tags = (options.reference,) if options.reference else ()
+        return await self.create(NewImage(config=images.encode(changed), layers=layers, tags=tags))
+
+    async def import_(
+        self, stream: AsyncIterator[bytes], options: ImportOptions, emit: Emit
+    ) -> None:
+        """Make an image of a root file system; see ``Images.import_``."""
+        tags = (options.reference,) if options.reference else ()
+        for tag in tags:
+            tag_reference(tag)
+        target = platforms.parse(options.platform) if options.platform else platforms.host()
+        now = images.format_time(time.time_ns())
+        config = ImageConfig(
+            created=now,
+            architecture=target.architecture,
+            os=target.os,
+            variant=target.variant,
+            config=RunConfig(),
+            history=[History(created=now, comment=options.message or "Imported from -")],
+        )
+        config = await apply_changes(config, options.changes)  # wrong ones fail before the upload
+        async with self._collector.held():
+            layer = await fed(stream, lambda fd: self._parts.ingest(fd, ""))
+            config = msgspec.structs.replace(config, rootfs=RootFS(diff_ids=[layer.diff_id]))
+            image = await self.create(
+                NewImage(config=images.encode(config), layers=(layer.diff_id,), tags=tags)
+            )
+        self._parts.publish("import", image.id, options.reference or image.id)
+        emit(Progress(status=image.id))
+
+
+def tag_reference(text: str) -> Reference:
+    """A name for an image; ``latest`` when it says no tag. Raises ``InvalidParameter``."""
+    name = references.parse(text)
+    if name.digest:
+        raise InvalidParameter("refusing to create a tag with a digest reference")
+    return name.tagged()
+
+
+def overridden(run: RunConfig, spec: ContainerSpec) -> RunConfig:
+    """``run`` with what ``spec`` says in its place; variables, labels and ports are united."""
+    single: Mapping[str, object] = {
+        "cmd": list(spec.cmd) if spec.cmd else None,
+        "entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
+        "user": spec.user,
+        "working_dir": spec.working_dir,
+        "stop_signal": spec.stop_signal,
+        "shell": list(spec.shell) or None,
+        "stop_timeout": spec.stop_timeout,
+        "healthcheck": _health(spec),
+    }
+    changes = {key: value for key, value in single.items() if value}
+    named = {entry.partition("=")[0] for entry in spec.env}
+    env = [entry for entry in run.env or () if entry.partition("=")[0] not in named]
+    changes |= {
+        "env": [*env, *spec.env] or None,
+        "labels": {**(run.labels or {}), **spec.labels} or None,
+        "exposed_ports": _united(run.exposed_ports, spec.exposed_ports),
+        "volumes": _united(run.volumes, spec.anonymous_volumes),
+    }
+    return msgspec.structs.replace(run, **changes)
+
+
+def _united(old: dict[str, object] | None, new: tuple[str, ...]) -> dict[str, object] | None:
+    return {**(old or {}), **{key: {} for key in new}} or None
+
+
+def _health(spec: ContainerSpec) -> Health | None:
+    check = spec.healthcheck
+    if check is None:
+        return None
+    return Health(
+        test=list(check.test) or None,
+        interval=check.interval,
+        timeout=check.timeout,
+        start_period=check.start_period,
+        start_interval=check.start_interval,
+        retries=check.retries,
+    )

@@ -1,0 +1,105 @@
+"""What the image modules work with: one value instead of a dozen parameters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.distribution.hosts import RegistrySettings
+from ketch.engine.image_store import ImageStore
+from ketch.engine.model import ContainerRecord
+from ketch.snapshots.protocol import LayerInfo
+from ketch.state.leases import Leases
+
+if TYPE_CHECKING:
+    from ketch.content.store import ContentStore
+    from ketch.engine.events import Events
+    from ketch.runtime.remote import Launcher
+    from ketch.snapshots.protocol import Snapshotter
+
+IngestLayer = Callable[[int, str], Awaitable[LayerInfo]]
+"""Store the layer whose stream (a file or a pipe, compressed or not) an fd gives; the text is the
+diff ID that it must turn out to have, or "". Runs in a worker, since the stream is hostile."""
+
+
+class ImageSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon's configuration decides for images.
+
+    ``keep_blobs`` keeps the compressed layers as they came, so that push and save give the same
+    digests again, at the price of their size on disk.
+    """
+
+    registries: RegistrySettings = RegistrySettings()
+    keep_blobs: bool = True
+    downloads: int = 3  # layers of one pull at a time
+    unpackers: int = 2
+
+
+def no_containers() -> Iterable[ContainerRecord]:
+    """For an engine without containers."""
+    return ()
+
+
+async def nothing_mounted(sources: list[str]) -> None:
+    """For an engine without a launcher."""
+
+
+class KeyedLocks:
+    """A lock per key, forgotten when nobody wants it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Wait for the key and hold it until the block ends."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = (lock, users - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageParts:
+    """The rooms and registries that images are made of.
+
+    ``containers`` gives every container's record; ``release`` makes the launcher let go of mounted
+    layers (paths of their files) before they are removed; ``empty_trash`` blocks while it deletes.
+    """
+
+    settings: ImageSettings
+    store: ImageStore
+    content: ContentStore
+    leases: Leases
+    snapshots: Snapshotter
+    ingest: IngestLayer
+    events: Events
+    containers: Callable[[], Iterable[ContainerRecord]] = no_containers
+    release: Callable[[list[str]], Awaitable[None]] = nothing_mounted
+    empty_trash: Callable[[], None] = lambda: None
+    locks: KeyedLocks = field(default_factory=KeyedLocks)
+
+    def publish(self, action: str, actor: str, name: str, **attributes: str) -> None:
+        """Publish an event of an image."""
+        self.events.publish("image", action, actor, {"name": name, **attributes})
+
+
+def ingest_in_worker(launcher: Launcher, data_root: str, snapshotter: str) -> IngestLayer:
+    """``IngestLayer`` by a worker of the launcher."""
+
+    async def ingest(fd: int, diff_id: str) -> LayerInfo:
+        args = {"root": data_root, "snapshotter": snapshotter, "diff_id": diff_id, "limit": 0}
+        result = await launcher.work("ketch.snapshots.tasks:ingest", args, [fd])
+        return msgspec.convert(result, LayerInfo)
+
+    return ingest

@@ -1,0 +1,183 @@
+"""Pulling: from a registry's reference to layers in the snapshotter and a record.
+
+Layers are downloaded a few at a time and unpacked by workers as soon as each is complete; every
+blob is leased from before it is looked for until the record names it. Lines are worded as Docker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+
+from ketch.distribution.auth import Credentials
+from ketch.distribution.client import RegistryClient
+from ketch.distribution.resolve import Resolved, resolve
+from ketch.engine.image_gc import Collector
+from ketch.engine.image_parts import ImageParts
+from ketch.engine.image_store import StoredImage
+from ketch.engine.model import Progress
+from ketch.engine.progress import Emit, Meter, all_of
+from ketch.errors import DataCorrupt, InvalidParameter
+from ketch.oci import digest as digests
+from ketch.oci import platform as platforms
+from ketch.oci.descriptor import Descriptor
+from ketch.oci.reference import Reference, parse
+from ketch.state.leases import Lease
+
+
+class Puller:
+    """See the module's docstring."""
+
+    def __init__(self, parts: ImageParts, collector: Collector) -> None:
+        self._parts = parts
+        self._collector = collector
+        self._unpacking = asyncio.Semaphore(parts.settings.unpackers)
+
+    async def pull(self, text: str, platform: str, auth: Credentials, emit: Emit) -> None:
+        """Pull one image; see ``Images.pull``."""
+        reference = parse(text).tagged()
+        wanted = platforms.parse(platform) if platform else platforms.host()
+        keys: list[str] = []
+        try:
+            async with AsyncExitStack() as stack:
+                lease = stack.enter_context(self._parts.leases.lease(f"pull {reference}"))
+                client = RegistryClient(self._parts.settings.registries, reference, auth)
+                await stack.enter_async_context(client)
+                resolved = await resolve(client, wanted, exact=bool(platform))
+                keys = _keys(resolved)
+                lease.add(*keys)
+                await self._transfer(client, resolved, lease, emit)
+        except (DataCorrupt, InvalidParameter):
+            await self._collector.collect(keys)  # of what is hostile nothing stays
+            raise
+
+    async def _transfer(
+        self, client: RegistryClient, resolved: Resolved, lease: Lease, emit: Emit
+    ) -> None:
+        reference = client.reference
+        emit(
+            Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag)
+        )
+        before = self._parts.store.by_name(reference)
+        fetch = _Layers(self._parts, client, emit, self._unpacking)
+        await fetch.run(resolved)
+        image = await asyncio.to_thread(self._stored, resolved)
+        lease.add(image.id, image.manifest)
+        self._record(reference, resolved, image)
+        emit(Progress(status=f"Digest: {resolved.target}"))
+        newer = before is None or before.id != image.id
+        said = "Downloaded newer image for" if newer else "Image is up to date for"
+        emit(Progress(status=f"Status: {said} {reference.familiar}"))
+
+    def _stored(self, resolved: Resolved) -> StoredImage:
+        """Store the small blobs and count the layers."""
+        content, snapshots = self._parts.content, self._parts.snapshots
+        return StoredImage(
+            id=content.put(resolved.config_blob),
+            layers=resolved.config.diff_ids,
+            created_at=resolved.config.created_at,
+            size=sum(snapshots.layer(diff_id).size for diff_id in resolved.config.diff_ids),
+            manifest=content.put(resolved.served.data),
+            blobs=tuple(layer.digest for layer in resolved.manifest.layers),
+        )
+
+    def _record(self, reference: Reference, resolved: Resolved, image: StoredImage) -> None:
+        names = [reference.with_digest(reference.digest or resolved.target)]
+        if not reference.digest:
+            names.append(reference)
+        self._parts.store.put(image, names)
+        labels = resolved.config.run.labels or {}
+        self._parts.publish("pull", reference.familiar, reference.familiar_name, **labels)
+
+
+class _Layers:
+    """The layers of one pull."""
+
+    def __init__(
+        self,
+        parts: ImageParts,
+        client: RegistryClient,
+        emit: Emit,
+        unpacking: asyncio.Semaphore,
+    ) -> None:
+        self._parts = parts
+        self._client = client
+        self._emit = emit
+        self._downloading = asyncio.Semaphore(parts.settings.downloads)
+        self._unpacking = unpacking
+
+    async def run(self, resolved: Resolved) -> None:
+        pairs = zip(resolved.manifest.layers, resolved.config.diff_ids, strict=True)
+        layers = {(layer.digest, diff_id): layer for layer, diff_id in pairs}
+        missing = []
+        for (digest, diff_id), layer in layers.items():
+            there = self._parts.snapshots.has_layer(diff_id)
+            self._say("Already exists" if there else "Pulling fs layer", digest)
+            if not there:
+                missing.append(self._layer(layer, diff_id))
+        await all_of(missing)
+
+    async def _layer(self, layer: Descriptor, diff_id: str) -> None:
+        async with self._parts.locks.hold(layer.digest):
+            if not self._parts.snapshots.has_layer(diff_id):  # another pull may have been quicker
+                async with self._downloading:
+                    await self._download(layer)
+                self._say("Download complete", layer.digest)
+                async with self._unpacking:
+                    await self._unpack(layer, diff_id)
+        self._say("Pull complete", layer.digest)
+
+    async def _download(self, layer: Descriptor) -> None:
+        content = self._parts.content
+        if content.has(layer.digest):
+            if content.size(layer.digest) == layer.size:
+                return
+            raise DataCorrupt(f"layer {layer.digest} has another size than its manifest says")
+        resumed = await self._attempt(layer)
+        if resumed:  # what was there before belonged to something else: once more, from nothing
+            await self._attempt(layer)
+
+    async def _attempt(self, layer: Descriptor) -> bool:
+        """Download; True when bytes of an earlier try made the digest wrong."""
+        ingest = await asyncio.to_thread(self._parts.content.ingest, layer.digest, layer.size)
+        resumed = ingest.offset > 0
+        meter = Meter(self._emit, "Downloading", digests.short(layer.digest), layer.size)
+        with ingest:
+            await self._client.fetch(layer, ingest, meter)
+            self._say("Verifying Checksum", layer.digest)
+            try:
+                await asyncio.to_thread(ingest.commit)
+            except DataCorrupt:
+                if not resumed:
+                    raise
+                return True
+        return False
+
+    async def _unpack(self, layer: Descriptor, diff_id: str) -> None:
+        meter = Meter(self._emit, "Extracting", digests.short(layer.digest), layer.size)
+        with self._parts.content.open(layer.digest) as file:
+            meter(0)
+            fd = file.fileno()
+            await meter.watch(
+                # the worker reads the same open file, so that its position is ours to see
+                lambda: os.lseek(fd, 0, os.SEEK_CUR),
+                self._parts.ingest(fd, diff_id),
+            )
+            meter(layer.size)
+        if not self._parts.settings.keep_blobs:
+            self._parts.content.delete(layer.digest)
+
+    def _say(self, status: str, digest: str) -> None:
+        self._emit(Progress(status=status, id=digests.short(digest)))
+
+
+def _keys(resolved: Resolved) -> list[str]:
+    """Everything that the image will consist of."""
+    blobs = [layer.digest for layer in resolved.manifest.layers]
+    return [
+        resolved.image_id,
+        resolved.served.digest,
+        *blobs,
+        *resolved.config.diff_ids,
+    ]

@@ -1,0 +1,175 @@
+"""Saving images: one tar that is a Docker archive and an OCI layout at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+from typing import BinaryIO
+
+import msgspec
+
+from ketch.engine.image_layout import IMAGE_NAME, REF_NAME, blob_path
+from ketch.engine.image_manifests import Assembled, Assembler
+from ketch.engine.image_parts import ImageParts
+from ketch.engine.image_store import StoredImage
+from ketch.engine.pipes import drained
+from ketch.layers.entry import Entry
+from ketch.layers.tarwrite import BLOCK, headers
+from ketch.oci import media_types
+from ketch.oci import reference as references
+from ketch.oci.descriptor import Descriptor
+from ketch.oci.manifest import Index
+from ketch.oci.reference import Reference
+
+_PIECE = 1 << 20
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+class Saver:
+    """See the module's docstring."""
+
+    def __init__(self, parts: ImageParts, assembler: Assembler) -> None:
+        self._parts = parts
+        self._assembler = assembler
+
+    async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+        """Look the refs up, and give the archive's bytes; see ``Images.save``."""
+        wanted = self._wanted(refs)
+        stack = ExitStack()
+        lease = stack.enter_context(self._parts.leases.lease("save"))
+        try:
+            for image in wanted:
+                lease.add(image.id, image.manifest, *image.blobs, *image.layers)
+            stream = await drained(lambda fd: self._write(fd, wanted))
+        except BaseException:
+            stack.close()
+            raise
+        for image in wanted:
+            self._parts.publish("save", image.id, image.id)
+        return _leased(stream, stack)
+
+    def _wanted(self, refs: Sequence[str]) -> dict[StoredImage, list[Reference]]:
+        """Images with the names that they are saved under: those that they were asked for by."""
+        wanted: dict[StoredImage, list[Reference]] = {}
+        for ref in refs:
+            image = self._parts.store.resolve(ref)
+            names = wanted.setdefault(image, [])
+            if not self._parts.store.is_id(ref, image):
+                name = references.parse(ref).tagged()
+                if name.tag and not name.digest and name not in names:
+                    names.append(name)
+        return wanted
+
+    async def _write(self, fd: int, wanted: dict[StoredImage, list[Reference]]) -> None:
+        await asyncio.to_thread(self._write_archive, os.dup(fd), wanted)
+
+    def _write_archive(self, fd: int, wanted: dict[StoredImage, list[Reference]]) -> None:
+        with os.fdopen(fd, "wb", buffering=0) as out:
+            archive = _Archive(out)
+            whole = [(self._assembled(image), names) for image, names in wanted.items()]
+            for assembled, _ in whole:
+                archive.image(assembled)
+            archive.file("oci-layout", _LAYOUT)
+            archive.file("index.json", _index(whole))
+            archive.file("manifest.json", _docker_manifest(whole))
+            archive.end()
+
+    def _assembled(self, image: StoredImage) -> Assembled:
+        return self._assembler.as_it_came(image) or self._assembler.raw(image)
+
+
+async def _leased(stream: AsyncIterator[bytes], stack: ExitStack) -> AsyncIterator[bytes]:
+    with stack:
+        async for piece in stream:
+            yield piece
+
+
+class _Archive:
+    """Writes members with fixed attributes: the same images give the same bytes."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._there: set[str] = set()
+        for folder in ("blobs", "blobs/sha256"):
+            self._put(headers(Entry(folder.encode(), stat.S_IFDIR | 0o755)))
+
+    def image(self, assembled: Assembled) -> None:
+        """All blobs of an image that are not in the archive yet."""
+        for layer in assembled.layers:
+            with layer.open() as source:
+                self._blob(layer.descriptor, source)
+        self.file(blob_path(assembled.manifest.config.digest), assembled.config_blob)
+        self.file(blob_path(assembled.digest), assembled.manifest_blob)
+
+    def file(self, path: str, data: bytes) -> None:
+        """A small member, once."""
+        if path not in self._there:
+            self._begin(path, len(data))
+            self._put(data + bytes(-len(data) % BLOCK))
+
+    def end(self) -> None:
+        """Two blocks of zeros."""
+        self._put(bytes(2 * BLOCK))
+
+    def _blob(self, descriptor: Descriptor, source: BinaryIO) -> None:
+        path = blob_path(descriptor.digest)
+        if path in self._there:
+            return
+        self._begin(path, descriptor.size)
+        left = descriptor.size
+        while left:
+            piece = source.read(min(left, _PIECE))
+            if not piece:
+                raise OSError(f"blob {descriptor.digest} is shorter than recorded")
+            self._put(piece)
+            left -= len(piece)
+        self._put(bytes(-descriptor.size % BLOCK))
+
+    def _begin(self, path: str, size: int) -> None:
+        self._there.add(path)
+        entry = Entry(path.encode(), stat.S_IFREG | 0o644)
+        entry.size = size
+        self._put(headers(entry))
+
+    def _put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._out.write(view) :]
+
+
+def _index(whole: list[tuple[Assembled, list[Reference]]]) -> bytes:
+    """One descriptor per name, in the way of containerd, so that others find the names."""
+    descriptors = []
+    for assembled, names in whole:
+        unnamed: list[Reference | None] = [None]
+        for name in names or unnamed:
+            descriptors.append(
+                Descriptor(
+                    media_type=assembled.manifest.media_type or media_types.OCI_MANIFEST,
+                    digest=assembled.digest,
+                    size=len(assembled.manifest_blob),
+                    annotations=_annotations(name) if name else None,
+                )
+            )
+    index = Index(schema_version=2, media_type=media_types.OCI_INDEX, manifests=descriptors)
+    return msgspec.json.encode(index)
+
+
+def _annotations(name: Reference) -> dict[str, str]:
+    return {IMAGE_NAME: str(name), REF_NAME: name.tag}
+
+
+def _docker_manifest(whole: list[tuple[Assembled, list[Reference]]]) -> bytes:
+    return msgspec.json.encode(
+        [
+            {
+                "Config": blob_path(assembled.manifest.config.digest),
+                "RepoTags": [name.familiar for name in names] or None,
+                "Layers": [blob_path(layer.descriptor.digest) for layer in assembled.layers],
+            }
+            for assembled, names in whole
+        ]
+    )

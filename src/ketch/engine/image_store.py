@@ -1,0 +1,183 @@
+"""The images' records and names: in memory for reading, in SQLite before anything is acknowledged.
+
+Two tables: what an image is made of (``images``), and which names lead to it (``image_references``;
+the keys are whole references with a tag or a digest). Only this module writes them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from ketch.engine.model import ImageRecord
+from ketch.errors import InvalidParameter, NotFound
+from ketch.oci import reference as references
+from ketch.oci.reference import Reference
+from ketch.state.database import Database, Table
+
+_HEX = re.compile(r"(sha256:)?([0-9a-f]{1,64})")
+
+
+class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image is made of.
+
+    ``manifest`` is the digest of a manifest in the content store ("" = none was ever served), with
+    the ``blobs`` that it names; they may or may not be stored.
+    """
+
+    id: str
+    layers: tuple[str, ...]
+    created_at: int = 0
+    size: int = 0
+    parent: str = ""
+    manifest: str = ""
+    blobs: tuple[str, ...] = ()
+    tagged_at: int = 0
+
+
+class ImageStore:
+    """See the module's docstring."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._images: Table[StoredImage] = Table(database, "images", StoredImage)
+        self._references: Table[str] = Table(database, "image_references", str)
+        self._known = self._images.all()
+        self._names = {
+            references.parse(text): image_id for text, image_id in self._references.all().items()
+        }
+
+    # reading
+
+    def __iter__(self) -> Iterator[StoredImage]:
+        return iter(tuple(self._known.values()))
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._known
+
+    def get(self, image_id: str) -> StoredImage:
+        """The image of a full ID; raises ``NotFound``."""
+        try:
+            return self._known[image_id]
+        except KeyError:
+            raise NotFound(f"No such image: {image_id}") from None
+
+    def record(self, image: StoredImage) -> ImageRecord:
+        """The image with its names, as others see it."""
+        names = self.names(image.id)
+        return ImageRecord(
+            id=image.id,
+            layers=image.layers,
+            created_at=image.created_at,
+            size=image.size,
+            tags=tuple(name.familiar for name in names if not name.digest),
+            digests=tuple(name.familiar for name in names if name.digest),
+            parent=image.parent,
+        )
+
+    def names(self, image_id: str) -> list[Reference]:
+        """The names of an image, sorted."""
+        return sorted(name for name, target in self._names.items() if target == image_id)
+
+    def all_names(self) -> dict[Reference, str]:
+        """Every name and the ID it leads to."""
+        return dict(self._names)
+
+    def children(self, image_id: str) -> list[StoredImage]:
+        """Images made from this one."""
+        return [image for image in self if image.parent == image_id]
+
+    def by_name(self, name: Reference) -> StoredImage | None:
+        """The image of a name with a tag or a digest."""
+        if name.tag and name.digest:
+            name = name.with_digest(name.digest)
+        target = self._names.get(name)
+        return self._known.get(target) if target else None
+
+    def resolve(self, ref: str) -> StoredImage:
+        """The image of a name, an ID or a prefix of one; raises ``NotFound``.
+
+        A name wins over a prefix, a whole ID over a name.
+        """
+        whole = ref if ref.startswith("sha256:") else f"sha256:{ref}"
+        if whole in self._known:
+            return self._known[whole]
+        try:
+            name = references.parse(ref).tagged()
+        except InvalidParameter:
+            if not _HEX.fullmatch(ref):
+                raise
+            name = None
+        found = (name and self.by_name(name)) or self._by_prefix(ref)
+        if found is None:
+            raise NotFound(f"No such image: {name.familiar if name else ref}")
+        return found
+
+    def _by_prefix(self, ref: str) -> StoredImage | None:
+        match = _HEX.fullmatch(ref)
+        if match is None:
+            return None
+        prefix = f"sha256:{match[2]}"
+        matching = [image for key, image in self._known.items() if key.startswith(prefix)]
+        if len(matching) > 1:
+            raise InvalidParameter(f"image ID prefix {ref} is ambiguous: give more of its digits")
+        return matching[0] if matching else None
+
+    def is_id(self, ref: str, image: StoredImage) -> bool:
+        """Whether ``ref`` found ``image`` by its ID or a prefix of it, and not by a name."""
+        match = _HEX.fullmatch(ref)
+        if match is None or not image.id.startswith(f"sha256:{match[2]}"):
+            return False
+        if image.id in (ref, f"sha256:{ref}"):
+            return True
+        try:
+            return self.by_name(references.parse(ref).tagged()) is None
+        except InvalidParameter:
+            return True
+
+    # writing
+
+    def put(self, image: StoredImage, names: Iterable[Reference] = ()) -> list[Reference]:
+        """Store an image and lead names to it, in one transaction; the names that moved here.
+
+        What is stored of an image that is there already is kept where the new one says nothing.
+        """
+        wanted = list(names)
+        image = self._merged(image, bool(wanted))
+        changed = [name for name in wanted if self._names.get(name) != image.id]
+        with self._database.transaction():
+            self._images.put(image.id, image)
+            for name in changed:
+                self._references.put(str(name), image.id)
+        self._known[image.id] = image
+        self._names.update(dict.fromkeys(changed, image.id))
+        return changed
+
+    def _merged(self, image: StoredImage, tagged: bool) -> StoredImage:
+        old = self._known.get(image.id)
+        if old is not None:
+            image = msgspec.structs.replace(
+                image,
+                parent=image.parent or old.parent,
+                manifest=image.manifest or old.manifest,
+                blobs=image.blobs or old.blobs,
+                tagged_at=old.tagged_at,
+            )
+        return msgspec.structs.replace(image, tagged_at=time.time_ns()) if tagged else image
+
+    def remove(self, names: Iterable[Reference], image_ids: Iterable[str] = ()) -> None:
+        """Forget names, and images with whatever names they have left, in one transaction."""
+        gone = list(image_ids)
+        doomed = {*names, *(name for name, target in self._names.items() if target in gone)}
+        with self._database.transaction():
+            for name in doomed:
+                self._references.delete(str(name))
+            for image_id in gone:
+                self._images.delete(image_id)
+        for name in doomed:
+            self._names.pop(name, None)
+        for image_id in gone:
+            self._known.pop(image_id, None)

@@ -1,0 +1,69 @@
+"""Long operations as streams of ``Progress``: one coroutine that reports, one generator that tells.
+
+Work in an async generator would stop whenever its reader is slow, and leave its contexts open when
+nobody closes it; so the work is a task of its own, and the generator only hands its lines on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+from ketch.engine.model import Progress
+
+Emit = Callable[[Progress], None]
+_INTERVAL = 0.1  # seconds between two lines of one meter
+
+
+async def streamed(run: Callable[[Emit], Coroutine[Any, Any, None]]) -> AsyncIterator[Progress]:
+    """The lines that ``run`` emits; raises what it raises. Closing the generator cancels it."""
+    queue: asyncio.Queue[Progress | None] = asyncio.Queue()
+    task = asyncio.create_task(run(queue.put_nowait))
+    task.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        while (line := await queue.get()) is not None:
+            yield line
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run works together; the first error cancels the others and is raised as it is."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Meter:
+    """Progress of one layer in bytes, told at most ten times a second."""
+
+    def __init__(self, emit: Emit, status: str, id: str, total: int) -> None:
+        self._emit = emit
+        self._line = (status, id, total)
+        self._next = 0.0
+
+    def __call__(self, current: int) -> None:
+        now = time.monotonic()
+        status, id, total = self._line
+        if now >= self._next or current >= total:
+            self._next = now + _INTERVAL
+            self._emit(Progress(status=status, id=id, current=current, total=total))
+
+    async def watch(self, position: Callable[[], int], work: Awaitable[Any]) -> Any:
+        """Await ``work`` while telling what ``position`` says."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait([task], timeout=_INTERVAL))[0]:
+                self(position())
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
