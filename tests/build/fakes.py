@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from ketch.build.config import ImageConfig
+import msgspec
+
 from ketch.build.executor import (
     BaseImage,
     CacheEntry,
@@ -18,6 +19,7 @@ from ketch.build.executor import (
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.solver import Built, prepare, solve
 from ketch.errors import NotFound
+from ketch.oci.image import ImageConfig, RootFS, decode, encode
 
 PLATFORM = {
     "TARGETPLATFORM": "linux/amd64",
@@ -53,8 +55,7 @@ class FakeExecutor:
     def add_image(self, name: str, config: ImageConfig | None = None, layer: str = "") -> BaseImage:
         config = config or ImageConfig(os="linux", architecture="amd64")
         layers = (digest("base", layer or name),)
-        config.rootfs.diff_ids = list(layers)
-        blob = config.encode()
+        blob = encode(msgspec.structs.replace(config, rootfs=RootFS(diff_ids=list(layers))))
         image = BaseImage("sha256:" + hashlib.sha256(blob).hexdigest(), blob, layers)
         self.images[name] = image
         return image
@@ -139,7 +140,7 @@ class Build:
         self.built = built
         self.outputs = outputs
         config, self.layers, self.parent = executor.stored[built.image]
-        self.config = ImageConfig.decode(config)
+        self.config = decode(config)
 
     @property
     def text(self) -> str:

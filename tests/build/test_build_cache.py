@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from build.fakes import FakeExecutor, build
-from ketch.build.config import ImageConfig, RunConfig
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions
+from ketch.oci.image import ImageConfig, RunConfig, encode
 
 TEXT = "FROM base\nENV a=1\nCOPY a.txt /a\nRUN make\nCMD x\n"
 
@@ -94,7 +94,7 @@ async def test_an_image_with_the_history_of_a_step_is_no_cache(executor: FakeExe
     """Only what this builder did itself is remembered; images are never searched."""
     first = await build(executor, "FROM base\nRUN make\n")
     executor.cache.clear()
-    await executor.commit(first.config.encode(), first.layers, executor.images["base"].id)
+    await executor.commit(encode(first.config), first.layers, executor.images["base"].id)
     assert (await build(executor, "FROM base\nRUN make\n")).hits == 0
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from build.fakes import FakeExecutor, build
-from ketch.build.config import ImageConfig, RunConfig
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.source import DockerfileError
 from ketch.errors import InvalidParameter, NotFound, Unsupported
+from ketch.oci.image import ImageConfig, RunConfig, encode
 
 KOREAN = (
     "FROM ubuntu:22.04     # 베이스 이미지 지정\n"
@@ -263,7 +263,7 @@ async def test_copy_from_image_and_bad_number(executor: FakeExecutor) -> None:
 async def test_onbuild(executor: FakeExecutor) -> None:
     parent = await build(executor, "FROM base\nONBUILD COPY a.txt /t\nONBUILD RUN t\n")
     executor.images["parent"] = executor.images["base"].__class__(
-        parent.built.image, parent.config.encode(), parent.layers
+        parent.built.image, encode(parent.config), parent.layers
     )
     result = await build(executor, "FROM parent\nRUN own\n")
     assert "# Executing 2 build triggers\n" in result.text

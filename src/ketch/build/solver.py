@@ -33,7 +33,7 @@ from ketch.build.ast import (
     Volume,
     Workdir,
 )
-from ketch.build.config import ImageConfig, timestamp
+from ketch.build.config import timestamp
 from ketch.build.executor import BaseImage, Emit, Executor, Tree
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions, BuildOutput
@@ -60,6 +60,7 @@ from ketch.build.steps_config import (
 )
 from ketch.build.steps_copy import comment_warning, do_copy
 from ketch.build.steps_run import do_run, do_workdir
+from ketch.oci.image import ImageConfig, encode
 
 SCRATCH = "scratch"
 
@@ -144,7 +145,7 @@ class _Solver:
     async def _commit(self, state: StageState) -> str:
         """Store the image; a stage that is only a FROM stays its base."""
         same = state.image_id == state.base.id
-        config = state.base.config if same else state.image.encode()
+        config = state.base.config if same else encode(state.image)
         parent = "" if same else state.base.id
         return await self.shared.executor.commit(config, tuple(state.layers), parent)
 
@@ -175,7 +176,7 @@ class _Solver:
     async def _base(self, planned: PlannedStage) -> BaseImage:
         if planned.base_stage is not None:
             parent = self.done[planned.base_stage]
-            config = parent.image.encode() if parent.image_id != parent.base.id else b""
+            config = encode(parent.image) if parent.image_id != parent.base.id else b""
             config = config or parent.base.config
             return BaseImage(parent.image_id, config, tuple(parent.layers))
         if planned.image == SCRATCH:
@@ -198,12 +199,12 @@ class _Solver:
             os=platform.get("TARGETOS", ""),
             variant=platform.get("TARGETVARIANT", ""),
         )
-        return BaseImage("", config.encode(), ())
+        return BaseImage("", encode(config), ())
 
     async def _triggers(self, state: StageState, index: int) -> None:
         """Run what ONBUILD left in the base image."""
         triggers = state.run.on_build or []
-        state.run.on_build = None
+        state.change(on_build=None)
         if not triggers:
             return
         plural = "" if len(triggers) == 1 else "s"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 
 from ketch.build.ast import Instruction
-from ketch.build.config import History, ImageConfig, RunConfig, timestamp
+from ketch.build.config import image_id, shell_words, timestamp, variables
 from ketch.build.executor import BaseImage, CacheEntry, Emit, Executor
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.scope import GlobalScope, StageScope
+from ketch.oci.image import History, ImageConfig, RootFS, RunConfig, decode
 
 _KEY_VERSION = b"ketch build step 1\0"
 MakeLayer = Callable[[], Awaitable[str]]
@@ -45,7 +47,7 @@ class StageState:
         self.shared = shared
         self.base = base
         self.image_id = base.id
-        self.image = ImageConfig.decode(base.config)
+        self.image: ImageConfig = decode(base.config)
         self.layers = list(base.layers)
         self.scope = StageScope(shared.scope)
         self.cmd_set = False
@@ -55,9 +57,14 @@ class StageState:
         """The container configuration so far."""
         return self.image.run
 
+    def change(self, **fields: Any) -> None:
+        """Change fields of the container configuration."""
+        run = msgspec.structs.replace(self.run, **fields)
+        self.image = msgspec.structs.replace(self.image, config=run)
+
     def env(self) -> dict[str, str]:
         """The image's environment so far."""
-        return self.run.variables()
+        return variables(self.run)
 
     def variables(self) -> dict[str, str]:
         """What words are expanded with now."""
@@ -100,12 +107,17 @@ class StageState:
             author=self.image.author,
             empty_layer=not entry.layer,
         )
-        self.image.history = [*(self.image.history or ()), history]
         if entry.layer:
             self.layers.append(entry.layer)
-        self.image.rootfs.diff_ids = list(self.layers)
-        self.image.created = entry.created
-        self.image_id = self.image.image_id()
+        self.image = msgspec.structs.replace(
+            self.image,
+            created=entry.created,
+            history=[*(self.image.history or ()), history],
+            rootfs=RootFS(diff_ids=list(self.layers)),
+            docker_version="",
+            comment="",
+        )
+        self.image_id = image_id(self.image)
 
     async def configure(self, instruction: Instruction, comment: str) -> None:
         """End a step that only changed the configuration; ``comment`` is Docker's wording.
@@ -122,4 +134,4 @@ def nop(run: RunConfig, comment: str) -> str:
 
 def nop_file(run: RunConfig, comment: str) -> str:
     """``created_by`` of WORKDIR, COPY and ADD, which have one blank less."""
-    return " ".join([*run.shell_words(), f"#(nop) {comment}"])
+    return " ".join([*shell_words(run), f"#(nop) {comment}"])

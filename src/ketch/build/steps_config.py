@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from ketch.build.ast import (
     Arg,
     Cmd,
@@ -23,12 +25,13 @@ from ketch.build.ast import (
     User,
     Volume,
 )
-from ketch.build.config import Health
+from ketch.build.config import shell_words, with_variable
 from ketch.build.durations import format_duration
 from ketch.build.quoting import go_quote
 from ketch.build.scope import expand_in, expand_list_in
 from ketch.build.signals import check_signal
 from ketch.build.state import StageState
+from ketch.oci.image import Health
 
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]+))?")
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -44,10 +47,12 @@ async def do_env(state: StageState, step: Env) -> None:
         )
         for key, value in step.pairs
     ]
+    env = list(state.run.env or ())
     for key, value in pairs:
         if not key:
             raise step.error("ENV names can not be blank")
-        state.run.set_variable(key, value)
+        env = with_variable(env, key, value)
+    state.change(env=env)
     await state.configure(step, "ENV " + " ".join(f"{key}={value}" for key, value in pairs))
 
 
@@ -58,7 +63,7 @@ async def do_label(state: StageState, step: Label) -> None:
         expand_in(step, key, variables, escape): expand_in(step, value, variables, escape)
         for key, value in step.pairs
     }
-    state.run.labels = {**(state.run.labels or {}), **pairs}
+    state.change(labels={**(state.run.labels or {}), **pairs})
     await state.configure(step, "LABEL " + " ".join(f"{k}={v}" for k, v in pairs.items()))
 
 
@@ -71,23 +76,24 @@ async def do_arg(state: StageState, step: Arg) -> None:
 
 async def do_cmd(state: StageState, step: Cmd) -> None:
     """CMD."""
-    state.run.cmd = _command(state, step)
+    words = _command(state, step)
+    state.change(cmd=words)
     state.cmd_set = True
-    await state.configure(step, f"CMD {_list(state.run.cmd)}")
+    await state.configure(step, f"CMD {_list(words)}")
 
 
 async def do_entrypoint(state: StageState, step: Entrypoint) -> None:
     """ENTRYPOINT; forgets a CMD that came from the base image."""
     words = _command(state, step)
-    state.run.entrypoint = words or None
+    state.change(entrypoint=words or None)
     if not state.cmd_set:
-        state.run.cmd = None
+        state.change(cmd=None)
     await state.configure(step, f"ENTRYPOINT {_list(words)}")
 
 
 async def do_shell(state: StageState, step: Shell) -> None:
     """SHELL."""
-    state.run.shell = list(step.words)
+    state.change(shell=list(step.words))
     await state.configure(step, f"SHELL [{' '.join(step.words)}]")
 
 
@@ -96,7 +102,7 @@ async def do_user(state: StageState, step: User) -> None:
     user = expand_in(step, step.user, state.variables(), state.shared.scope.escape)
     if not user:
         raise step.error("USER requires exactly one argument: it is empty after expansion")
-    state.run.user = user
+    state.change(user=user)
     await state.configure(step, f"USER {user}")
 
 
@@ -107,19 +113,19 @@ async def do_stopsignal(state: StageState, step: Stopsignal) -> None:
         check_signal(name)
     except ValueError as error:
         raise step.error(str(error)) from None
-    state.run.stop_signal = name
+    state.change(stop_signal=name)
     await state.configure(step, f"STOPSIGNAL {name}")
 
 
 async def do_maintainer(state: StageState, step: Maintainer) -> None:
     """MAINTAINER."""
-    state.image.author = step.author
+    state.image = msgspec.structs.replace(state.image, author=step.author)
     await state.configure(step, f"MAINTAINER {step.author}")
 
 
 async def do_onbuild(state: StageState, step: Onbuild) -> None:
     """ONBUILD."""
-    state.run.on_build = [*(state.run.on_build or ()), step.trigger]
+    state.change(on_build=[*(state.run.on_build or ()), step.trigger])
     await state.configure(step, f"ONBUILD {step.trigger}")
 
 
@@ -129,7 +135,7 @@ async def do_volume(state: StageState, step: Volume) -> None:
     paths = [expand_in(step, path, variables, escape).strip() for path in step.paths]
     if not all(paths):
         raise step.error("VOLUME specified can not be an empty string")
-    state.run.volumes = {**(state.run.volumes or {}), **{path: {} for path in paths}}
+    state.change(volumes={**(state.run.volumes or {}), **{path: {} for path in paths}})
     await state.configure(step, f"VOLUME [{' '.join(paths)}]")
 
 
@@ -140,13 +146,13 @@ async def do_expose(state: StageState, step: Expose) -> None:
     ports: dict[str, dict[str, str]] = {}
     for word in words:
         ports.update(_ports(step, word))
-    state.run.exposed_ports = {**(state.run.exposed_ports or {}), **ports}
+    state.change(exposed_ports={**(state.run.exposed_ports or {}), **ports})
     await state.configure(step, f"EXPOSE {' '.join(sorted(words))}")
 
 
 async def do_healthcheck(state: StageState, step: Healthcheck) -> None:
     """HEALTHCHECK."""
-    state.run.healthcheck = Health(
+    health = Health(
         test=list(step.test),
         interval=step.interval,
         timeout=step.timeout,
@@ -154,6 +160,7 @@ async def do_healthcheck(state: StageState, step: Healthcheck) -> None:
         start_interval=step.start_interval,
         retries=step.retries,
     )
+    state.change(healthcheck=health)
     times = (step.interval, step.timeout, step.start_period, step.start_interval)
     shown = " ".join(go_quote(format_duration(value)) for value in times)
     comment = f"HEALTHCHECK &{{{_list(step.test)} {shown} '\\x{step.retries:02x}'}}"
@@ -162,7 +169,7 @@ async def do_healthcheck(state: StageState, step: Healthcheck) -> None:
 
 def _command(state: StageState, step: Cmd | Entrypoint) -> list[str]:
     words = list(step.command.words)
-    return [*state.run.shell_words(), *words] if step.command.shell else words
+    return [*shell_words(state.run), *words] if step.command.shell else words
 
 
 def _list(words: list[str] | tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from ketch.build.ast import Run, Workdir
+from ketch.build.config import shell_words
 from ketch.build.executor import RunStep
 from ketch.build.failures import StepFailed
 from ketch.build.scope import expand_in
@@ -29,7 +30,7 @@ async def do_run(state: StageState, step: Run) -> None:
 
 def _argv(state: StageState, step: Run) -> tuple[list[str], str, str]:
     """The command, and the script file that it needs (text and path) if any."""
-    shell = state.run.shell_words()
+    shell = shell_words(state.run)
     text = step.command.words[0] if step.command.shell else ""
     if not step.command.shell:
         return list(step.command.words), "", ""
@@ -89,8 +90,8 @@ async def do_workdir(state: StageState, step: Workdir) -> None:
     if not text:
         raise step.error("WORKDIR requires exactly one argument: it is empty after expansion")
     path = posixpath.normpath(posixpath.join("/", state.run.working_dir, text))
-    state.run.working_dir = "/" + path.lstrip("/")
-    path = state.run.working_dir
+    path = "/" + path.lstrip("/")
+    state.change(working_dir=path)
 
     async def make() -> str:
         return await state.shared.executor.make_directory(tuple(state.layers), path)

@@ -2,7 +2,7 @@
 
 What is asked of the Dockerfile's language and the order of steps is ``ketch.build``'s; the modules
 ``builder_…`` execute the steps on the engine's rooms. A build lives in one directory below the data
-root's ``tmp``, which goes with it; after a crash ``sweep`` removes what is left.
+root's ``tmp``, which goes with it; after a crash ``start`` removes what is left.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.pipes import fed
+from ketch.engine.spec_validate import Facts
 from ketch.errors import InvalidParameter, KetchError, NotFound, Unsupported
+from ketch.linux.capabilities import NAMES
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
-    from ketch.engine.spec_validate import Facts
     from ketch.state.database import Database
 
 _RECEIVE = "ketch.build.tasks:receive"
@@ -45,9 +46,9 @@ _RECEIVE = "ketch.build.tasks:receive"
 class Builder:
     """See the module's docstring."""
 
-    def __init__(self, parts: Parts, database: Database, facts: Facts) -> None:
+    def __init__(self, parts: Parts, database: Database) -> None:
         self._parts = parts
-        self._facts = facts
+        self._facts = Facts(cpus=os.cpu_count() or 1, capabilities=frozenset(NAMES))
         self._cache = BuildCache(database)
         self._open: dict[int, BuildRoom] = {}
         self._sums: dict[tuple[object, ...], str] = {}
@@ -144,8 +145,11 @@ class Builder:
         reclaimed = await self._parts.images.collect_garbage()
         return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
 
-    def sweep(self) -> None:
-        """At start, before any build: remove what builds of a daemon before left. Blocks."""
+    async def start(self) -> None:
+        """Before any build: remove what builds of a daemon before left."""
+        await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> None:
         folder = f"{self._parts.config.data_root}/tmp"
         for name in os.listdir(folder):
             if name.startswith(PREFIX):
