@@ -43,7 +43,8 @@ def plug(link: "Link", pid: int) -> None:
     """
     bridge = _socket.if_nametoindex(link.bridge)
     with netlink.Route() as route:
-        route.request((RTM_NEWLINK, NEW, _pair(link, bridge, pid)))
+        pair = (RTM_NEWLINK, NEW, _pair(link, bridge, pid))
+        route.request(pair, (RTM_NEWLINK, 0, _hairpin(link)))
     with InNamespace(pid), netlink.Route() as route:
         route.request(*_inside(link))
 
@@ -105,6 +106,15 @@ def _pair(link: "Link", bridge: int, pid: int) -> bytes:
         + mtu
         + attribute(netlink.IFLA_LINKINFO, text(netlink.IFLA_INFO_KIND, "veth") + data)
     )
+
+
+def _hairpin(link: "Link") -> bytes:
+    """Let the bridge send back to this port: a container that asks its own published port."""
+    mode = attribute(netlink.IFLA_BRPORT_MODE, b"\x01")
+    kind = text(netlink.IFLA_INFO_SLAVE_KIND, "bridge")
+    data = attribute(netlink.IFLA_INFO_SLAVE_DATA, mode)
+    name = text(netlink.IFLA_IFNAME, link.host_name)
+    return link_header() + name + attribute(netlink.IFLA_LINKINFO, kind + data)
 
 
 def _inside(link: "Link") -> "list[tuple[int, int, bytes]]":

@@ -2,6 +2,7 @@
 
 import _signal  # type: ignore[import-not-found]
 import ctypes
+import fcntl
 import os
 
 from ketch.linux.libc import check, libc, syscall
@@ -124,3 +125,8 @@ def kill_and_reap(pid: int, pidfd: int) -> None:
         os.waitpid(pid, 0)
     except ChildProcessError:
         pass
+
+
+def dup_above(fd: int, lowest: int) -> int:
+    """A close-on-exec duplicate with a number of at least ``lowest`` (F_DUPFD_CLOEXEC)."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)

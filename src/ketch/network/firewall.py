@@ -59,6 +59,7 @@ class Forward(msgspec.Struct, frozen=True):
         return f"{self.key} : {self.address} . {self.port}"
 
 
+_MAPS = 2  # whose declarations hold a " : " too
 _DNAT = """
     fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_at
     fib daddr type local dnat ip to meta l4proto . th dport map @published"""
@@ -82,7 +83,7 @@ table ip {table} {{
     type nat hook prerouting priority dstnat; policy accept;{dnat}
   }}
   chain output {{
-    type nat hook output priority dstnat; policy accept;{dnat}
+    type nat hook output priority -100; policy accept;{dnat}
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -149,7 +150,7 @@ class Firewall:
             listed = nft.run(f"list table ip {self.name}")
         except nft.NftError:
             return False
-        return "chain forward" in listed and listed.count(" : ") == len(self._forwards)
+        return "chain forward" in listed and listed.count(" : ") == len(self._forwards) + _MAPS
 
     def remove(self) -> None:
         """Remove the table."""

@@ -1,0 +1,217 @@
+"""Bridges, links and published ports on the real kernel: who reaches whom."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from ketch.errors import Unavailable
+from ketch.links import Link
+from ketch.linux import links
+from ketch.network import bridge
+from ketch.network.firewall import BridgeRules, Firewall, Forward
+from ketch.network.ports import HostPorts, PortTaken
+
+pytestmark = pytest.mark.root
+
+SERVE = (
+    "import socket,sys; s=socket.create_server(('0.0.0.0', 80)); print('up', flush=True)\n"
+    "while True:\n c,a=s.accept(); c.sendall(a[0].encode()); c.close()"
+)
+ASK = (
+    "import socket,sys\ntry:\n s=socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)\n"
+    " print(s.recv(99).decode())\nexcept OSError as e: print('no')"
+)
+
+
+class Sandbox:
+    """A process in a network namespace of its own, with one link."""
+
+    def __init__(self, bridge_name: str, address: str, gateway: str) -> None:
+        self.address = address
+        self.process = subprocess.Popen(
+            ["unshare", "-n", "sh", "-c", "echo made; exec sleep 300"], stdout=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+        self.link = Link(
+            name="eth0",
+            host_name=f"ktv{secrets.token_hex(4)}",
+            bridge=bridge_name,
+            mac="02:42:" + ":".join(f"{int(part):02x}" for part in address.split(".")),
+            addresses=(f"{address}/24",),
+            gateways=(gateway,),
+        )
+        links.plug(self.link, self.process.pid)
+        self._run("ip", "link", "set", "lo", "up")
+        self.server: subprocess.Popen[bytes] | None = None
+
+    def _command(self, *words: str) -> list[str]:
+        return ["nsenter", "-t", str(self.process.pid), "-n", *words]
+
+    def _run(self, *words: str) -> str:
+        return subprocess.run(
+            self._command(*words), capture_output=True, text=True, check=True
+        ).stdout
+
+    def serve(self) -> None:
+        self.server = subprocess.Popen(
+            self._command(sys.executable, "-c", SERVE), stdout=subprocess.PIPE
+        )
+        assert self.server.stdout is not None
+        self.server.stdout.readline()
+
+    def ask(self, address: str, port: int) -> str:
+        return self._run(sys.executable, "-c", ASK, address, str(port)).strip()
+
+    def close(self) -> None:
+        for process in (self.server, self.process):
+            if process is not None:
+                process.kill()
+                process.wait()
+                assert process.stdout is not None
+                process.stdout.close()
+
+
+class World:
+    """Two bridges, three sandboxes, one firewall table."""
+
+    def __init__(self) -> None:
+        tag = secrets.token_hex(3)
+        self.sandboxes: list[Sandbox] = []
+        self.bridges = [f"kt{tag}a", f"kt{tag}b"]
+        self.firewall = Firewall(f"kt{tag}")
+        try:
+            self._make()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self) -> None:
+        rules = []
+        for index, name in enumerate(self.bridges):
+            bridge.ensure(name, f"10.231.{index}.1/24", 0)
+            rules.append(BridgeRules(name, f"10.231.{index}.0/24"))
+        self.firewall.rebuild(rules, ())
+        self.server = self._sandbox(self.bridges[0], "10.231.0.2", "10.231.0.1")
+        self.neighbour = self._sandbox(self.bridges[0], "10.231.0.3", "10.231.0.1")
+        self.stranger = self._sandbox(self.bridges[1], "10.231.1.2", "10.231.1.1")
+        self.server.serve()
+
+    def _sandbox(self, *words: str) -> Sandbox:
+        self.sandboxes.append(Sandbox(*words))
+        return self.sandboxes[-1]
+
+    def close(self) -> None:
+        for sandbox in self.sandboxes:
+            sandbox.close()
+        self.firewall.remove()
+        for name in self.bridges:
+            bridge.remove(name)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with open("/proc/sys/net/ipv4/ip_forward") as file:
+        before = file.read()
+    bridge.enable_forwarding()
+    made = World()
+    try:
+        yield made
+    finally:
+        made.close()
+        with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
+            file.write(before)
+
+
+def ask_from_host(address: str, port: int) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, address, str(port)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_published_port_from_everywhere(world: World) -> None:
+    forward = Forward("tcp", "", 18080, "10.231.0.2", 80)
+    world.firewall.publish([forward])
+    try:
+        host_address = "10.231.1.1"
+        assert ask_from_host("127.0.0.1", 18080) == "10.231.0.1"
+        assert ask_from_host(host_address, 18080) == "10.231.0.1"
+        assert world.neighbour.ask("10.231.0.1", 18080) == "10.231.0.1"  # hairpin
+        assert world.server.ask("10.231.0.1", 18080) == "10.231.0.1"  # to itself
+        assert world.stranger.ask(host_address, 18080) == "10.231.1.2"
+    finally:
+        world.firewall.unpublish([forward])
+    assert ask_from_host("127.0.0.1", 18080) == "no"
+
+
+def test_published_on_loopback_only(world: World) -> None:
+    forward = Forward("tcp", "127.0.0.1", 18081, "10.231.0.2", 80)
+    world.firewall.publish([forward])
+    try:
+        assert ask_from_host("127.0.0.1", 18081) == "10.231.0.1"
+        assert ask_from_host("10.231.1.1", 18081) == "no"
+        assert world.neighbour.ask("10.231.0.1", 18081) == "no"
+    finally:
+        world.firewall.unpublish([forward])
+
+
+def test_neighbours_talk_and_bridges_do_not(world: World) -> None:
+    assert world.neighbour.ask("10.231.0.2", 80) == "10.231.0.3"
+    assert world.stranger.ask("10.231.0.2", 80) == "no"
+
+
+def test_the_hosts_loopback_is_out_of_reach(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        world.neighbour._run(
+            "ip", "route", "replace", "127.0.0.0/8", "via", "10.231.0.1", "table", "main"
+        )
+        assert world.neighbour.ask("127.0.0.1", port) == "no"
+
+
+def test_flushed_rules_are_noticed_and_made_again(world: World) -> None:
+    assert world.firewall.is_intact()
+    subprocess.run(["nft", "delete", "table", "ip", world.firewall.name], check=True)
+    assert not world.firewall.is_intact()
+    world.firewall.heal()
+    assert world.firewall.is_intact()
+
+
+def test_a_refused_change_is_an_error(world: World) -> None:
+    with pytest.raises(Unavailable, match="cannot change the firewall"):
+        world.firewall.publish([Forward("nonsense", "", 1, "10.0.0.1", 1)])
+
+
+def test_ports_are_held() -> None:
+    ports = HostPorts()
+    try:
+        first = ports.hold("tcp", "127.0.0.1", "")
+        with pytest.raises(PortTaken, match="port is already allocated"):
+            ports.hold("tcp", "127.0.0.1", str(first))
+        with pytest.raises(PortTaken):
+            ports.hold("tcp", "", str(first))
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", first))
+        assert ports.hold("tcp", "127.0.0.1", f"{first}-{first + 5}") != first
+        assert ports.hold("udp", "127.0.0.1", str(first)) == first
+        ports.release("tcp", "127.0.0.1", first)
+        assert ports.hold("tcp", "127.0.0.1", str(first)) == first
+    finally:
+        ports.close()
+
+
+def test_the_pair_dies_with_its_namespace(world: World) -> None:
+    sandbox = Sandbox(world.bridges[1], "10.231.1.9", "10.231.1.1")
+    assert os.path.exists(f"/sys/class/net/{sandbox.link.host_name}")
+    links.unplug(sandbox.link.host_name)
+    assert not os.path.exists(f"/sys/class/net/{sandbox.link.host_name}")
+    links.unplug(sandbox.link.host_name)
+    sandbox.close()
