@@ -38,6 +38,7 @@ def _start(exec_root: str) -> "Launcher | None":
 
     from ketch.runtime import hostmounts
     from ketch.runtime.launcher import Launcher
+    from ketch.runtime.rehearsal import rehearse
 
     lock = os.open(f"{exec_root}/launcher.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -53,6 +54,7 @@ def _start(exec_root: str) -> "Launcher | None":
     if os.path.lexists(socket_path):
         os.unlink(socket_path)
     os.makedirs(f"{exec_root}/shims", 0o700, exist_ok=True)
+    rehearse(f"{exec_root}/rehearsal-{os.getpid()}")
     hostmounts.leave()
     launcher = Launcher(socket_path, f"{exec_root}/layers")
     gc.collect()
