@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.fakes import FakeLauncher, open_engine
 
+from engine.fakes import FakeLauncher, open_engine
 from ketch.engine.engine import Engine
 from ketch.engine.model import Endpoint
 
@@ -28,8 +28,9 @@ class FakeNetworks:
         await asyncio.sleep(0)
         self.connected.discard(container_id)
 
-    async def restore(self, records: Any) -> None:
+    async def restore(self, records: Any) -> dict[str, Any]:
         self.connected = {record.id for record in records}
+        return {}
 
     async def forget(self, record: Any) -> None:
         self.connected.discard(record.id)

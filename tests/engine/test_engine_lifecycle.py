@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.fakes import FakeLauncher, FakeShim, open_engine
 
+from engine.fakes import FakeLauncher, FakeShim, open_engine
 from ketch.engine.engine import Engine
 from ketch.engine.model import (
     AttachOptions,
     ContainerSpec,
-    Event,
     ExecSpec,
     ListOptions,
     RestartPolicy,

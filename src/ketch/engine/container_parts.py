@@ -33,10 +33,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_max_size: int = 100 << 20  # bytes of one log file; a container cannot fill the disk
     log_max_files: int = 2
     stop_timeout: int = 10  # seconds
+    dns: tuple[str, ...] = ()  # name servers of containers that ask for none; empty: the host's
 
     def bundle(self, container_id: str) -> str:
         """The directory of a container's files."""
         return f"{self.data_root}/containers/{container_id}"
+
+    def shm(self, container_id: str) -> str:
+        """What a shareable container has as /dev/shm."""
+        return f"{self.exec_root}/shm/{container_id}"
 
     def shim_socket(self, process_id: str) -> str:
         """The socket of the shim of a container or exec instance."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ketch.engine import spec_devices
+from ketch.engine import container_etc, spec_devices
 from ketch.engine.container_mounts import executable
-from ketch.engine.model import ContainerRecord, ContainerSpec
+from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint
 from ketch.engine.spec_oci import Place
 from ketch.errors import Conflict, Unsupported
 
@@ -18,23 +19,38 @@ _PROC_FILES = {"pid": "pid", "ipc": "ipc", "network": "net"}
 _INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static")
 
 
-def place(parts: Parts, record: ContainerRecord, cgroup: str) -> Place:
-    """The place of one start; raises ``Conflict`` when a container to join does not run."""
+def place(
+    parts: Parts, record: ContainerRecord, cgroup: str, endpoints: Sequence[Endpoint] = ()
+) -> Place:
+    """The place of one start; raises ``Conflict`` when a container to join does not run.
+
+    Writes the files below /etc into the bundle; ``endpoints`` are what the network gave.
+    """
     spec = record.spec
+    name = hostname(parts, record)
     devices, rules = spec_devices.resolve(spec.resources.devices)
     if spec.privileged:
         devices = [*spec_devices.host_devices(), *devices]
     return Place(
-        hostname=hostname(parts, record),
+        hostname=name,
         cgroup=cgroup,
-        etc=record.bundle,
+        etc=_etc(parts, record, name, endpoints),
         joined=_joined(parts, spec),
         shared=shared(spec),
         mounts=executable(spec, record.mount_points),
         devices=tuple(devices),
         device_rules=tuple(rules),
         init=_init_program() if spec.init else "",
+        shm=_shm(parts, record),
     )
+
+
+def _etc(parts: Parts, record: ContainerRecord, name: str, endpoints: Sequence[Endpoint]) -> str:
+    """The directory of hostname, hosts and resolv.conf: with a network shared, its owner's."""
+    if record.spec.network_mode.startswith("container:"):
+        return _other(parts, record.spec.network_mode).bundle
+    container_etc.write(record, name, endpoints, parts.config.dns)
+    return record.bundle
 
 
 def hostname(parts: Parts, record: ContainerRecord) -> str:
@@ -68,6 +84,30 @@ def _joined(parts: Parts, spec: ContainerSpec) -> dict[str, str]:
         for kind, mode in modes.items()
         if mode.startswith("container:")
     }
+
+
+def _shm(parts: Parts, record: ContainerRecord) -> str:
+    """The directory that shareable containers have as /dev/shm, theirs or another's.
+
+    It is below the exec root, a tmpfs everywhere; without ``shareable`` each has a tmpfs alone.
+    """
+    mode = record.spec.ipc_mode
+    if mode == "shareable":
+        folder = parts.config.shm(record.id)
+        os.makedirs(folder, exist_ok=True)
+        os.chmod(folder, 0o1777)
+        return folder
+    if not mode.startswith("container:"):
+        return ""
+    other = _other(parts, mode)
+    if other.spec.ipc_mode == "host":
+        return "/dev/shm"
+    if other.spec.ipc_mode != "shareable":
+        raise Conflict(
+            f"cannot join IPC of container {other.id}: non-shareable IPC (hint: use "
+            "IpcMode:shareable for the donor container)"
+        )
+    return parts.config.shm(other.id)
 
 
 def _other(parts: Parts, mode: str) -> ContainerRecord:

@@ -81,7 +81,11 @@ class Remover:
 
     def _release_files(self, container_id: str) -> None:
         self._parts.snapshots.remove(container_id)
-        shutil.rmtree(self._parts.config.bundle(container_id), ignore_errors=True)
+        for folder in (
+            self._parts.config.bundle(container_id),
+            self._parts.config.shm(container_id),
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def prune(self, filters: Filters, stopper: Stopper) -> PruneReport:
         """Remove every container that does not run."""

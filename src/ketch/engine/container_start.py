@@ -62,6 +62,9 @@ class Starter:
         except KetchError as error:
             await self._failed(record, error)
             raise
+        except OSError as error:
+            await self._failed(record, KetchError(str(error)))
+            raise KetchError(f"cannot start container {record.id}: {error}") from error
         self._record(record, started, connection, by_policy=by_policy)
         live.started(shim)
         self._supervisor.watch(record.id, shim)
@@ -96,7 +99,7 @@ class Starter:
     ) -> tuple[Shim, Started]:
         """Hand everything to the launcher and wait until the process runs."""
         parent = record.spec.cgroup_parent or self._parts.config.cgroup_parent
-        where = place(self._parts, record, f"{parent}/{record.id}")
+        where = place(self._parts, record, f"{parent}/{record.id}", connection.endpoints)
         launch = Launch(
             config=oci_config(record, where),
             rootfs=self._parts.snapshots.rootfs(record.id),

@@ -46,12 +46,22 @@ class Recovery:
             exit = await self._adopt(record)
             if exit is not None:
                 ended.append((record.id, exit))
-        running = [record for record in self._parts.store if record.state.running]
-        await self._parts.networks.restore(running)
+        await self._restore_networks()
         for container_id, exit in ended:
             self._supervisor.record_exit(container_id, exit)
         await self._execs.adopt()
         await asyncio.to_thread(self._sweep)
+
+    async def _restore_networks(self) -> None:
+        """Addresses and ports of what runs; a start that was in flight has them not on record."""
+        running = [record for record in self._parts.store if record.state.running]
+        held = await self._parts.networks.restore(running)
+        for record in running:
+            connection = held.get(record.id)
+            if connection is not None and not record.state.endpoints:
+                self._parts.store.set_state(
+                    record.id, endpoints=connection.endpoints, ports=connection.ports
+                )
 
     async def _adopt(self, record: ContainerRecord) -> Exit | None:
         """The exit to be recorded, if the container ended unseen; None when that is settled."""

@@ -37,6 +37,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[dict[str, Any], ...] = ()
     device_rules: tuple[dict[str, Any], ...] = ()
     init: str = ""  # path of an init program on the host
+    shm: str = ""  # host directory for /dev/shm; empty: a tmpfs of the container's own
 
 
 def oci_config(record: ContainerRecord, place: Place) -> dict[str, Any]:
@@ -155,6 +156,8 @@ def _adapted(mount: dict[str, Any], spec: ContainerSpec, place: Place) -> dict[s
         return {**mount, "options": [word for word in mount["options"] if word != "ro"]}
     if "ipc" in place.shared and target in ("/dev/shm", "/dev/mqueue"):
         return _bind(target, target, "rbind", "nosuid", "noexec", "nodev")
+    if place.shm and target == "/dev/shm":
+        return _bind(place.shm, target, "bind", "nosuid", "noexec", "nodev")
     return mount
 
 
