@@ -1,55 +1,62 @@
-"""The files hostname, hosts and resolv.conf that are mounted below a container's /etc."""
+"""/etc/hostname, /etc/hosts and /etc/resolv.conf of a container, written at each start.
+
+A container that shares another's network namespace mounts that one's files (``container_place``).
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ketch.engine.model import ContainerRecord, Endpoint
 from ketch.network import files
+
+if TYPE_CHECKING:
+    from ketch.engine.model import ContainerRecord, Endpoint
+
+_HOST_RESOLVER = "/etc/resolv.conf"
+_HOST_HOSTS = "/etc/hosts"
 
 
 def write(
     record: ContainerRecord, hostname: str, endpoints: Sequence[Endpoint], dns: tuple[str, ...]
 ) -> None:
-    """Write them into the bundle, anew for each start; ``dns`` is the daemon's choice.
+    """Write the three files into the bundle; ``dns`` are the daemon's nameservers.
 
-    They need not survive a crash, so nothing is synced. Raises OSError, ``InvalidParameter``.
+    Raises ``InvalidParameter`` for a bad ``--add-host``.
     """
+    os.makedirs(record.bundle, mode=0o710, exist_ok=True)
+    domain = record.spec.domainname
+    names = [f"{hostname}.{domain}" if domain else "", hostname]
+    texts = {
+        "hostname": f"{hostname}\n",
+        "hosts": _hosts(record, names, endpoints),
+        "resolv.conf": _resolv_conf(record, dns),
+    }
+    for name, text in texts.items():
+        with open(f"{record.bundle}/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _hosts(record: ContainerRecord, names: list[str], endpoints: Sequence[Endpoint]) -> str:
+    extra = record.spec.extra_hosts
+    if record.spec.network_mode == "host":
+        return _read(_HOST_HOSTS) + files.extra_hosts(extra, "127.0.0.1")
+    addresses = [endpoint.ipv4 for endpoint in endpoints if endpoint.ipv4]
+    gateway = next((endpoint.gateway for endpoint in endpoints if endpoint.gateway), "")
+    return files.hosts(names, addresses, extra, gateway)
+
+
+def _resolv_conf(record: ContainerRecord, dns: tuple[str, ...]) -> str:
     spec = record.spec
-    gateway = next((point.gateway for point in endpoints if point.gateway), "")
-    addresses = [address for point in endpoints for address in (point.ipv4, point.ipv6) if address]
-    full = f"{hostname}.{spec.domainname}" if spec.domainname else ""
-    hosts = files.hosts((full, hostname), addresses, spec.extra_hosts, gateway)
-    if spec.network_mode == "host":
-        hosts = _host_file("/etc/hosts") + _only_extra(hosts)
-    resolver = files.Resolver(spec.dns or dns, spec.dns_search, spec.dns_options)
-    text = files.resolv_conf(
-        _host_file("/etc/resolv.conf"), resolver, own_namespace=spec.network_mode != "host"
-    )
-    _put(f"{record.bundle}/hostname", f"{hostname}\n")
-    _put(f"{record.bundle}/hosts", hosts)
-    _put(f"{record.bundle}/resolv.conf", text)
+    asked = files.Resolver(spec.dns or dns, spec.dns_search, spec.dns_options)
+    own = spec.network_mode != "host"
+    return files.resolv_conf(_read(_HOST_RESOLVER), asked, own_namespace=own)
 
 
-def _only_extra(hosts: str) -> str:
-    """What ``--add-host`` asked for: the host's own file has the local names already."""
-    local = files.hosts((), (), ())
-    return hosts.removeprefix(local)
-
-
-def _host_file(path: str) -> str:
+def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except FileNotFoundError:
         return ""
-
-
-def _put(path: str, text: str) -> None:
-    """Write in place: a running container may have the inode mounted."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)

@@ -33,7 +33,15 @@ def hosts(
 
     ``host-gateway`` as an address means ``gateway``. Raises ``InvalidParameter``.
     """
-    lines = [_LOCAL_NAMES]
+    lines = [_LOCAL_NAMES, extra_hosts(extra, gateway)]
+    own = " ".join(dict.fromkeys(name for name in names if name))
+    lines += [f"{address}\t{own}\n" for address in addresses if own]
+    return "".join(lines)
+
+
+def extra_hosts(extra: Iterable[str], gateway: str) -> str:
+    """The lines of ``--add-host``; see ``hosts``."""
+    lines = []
     for word in extra:
         name, separator, address = word.partition(":")
         if not separator:
@@ -47,8 +55,6 @@ def hosts(
                 )
             address = gateway
         lines.append(f"{address.strip('[]')}\t{name}\n")
-    own = " ".join(dict.fromkeys(name for name in names if name))
-    lines += [f"{address}\t{own}\n" for address in addresses if own]
     return "".join(lines)
 
 
