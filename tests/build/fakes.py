@@ -94,7 +94,9 @@ class FakeExecutor:
         for source in sources:
             if source != "." and source not in files:
                 raise NotFound(f"stat {source}: file does not exist")
-        return digest([(s, sorted(files.items()) if s == "." else files[s]) for s in sources])
+        found = [(s, sorted(files.items()) if s == "." else files[s]) for s in sources]
+        kind = "multi" if len(sources) > 1 else "dir" if sources == (".",) else "file"
+        return digest(found).replace("sha256", kind)
 
     async def copy(self, step: CopyStep) -> str:
         self.copied.append(step)

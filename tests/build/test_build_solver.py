@@ -95,7 +95,7 @@ async def test_copy_miss(executor: FakeExecutor) -> None:
     ("step", "message"),
     [
         ("COPY ../x /y", "COPY failed: forbidden path outside the build context: ../x ()"),
-        ("COPY a.txt b.txt /y", "COPY failed: When using COPY with more than one source file"),
+        ("COPY a.txt b.txt /y", "When using COPY with more than one source file"),
         ("ADD a/../../x /y", "ADD failed: forbidden path outside the build context"),
     ],
 )
@@ -182,7 +182,6 @@ async def test_config(executor: FakeExecutor, steps: str, expected: dict[str, ob
         "EXPOSE 9/foo",
         "STOPSIGNAL SIGFOO",
         "STOPSIGNAL 99",
-        "USER $none",
         "WORKDIR $none",
         "ENV a=${b",
         "COPY --chmod=rwx a.txt /b",
@@ -256,8 +255,9 @@ async def test_copy_from_image_and_bad_number(executor: FakeExecutor) -> None:
     other = executor.add_image("other:1")
     await build(executor, "FROM base\nCOPY --from=other:1 /x /y\n")
     assert executor.copied[0].parts[0].tree.layers == other.layers
-    with pytest.raises(DockerfileError, match="invalid from flag value 1"):
-        await build(executor, "FROM base\nCOPY --from=1 /x /y\n")
+    for name in ("1", "scratch"):
+        with pytest.raises(DockerfileError, match=f"invalid from flag value {name}"):
+            await build(executor, f"FROM base\nCOPY --from={name} /x /y\n")
 
 
 async def test_onbuild(executor: FakeExecutor) -> None:

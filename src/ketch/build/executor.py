@@ -121,9 +121,11 @@ class Executor(Protocol):
 
     async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
         """Digest of what ``copy`` would take: names, contents, modes; not times, nor owners,
-        which ``copy`` sets.
+        which ``copy`` sets. Its form is ``file:<hex>``, ``dir:<hex>`` or, when there are several
+        sources, ``multi:<hex>``.
 
-        Raises ``NotFound`` (``stat x: file does not exist``) for a source that matches nothing.
+        Raises ``NotFound``: ``stat x: file does not exist``, or for a pattern ``no source files
+        were specified``.
         """
         ...
 

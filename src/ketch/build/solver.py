@@ -230,7 +230,7 @@ class _Solver:
         if stage is not None:
             return Tree("layers", tuple(self.done[stage].layers))
         if step.from_ == SCRATCH:
-            return Tree("layers")
+            raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
         image = await self._image(step.from_, "")
         return Tree("layers", image.layers)
 

@@ -100,8 +100,6 @@ async def do_shell(state: StageState, step: Shell) -> None:
 async def do_user(state: StageState, step: User) -> None:
     """USER; looked up only when something runs."""
     user = expand_in(step, step.user, state.variables(), state.shared.scope.escape)
-    if not user:
-        raise step.error("USER requires exactly one argument: it is empty after expansion")
     state.change(user=user)
     await state.configure(step, f"USER {user}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from urllib.parse import unquote, urlsplit
@@ -65,7 +66,7 @@ async def _commit(state: StageState, step: Copy, copy: CopyStep) -> None:
             ),
         ]
     )
-    shown = _shown(copy, sums)
+    shown = _shown(sums)
     created_by = nop_file(state.run, f"{step.name} {shown} in {copy.destination} ")
 
     async def make() -> str:
@@ -74,13 +75,11 @@ async def _commit(state: StageState, step: Copy, copy: CopyStep) -> None:
     await state.commit(identity, created_by, make)
 
 
-def _shown(copy: CopyStep, sums: list[str]) -> str:
-    """``file:…``, ``dir:…`` or ``multi:…`` with the digest, for the history."""
-    sources = [source for part in copy.parts for source in part.sources]
-    if len(sums) != 1 or len(sources) != 1:
-        return "multi:" + "+".join(s.removeprefix("sha256:") for s in sums)
-    kind = "dir" if sources[0].strip("/") in ("", ".") or sources[0].endswith("/") else "file"
-    return f"{kind}:{sums[0].removeprefix('sha256:')}"
+def _shown(sums: list[str]) -> str:
+    """``file:…``, ``dir:…`` or ``multi:…`` for the history."""
+    if len(sums) == 1:
+        return sums[0]
+    return "multi:" + hashlib.sha256("\0".join(sums).encode()).hexdigest()
 
 
 async def _words(state: StageState, step: Copy, tree: Tree) -> CopyWords:
@@ -176,7 +175,7 @@ def _destination(state: StageState, step: Copy, words: CopyWords) -> str:
     many = len(words.sources) > 1 or any(has_wildcard(source) for source in words.sources)
     if len(words.sources) > 1 and not text.endswith("/") and text not in (".", "..", ""):
         raise StepFailed(
-            f"{step.name} failed: When using {step.name} with more than one source file, the "
+            f"When using {step.name} with more than one source file, the "
             "destination must be a directory and end with a /"
         )
     directory = text.endswith(("/", "/.", "/..")) or text in (".", "..", "")
@@ -199,7 +198,7 @@ def _expand(state: StageState, step: Copy, word: str) -> str:
 
 
 def _missing(step: Copy, tree: Tree, error: NotFound) -> str:
-    if tree.kind == "context":
+    if tree.kind == "context" and str(error).startswith("stat "):
         place = "file not found in build context or excluded by .dockerignore: "
         return f"{step.name} failed: {place}{error}"
     return f"{step.name} failed: {error}"

@@ -45,7 +45,7 @@ class StepFiles:
 
     async def _checksum(self, sources: tuple[str, ...], fds: list[int], view: Rootfs | None) -> str:
         args = {"sources": list(sources)}
-        found = await self._room.parts.launcher.work(f"{_ARCHIVE}:checksum", args, fds, view)
+        found = await self._room.parts.launcher.work(f"{_TASKS}:checksum", args, fds, view)
         return str(found["digest"])
 
     async def exists(self, tree: Tree, path: str) -> bool:

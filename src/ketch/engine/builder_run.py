@@ -37,7 +37,7 @@ from ketch.errors import KetchError
 if TYPE_CHECKING:
     from ketch.build.options import BuildLimits
     from ketch.engine.builder_room import BuildRoom
-    from ketch.links import Link
+    from ketch.engine.networks import Connection
     from ketch.runtime.remote import Shim
 
 _SIGKILL = 9
@@ -119,7 +119,7 @@ class StepRunner:
             if member is not None:
                 await asyncio.shield(parts.pool.discard(member))
             raise
-        launch = self._launch(record, connection.link, member.id if member else "")
+        launch = self._launch(record, connection, member.id if member else "")
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -134,10 +134,10 @@ class StepRunner:
         ours.setblocking(False)
         return ours
 
-    def _launch(self, record: ContainerRecord, link: Link | None, warm: str) -> Launch:
+    def _launch(self, record: ContainerRecord, connection: Connection, warm: str) -> Launch:
         parts = self._room.parts
         parent = parts.config.cgroup_parent
-        where = place(parts, record, f"{parent}/{record.id}")
+        where = place(parts, record, f"{parent}/{record.id}", connection.endpoints)
         return Launch(
             config=oci_config(record, where),
             rootfs=parts.snapshots.rootfs(record.id),
@@ -145,7 +145,7 @@ class StepRunner:
             cgroup_parent=parent,
             seccomp=parts.filters.of(record.spec),
             warm=warm,
-            link=link,
+            link=connection.link,
         )
 
     async def _retire(self, record: ContainerRecord, shims: list[Shim]) -> None:
