@@ -1,11 +1,12 @@
-"""Networks in Docker's shape, and from it."""
+"""Networks: from create bodies to specifications, and to Docker's JSON."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from typing import Any
 
-from ketch.api.refusal import refuse_fields
+from ketch.api.refusal import refuse_fields, refused
 from ketch.api.schema.network import Ipam, NetworkCreate, Pool
 from ketch.api.times import rfc3339
 from ketch.api.versions import Version
@@ -13,12 +14,57 @@ from ketch.engine.model import NetworkRecord
 from ketch.engine.network_values import Member, NetworkSpec
 from ketch.errors import InvalidParameter
 
+_REFUSED = ("Ingress", "ConfigOnly", "ConfigFrom")
+
+
+def network_spec(body: NetworkCreate) -> NetworkSpec:
+    """Raises ``InvalidParameter`` naming what is malformed or not supported."""
+    if not body.Name:
+        raise InvalidParameter("a network needs a Name")
+    refuse_fields(body, "NetworkCreate", _REFUSED)
+    if body.Scope not in (None, "", "local"):
+        raise refused(f"NetworkCreate.Scope {body.Scope!r}")
+    if body.EnableIPv4 is False:
+        raise refused("NetworkCreate.EnableIPv4 false")
+    return NetworkSpec(
+        name=body.Name,
+        driver=body.Driver or "bridge",
+        internal=bool(body.Internal),
+        attachable=bool(body.Attachable),
+        enable_ipv6=bool(body.EnableIPv6),
+        subnets=_subnets(body.IPAM),
+        options=body.Options or {},
+        labels=body.Labels or {},
+    )
+
+
+def _subnets(ipam: Ipam | None) -> tuple[tuple[str, str], ...]:
+    if ipam is None:
+        return ()
+    if ipam.Driver not in (None, "", "default"):
+        raise refused(f"IPAM.Driver {ipam.Driver!r}")
+    refuse_fields(ipam, "IPAM", ("Options",))
+    return tuple(_subnet(pool) for pool in ipam.Config or () if pool.Subnet or pool.Gateway)
+
+
+def _subnet(pool: Pool) -> tuple[str, str]:
+    refuse_fields(pool, "IPAM.Config", ("IPRange", "AuxiliaryAddresses", "AuxAddress"))
+    try:
+        network = ipaddress.ip_network(pool.Subnet or "", strict=False)
+        gateway = ipaddress.ip_address(pool.Gateway) if pool.Gateway else None
+    except ValueError as error:
+        raise InvalidParameter(f"invalid network config: {error}") from None
+    if gateway is not None and gateway not in network:
+        raise InvalidParameter(
+            f"invalid network config: the gateway {gateway} is not in the subnet {network}"
+        )
+    return str(network), str(gateway or "")
+
 
 def network_json(
     network: NetworkRecord, version: Version, members: Iterable[Member] = ()
 ) -> dict[str, Any]:
     """One network, of list and inspect."""
-    config = [{"Subnet": subnet, "Gateway": gateway} for subnet, gateway in network.subnets]
     found: dict[str, Any] = {
         "Name": network.name,
         "Id": network.id,
@@ -26,13 +72,17 @@ def network_json(
         "Scope": "local",
         "Driver": network.driver,
         "EnableIPv6": network.enable_ipv6,
-        "IPAM": {"Driver": "default", "Options": None, "Config": config},
+        "IPAM": {
+            "Driver": "default",
+            "Options": None,
+            "Config": [_pool_json(subnet, gateway) for subnet, gateway in network.subnets],
+        },
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
-        "Containers": {member.container_id: _member(member) for member in members},
+        "Containers": {member.container_id: _member_json(member) for member in members},
         "Options": network.options,
         "Labels": network.labels,
     }
@@ -41,49 +91,16 @@ def network_json(
     return found
 
 
-def _member(member: Member) -> dict[str, str]:
-    end = member.endpoint
+def _pool_json(subnet: str, gateway: str) -> dict[str, str]:
+    return {"Subnet": subnet, "Gateway": gateway} if gateway else {"Subnet": subnet}
+
+
+def _member_json(member: Member) -> dict[str, str]:
+    endpoint = member.endpoint
     return {
         "Name": member.name,
-        "EndpointID": end.endpoint_id,
-        "MacAddress": end.mac,
-        "IPv4Address": f"{end.ipv4}/{end.ipv4_prefix}" if end.ipv4 else "",
-        "IPv6Address": "",
+        "EndpointID": endpoint.endpoint_id,
+        "MacAddress": endpoint.mac,
+        "IPv4Address": f"{endpoint.ipv4}/{endpoint.ipv4_prefix}" if endpoint.ipv4 else "",
+        "IPv6Address": f"{endpoint.ipv6}/{endpoint.ipv6_prefix}" if endpoint.ipv6 else "",
     }
-
-
-def network_spec(body: NetworkCreate) -> NetworkSpec:
-    """What ``POST /networks/create`` asks for; what is not supported is refused by name."""
-    if not body.Name:
-        raise InvalidParameter("a network needs a Name")
-    refuse_fields(body, "NetworkCreate", ("ConfigOnly", "Ingress", "ConfigFrom"))
-    if body.EnableIPv4 is False:
-        raise InvalidParameter("EnableIPv4=false: networks without IPv4 are not supported")
-    if body.Scope not in (None, "", "local"):
-        raise InvalidParameter(f"the network scope {body.Scope} is not supported: use local")
-    return NetworkSpec(
-        name=body.Name,
-        driver=body.Driver or "bridge",
-        internal=bool(body.Internal),
-        attachable=bool(body.Attachable),
-        enable_ipv6=bool(body.EnableIPv6),
-        subnets=_subnets(body.IPAM),
-        options=dict(body.Options or {}),
-        labels=dict(body.Labels or {}),
-    )
-
-
-def _subnets(ipam: Ipam | None) -> tuple[tuple[str, str], ...]:
-    if ipam is None:
-        return ()
-    if ipam.Driver not in (None, "", "default"):
-        raise InvalidParameter(f"the IPAM driver {ipam.Driver} is not supported: use default")
-    refuse_fields(ipam, "IPAM", ("Options",))
-    return tuple(_pool(pool) for pool in ipam.Config or ())
-
-
-def _pool(pool: Pool) -> tuple[str, str]:
-    refuse_fields(pool, "IPAM.Config", ("IPRange", "AuxiliaryAddresses", "AuxAddress"))
-    if not pool.Subnet:
-        raise InvalidParameter("IPAM.Config needs a Subnet")
-    return pool.Subnet, pool.Gateway or ""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ketch.daemon.settings import Settings
+from ketch.engine.spec_start import parse_size
 from ketch.errors import InvalidParameter
 
 DEFAULT_FILE = "/etc/ketch/daemon.json"
@@ -96,7 +97,7 @@ def _live_restore(settings: Settings) -> None:
 
 def _networks(settings: Settings) -> None:
     try:
-        ipaddress.ip_interface(settings.bip)
+        ipaddress.IPv4Interface(settings.bip or "0.0.0.0/0")
     except ValueError:
         raise InvalidParameter(f"bip: {settings.bip!r} is no address with a prefix") from None
     if not 1 <= len(settings.bridge.encode()) <= 15 or "/" in settings.bridge:
@@ -119,10 +120,23 @@ def _pool(base: str, size: int) -> None:
 
 
 def _logging(settings: Settings) -> None:
-    if settings.log_driver not in ("json-file", "none"):
+    if settings.log_driver != "json-file":
         raise InvalidParameter(
-            f"log-driver: {settings.log_driver!r} is not supported; there are json-file and none"
+            f"log-driver: {settings.log_driver!r} can't be the default; it is json-file (one "
+            "container can have none with --log-driver)"
         )
+    for key in settings.log_opts.keys() - {"max-size", "max-file"}:
+        raise InvalidParameter(f"log-opts: {key!r} is not supported; there are max-size, max-file")
+    log_limits(settings)
+
+
+def log_limits(settings: Settings) -> tuple[int, int]:
+    """Bytes of one log file (0 = no bound) and the number of files, of ``log-opts``."""
+    size = parse_size(settings.log_opts.get("max-size", "100m"))
+    files = settings.log_opts.get("max-file", "2")
+    if not files.isascii() or not files.isdigit() or not 0 < int(files[:9]) < 1000:
+        raise InvalidParameter(f"log-opts: max-file: {files!r} is no number from 1 to 999")
+    return size, int(files)
 
 
 def _labels(settings: Settings) -> None:
@@ -161,8 +175,6 @@ def _tcp(settings: Settings, host: str, rest: str) -> None:
 def _numbers(settings: Settings) -> None:
     if not 0 <= settings.warm_pool <= 64:
         raise InvalidParameter("warm-pool: it is between 0 and 64")
-    if settings.shutdown_timeout < 0:
-        raise InvalidParameter("shutdown-timeout: it can't be negative")
     if settings.tls and not settings.tlsverify:
         raise InvalidParameter("tls: without tlsverify clients are not checked; use tlsverify")
 

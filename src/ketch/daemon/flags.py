@@ -24,7 +24,6 @@ _SINGULAR = {
     "insecure-registries": "insecure-registry",
     "default-address-pools": "default-address-pool",
 }
-_FILE_ONLY = frozenset({"runtimes"})
 
 
 class CommandLine(NamedTuple):
@@ -42,7 +41,6 @@ def _fields() -> dict[str, msgspec.structs.FieldInfo]:
     return {
         f"--{_SINGULAR.get(field.encode_name, field.encode_name)}": field
         for field in msgspec.structs.fields(Settings)
-        if field.encode_name not in _FILE_ONLY
     }
 
 

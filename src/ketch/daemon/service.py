@@ -1,7 +1,7 @@
 """The life of the daemon: lock, wire, recover, listen, serve, leave; containers live on.
 
-Stages: the locks on both roots → the parts (``ketch.daemon.wiring``) → ``Engine.start`` (adopts
-what runs) → the listeners → READY. A failure at any stage undoes the ones before it.
+Stages: the locks on both roots → the engine with all its rooms, which adopts what runs
+(``ketch.daemon.wiring``) → the listeners → READY. A failure undoes the stages before it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ketch.errors import KetchError
 if TYPE_CHECKING:
     from ketch.daemon.flags import CommandLine
     from ketch.daemon.settings import Settings
+    from ketch.engine.engine import Engine
 
 _log = logging.getLogger(__name__)
 
@@ -34,13 +35,10 @@ async def serve(settings: Settings, command: CommandLine) -> None:
     _on_signals(stop)
     async with AsyncExitStack() as stack:
         _prepare_roots(settings, stack)
-        parts = await wiring.build(settings)
-        stack.push_async_callback(parts.close)
-        await parts.engine.start()
-        stack.push_async_callback(parts.engine.close)
-        reload = _Reload(settings, command, parts)
+        engine = await wiring.build(settings, stack)
+        reload = _Reload(settings, command)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-        await _listen(settings, parts, stack)
+        await _listen(settings, engine, stack)
         gc.collect()
         gc.freeze()  # what lives now lives for ever: don't walk it again
         _log.info("ketchd %s is ready on %s", __version__, ", ".join(settings.listeners))
@@ -66,8 +64,8 @@ def _prepare_roots(settings: Settings, stack: AsyncExitStack) -> None:
         stack.callback(LockedFile(path).release)
 
 
-async def _listen(settings: Settings, parts: wiring.Parts, stack: AsyncExitStack) -> None:
-    api = ApiServer(parts.engine)
+async def _listen(settings: Settings, engine: Engine, stack: AsyncExitStack) -> None:
+    api = ApiServer(engine)
     stack.push_async_callback(api.close)
     loop = asyncio.get_running_loop()
     for listener in listeners.open_all(settings):
@@ -83,10 +81,9 @@ async def _listen(settings: Settings, parts: wiring.Parts, stack: AsyncExitStack
 class _Reload:
     """SIGHUP: read the configuration again and take over what may change while running."""
 
-    def __init__(self, settings: Settings, command: CommandLine, parts: wiring.Parts) -> None:
+    def __init__(self, settings: Settings, command: CommandLine) -> None:
         self._settings = settings
         self._command = command
-        self._parts = parts
 
     def __call__(self) -> None:
         command = self._command
@@ -98,7 +95,6 @@ class _Reload:
         self._report(fresh)
         self._settings = fresh
         logs.configure(fresh.log_level, fresh.debug)
-        self._parts.reload(fresh)
 
     def _report(self, fresh: Settings) -> None:
         for field in fresh.__struct_fields__:

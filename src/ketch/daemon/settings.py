@@ -19,9 +19,9 @@ class Settings(
 ):
     """Every option; field names in kebab case are the keys of ``daemon.json``.
 
-    ``bip`` is address and prefix of the default bridge. ``hosts`` are ``unix://…``, ``tcp://…`` or
-    ``fd://`` (sockets passed by systemd). ``userland_proxy`` and ``exec_opts`` are read since
-    existing files hold them; values that ketch can't honour are refused in ``check``.
+    ``bip`` is address and prefix of the default bridge; empty chooses a subnet that is free.
+    ``hosts`` are ``unix://…``, ``tcp://…`` or ``fd://`` (sockets passed by systemd). What ketch can't
+    honour is refused in ``ketch.daemon.config``.
     """
 
     hosts: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Settings(
     pidfile: str = ""
     group: str = ""
     bridge: str = "ketch0"
-    bip: str = "172.17.0.1/16"
+    bip: str = ""
     mtu: int = 1500
     iptables: bool = True
     ip_forward: bool = True
@@ -44,9 +44,6 @@ class Settings(
     log_level: Literal["debug", "info", "warn", "error", "fatal"] = "info"
     storage_driver: Literal["", "erofs", "directory"] = ""
     cgroup_parent: str = "/ketch"
-    default_runtime: str = ""
-    runtimes: dict[str, dict[str, str]] = {}
-    default_shm_size: str | int = "64M"
     labels: tuple[str, ...] = ()
     debug: bool = False
     live_restore: bool = True
@@ -57,7 +54,6 @@ class Settings(
     tlskey: str = ""
     allow_insecure_tcp: bool = False
     warm_pool: int = 3
-    shutdown_timeout: int = 15
 
     @property
     def pid_path(self) -> str:
@@ -70,7 +66,5 @@ class Settings(
         return self.hosts or (f"unix://{self.exec_root}/ketch.sock",)
 
 
-RELOADABLE = frozenset(
-    {"debug", "log_level", "labels", "registry_mirrors", "insecure_registries", "shutdown_timeout"}
-)
+RELOADABLE = frozenset({"debug", "log_level"})
 """Fields that SIGHUP changes; others need a restart."""

@@ -34,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_max_files: int = 2
     stop_timeout: int = 10  # seconds
     dns: tuple[str, ...] = ()  # name servers of containers that ask for none; empty: the host's
+    labels: tuple[str, ...] = ()  # of the daemon, for info
 
     def bundle(self, container_id: str) -> str:
         """The directory of a container's files."""

@@ -84,6 +84,11 @@ class Engine:
             filters=SeccompFilters(f"{config.data_root}/seccomp"),
         )
 
+    @property
+    def parts(self) -> Parts:
+        """For services that whoever wires the engine adds to it."""
+        return self._parts
+
     async def start(self) -> None:
         """Recover the state of before, adopt what still runs, sweep what no record names."""
         await self._recovery.run()

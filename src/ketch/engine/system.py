@@ -79,6 +79,7 @@ class System:
             runtimes=RUNTIMES,
             default_runtime=RUNTIMES[0],
             limits=limits,
+            labels=self._parts.config.labels,
             warnings=tuple(
                 f"WARNING: No {name.replace('_', ' ')} limit support"
                 for name, there in limits.items()

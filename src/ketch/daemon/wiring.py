@@ -1,0 +1,116 @@
+"""Where the concrete classes meet: the rooms are opened bottom-up and handed to one engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from ketch.content.store import ContentStore
+from ketch.daemon.config import log_limits
+from ketch.distribution.hosts import RegistrySettings
+from ketch.engine.builder import Builder
+from ketch.engine.container_parts import Config
+from ketch.engine.engine import Engine, Rooms
+from ketch.engine.events import Events
+from ketch.engine.image_parts import ImageParts, ImageSettings, ingest_in_worker
+from ketch.engine.image_store import ImageStore
+from ketch.engine.images import Images
+from ketch.engine.networks import NetworkConfig, Networks
+from ketch.engine.volumes import Volumes
+from ketch.runtime.remote import Launcher
+from ketch.snapshots.probe import open_snapshotter
+from ketch.state.database import Database
+from ketch.state.leases import Leases
+
+if TYPE_CHECKING:
+    from ketch.daemon.settings import Settings
+    from ketch.snapshots.store import LayerStore
+
+_log = logging.getLogger(__name__)
+
+
+async def build(settings: Settings, stack: AsyncExitStack) -> Engine:
+    """An engine that runs: records open, launcher there, networks up, containers adopted.
+
+    What has to be closed is pushed on ``stack``.
+    """
+    root = settings.data_root
+    for folder in ("tmp", "trash", "containers"):
+        os.makedirs(f"{root}/{folder}", mode=0o710, exist_ok=True)
+    database = Database(f"{root}/ketch.db")
+    stack.callback(database.close)
+    snapshots = await asyncio.to_thread(open_snapshotter, root, settings.storage_driver)
+    _log.info("layers are kept by the %s snapshotter", snapshots.name)
+    launcher = await Launcher.ensure(settings.exec_root)
+    stack.callback(launcher.close)
+    engine = _engine(settings, database, snapshots, launcher)
+    await engine.networks.setup()
+    stack.push_async_callback(engine.networks.close)
+    await engine.start()
+    stack.push_async_callback(engine.close)
+    await engine.images.start()
+    await engine.builder.start()
+    return engine
+
+
+def _engine(
+    settings: Settings, database: Database, snapshots: LayerStore, launcher: Launcher
+) -> Engine:
+    events = Events(database)
+    image_parts = ImageParts(
+        settings=ImageSettings(registries=_registries(settings)),
+        store=ImageStore(database),
+        content=ContentStore(settings.data_root),
+        leases=Leases(),
+        snapshots=snapshots,
+        ingest=ingest_in_worker(launcher, settings.data_root, snapshots.name),
+        events=events,
+        containers=lambda: engine.parts.store,  # the engine is made of the images: late
+        release=launcher.release_layers,
+        empty_trash=snapshots.sweep_trash,
+    )
+    rooms = Rooms(
+        database=database,
+        events=events,
+        images=Images(image_parts),
+        volumes=Volumes(settings.data_root, database, events),
+        networks=Networks(_network_config(settings), database, events),
+        snapshots=snapshots,
+        launcher=launcher,
+    )
+    engine = Engine(_engine_config(settings), rooms)
+    engine.builder = Builder(engine.parts, database)
+    return engine
+
+
+def _registries(settings: Settings) -> RegistrySettings:
+    return RegistrySettings(
+        mirrors=settings.registry_mirrors, insecure=settings.insecure_registries
+    )
+
+
+def _network_config(settings: Settings) -> NetworkConfig:
+    return NetworkConfig(
+        bridge=settings.bridge,
+        bip=settings.bip,
+        mtu=settings.mtu,
+        nft_table=settings.nft_table,
+        pools=tuple((pool.base, pool.size) for pool in settings.default_address_pools),
+    )
+
+
+def _engine_config(settings: Settings) -> Config:
+    size, files = log_limits(settings)
+    return Config(
+        data_root=settings.data_root,
+        exec_root=settings.exec_root,
+        cgroup_parent=settings.cgroup_parent,
+        pool_size=settings.warm_pool,
+        log_max_size=size,
+        log_max_files=files,
+        dns=settings.dns,
+        labels=settings.labels,
+    )
