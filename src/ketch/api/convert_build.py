@@ -82,7 +82,7 @@ def _document(call: Call, name: str, type: type[T]) -> T | None:
     if not text:
         return None
     try:
-        return msgspec.json.decode(text.encode(), type=type | None)  # type: ignore[operator]
+        return msgspec.json.decode(text.encode(), type=type | None)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidParameter(f"the parameter {name} is malformed: {error}") from None
 

@@ -20,8 +20,8 @@ class Settings(
     """Every option; field names in kebab case are the keys of ``daemon.json``.
 
     ``bip`` is address and prefix of the default bridge; empty chooses a subnet that is free.
-    ``hosts`` are ``unix://…``, ``tcp://…`` or ``fd://`` (sockets passed by systemd). What ketch can't
-    honour is refused in ``ketch.daemon.config``.
+    ``hosts`` are ``unix://…``, ``tcp://…`` or ``fd://`` (sockets passed by systemd). What ketch
+    can't honour is refused in ``ketch.daemon.config``.
     """
 
     hosts: tuple[str, ...] = ()

@@ -26,7 +26,10 @@ from ketch.state.database import Database
 from ketch.state.leases import Leases
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ketch.daemon.settings import Settings
+    from ketch.engine.model import ContainerRecord
     from ketch.snapshots.store import LayerStore
 
 _log = logging.getLogger(__name__)
@@ -59,6 +62,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Engine:
 def _engine(
     settings: Settings, database: Database, snapshots: LayerStore, launcher: Launcher
 ) -> Engine:
+    def containers() -> Iterable[ContainerRecord]:
+        return engine.parts.store  # which is made after those who ask
+
     events = Events(database)
     image_parts = ImageParts(
         settings=ImageSettings(registries=_registries(settings)),
@@ -68,7 +74,7 @@ def _engine(
         snapshots=snapshots,
         ingest=ingest_in_worker(launcher, settings.data_root, snapshots.name),
         events=events,
-        containers=lambda: engine.parts.store,  # the engine is made of the images: late
+        containers=containers,
         release=launcher.release_layers,
         empty_trash=snapshots.sweep_trash,
     )
@@ -76,7 +82,7 @@ def _engine(
         database=database,
         events=events,
         images=Images(image_parts),
-        volumes=Volumes(settings.data_root, database, events),
+        volumes=Volumes(settings.data_root, database, events, lambda: engine.parts.store),
         networks=Networks(_network_config(settings), database, events),
         snapshots=snapshots,
         launcher=launcher,
