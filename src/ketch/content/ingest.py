@@ -30,18 +30,17 @@ class Ingest:
         self._algorithm = digests.algorithm_of(digest) if digest else "sha256"
         self._hasher = digests.Hasher(self._algorithm)
         self._fd = _open_locked(path)
-        self.offset = self._resume()
-        self._flushed = self.offset
+        self.offset = self._flushed = 0
 
-    def _resume(self) -> int:
-        """Hash what an earlier ingest wrote; whatever is too long is begun anew."""
+    def resume(self) -> None:
+        """Take over what an earlier ingest wrote (reads it); what is too long is begun anew."""
         present = os.fstat(self._fd).st_size
         if self._size >= 0 and present > self._size:
             os.ftruncate(self._fd, 0)
             present = 0
         while piece := os.read(self._fd, _CHUNK):
             self._hasher.update(piece)
-        return present
+        self.offset = self._flushed = present
 
     @property
     def complete(self) -> bool:

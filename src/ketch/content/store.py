@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from ketch.content.ingest import Ingest
-from ketch.errors import DataCorrupt, NotFound
+from ketch.errors import Conflict, DataCorrupt, NotFound
 from ketch.oci import digest as digests
 
 _PARTIAL_AGE = 24 * 3600  # seconds that an interrupted download is kept for the next try
@@ -93,14 +93,29 @@ class ContentStore:
             ingest.write(data)
             return ingest.commit()
 
-    def ingest(self, digest: str = "", size: int = -1) -> Ingest:
+    def ingest(self, digest: str = "", size: int = -1, *, resume: bool = True) -> Ingest:
         """Begin to write a blob, or go on with an interrupted one of the same digest.
 
-        ``digest`` "" and ``size`` -1 mean: unknown. Raises ``Conflict`` when somebody else writes
+        ``digest`` "" and ``size`` -1 mean: unknown. Without ``resume`` the caller must call
+        ``Ingest.resume``, which may take a while. Raises ``Conflict`` when somebody else writes
         the same blob.
         """
-        name = digests.check(digest).replace(":", "-") if digest else f"new-{os.urandom(8).hex()}"
-        return Ingest(os.path.join(self._ingests, name), self.path, digest, size)
+        name = digests.check(digest) if digest else f"new:{os.urandom(8).hex()}"
+        ingest = Ingest(self._partial(name), self.path, digest, size)
+        if resume:
+            ingest.resume()
+        return ingest
+
+    def forget_partial(self, digest: str) -> None:
+        """Delete what an interrupted ingest of a blob left, unless somebody is writing it."""
+        try:
+            if os.path.exists(self._partial(digests.check(digest))):
+                self.ingest(digest, resume=False).discard()
+        except Conflict:
+            return
+
+    def _partial(self, name: str) -> str:
+        return os.path.join(self._ingests, name.replace(":", "-"))
 
     def delete(self, digest: str) -> int:
         """Take a blob out of the store, at once: it is renamed into the data root's ``trash``.

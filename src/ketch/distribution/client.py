@@ -14,6 +14,7 @@ from types import TracebackType
 import msgspec
 
 from ketch.content.ingest import Ingest
+from ketch.content.threads import completed
 from ketch.distribution.auth import Credentials, read_body
 from ketch.distribution.connection import BROKEN, Connection, Refused, Request
 from ketch.distribution.failures import error_for
@@ -231,7 +232,7 @@ async def _written(piece: bytearray, ingest: Ingest, progress: Callable[[int], N
         if len(piece) < 65536:
             ingest.write(piece)
         else:
-            await asyncio.to_thread(ingest.write, piece)
+            await completed(ingest.write, piece)
         progress(ingest.offset)
     return bytearray()
 

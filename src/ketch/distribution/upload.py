@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from ketch.distribution.auth import Credentials
@@ -15,6 +16,9 @@ from ketch.distribution.hosts import RegistrySettings
 from ketch.errors import DataCorrupt, KetchError, Unavailable
 from ketch.oci.descriptor import Descriptor
 from ketch.oci.reference import Reference
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _PIECE = 1 << 20
 
@@ -144,7 +148,9 @@ class Uploader:
         except Refused as error:
             raise error_for(self._what(), error.answer) from None
 
-    def _send(self, method: str, path: str, data: bytes | None = None, kind: str = ""):  # type: ignore[no-untyped-def]
+    def _send(
+        self, method: str, path: str, data: bytes | None = None, kind: str = ""
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         assert self._connection is not None
         headers = {"Content-Type": kind} if kind else {}
         return self._connection.send(

@@ -10,6 +10,7 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 
+from ketch.content.threads import completed
 from ketch.distribution.auth import Credentials
 from ketch.distribution.client import RegistryClient
 from ketch.distribution.resolve import Resolved, resolve
@@ -49,8 +50,13 @@ class Puller:
                 lease.add(*keys)
                 await self._transfer(client, resolved, lease, emit)
         except (DataCorrupt, InvalidParameter):
-            await self._collector.collect(keys)  # of what is hostile nothing stays
+            await self._forget(keys)  # of what is hostile nothing stays
             raise
+
+    async def _forget(self, keys: list[str]) -> None:
+        for key in keys:
+            self._parts.content.forget_partial(key)
+        await self._collector.collect(keys)
 
     async def _transfer(
         self, client: RegistryClient, resolved: Resolved, lease: Lease, emit: Emit
@@ -140,14 +146,14 @@ class _Layers:
 
     async def _attempt(self, layer: Descriptor) -> bool:
         """Download; True when bytes of an earlier try made the digest wrong."""
-        ingest = await asyncio.to_thread(self._parts.content.ingest, layer.digest, layer.size)
-        resumed = ingest.offset > 0
         meter = Meter(self._emit, "Downloading", digests.short(layer.digest), layer.size)
-        with ingest:
+        with self._parts.content.ingest(layer.digest, layer.size, resume=False) as ingest:
+            await completed(ingest.resume)
+            resumed = ingest.offset > 0
             await self._client.fetch(layer, ingest, meter)
             self._say("Verifying Checksum", layer.digest)
             try:
-                await asyncio.to_thread(ingest.commit)
+                await completed(ingest.commit)
             except DataCorrupt:
                 if not resumed:
                     raise
