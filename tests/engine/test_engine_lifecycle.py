@@ -17,6 +17,7 @@ from ketch.engine.model import (
     AttachOptions,
     ContainerSpec,
     ExecSpec,
+    Healthcheck,
     ListOptions,
     RestartPolicy,
     Status,
@@ -302,3 +303,19 @@ async def test_prune(engine: Engine) -> None:
     report = await engine.containers.prune({"label": ("a=1",)})
     assert (report.deleted, report.reclaimed) == ((gone,), 7)
     assert {r.id for r in await engine.containers.list(ListOptions(all=True))} == {kept, spared}
+
+
+async def test_health_probes(engine: Engine, launcher: FakeLauncher) -> None:
+    check = Healthcheck(test=("CMD-SHELL", "test -f /ok"), interval=1_000_000, retries=2)
+    container = await _create(engine, healthcheck=check)
+    await engine.containers.start(container)
+    codes = iter((0, 1, 1))
+    launcher.script = lambda shim: shim.end(next(codes, 1))
+    stream = engine.events.stream(since=1, filters={"event": ("health_status",)})
+    actions = [(await asyncio.wait_for(anext(stream), 5)).action for _ in range(2)]
+    assert actions == ["health_status: healthy", "health_status: unhealthy"]
+    health = (await engine.containers.get(container)).state.health
+    assert health is not None
+    assert [probe.exit_code for probe in health.log[:3]] == [0, 1, 1]
+    assert launcher.execs[0]["process"]["args"] == ["/bin/sh", "-c", "test -f /ok"]
+    await engine.containers.stop(container)

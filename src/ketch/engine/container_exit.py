@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, restart
+from ketch.engine.container_health import HealthProbes
 from ketch.engine.model import ContainerRecord, ExitResult, Status
 from ketch.engine.process_facts import is_alive
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
@@ -37,11 +38,13 @@ class Supervisor:
         self._parts = parts
         self._remover = remover
         self._background = background
+        self._probes = HealthProbes(parts, background)
         self.start: Start | None = None
 
     def watch(self, container_id: str, shim: Shim) -> None:
-        """Record the exit of a container's process when its shim reports it."""
+        """Record the exit of a container's process when its shim reports it; probe its health."""
         self._background.spawn(self._watch(container_id, shim))
+        self._probes.begin(self._parts.store.by_id(container_id))
 
     async def _watch(self, container_id: str, shim: Shim) -> None:
         try:

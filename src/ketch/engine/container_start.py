@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch.engine.container_attach import attach_wire
+from ketch.engine.container_health import is_probed
 from ketch.engine.container_place import place
 from ketch.engine.model import ContainerRecord, Health, Status
 from ketch.engine.process_facts import start_time
@@ -127,10 +128,6 @@ class Starter:
     def _record(
         self, record: ContainerRecord, started: Started, connection: Connection, *, by_policy: bool
     ) -> None:
-        probed = record.spec.healthcheck is not None and record.spec.healthcheck.test[:1] not in (
-            (),
-            ("NONE",),
-        )
         self._parts.store.set_state(
             record.id,
             status=Status.RUNNING,
@@ -145,7 +142,7 @@ class Starter:
             cgroup=started.cgroup,
             endpoints=connection.endpoints,
             ports=connection.ports,
-            health=Health() if probed else None,
+            health=Health() if is_probed(record.spec.healthcheck) else None,
         )
 
     async def _failed(self, record: ContainerRecord, error: KetchError) -> None:

@@ -166,6 +166,10 @@ class Containers:
 
     # looking
 
+    def records(self) -> Records:
+        """Every record, in no order; no copy of anything, safe to call often."""
+        return list(self._parts.store)
+
     async def get(self, ref: str) -> ContainerRecord:
         """The record."""
         return self._parts.store.resolve(ref)
