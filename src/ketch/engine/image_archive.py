@@ -11,6 +11,7 @@ import asyncio
 import os
 import posixpath
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -159,7 +160,9 @@ class ArchiveReader:
         expected = expected if expected.startswith("sha256") else ""
         name = digests.short(expected) or path.removesuffix("/layer.tar")[-64:][:12]
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        work = asyncio.run_coroutine_threadsafe(self._run(reading, expected), self._loop)
+        ended = threading.Event()
+        run = self._run(reading, expected, ended)
+        work = asyncio.run_coroutine_threadsafe(run, self._loop)
         done = 0
 
         def forward(piece: bytes) -> None:
@@ -178,13 +181,15 @@ class ArchiveReader:
             raise
         finally:
             os.close(writing)
+            ended.wait()  # so that nothing is stored after we have given up
         self._members.layers[path] = work.result()
 
-    async def _run(self, fd: int, expected: str) -> LayerInfo:
+    async def _run(self, fd: int, expected: str, ended: threading.Event) -> LayerInfo:
         try:
             return await self._ingest(fd, expected)
         finally:
             os.close(fd)
+            ended.set()
 
 
 def normalised(path: str) -> str:

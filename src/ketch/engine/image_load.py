@@ -102,7 +102,7 @@ class Loader:
                     raise DataCorrupt(f"the archive's {path[:100]} is not the layer {diff_id}")
             elif place in members.blobs:
                 await self._unpack(members.blobs[place], diff_id)
-            elif not self._parts.snapshots.has_layer(diff_id):
+            else:
                 raise InvalidParameter(f"the archive lacks {path[:100]}, the layer {diff_id}")
 
     async def _unpack(self, blob: str, diff_id: str) -> None:
