@@ -127,9 +127,9 @@ class Ketch(Engine):
             str(BIN / "ketchd"),
             *("--data-root", str(self.root / "ketch-data")),
             *("--exec-root", str(self.exec_root)),
-            *("--pidfile", str(self.root / "ketch.pid")),
             *("--host", f"unix://{self.socket}"),
             *("--bridge", "ketch-bench0"),
+            *("--nft-table", "ketch-bench"),
             *("--cgroup-parent", "/ketch-bench"),
         ]
 

@@ -41,19 +41,23 @@ class Demo:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "KETCH_HOST": f"unix://{self.socket}"}
 
-    def start_daemon(self) -> None:
-        """ketchd on its own root, socket, bridge and cgroup parent."""
-        print("\n\033[1m# Start the daemon\033[0m", flush=True)
-        started = time.perf_counter()
-        command = [
+    def command(self) -> list[str]:
+        """ketchd on its own root, socket, bridge, rules and cgroup parent."""
+        return [
             str(BIN / "ketchd"),
             *("--data-root", str(self.root / "data")),
             *("--exec-root", str(self.root / "run")),
-            *("--pidfile", str(self.root / "run" / "ketchd.pid")),
             *("--host", f"unix://{self.socket}"),
             *("--bridge", "ketch-demo0"),
+            *("--nft-table", "ketch-demo"),
             *("--cgroup-parent", "/ketch-demo"),
         ]
+
+    def start_daemon(self) -> None:
+        """Start it and wait until it answers."""
+        print("\n\033[1m# Start the daemon\033[0m", flush=True)
+        started = time.perf_counter()
+        command = self.command()
         log = (self.root / "ketchd.log").open("wb")
         self.daemon = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         while not self._answers():
@@ -112,14 +116,10 @@ class Demo:
                 capture_output=True,
                 check=False,
             )
-        subprocess.run([str(BIN / "ketchd"), *self._root_flags(), "--cleanup"], check=False)
-        if self.daemon is not None and self.daemon.poll() is None:
             self.daemon.send_signal(signal.SIGTERM)
             self.daemon.wait(timeout=20)
+        subprocess.run([*self.command(), "--cleanup"], check=False)
         shutil.rmtree(self.root, ignore_errors=True)
-
-    def _root_flags(self) -> list[str]:
-        return []
 
 
 def main() -> int:

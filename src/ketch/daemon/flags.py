@@ -34,6 +34,7 @@ class CommandLine(NamedTuple):
     config_given: bool = False
     help: bool = False
     version: bool = False
+    cleanup: bool = False
 
 
 def _fields() -> dict[str, msgspec.structs.FieldInfo]:
@@ -56,6 +57,8 @@ def parse(arguments: Sequence[str]) -> CommandLine:
             found = found._replace(help=True)
         elif word == "--version":
             found = found._replace(version=True)
+        elif word == "--cleanup":
+            found = found._replace(cleanup=True)
         elif word == "--config-file":
             path = value if equals else _value(word, waiting)
             found = found._replace(config_file=path, config_given=True)
@@ -127,6 +130,7 @@ def usage() -> str:
         "The daemon of ketch. Every option may also stand in the configuration file.",
         "",
         f"      --config-file path   configuration (default {DEFAULT_FILE})",
+        "      --cleanup            remove launcher, bridges, rules and cgroups, then end",
         "  -h, --help               this text",
         "  -v, --version            print the version",
     ]

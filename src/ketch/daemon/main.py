@@ -9,6 +9,7 @@ import sys
 
 from ketch import __version__
 from ketch.daemon import config, flags, logs
+from ketch.daemon.settings import Settings
 from ketch.errors import KetchError
 
 _log = logging.getLogger(__name__)
@@ -35,14 +36,24 @@ def _run(command: flags.CommandLine) -> int:
         if os.geteuid() != 0:
             raise KetchError("ketchd needs root: namespaces, mounts and cgroups can't be made else")
         logs.configure(settings.log_level, settings.debug)
-        from ketch.daemon.service import serve  # heavy; --help and mistakes don't pay for it
-
-        asyncio.run(serve(settings, command))
+        asyncio.run(_serve(settings, command))
     except KetchError as error:
         return _complain(error, 1)
     except OSError as error:
         return _complain(error, 1)
     return 0
+
+
+async def _serve(settings: Settings, command: flags.CommandLine) -> None:
+    """What is asked, with imports that --help and mistakes don't pay for."""
+    if command.cleanup:
+        from ketch.daemon import cleanup, wiring
+
+        await cleanup.clean_up(settings, wiring.network_config(settings))
+        return
+    from ketch.daemon.service import serve
+
+    await serve(settings, command)
 
 
 def _complain(error: Exception, code: int) -> int:

@@ -1,0 +1,64 @@
+"""``ketchd --cleanup``: take away what a daemon leaves for its successor.
+
+A daemon that ends leaves its containers running, and for the next one the launcher, the bridges,
+the firewall table and the empty parent cgroup. This removes them, when no container runs; the data
+root stays. For uninstalling, and for daemons that are made for one purpose.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ketch.daemon.pidfile import LockedFile
+from ketch.engine.container_cgroup import hierarchies
+from ketch.engine.container_store import ContainerStore
+from ketch.engine.events import Events
+from ketch.engine.networks import Networks
+from ketch.errors import Conflict, Unavailable
+from ketch.runtime.remote import Launcher
+from ketch.state.database import Database
+
+if TYPE_CHECKING:
+    from ketch.daemon.settings import Settings
+    from ketch.engine.network_values import NetworkConfig
+
+
+async def clean_up(settings: Settings, networks: NetworkConfig) -> None:
+    """Raises ``Conflict`` when containers run; ``KetchError`` when a daemon does."""
+    if not os.path.exists(f"{settings.data_root}/ketch.db"):
+        return
+    os.makedirs(settings.exec_root, exist_ok=True)
+    lock = LockedFile(settings.pid_path)
+    database = Database(f"{settings.data_root}/ketch.db")
+    try:
+        running = [record.name for record in ContainerStore(database) if record.state.running]
+        if running:
+            raise Conflict(
+                f"containers are running ({', '.join(running[:5])}): remove them before --cleanup"
+            )
+        await _end_launcher(settings.exec_root)
+        await Networks(networks, database, Events(database)).teardown()
+        _remove_cgroups(settings.cgroup_parent)
+    finally:
+        database.close()
+        lock.release()
+
+
+async def _end_launcher(exec_root: str) -> None:
+    try:
+        launcher = await Launcher.connect(exec_root)
+    except Unavailable:
+        return
+    await launcher.shutdown()
+
+
+def _remove_cgroups(parent: str) -> None:
+    """The parent in every hierarchy, if it is empty and ours (never the root)."""
+    if not parent.strip("/"):
+        return
+    for hierarchy in hierarchies():
+        try:
+            os.rmdir(f"{hierarchy.mount}{parent}")
+        except OSError:
+            continue  # missing, or something else is in it
