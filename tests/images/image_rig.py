@@ -58,7 +58,6 @@ class Rig:
             ingest=self.ingest,
             events=self.events,
             containers=lambda: self.containers,
-            empty_trash=lambda: self.snapshots.sweep_trash(0),
         )
         self.images = Images(parts)
 
@@ -102,10 +101,10 @@ class Rig:
         return record
 
     def stored(self) -> set[str]:
-        """Everything that is on the disk: blobs, layers, partial downloads, scratch, trash."""
+        """Everything that is on the disk but for the trash: blobs, layers, partials, scratch."""
         found = {digest for digest, _ in self.content.walk()}
         found |= {f"layer {layer}" for layer in self.snapshots.layers()}
-        for folder in ("content/ingest", "tmp", "trash"):
+        for folder in ("content/ingest", "tmp"):
             found |= {f"{folder}/{name}" for name in os.listdir(self.root / folder)}
         return found
 

@@ -8,6 +8,7 @@ emptied slowly, in a thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from ketch.errors import NotFound
 
 Roots = Callable[[], Iterable[str]]
 _BATCH = 20
+_log = logging.getLogger(__name__)
 
 
 class Collector:
@@ -27,6 +29,8 @@ class Collector:
         self._running = asyncio.Lock()
         self._holders = 0
         self._wanted = False
+        self._dirty = False
+        self._emptying: asyncio.Task[None] | None = None
 
     def keep_layers(self, roots: Roots) -> None:
         """Register more diff IDs that stay."""
@@ -74,8 +78,22 @@ class Collector:
             layers, blobs = await asyncio.to_thread(self._stored, keys)
             freed = await self._collect_layers(layers)
             await self._each(blobs, self._named_blobs, self._parts.content.delete)
-        await asyncio.to_thread(self._parts.empty_trash)
+        self._empty_trash()
         return freed
+
+    def _empty_trash(self) -> None:
+        """Begin to delete what was renamed away; nobody waits for it."""
+        self._dirty = True
+        if self._emptying is None or self._emptying.done():
+            self._emptying = asyncio.create_task(self._emptied())
+
+    async def _emptied(self) -> None:
+        while self._dirty:
+            self._dirty = False
+            try:
+                await asyncio.to_thread(self._parts.empty_trash)
+            except OSError as error:
+                _log.warning("cannot empty the trash: %s", error)
 
     def _stored(self, keys: Iterable[str] | None) -> tuple[list[str], list[str]]:
         """Layers and blobs that are there."""
