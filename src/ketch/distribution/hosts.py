@@ -80,8 +80,10 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
         """The TLS context for an endpoint."""
-        context = ssl.create_default_context()
-        if not endpoint.verify:
+        if endpoint.verify:
+            context = ssl.create_default_context()
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reads no list of authorities
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         folder = os.path.join(self.certificates, endpoint.host)
