@@ -1,8 +1,15 @@
-"""The volume service: records, use by containers, removal."""
+"""The volume service: records, use by containers, removal.
+
+A volume's directory is durable before its record, and the record before the answer; removal goes
+the other way. So a crash leaves at most a directory that no record names, which the next start
+moves to the trash.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,11 +17,14 @@ from collections.abc import Callable, Iterable, Sequence
 from ketch.engine.event_filters import labels_match
 from ketch.engine.events import Events
 from ketch.engine.model import ContainerRecord, Filters, PruneReport, VolumeRecord
-from ketch.errors import Conflict, NotFound, Unsupported
+from ketch.engine.tasks import Background
+from ketch.errors import Conflict, InvalidParameter, NotFound, Unsupported
+from ketch.layers.remove import remove as remove_tree
 from ketch.state.database import Database, Table
 from ketch.volumes.local import LocalDriver
 
 _ANONYMOUS = "com.docker.volume.anonymous"
+_log = logging.getLogger("ketch.engine.volumes")
 
 
 class Volumes:
@@ -32,8 +42,15 @@ class Volumes:
         self._records = self._table.all()
         self._events = events
         self._containers = containers
-        for discarded in self._driver.sweep(self._records):
-            self._driver.delete(discarded)
+        self._background = Background()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        swept, stuck = self._driver.sweep(self._records)
+        if swept:
+            _log.info("moved %d volume directories without a record to the trash", swept)
+        for name in stuck:
+            _log.warning("volume directory %s has no record and cannot go to the trash", name)
 
     async def create(
         self,
@@ -47,14 +64,10 @@ class Volumes:
 
         Raises ``InvalidParameter`` for the name, ``Unsupported`` for driver or options.
         """
+        self._check_driver(driver)
         if name in self._records:
             return self._records[name]
-        if driver not in ("", "local"):
-            raise Unsupported(f"error looking up volume plugin {driver}: plugin {driver} not found")
-        if options:
-            raise Unsupported(
-                f"the option {sorted(options)[0]!r} of the local volume driver is not supported yet"
-            )
+        self._check_options(options or {})
         anonymous = not name
         name = name or secrets.token_hex(32)
         self._driver.check_name(name)
@@ -67,25 +80,47 @@ class Volumes:
         )
         self._table.put(name, record)
         self._records[name] = record
-        self._events.publish("volume", "create", name, {"driver": record.driver})
+        self._publish("create", record)
         return record
 
+    def _check_driver(self, driver: str) -> None:
+        if driver not in ("", self._driver.name):
+            raise Unsupported(
+                f'error looking up volume plugin {driver}: plugin "{driver}" not found; ketch has '
+                f"the driver {self._driver.name}"
+            )
+
+    def _check_options(self, options: dict[str, str]) -> None:
+        for option in sorted(options):
+            raise Unsupported(
+                f"the option {option!r} of the volume driver {self._driver.name} is not supported "
+                "yet: create the volume without options"
+            )
+
     async def get(self, name: str) -> VolumeRecord:
-        """Raises ``NotFound``."""
+        """The volume of this name; raises ``NotFound``."""
         try:
             return self._records[name]
         except KeyError:
             raise NotFound(f"get {name}: no such volume") from None
 
     async def list(self, filters: Filters | None = None) -> Sequence[VolumeRecord]:
-        """Volumes that fit the filters dangling, driver, label and name."""
+        """Volumes in the order of names; filters: dangling, driver, label, label! and name.
+
+        ``name`` finds any part of a name. Raises ``InvalidParameter`` for other filters.
+        """
+        wanted = _checked(filters or {})
         used = self._users()
         found = [self._records[name] for name in sorted(self._records)]
-        return [record for record in found if _fits(record, record.name in used, filters or {})]
+        return [record for record in found if _fits(record, record.name in used, wanted)]
 
     async def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove a volume; raises ``NotFound`` unless ``force``, ``Conflict`` when it is used."""
-        if name not in self._records:
+        """Remove a volume; raises ``NotFound`` unless ``force``, ``Conflict`` when it is used.
+
+        The name is free when this returns; the data is deleted in the background.
+        """
+        record = self._records.get(name)
+        if record is None:
             if force:
                 return
             raise NotFound(f"get {name}: no such volume")
@@ -93,52 +128,99 @@ class Volumes:
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
         self._table.delete(name)
-        record = self._records.pop(name)
-        discarded = self._driver.discard(name)
-        self._events.publish("volume", "destroy", name, {"driver": record.driver})
-        await asyncio.to_thread(self._driver.delete, discarded)
+        del self._records[name]
+        self._publish("destroy", record)
+        self._discard(name)
 
     async def prune(self, filters: Filters | None = None) -> PruneReport:
         """Remove unused volumes: anonymous ones, or all with the filter ``all``."""
         wanted = dict(filters or {})
-        everything = any(value in ("true", "1") for value in wanted.pop("all", ()))
+        everything = _any_true("all", wanted.pop("all", ()))
         deleted, reclaimed = [], 0
-        used = self._users()
-        for record in await self.list(wanted):
-            if record.name not in used and (everything or record.anonymous):
-                reclaimed += await asyncio.to_thread(self._driver.size, record.name)
+        for record in await self.list({**wanted, "dangling": ("true",)}):
+            if not (everything or record.anonymous):
+                continue
+            size = await asyncio.to_thread(self._driver.size, record.name)
+            try:
                 await self.remove(record.name)
-                deleted.append(record.name)
+            except (Conflict, NotFound):
+                continue  # used or removed by somebody else meanwhile
+            deleted.append(record.name)
+            reclaimed += size
         return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
 
     async def usage(self) -> Sequence[tuple[VolumeRecord, int, int]]:
         """(record, bytes, number of containers) of every volume."""
+        records = await self.list()
+        sizes = [await asyncio.to_thread(self._driver.size, record.name) for record in records]
         used = self._users()
         return [
-            (
-                record,
-                await asyncio.to_thread(self._driver.size, record.name),
-                len(used.get(record.name, ())),
-            )
-            for record in await self.list()
+            (record, size, len(used.get(record.name, ())))
+            for record, size in zip(records, sizes, strict=True)
         ]
 
     def _users(self) -> dict[str, Sequence[str]]:
         """Volume name → IDs of the containers that mount it, running or not."""
         users: dict[str, Sequence[str]] = {}
         for container in self._containers():
-            for point in container.mount_points:
-                if point.type == "volume":
-                    users[point.name] = (*users.get(point.name, ()), container.id)
+            for name in {p.name for p in container.mount_points if p.type == "volume"}:
+                users[name] = (*users.get(name, ()), container.id)
         return users
+
+    def _publish(self, action: str, record: VolumeRecord) -> None:
+        self._events.publish("volume", action, record.name, {"driver": record.driver})
+
+    def _discard(self, name: str) -> None:
+        try:
+            discarded = self._driver.discard(name)
+        except OSError as error:  # the record is gone already: the next start tries again
+            _log.warning("volume %s: its directory stays until the next start: %s", name, error)
+            return
+        if discarded:
+            self._background.spawn(asyncio.to_thread(_delete, self._driver.trash, discarded))
+
+
+def _delete(trash: str, name: str) -> None:
+    """Delete one tree in the trash; whatever fails is left to the sweeper of the trash."""
+    fd = os.open(trash, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree(fd, os.fsencode(name))
+    except FileNotFoundError:
+        pass  # the sweeper is at it too
+    except OSError as error:
+        _log.warning("cannot delete %s/%s yet: %s", trash, name, error)
+    finally:
+        os.close(fd)
+
+
+_TESTS: dict[str, Callable[[VolumeRecord, bool, Sequence[str]], bool]] = {
+    "name": lambda record, used, values: any(value in record.name for value in values),
+    "driver": lambda record, used, values: record.driver in values,
+    "label": lambda record, used, values: labels_match(record.labels, values),
+    "label!": lambda record, used, values: (
+        not any(labels_match(record.labels, (value,)) for value in values)
+    ),
+    "dangling": lambda record, used, values: used != _any_true("dangling", values),
+}
+"""Filter → whether a record fits its values, given whether a container uses it."""
+
+
+def _checked(filters: Filters) -> Filters:
+    """The filters that have values; raises ``InvalidParameter`` for one that is unknown."""
+    for key in filters:
+        if key not in _TESTS:
+            raise InvalidParameter(f"invalid filter '{key}': volumes have {', '.join(_TESTS)}")
+    _any_true("dangling", filters.get("dangling", ()))
+    return {key: values for key, values in filters.items() if values}
 
 
 def _fits(record: VolumeRecord, used: bool, filters: Filters) -> bool:
-    tests: dict[str, Callable[[str], bool]] = {
-        "name": lambda value: value in record.name,
-        "driver": lambda value: value == record.driver,
-        "label": lambda value: labels_match(record.labels, (value,)),
-        "label!": lambda value: not labels_match(record.labels, (value,)),
-        "dangling": lambda value: (value in ("true", "1")) == (not used),
-    }
-    return all(any(tests[key](value) for value in values) for key, values in filters.items() if values)
+    return all(_TESTS[key](record, used, values) for key, values in filters.items())
+
+
+def _any_true(key: str, values: Iterable[str]) -> bool:
+    """A filter that is a switch; raises ``InvalidParameter`` for other words."""
+    words = {value.lower() for value in values}
+    if words - {"1", "true", "0", "false"}:
+        raise InvalidParameter(f"invalid filter '{key}={min(words)}': it is true or false")
+    return bool(words & {"1", "true"})

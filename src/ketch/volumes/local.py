@@ -5,85 +5,136 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
-from collections.abc import Collection
+import stat
+from collections.abc import Collection, Iterator
 
 from ketch.errors import InvalidParameter, KetchError
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_NAME_MAX = 255  # bytes of one path component, limits.h
 
 
 class LocalDriver:
-    """``<root>/volumes/<name>/_data``; directories appear and vanish whole."""
+    """``<root>/volumes/<name>/_data``; what goes is renamed into ``<root>/trash`` first.
+
+    Not made for several threads, but for ``size``: the caller serialises.
+    """
 
     name = "local"
 
     def __init__(self, root: str) -> None:
         self._folder = f"{root}/volumes"
-        self._trash = f"{root}/trash"
-        for folder in (self._folder, self._trash):
-            os.makedirs(folder, mode=0o711, exist_ok=True)
+        self.trash = f"{root}/trash"
+        os.makedirs(self._folder, mode=0o711, exist_ok=True)
+        os.makedirs(self.trash, mode=0o710, exist_ok=True)
+        _sync(root)
 
     def check_name(self, name: str) -> None:
-        """Raise ``InvalidParameter`` in Docker's words for a name that cannot be a directory."""
+        """Raise ``InvalidParameter`` for a name that cannot be a directory; in Docker's words."""
         if not _NAME.fullmatch(name):
             raise InvalidParameter(
-                f'create {name}: "{name}" includes invalid characters for a local volume name, only'
-                ' "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory,'
-                " use absolute path"
+                f'create {name}: "{name}" includes invalid characters for a local volume name, '
+                'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host '
+                "directory, use absolute path"
             )
-        if len(name) > 255:
-            raise InvalidParameter(f"create {name[:20]}…: a volume name has at most 255 bytes")
+        if len(name) < 2:
+            raise InvalidParameter(
+                f"create {name}: volume name is too short, use at least two characters"
+            )
+        if len(name) > _NAME_MAX:
+            raise InvalidParameter(
+                f"create {name[:20]}…: volume name is too long, use at most {_NAME_MAX} characters"
+            )
 
     def mountpoint(self, name: str) -> str:
         """The directory of a volume's data."""
         return f"{self._folder}/{name}/_data"
 
     def make(self, name: str) -> str:
-        """Make the directory durably and return it; one that is there is kept as it is."""
+        """Make an empty directory durably and return it; raises ``KetchError``.
+
+        To be called for names without a record: what a failed create or removal left there is
+        discarded, so that nobody finds another volume's data in a new one.
+        """
         path = self.mountpoint(name)
+        home = os.path.dirname(path)
         try:
-            os.makedirs(path, mode=0o755, exist_ok=True)
-            for folder in (os.path.dirname(path), self._folder):
+            self.discard(name)
+            for folder, mode in ((home, 0o711), (path, 0o755)):
+                os.mkdir(folder)
+                os.chmod(folder, mode)  # whatever the umask
+            for folder in (path, home, self._folder):
                 _sync(folder)
         except OSError as error:
-            raise KetchError(f"create {name}: {error.strerror}: {path}") from None
+            raise KetchError(f"create {name}: cannot make {path}: {error.strerror}") from error
         return path
 
     def discard(self, name: str) -> str:
-        """Move a volume to the trash at once; returns what ``delete`` takes ("" if it was gone)."""
-        target = f"{self._trash}/volume-{secrets.token_hex(8)}"
+        """Rename a volume into the trash; returns its name there, "" when it was not there.
+
+        Needs no fsync: the record goes first, and ``sweep`` finds a directory that came back.
+        """
+        target = f"volume-{secrets.token_hex(8)}"
         try:
-            os.rename(f"{self._folder}/{name}", target)
+            os.rename(f"{self._folder}/{name}", f"{self.trash}/{target}")
         except FileNotFoundError:
             return ""
-        _sync(self._folder)
         return target
 
-    def delete(self, discarded: str) -> None:
-        """Delete what ``discard`` moved; slow."""
-        if discarded:
-            shutil.rmtree(discarded, ignore_errors=True)
+    def sweep(self, kept: Collection[str]) -> tuple[int, list[str]]:
+        """At start: discard what a crash left and no record names.
 
-    def sweep(self, kept: Collection[str]) -> list[str]:
-        """Discard directories that no record names; returns what ``delete`` takes."""
-        names = [name for name in os.listdir(self._folder) if name not in kept]
-        return [self.discard(name) for name in names]
+        Returns how many went, and the names of those that could not (a trash on another file
+        system). What is no volume's name (``lost+found``) is not ours.
+        """
+        swept, stuck = 0, []
+        for name in os.listdir(self._folder):
+            if name in kept or not _NAME.fullmatch(name):
+                continue
+            try:
+                swept += bool(self.discard(name))
+            except OSError:
+                stuck.append(name)
+        return swept, stuck
 
     def size(self, name: str) -> int:
-        """Bytes of the files of a volume, hard links counted once; slow."""
+        """Bytes of a volume's files, each inode once; blocks. What vanishes meanwhile is left out.
+
+        The tree may be as deep as its writers like: nothing here recurses, and what lies below
+        PATH_MAX is not counted.
+        """
         total = 0
         seen: set[tuple[int, int]] = set()
-        for folder, _, files in os.walk(self.mountpoint(name)):
-            for file in files:
-                try:
-                    found = os.lstat(os.path.join(folder, file))
-                except OSError:
-                    continue  # gone meanwhile
-                if (found.st_dev, found.st_ino) not in seen:
-                    seen.add((found.st_dev, found.st_ino))
-                    total += found.st_size
+        for info in _files(self.mountpoint(name)):
+            if info.st_nlink > 1:
+                if (info.st_dev, info.st_ino) in seen:
+                    continue
+                seen.add((info.st_dev, info.st_ino))
+            total += info.st_size
         return total
+
+
+def _files(top: str) -> Iterator[os.stat_result]:
+    """lstat(2) of everything below ``top`` that is no directory."""
+    pending = [top]
+    while pending:
+        for entry in _entries(pending.pop()):
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                pending.append(entry.path)
+            else:
+                yield info
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
 
 
 def _sync(folder: str) -> None:
