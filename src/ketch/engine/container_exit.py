@@ -90,6 +90,7 @@ class Supervisor:
     def _put(self, record: ContainerRecord, exit: Exit, again: bool) -> ContainerRecord:
         return self._parts.store.set_state(
             record.id,
+            durable=again or not record.spec.auto_remove,  # its removal follows at once
             status=Status.RESTARTING if again else Status.EXITED,
             pid=0,
             pid_start_time=0,

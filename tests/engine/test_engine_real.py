@@ -1,0 +1,347 @@
+"""The engine with real processes: run, exec, logs, cp, commit, volumes, limits, adoption."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import socket
+import sys
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from engine.real import Bench, read_all, settings_below, unframed, wait_for_death
+from ketch.engine.model import (
+    ArchivePut,
+    AttachOptions,
+    CommitOptions,
+    ContainerSpec,
+    ExecSpec,
+    ListOptions,
+    LogOptions,
+    MountSpec,
+    Resources,
+    Status,
+    UpdateOptions,
+    WaitCondition,
+)
+from ketch.errors import Conflict, InvalidParameter, NotFound, StartFailed
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    before = leftovers()
+    bench = Bench(settings_below(tmp_path))
+    async with asyncio.timeout(90):
+        await bench.open()
+        try:
+            await bench.add_image()
+            yield bench
+        finally:
+            await bench.destroy()
+    assert leftovers() == before
+
+
+def leftovers() -> dict[str, list[str]]:
+    """What the kernel has that a test could leave behind."""
+    with open("/proc/self/mountinfo") as file:
+        mounts = [line for line in file if "pytest" in line]
+    links = [name for name in os.listdir("/sys/class/net") if name.startswith(("kv", "kt"))]
+    return {"mounts": mounts, "links": links}
+
+
+async def test_run_true_and_false(bench: Bench) -> None:
+    assert await bench.run("true") == (0, b"", b"")
+    assert (await bench.run("false"))[0] == 1
+    status, out, err = await bench.run("sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (status, out, err) == (7, b"out\n", b"err\n")
+    assert await bench.engine.containers.list(ListOptions(all=True)) == []
+
+
+async def test_many_at_once(bench: Bench) -> None:
+    results = await asyncio.gather(*(bench.run("echo", str(n)) for n in range(12)))
+    assert [out for _, out, _ in results] == [b"%d\n" % n for n in range(12)]
+
+
+async def test_what_a_process_sees(bench: Bench) -> None:
+    script = "id -u; pwd; hostname; cat /proc/1/comm; echo $A; cat /etc/hostname; ls /sys/fs/cgroup"
+    status, out, err = await bench.run(
+        "sh", "-c", script, hostname="sea", user="user", working_dir="/new", env=("A=1",)
+    )
+    assert status == 0, err
+    assert out.decode().splitlines()[:6] == ["7", "/new", "sea", "sh", "1", "sea"]
+
+
+async def test_network_modes(bench: Bench) -> None:
+    _, out, err = await bench.run("sh", "-c", "ip -4 -o addr show eth0; ip route")
+    assert b"eth0" in out, err
+    assert b"default via" in out
+    _, out, _ = await bench.run("sh", "-c", "ls /sys/class/net", network_mode="none")
+    assert out.split() == [b"lo"]
+    _, out, _ = await bench.run("readlink", "/proc/self/ns/net", network_mode="host")
+    assert out.decode().strip() == os.readlink("/proc/self/ns/net")
+    first = await bench.start("sleep", "60", name="first")
+    _, out, _ = await bench.run("ip", "-o", "addr", network_mode="container:first")
+    record = await bench.engine.containers.get(first)
+    assert record.state.endpoints[0].ipv4.encode() in out
+
+
+async def test_start_failures_have_dockers_words_and_codes(bench: Bench) -> None:
+    for command, code, tail in (
+        ("nonexistent", 127, 'exec: "nonexistent": executable file not found in $PATH'),
+        ("/etc", 126, "permission denied"),
+    ):
+        container, _ = await bench.engine.containers.create(
+            ContainerSpec(image="box", cmd=(command,))
+        )
+        with pytest.raises(StartFailed) as caught:
+            await bench.engine.containers.start(container)
+        assert caught.value.exit_code == code
+        assert str(caught.value).endswith(tail), caught.value
+        state = (await bench.engine.containers.get(container)).state
+        assert (state.status, state.exit_code) == (Status.CREATED, code)
+
+
+async def test_stdin_with_half_close(bench: Bench) -> None:
+    spec = ContainerSpec(image="box", cmd=("cat",), open_stdin=True, stdin_once=True)
+    container, _ = await bench.engine.containers.create(spec)
+    ours, theirs = socket.socketpair()
+    with ours:
+        await bench.engine.containers.attach(
+            container, AttachOptions(sock=theirs, stdin=True, stdout=True, read_ahead=b"a")
+        )
+        await bench.engine.containers.start(container)
+        ours.send(b"bc\n")
+        ours.shutdown(socket.SHUT_WR)
+        assert unframed(await read_all(ours)) == {1: b"abc\n"}
+
+
+async def test_terminal(bench: Bench) -> None:
+    spec = ContainerSpec(image="box", cmd=("stty", "size"), tty=True, console_size=(30, 100))
+    container, _ = await bench.engine.containers.create(spec)
+    ours, theirs = socket.socketpair()
+    with ours:
+        await bench.engine.containers.attach(
+            container, AttachOptions(sock=theirs, stdout=True, framed=False)
+        )
+        await bench.engine.containers.start(container)
+        assert await read_all(ours) == b"30 100\r\n"
+
+
+async def test_logs_follow_to_the_end(bench: Bench) -> None:
+    container = await bench.start("sh", "-c", "echo 1; read x </tmp/go; echo 2", name="talk")
+    lines = await bench.engine.containers.logs(container, LogOptions(follow=True))
+    assert (await anext(lines)).data == b"1\n"
+    await bench.engine.containers.kill(container)
+    assert [entry.data async for entry in lines] == []
+
+
+async def test_exec(bench: Bench) -> None:
+    container = await bench.start("sleep", "60", env=("A=1",))
+    exec_id = await bench.engine.execs.create(
+        container, ExecSpec(cmd=("sh", "-c", "echo $A$B; exit 3"), env=("B=2",), user="user")
+    )
+    ours, theirs = socket.socketpair()
+    with ours:
+        await bench.engine.execs.start(exec_id, AttachOptions(sock=theirs, stdout=True))
+        assert unframed(await read_all(ours)) == {1: b"12\n"}
+    while (record := await bench.engine.execs.inspect(exec_id)).exit_code is None:
+        await asyncio.sleep(0.01)
+    assert record.exit_code == 3
+    missing = await bench.engine.execs.create(container, ExecSpec(cmd=("nope",)))
+    with pytest.raises(StartFailed, match="OCI runtime exec failed.*executable file not found"):
+        await bench.engine.execs.start(missing)
+
+
+async def test_stop_pause_restart(bench: Bench) -> None:
+    script = 'trap "exit 5" TERM; while :; do sleep 0.1; done'
+    container = await bench.start("sh", "-c", script)
+    await bench.engine.containers.pause(container)
+    with pytest.raises(Conflict, match="already paused"):
+        await bench.engine.containers.pause(container)
+    await bench.engine.containers.unpause(container)
+    await bench.engine.containers.restart(container)
+    first = await bench.engine.containers.get(container)
+    assert first.state.status is Status.RUNNING
+    await bench.engine.containers.stop(container)
+    assert (await bench.engine.containers.get(container)).state.exit_code == 5
+    await bench.engine.containers.start(container)
+    await bench.engine.containers.pause(container)
+    await bench.engine.containers.kill(container)
+    assert (await bench.engine.containers.get(container)).state.exit_code == 137
+
+
+async def test_files(bench: Bench) -> None:
+    containers = bench.engine.containers
+    container = await bench.start("sh", "-c", "echo x >/tmp/new; rm /data/given; sleep 60")
+    while not [c for c in await containers.changes(container) if c.path == "/data/given"]:
+        await asyncio.sleep(0.01)
+    kinds = {change.path: change.kind for change in await containers.changes(container)}
+    assert kinds == {"/data": 0, "/data/given": 2, "/tmp": 0, "/tmp/new": 1}
+    stat, stream = await containers.archive_get(container, "/tmp/new")
+    assert (stat.name, stat.size) == ("new", 2)
+    with tarfile.open(fileobj=io.BytesIO(b"".join([c async for c in stream]))) as tar:
+        assert tar.getnames() == ["new"]
+    await containers.archive_put(container, "/root", one_file("put", b"it"), ArchivePut())
+    assert (await containers.archive_stat(container, "/root/put")).size == 2
+    with pytest.raises(NotFound, match="Could not find the file /nope in container"):
+        await containers.archive_stat(container, "/nope")
+    await containers.kill(container)
+    assert (await containers.archive_stat(container, "/root/put")).size == 2
+    stream = await containers.export(container)
+    with tarfile.open(fileobj=io.BytesIO(b"".join([c async for c in stream]))) as tar:
+        names = tar.getnames()
+    assert "root/put" in names
+    assert "data/given" not in names
+
+
+async def one_file(name: str, content: bytes) -> AsyncIterator[bytes]:
+    """A tar of one file."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    yield out.getvalue()
+
+
+async def test_commit(bench: Bench) -> None:
+    container = await bench.start("sh", "-c", "echo kept >/kept")
+    waiter = await bench.engine.containers.wait(container)
+    await waiter.result()
+    image = await bench.engine.containers.commit(
+        container, CommitOptions(reference="made:1", changes=('CMD ["cat", "/kept"]',))
+    )
+    assert bench.engine.images.resolve("made:1").id == image
+    made, _ = await bench.engine.containers.create(ContainerSpec(image="made:1"))
+    await bench.engine.containers.start(made)
+    await (await bench.engine.containers.wait(made)).result()
+    lines = await bench.engine.containers.logs(made, LogOptions())
+    assert [entry.data async for entry in lines] == [b"kept\n"]
+
+
+async def test_volumes(bench: Bench, tmp_path: Path) -> None:
+    volume = MountSpec(type="volume", source="vol", target="/data")
+    _, out, err = await bench.run("sh", "-c", "cat /data/given; echo 2 >/data/2", mounts=(volume,))
+    assert out == b"by the image\n", err
+    _, out, _ = await bench.run(
+        "cat", "/v/2", mounts=(MountSpec(type="volume", source="vol", target="/v", read_only=True),)
+    )
+    assert out == b"2\n"
+    bind = MountSpec(type="bind", source=str(tmp_path / "made"), target="/b", create_source=True)
+    await bench.run("touch", "/b/x", mounts=(bind,))
+    assert (tmp_path / "made/x").exists()
+    _, _, err = await bench.run(
+        "touch", "/v/y", mounts=(MountSpec(type="tmpfs", target="/v", read_only=True),)
+    )
+    assert b"Read-only" in err
+    _, _, err = await bench.run("touch", "/y", read_only_rootfs=True)
+    assert b"Read-only" in err
+
+
+async def test_limits(bench: Bench) -> None:
+    resources = Resources(memory=64 << 20, nano_cpus=500_000_000, pids_limit=50)
+    container = await bench.start("sleep", "60", resources=resources)
+    stats = await bench.engine.containers.stats(container)
+    assert stats is not None
+    assert (stats.memory_limit, stats.pids_limit, stats.pids_current) == (64 << 20, 50, 1)
+    assert "eth0" in stats.networks
+    await bench.engine.containers.update(
+        container, UpdateOptions(resources=Resources(memory=96 << 20, memory_swap=-1))
+    )
+    stats = await bench.engine.containers.stats(container)
+    assert stats is not None
+    assert stats.memory_limit == 96 << 20
+    table = await bench.engine.containers.top(container)
+    assert len(table.processes) == 1
+    with pytest.raises(InvalidParameter, match="Minimum memory limit"):
+        await bench.engine.containers.update(
+            container, UpdateOptions(resources=Resources(memory=1))
+        )
+
+
+async def test_out_of_memory_is_said(bench: Bench) -> None:
+    script = "x=a; while :; do x=$x$x; done"
+    container = await bench.start(
+        "sh", "-c", script, resources=Resources(memory=16 << 20, memory_swap=16 << 20)
+    )
+    await (await bench.engine.containers.wait(container)).result()
+    state = (await bench.engine.containers.get(container)).state
+    assert (state.exit_code, state.oom_killed) == (137, True)
+
+
+DAEMON = """
+import asyncio, sys
+sys.path[:0] = {path!r}
+from engine.real import Bench
+from ketch.engine.model import ContainerSpec
+from ketch.daemon.settings import Settings
+import msgspec
+
+async def main():
+    bench = Bench(msgspec.json.decode({settings!r}, type=Settings))
+    await bench.open()
+    await bench.add_image()
+    for name, script in (("talker", "while read x; do echo $x; done; exit 9"),
+                         ("short", "read x; exit 4")):
+        spec = ContainerSpec(image="box", cmd=("sh", "-c", script), open_stdin=True)
+        container, _ = await bench.engine.containers.create(spec, name)
+        await bench.engine.containers.start(container)
+    await bench.engine.containers.create(ContainerSpec(image="box"), "created")
+    print("up", flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_daemon_loses_nothing(tmp_path: Path) -> None:
+    """kill -9 of the process that holds the engine; another adopts what runs."""
+    import msgspec
+
+    bench = Bench(settings_below(tmp_path))
+    for folder in (bench.settings.data_root, bench.settings.exec_root):
+        os.makedirs(folder, exist_ok=True)
+    code = DAEMON.format(path=sys.path, settings=msgspec.json.encode(bench.settings))
+    daemon = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    assert daemon.stdout is not None
+    async with asyncio.timeout(60):
+        try:
+            assert await daemon.stdout.readline() == b"up\n"
+        finally:
+            daemon.send_signal(signal.SIGKILL)
+            await daemon.wait()
+        await bench.open()
+        try:
+            await _adopted(bench)
+        finally:
+            await bench.destroy()
+
+
+async def _adopted(bench: Bench) -> None:
+    containers = bench.engine.containers
+    assert (await containers.get("created")).state.status is Status.CREATED
+    assert (await containers.get("talker")).state.status is Status.RUNNING
+    waiter = await containers.wait("talker", WaitCondition.NEXT_EXIT)
+    ours, theirs = socket.socketpair()
+    with ours:
+        await containers.attach("talker", AttachOptions(sock=theirs, stdin=True, stdout=True))
+        ours.send(b"hello\n")
+        await containers.kill("short")
+        assert (await containers.get("short")).state.exit_code == 137
+        await containers.kill("talker", "TERM")
+        assert (await waiter.result()).status == 143
+        assert unframed(await read_all(ours)) in ({1: b"hello\n"}, {})
+    entries = await containers.logs("talker", LogOptions())
+    assert [entry.data async for entry in entries] in ([b"hello\n"], [])
+    pid = (await containers.get("created")).state.pid
+    assert pid == 0
+    await wait_for_death(1 << 22)
