@@ -26,7 +26,7 @@ def test_output_and_both_streams(ketchd: Ketchd) -> None:
     ("command", "code"),
     [
         (["busybox", "sh", "-c", "exit 7"], 7),
-        (["busybox", "sh", "-c", "sh -c 'kill -9 $$'"], 137),
+        (["busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137),
         (["busybox", "no-such-program"], 127),
         (["busybox", "/etc"], 126),
         (["busybox", "/etc/passwd"], 126),
