@@ -220,6 +220,7 @@ class Launcher:
             _signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             protocol.close_all({*self._loop.fds(), self._wake_write} - set(keep))
+            os.setsid()  # a signal to the launcher's group is none of the child's business
             body()
             status = 0
         except BaseException as error:

@@ -30,7 +30,6 @@ _KEPT = capabilities.mask(
 
 def run_worker(work: "Body", control_fd: int, fds: "list[int]", tree: "Tree | None") -> None:
     """Do it and report on the control socket; never raises."""
-    os.setsid()
     process.die_with_parent(process.SIGKILL)
     gc.enable()
     control = _socket.socket(fileno=control_fd)

@@ -1,0 +1,175 @@
+"""What the parent of a sandbox prepares for its child: process, fds, namespaces, cgroups.
+
+The child is pivoted into a root where no path of the host means anything, so everything that
+comes from the host is opened here and handed over as an fd.
+"""
+
+import os
+
+from ketch.errors import StartFailed
+from ketch.linux import mountapi as m
+from ketch.linux.namespaces import NAMESPACES, same_namespace
+from ketch.runtime.cgroups.hierarchy import detect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ketch.mounts import Mount
+    from ketch.runtime.cgroups.hierarchy import Hierarchy
+
+    Wire = dict[str, Any]
+
+_LONGEST_FILTER = 4096 * 8  # bytes: BPF_MAXINSNS instructions
+_SECCOMP_FLAGS = {"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+
+
+def process_order(job: "Wire", process: "Wire") -> "Wire":
+    """The ``wanted`` dictionary of ``starting.start_program``, of builtin types alone.
+
+    ``job`` is START or EXEC; ``process`` the OCI process object. A job without ``user`` takes the
+    numbers of the OCI object. Raises ``StartFailed``.
+    """
+    args = [str(word) for word in process.get("args") or ()]
+    if not args:
+        raise StartFailed("no command specified", 128)
+    user = process.get("user") or {}
+    ids = (int(user.get("uid", 0)), int(user.get("gid", 0)), list(user.get("additionalGids") or ()))
+    order: Wire = {
+        "args": args,
+        "env": [str(word) for word in process.get("env") or ()],
+        "cwd": str(process.get("cwd") or "/"),
+        "user": job["user"] if job.get("user") is not None else None,
+        "groups_add": [str(group) for group in job.get("groups_add") or ()],
+        "ids": ids,
+        "terminal": bool(job.get("terminal")),
+        "console": list(job.get("console") or (0, 0)),
+        "make_cwd": bool(job.get("make_cwd")),
+        "rlimits": list(process.get("rlimits") or ()),
+        "capabilities": process.get("capabilities"),
+        "noNewPrivileges": bool(process.get("noNewPrivileges")),
+        "seccomp": read_filter(str(job.get("seccomp") or "")),
+        "seccomp_flags": job.get("seccomp_flags") or 0,
+        "stdio_count": 3,
+    }
+    if user.get("umask") is not None:
+        order["umask"] = int(user["umask"])
+    return order
+
+
+def read_filter(path: str) -> bytes:
+    """A compiled seccomp filter; raises ``StartFailed`` when it is missing or too long."""
+    if not path:
+        return b""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            program = os.read(fd, _LONGEST_FILTER + 1)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise StartFailed(f"cannot read the seccomp filter {path}: {error.strerror}", 128) from None
+    if len(program) > _LONGEST_FILTER:
+        raise StartFailed(f"the seccomp filter {path} is too long", 128)
+    return program
+
+
+def open_binds(sources: "Sequence[Mount]") -> "list[int]":
+    """Detached copies of what is to be bound, in order; raises ``StartFailed`` naming the path."""
+    found: list[int] = []
+    for mount in sources:
+        try:
+            found.append(m.open_tree(mount.source, recursive="rbind" in mount.options))
+        except OSError as error:
+            close_all(found)
+            raise StartFailed(
+                f"cannot mount {mount.source} at {mount.target}: {error.strerror}", 128
+            ) from None
+    return found
+
+
+def stdio_fds(stdio: "Sequence[int]") -> "list[int]":
+    """Three fds; where a terminal takes the place of a stream, /dev/null is handed over."""
+    return [
+        fd if fd >= 0 else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC) for fd in stdio[:3]
+    ] + list(stdio[3:])
+
+
+def close_all(fds: "Sequence[int]") -> None:
+    """Close them."""
+    for fd in fds:
+        os.close(fd)
+
+
+def cgroup_view(
+    hierarchies: "Sequence[Hierarchy]",
+) -> "list[tuple[str, list[tuple[str, str | None]]]]":
+    """The v1 hierarchies as the container sees them (``Mounter``); empty on a pure v2 machine."""
+    if all(hierarchy.version == 2 for hierarchy in hierarchies):
+        return []
+    return [
+        (os.path.basename(hierarchy.mount), _view_options(hierarchy)) for hierarchy in hierarchies
+    ]
+
+
+def _view_options(hierarchy: "Hierarchy") -> "list[tuple[str, str | None]]":
+    if hierarchy.version == 2:
+        return []
+    options: list[tuple[str, str | None]] = []
+    for name in hierarchy.controllers:
+        key, equals, value = name.partition("=")
+        options += [("none", None), (key, value)] if equals else [(name, None)]
+    return options
+
+
+def namespaces_to_join(pid: int) -> int:
+    """Flags of the namespaces in which ``pid`` lives and the caller does not."""
+    flags = 0
+    for flag, file in NAMESPACES.values():
+        if not same_namespace(pid, file):
+            flags |= flag
+    return flags
+
+
+def cgroup_doors(pid: int) -> "tuple[list[int], int]":
+    """As ``Cgroup.open_doors`` for the groups that ``pid`` is in (proc_pid_cgroup(5))."""
+    tasks: list[int] = []
+    unified = -1
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    paths = {tuple(names.split(",")) if names else (): path for _, names, path in lines}
+    for hierarchy in detect():
+        path = paths.get(() if hierarchy.version == 2 else hierarchy.controllers)
+        if path is None:
+            continue
+        directory = hierarchy.mount + path
+        if hierarchy.version == 2:
+            unified = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        else:
+            tasks.append(os.open(directory + "/tasks", os.O_WRONLY | os.O_CLOEXEC))
+    return tasks, unified
+
+
+def adjust_oom_score(pid: int, value: "int | None") -> None:
+    """Best effort: without CAP_SYS_RESOURCE a score cannot be lowered (proc_pid_oom_score_adj)."""
+    if not value:
+        return
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(value))
+    except OSError:
+        return
+
+
+def map_ids(pid: int, spec: "Wire") -> None:
+    """Write the user and group ID maps of a new user namespace (user_namespaces(7))."""
+    for kind in ("uid", "gid"):
+        mappings = spec.get(f"{kind}_mappings") or ()
+        if not mappings:
+            raise StartFailed(f"a user namespace needs {kind}Mappings", 128)
+        lines = "".join(
+            f"{entry['containerID']} {entry['hostID']} {entry['size']}\n" for entry in mappings
+        )
+        with open(f"/proc/{pid}/{kind}_map", "w", encoding="ascii") as file:
+            file.write(lines)

@@ -1,0 +1,79 @@
+"""Which namespaces a sandbox gets: OCI ``linux.namespaces`` as a value.
+
+A namespace that is not listed is the host's; one with a path is joined; others are made.
+"""
+
+from ketch.errors import InvalidParameter, Unsupported
+from ketch.linux.namespaces import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    NAMESPACES,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class NamespacePlan:
+    """``create``: flags of the new ones; ``join``: {OCI name: path} of the shared ones."""
+
+    __slots__ = ("create", "join")
+
+    def __init__(self, create: int, join: "dict[str, str]") -> None:
+        self.create = create
+        self.join = join
+
+    def makes(self, flag: int) -> bool:
+        """Whether the namespace of ``flag`` is a new one."""
+        return bool(self.create & flag)
+
+    @property
+    def clone_flags(self) -> int:
+        """What clone3(2) makes. The cgroup namespace comes later: its root is where the child is."""
+        return self.create & ~CLONE_NEWCGROUP
+
+    def clone_flags_with_offsets(self) -> int:
+        """As ``clone_flags`` without the time namespace, whose offsets are set before the clone."""
+        return self.clone_flags & ~CLONE_NEWTIME
+
+    @property
+    def joins_before_clone(self) -> "str | None":
+        """The path of a pid namespace to join: that one counts for children only."""
+        return self.join.get("pid")
+
+    @property
+    def joins_after_clone(self) -> "list[tuple[str, int, str]]":
+        """(name, flag, path) in an order that works: the user namespace first."""
+        names = [name for name in NAMESPACES if name in self.join and name != "pid"]
+        return [(name, NAMESPACES[name][0], self.join[name]) for name in names]
+
+    @property
+    def has_user(self) -> bool:
+        """Whether the sandbox lives in a user namespace of its own or of another."""
+        return self.makes(CLONE_NEWUSER) or "user" in self.join
+
+
+def plan_namespaces(entries: "list[dict[str, Any]]") -> NamespacePlan:
+    """Read OCI ``linux.namespaces``; raises ``InvalidParameter`` or ``Unsupported``."""
+    create, join = 0, {}
+    seen: set[str] = set()
+    for entry in entries:
+        kind = entry.get("type")
+        if kind not in NAMESPACES:
+            raise InvalidParameter(f"unknown namespace type {kind!r}")
+        if kind in seen:
+            raise InvalidParameter(f"namespace {kind} is listed twice")
+        seen.add(kind)
+        if entry.get("path"):
+            join[kind] = str(entry["path"])
+        else:
+            create |= NAMESPACES[kind][0]
+    if not create & CLONE_NEWNS:
+        raise Unsupported("a sandbox needs a mount namespace of its own")
+    if create & CLONE_NEWPID and "pid" in join:
+        raise InvalidParameter("a pid namespace is either new or joined")
+    return NamespacePlan(create, join)

@@ -1,0 +1,246 @@
+"""Sandboxes: the seam between whoever starts containers and the kernel.
+
+Life cycle: ``prepare`` makes a parked sandbox (namespaces, cgroup, network link, pseudo
+filesystems); ``Sandbox.launch`` turns it into a container; the caller, who is the parent, reaps
+``Sandbox.pid`` and calls ``destroy``. ``join`` adds a process to a running container.
+``mount_rootfs`` makes the root. All calls block; the caller has one thread.
+"""
+
+import os
+
+from ketch.errors import StartFailed
+from ketch.links import Link
+from ketch.linux import links, namespaces, process
+from ketch.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER
+from ketch.runtime import defaults, handover, hostmounts
+from ketch.runtime.cgroups.group import Cgroup
+from ketch.runtime.channel import Channel, channel_pair
+from ketch.runtime.child import ChildSetup, run_init
+from ketch.runtime.entering import JoinSetup, run_exec
+from ketch.runtime.namespace_plan import NamespacePlan, plan_namespaces
+from ketch.runtime.plan import plan_launch
+from ketch.runtime.rootfs import LayerMounts, mount_rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Wire = dict[str, Any]
+
+__all__ = ["LayerMounts", "Sandbox", "Started", "join", "mount_rootfs", "prepare"]
+
+
+class Started:
+    """A process that runs its program: ``master_fd`` is its terminal or -1."""
+
+    __slots__ = ("master_fd", "pid", "pidfd")
+
+    def __init__(self, pid: int, pidfd: int, master_fd: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.master_fd = master_fd
+
+
+class Sandbox:
+    """A parked init in namespaces of its own; see the module's docstring."""
+
+    def __init__(self, plan: NamespacePlan, cgroup: Cgroup, child: "tuple[int, int]") -> None:
+        self.pid, self.pidfd = child
+        self.cgroup = cgroup
+        self.channel: Channel | None = None
+        self._plan = plan
+        self._kills_before = 0
+
+    def launch(
+        self,
+        start: "Wire",
+        root_fd: int,
+        stdio: "Sequence[int]",
+        *,
+        gate: "Sequence[int]" = (),
+        before_pivot: "Callable[[], None] | None" = None,
+        hook_state: "Wire | None" = None,
+    ) -> Started:
+        """Turn the parked init into the container's program; returns when execve succeeded.
+
+        ``start`` is START of the launcher protocol. With ``gate`` (two FIFOs) it returns when the
+        program is about to be executed; ``before_pivot`` is called while the child is parked.
+        Raises ``StartFailed``, ``InvalidParameter``, ``Unsupported``, OSError.
+        """
+        spec = start["spec"]
+        linux = spec.get("linux") or {}
+        self._take_place(start["cgroup"]["name"], linux.get("resources") or {})
+        if before_pivot is not None:
+            before_pivot()
+        wire, fds = self._order(start, root_fd, stdio, gate)
+        if hook_state is not None:
+            wire["process"]["hook_state"] = hook_state
+            wire["process"]["start_hooks"] = list(
+                (spec.get("hooks") or {}).get("startContainer") or ()
+            )
+        handover.adjust_oom_score(self.pid, (spec.get("process") or {}).get("oomScoreAdj"))
+        assert self.channel is not None
+        self.channel.send("launch", wire, fds)
+        handover.close_all(fds[4 + len(gate) :])
+        return Started(self.pid, self.pidfd, self._await_program())
+
+    def _order(
+        self, start: "Wire", root_fd: int, stdio: "Sequence[int]", gate: "Sequence[int]"
+    ) -> "tuple[Wire, list[int]]":
+        """The plan as it crosses the channel, and its fds in the order of ``execute_plan``."""
+        has_user = self._plan.has_user
+        plan = plan_launch(start["spec"], has_user_namespace=has_user, warm=not has_user)
+        plan.process = handover.process_order(start, start["spec"].get("process") or {})
+        plan.process["stdio_count"] = max(3, len(stdio))
+        wire = plan.to_wire()
+        wire["extra_count"] = len(gate)
+        hostmounts.come_back()
+        binds = handover.open_binds(plan.bind_sources)
+        return wire, [root_fd, *handover.stdio_fds(stdio), *gate, *binds]
+
+    def _take_place(self, name: str, resources: "Wire") -> None:
+        """The container's name and limits for the cgroup that was made ahead."""
+        if name != self.cgroup.name:
+            self.cgroup.rename(name)
+        rules = resources.get("devices")
+        if rules == defaults.device_rules():
+            resources = {key: value for key, value in resources.items() if key != "devices"}
+        if resources:
+            self.cgroup.apply(resources)
+        self._kills_before = self.cgroup.oom_kills()
+
+    def _await_program(self) -> int:
+        """Wait for ``ready`` and for the end of the stream, which execve(2) brings."""
+        assert self.channel is not None
+        _, fds = self.channel.expect("ready")
+        try:
+            self.channel.expect_end()
+        except BaseException:
+            handover.close_all(fds)
+            raise
+        self.channel.close()
+        self.channel = None
+        return fds[0] if fds else -1
+
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed something inside for want of memory; ask before ``destroy``."""
+        try:
+            return self.cgroup.oom_kills() > self._kills_before
+        except OSError:
+            return False
+
+    def destroy(self) -> None:
+        """Kill what is left, reap, remove the cgroup; safe when the process is reaped already."""
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+        process.kill_and_reap(self.pid, self.pidfd)
+        os.close(self.pidfd)
+        self.cgroup.kill()
+        self.cgroup.remove()
+
+
+def prepare(warm: "Wire") -> Sandbox:
+    """Make a parked sandbox of WARM (launcher protocol); raises KetchError or OSError.
+
+    On failure nothing is left behind.
+    """
+    plan = plan_namespaces(warm["namespaces"])
+    cgroup = Cgroup(warm["cgroup"]["parent"], warm["cgroup"]["name"])
+    box: Sandbox | None = None
+    try:
+        cgroup.create()
+        cgroup.apply_devices(defaults.device_rules())
+        box = _clone(plan, cgroup)
+        if plan.makes(CLONE_NEWUSER):
+            assert box.channel is not None
+            handover.map_ids(box.pid, warm)
+            box.channel.send("mapped")
+        if warm.get("link"):
+            links.plug(Link.from_wire(warm["link"]), box.pid)
+        assert box.channel is not None
+        box.channel.expect("staged")
+    except BaseException:
+        if box is not None:
+            box.destroy()
+        else:
+            cgroup.kill()
+            cgroup.remove()
+        raise
+    return box
+
+
+def _clone(plan: NamespacePlan, cgroup: Cgroup) -> Sandbox:
+    """clone3 with every new namespace at once; the child goes on in ``run_init``."""
+    ours, theirs = channel_pair()
+    opened: list[int] = []
+    try:
+        joins = []
+        for name, flag, path in plan.joins_after_clone:
+            opened.append(_open_namespace(name, path))
+            joins.append((opened[-1], flag))
+        if plan.joins_before_clone:
+            opened.append(_open_namespace("pid", plan.joins_before_clone))
+            namespaces.setns(opened[-1], CLONE_NEWPID)
+        setup = ChildSetup(plan, joins)
+        setup.prepare = not plan.has_user
+        setup.cgroup_view = handover.cgroup_view(cgroup.hierarchies)
+        setup.cgroup_tasks, unified = cgroup.open_doors()
+        opened += setup.cgroup_tasks
+        if unified >= 0:
+            opened.append(unified)
+        pid, pidfd = process.clone3(plan.clone_flags, unified)
+        if pid == 0:
+            run_init(theirs, setup)
+    finally:
+        theirs.close()
+        handover.close_all(opened)
+    box = Sandbox(plan, cgroup, (pid, pidfd))
+    box.channel = ours
+    return box
+
+
+def _open_namespace(name: str, path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StartFailed(
+            f"cannot join the {name} namespace {path}: {error.strerror}", 128
+        ) from None
+
+
+def join(job: "Wire", pidfd: int, stdio: "Sequence[int]") -> Started:
+    """Run a further process in a container; ``job`` is EXEC, ``pidfd`` its init's.
+
+    Raises ``StartFailed`` or OSError. The caller is the parent and reaps.
+    """
+    wanted = handover.process_order(job, job["process"])
+    init = int(job["init_pid"])
+    flags = handover.namespaces_to_join(init)
+    setup = JoinSetup(pidfd, flags & ~CLONE_NEWPID, wanted)
+    setup.stdio = handover.stdio_fds(stdio)
+    wanted["stdio_count"] = len(setup.stdio)
+    ours, theirs = channel_pair()
+    setup.cgroup_tasks, unified = handover.cgroup_doors(init)
+    process.pidfd_send_signal(pidfd, 0)  # what was looked up by number is still that process
+    if flags & CLONE_NEWPID:
+        namespaces.setns(pidfd, CLONE_NEWPID)
+    pid, child_fd = process.clone3(0, unified)
+    if pid == 0:
+        run_exec(theirs, setup)
+    theirs.close()
+    handover.close_all(setup.cgroup_tasks)
+    if unified >= 0:
+        os.close(unified)
+    handover.adjust_oom_score(pid, job["process"].get("oomScoreAdj"))
+    try:
+        _, fds = ours.expect("ready")
+        ours.expect_end()
+    except BaseException:
+        process.kill_and_reap(pid, child_fd)
+        os.close(child_fd)
+        raise
+    finally:
+        ours.close()
+    return Started(pid, child_fd, fds[0] if fds else -1)

@@ -1,0 +1,90 @@
+"""From a process inside the container's namespaces to the program (child side).
+
+Shared by a container's first process and by exec processes.
+"""
+
+import os
+
+from ketch.errors import StartFailed
+from ketch.linux.paths import O_PATH
+from ketch.linux.process import dup_above
+from ketch.runtime import console, defaults, hooks, privileges, program, users, workdir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ketch.runtime.channel import Channel
+
+
+def open_console(devpts: int, wanted: "dict[str, Any]") -> "tuple[int, int] | None":
+    if not wanted.get("terminal"):
+        return None
+    rows, columns = wanted.get("console") or (0, 0)
+    return console.open_terminal(devpts, (rows, columns))
+
+
+def start_program(
+    channel: "Channel",
+    wanted: "dict[str, Any]",
+    terminal: "tuple[int, int] | None",
+    stdio: "list[int]",
+    gate: "list[int]",
+) -> None:
+    """Become the program; raises ``StartFailed`` when that fails.
+
+    ``terminal`` is (master, slave); ``gate`` holds the two FIFOs of an OCI ``create``, or nothing.
+    """
+    root_fd = os.open("/", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    identity = _identity(root_fd, wanted)
+    env = program.environment(wanted["env"])
+    if not env.get("HOME"):
+        env["HOME"] = identity.home or users.home_of(root_fd, identity.uid)
+    workdir.enter(root_fd, wanted["cwd"], False)
+    channel.send("ready", None, [terminal[0]] if terminal else [])
+    if gate:
+        hooks.wait_for_start(channel, *gate)
+    for hook in wanted.get("start_hooks") or ():
+        hooks.run(hook, wanted["hook_state"], env)
+    _take_stdio(terminal, stdio, identity.uid)
+    privileges.set_limits(wanted.get("rlimits") or [])
+    os.umask(wanted.get("umask", 0o022))
+    os.close(root_fd)
+    path = program.find(wanted["args"][0], env.get("PATH", defaults.PATH))
+    privileges.become(identity, wanted)
+    program.execute(path, wanted["args"], env)
+
+
+def _identity(root_fd: int, wanted: "dict[str, Any]") -> users.Identity:
+    if wanted["user"] is not None:
+        return users.resolve(root_fd, wanted["user"], wanted.get("groups_add") or ())
+    uid, gid, groups = wanted["ids"]
+    return users.Identity(uid, gid, groups)
+
+
+def _take_stdio(terminal: "tuple[int, int] | None", stdio: "list[int]", uid: int) -> None:
+    """Put stdio (and fds to preserve) in place; all other fds are close-on-exec already.
+
+    ``stdio`` may hold numbers below its own length: they are moved out of the way first.
+    """
+    if terminal:
+        console.take_terminal(terminal[1])
+        stdio = [terminal[1]] * 3 + stdio[3:]
+    above = [dup_above(fd, 64 + len(stdio)) for fd in stdio]
+    for target, fd in enumerate(above):
+        os.dup2(fd, target, inheritable=True)
+    for fd in above:
+        os.close(fd)
+    if uid:
+        _give_stdio(uid)
+
+
+def _give_stdio(uid: int) -> None:
+    """Let the user reopen /dev/stdout: pipes and terminals are handed over, files are not ours."""
+    for fd in range(3):
+        kind = os.fstat(fd).st_mode & 0o170000
+        if kind == 0o010000 or os.isatty(fd):
+            try:
+                os.fchown(fd, uid, -1)
+            except OSError:
+                continue
