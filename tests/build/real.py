@@ -26,11 +26,13 @@ from ketch.engine.tasks import Background
 from ketch.errors import NotFound
 from ketch.oci import image as oci_image
 from ketch.oci import reference as references
+from ketch.runtime import spawning
 from ketch.runtime.remote import Launcher
 from ketch.snapshots.erofs import ErofsSnapshotter
 from ketch.state.database import Database
 
 BUSYBOX = "/bin/busybox"
+ENTRY = Path(os.environ.get("KETCH_TEST_LAUNCHER", spawning.ENTRY))
 APPLETS = ("sh", "cat", "echo", "ls", "mkdir", "rm", "sleep", "stat", "id", "env", "touch", "seq")
 
 
@@ -106,7 +108,7 @@ class Bench:
         data, run = str(self.folder / "data"), str(self.folder / "run")
         self.snapshots = ErofsSnapshotter(data)
         os.makedirs(f"{run}/shims")
-        self.launcher = await Launcher.ensure(run)
+        self.launcher = await Launcher.ensure(run, ENTRY)
         self.database = Database(f"{data}/ketch.db")
         config = Config(data_root=data, exec_root=run, cgroup_parent=self.parent, pool_size=0)
         settings = Settings(size=0, cgroup_parent=self.parent)
