@@ -15,7 +15,7 @@ import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions, BuildOutput
@@ -28,6 +28,7 @@ from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
 from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
+from ketch.engine.builder_worker import BuildWorker
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.pipes import fed
 from ketch.engine.spec_validate import Facts
@@ -39,8 +40,6 @@ from ketch.oci import reference as references
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
     from ketch.state.database import Database
-
-_RECEIVE = "ketch.build.tasks:receive"
 
 
 class Builder:
@@ -84,13 +83,14 @@ class Builder:
 
     async def _make_room(self, options: BuildOptions) -> BuildRoom:
         directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
-        os.makedirs(f"{directory}/context", mode=0o700)
+        os.mkdir(directory, mode=0o700)
         room = BuildRoom(
             self._parts,
             options,
             Channel(),
             directory,
             await builder_floor.ensure(self._parts),
+            BuildWorker(self._parts.launcher, directory),
         )
         self._open[id(room)] = room
         return room
@@ -101,16 +101,15 @@ class Builder:
 
     async def _receive(self, room: BuildRoom, context: AsyncIterator[bytes]) -> bytes:
         """Unpack the context; returns the Dockerfile's bytes."""
-        root = os.open(room.context, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        args = {"dockerfile": room.options.dockerfile}
+
+        async def receive(stream: int) -> Any:
+            await room.worker.start(stream)
+            return await room.worker.ask("receive", dockerfile=room.options.dockerfile)
+
         try:
-            found = await fed(
-                context, lambda fd: self._parts.launcher.work(_RECEIVE, args, [fd, root])
-            )
+            found = await fed(context, receive)
         except NotFound as error:
             raise KetchError(str(error)) from None  # clients know it as a fault of the server
-        finally:
-            os.close(root)
         return b64decode(found["dockerfile"])
 
     async def _solve(self, room: BuildRoom, runner: StepRunner, prepared: Prepared) -> None:

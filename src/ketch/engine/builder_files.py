@@ -34,29 +34,26 @@ class StepFiles:
     async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
         """See the executor's protocol."""
         if tree.kind != "layers":
-            with _opened(self._directory(tree)) as fd:
-                return await self._checksum(sources, [fd], None)
+            name = tree.handle or "context"
+            found = await self._room.worker.ask("checksum", tree=name, sources=sources)
+            return str(found["digest"])
         known = (tree.layers, sources)
         if known not in self._sums:
             if len(self._sums) > _MOST_SUMS:
                 self._sums.clear()
-            self._sums[known] = await self._checksum(sources, [], self._view(tree.layers))
+            args, view = {"sources": list(sources)}, self._view(tree.layers)
+            found = await self._room.parts.launcher.work(f"{_TASKS}:checksum", args, [], view)
+            self._sums[known] = str(found["digest"])
         return self._sums[known]
-
-    async def _checksum(self, sources: tuple[str, ...], fds: list[int], view: Rootfs | None) -> str:
-        args = {"sources": list(sources)}
-        found = await self._room.parts.launcher.work(f"{_TASKS}:checksum", args, fds, view)
-        return str(found["digest"])
 
     async def exists(self, tree: Tree, path: str) -> bool:
         """See the executor's protocol."""
-        args, launcher = {"path": path}, self._room.parts.launcher
         if tree.kind != "layers":
-            with _opened(self._directory(tree)) as fd:
-                found = await launcher.work(f"{_TASKS}:exists", args, [fd])
+            name = tree.handle or "context"
+            found = await self._room.worker.ask("exists", tree=name, path=path)
         else:
-            view = self._view(tree.layers)
-            found = await launcher.work(f"{_TASKS}:exists", args, [], view)
+            args, view = {"path": path}, self._view(tree.layers)
+            found = await self._room.parts.launcher.work(f"{_TASKS}:exists", args, [], view)
         return bool(found["exists"])
 
     async def make_directory(self, layers: tuple[str, ...], path: str) -> str:

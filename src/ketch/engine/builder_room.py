@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.build.options import BuildOptions
 from ketch.engine.builder_channel import Channel
+from ketch.engine.builder_worker import BuildWorker
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -33,14 +34,10 @@ class BuildRoom:
     channel: Channel
     directory: str
     floor: str
+    worker: BuildWorker
     held: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     fetched: int = 0
-
-    @property
-    def context(self) -> str:
-        """The directory of the unpacked context."""
-        return f"{self.directory}/context"
 
     def make_directory(self, name: str) -> str:
         """A new directory of the build's own."""
@@ -56,7 +53,7 @@ class BuildRoom:
         """What a snapshot changed as a layer; "" when it changed nothing."""
         parts = self.parts
         args = {"root": parts.config.data_root, "snapshotter": parts.snapshots.name, "key": key}
-        info = await parts.launcher.work("ketch.snapshots.tasks:ingest_diff", args)
+        info = await self.worker.ask("ingest", **args)
         if not info["entries"]:
             return ""
         layer = str(info["diff_id"])
@@ -76,6 +73,7 @@ class BuildRoom:
 
     async def close(self) -> None:
         """Wait for the tidying, then remove the directory."""
+        await self.worker.close()
         while self.tasks:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)

@@ -1,0 +1,85 @@
+"""The worker that serves one build: unpacks the context, hashes, stores layers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from ketch.errors import Unavailable
+from ketch.runtime import failures
+
+if TYPE_CHECKING:
+    from ketch.runtime.remote import Launcher
+
+_TASK = "ketch.build.tasks:serve"
+_LONGEST = 16 << 20  # bytes of one answer: a Dockerfile in base64
+
+
+class BuildWorker:
+    """See ``ketch.build.tasks.serve``. Requests are done one after another."""
+
+    def __init__(self, launcher: Launcher, directory: str) -> None:
+        self._launcher = launcher
+        self._directory = directory
+        self._turn = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+
+    async def start(self, stream: int) -> None:
+        """Start it with the context's tar stream, whose fd stays the caller's."""
+        ours, theirs = socket.socketpair()
+        build_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fds = [theirs.fileno(), os.dup(stream), build_fd]
+        self._running = asyncio.create_task(self._run(theirs, fds))
+        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST)
+
+    async def _run(self, theirs: socket.socket, fds: list[int]) -> None:
+        try:
+            with theirs:
+                await self._launcher.work(_TASK, {}, fds)
+        finally:
+            for fd in fds[1:]:
+                os.close(fd)
+
+    async def ask(self, what: str, **request: Any) -> dict[str, Any]:
+        """One request; raises what it raised, ``Unavailable`` when the worker died.
+
+        A request that was sent is waited for even when this is cancelled: nothing half-made stays.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._ask({"do": what, **request})))
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        async with self._turn:
+            self._writer.write(json.dumps(request).encode() + b"\n")
+            line = await self._answer()
+        answer = json.loads(line)
+        if "failed" in answer:
+            raise failures.from_wire(answer["failed"])
+        found: dict[str, Any] = answer["done"]
+        return found
+
+    async def _answer(self) -> bytes:
+        """The next line, or why there is none: our end stays open when the worker dies."""
+        assert self._running is not None
+        reading = asyncio.ensure_future(self._reader.readline())
+        await asyncio.wait({reading, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            reading.cancel()
+            self._running.result()
+            raise Unavailable("the worker of the build died")
+        line = reading.result()
+        if not line:
+            raise Unavailable("the worker of the build died")
+        return line
+
+    async def close(self) -> None:
+        """Let it finish what it does, then end it."""
+        if self._running is None:
+            return
+        async with self._turn:
+            self._writer.close()
+        await asyncio.gather(self._running, return_exceptions=True)
