@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def leftovers(ketchd: Ketchd) -> dict[str, list[str]]:
         "mounts": _mounts(str(ketchd.folder)),
         "processes": _processes(str(ketchd.run)),
         "cgroups": _cgroups(ketchd.cgroup),
-        "tables": _tables(ketchd.table),
+        "ports": _published(ketchd.table),
         "links": _links(ketchd.bridge),
         "containers": _entries(ketchd.data / "containers"),
         "snapshots": _entries(ketchd.data / "snapshots"),
@@ -57,9 +58,13 @@ def remove_cgroup_parent(parent: str) -> None:
             path.rmdir()
 
 
-def _tables(table: str) -> list[str]:
-    text = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False)
-    return [line for line in text.stdout.splitlines() if table in line]
+def _published(table: str) -> list[str]:
+    """Elements of the maps of published ports; the table itself stays for the next daemon."""
+    shown = subprocess.run(
+        ["nft", "list", "table", "ip", table], capture_output=True, text=True, check=False
+    ).stdout
+    maps = re.findall(r"map (\S+) \{[^{}]*elements = \{([^{}]*)\}", shown)
+    return [f"{name}: {' '.join(elements.split())}" for name, elements in maps]
 
 
 def _links(bridge: str) -> list[str]:

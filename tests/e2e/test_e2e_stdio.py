@@ -141,7 +141,9 @@ def test_logs(ketchd: Ketchd, name: str) -> None:
     ketchd.docker("run", "--name", name, "busybox", "sh", "-c", "echo a; echo b >&2; echo c")
     done = ketchd.docker("logs", name)
     assert (done.stdout, done.stderr) == (b"a\nc\n", b"b\n")
-    assert ketchd.out("logs", "--tail", "1", name) == "c"
+    ketchd.docker("rm", name)
+    ketchd.docker("run", "--name", name, "busybox", "sh", "-c", "echo a; echo b; echo c")
+    assert ketchd.out("logs", "--tail", "2", name) == "b\nc"
     assert ketchd.out("logs", "-t", "--tail", "1", name).split(" ")[0].endswith("Z")
 
 
@@ -156,10 +158,10 @@ def test_logs_follow(ketchd: Ketchd, name: str) -> None:
         feeder.stdin.write(number + b"\n")
         feeder.stdin.flush()
         assert follower.stdout.readline() == b"line " + number + b"\n"
-    feeder.stdin.close()
-    assert feeder.wait(20) == 0
     ketchd.docker("stop", "-t", "0", name)
     assert follower.wait(20) == 0
+    feeder.stdin.close()
+    assert feeder.wait(20) == 137
 
 
 def test_wait_for_a_quick_one(ketchd: Ketchd) -> None:

@@ -83,7 +83,7 @@ def _engine(
         events=events,
         images=Images(image_parts),
         volumes=Volumes(settings.data_root, database, events, lambda: engine.parts.store),
-        networks=Networks(_network_config(settings), database, events),
+        networks=Networks(network_config(settings), database, events),
         snapshots=snapshots,
         launcher=launcher,
     )
@@ -98,7 +98,7 @@ def _registries(settings: Settings) -> RegistrySettings:
     )
 
 
-def _network_config(settings: Settings) -> NetworkConfig:
+def network_config(settings: Settings) -> NetworkConfig:
     return NetworkConfig(
         bridge=settings.bridge,
         bip=settings.bip,

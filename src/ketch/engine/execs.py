@@ -7,6 +7,7 @@ whose shims still run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import struct
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
 _KEPT = 32  # ended instances per container that can still be inspected
 _LOST = 137  # what SIGKILL gives; the real status went with the shim
+_EXIT_PATIENCE = 5.0  # seconds an inspect waits for an announced exit to be on record
 _RESIZE_PATIENCE = 10.0  # seconds a resize waits for the process to be up
 
 
@@ -50,6 +52,7 @@ class Execs:
         self._table: Table[ExecRecord] = Table(database, "execs", ExecRecord)
         self._records = self._table.all()
         self._shims: dict[str, Shim] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
         self._up: dict[str, asyncio.Event] = {}
 
     async def create(self, ref: str, spec: ExecSpec) -> str:
@@ -114,7 +117,7 @@ class Execs:
         except BaseException:
             self._failed(record, 128)
             raise
-        self._background.spawn(self._watch(record.id, shim))
+        self._watch_soon(record.id, shim)
 
     def _begin(self, record: ExecRecord, console_size: tuple[int, int]) -> ExecRecord:
         """From here on it counts as started, so that nobody starts it twice."""
@@ -149,6 +152,11 @@ class Execs:
             self._put(msgspec.structs.replace(record, running=False, exit_code=exit_code))
         self._up.pop(record.id, asyncio.Event()).set()
 
+    def _watch_soon(self, exec_id: str, shim: Shim) -> None:
+        watcher = self._background.spawn(self._watch(exec_id, shim))
+        self._watchers[exec_id] = watcher
+        watcher.add_done_callback(lambda _: self._watchers.pop(exec_id, None))
+
     async def _watch(self, exec_id: str, shim: Shim) -> None:
         exit = await shim.exited()
         self._shims.pop(exec_id, None)
@@ -175,8 +183,24 @@ class Execs:
         await shim.resize(height, width)
 
     async def inspect(self, exec_id: str) -> ExecRecord:
-        """The record; raises ``NotFound``."""
+        """The record; raises ``NotFound``.
+
+        Clients ask for the exit code as soon as the stream ends, and the end may overtake the
+        exit's announcement on its way to us. What the shim answers now comes behind it.
+        """
+        shim = self._shims.get(exec_id)
+        if self._get(exec_id).running and shim is not None:
+            with contextlib.suppress(KetchError):
+                state = await shim.state()
+                if state.get("exit") is not None:
+                    await self._settled(exec_id)
         return self._get(exec_id)
+
+    async def _settled(self, exec_id: str) -> None:
+        """Until an exit that the shim has announced is on record."""
+        watcher = self._watchers.get(exec_id)
+        if watcher is not None:
+            await asyncio.wait({watcher}, timeout=_EXIT_PATIENCE)
 
     def running_in(self, container_id: str) -> tuple[str, ...]:
         """IDs of the live exec instances of a container."""
@@ -198,7 +222,7 @@ class Execs:
                 self._put(msgspec.structs.replace(record, running=False, pid=0, exit_code=_LOST))
                 continue
             self._shims[record.id] = shim
-            self._background.spawn(self._watch(record.id, shim))
+            self._watch_soon(record.id, shim)
 
     def _prune(self, container_id: str) -> None:
         """Drop what ended long ago: the oldest of this container, all of containers gone."""

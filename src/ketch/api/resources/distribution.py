@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ketch.api import responses
 from ketch.api.credentials import filled
 from ketch.api.resources.image_transfer import of_auth
 from ketch.api.schema.auth import AuthConfig
-from ketch.errors import Unsupported
+from ketch.errors import InvalidParameter, Unsupported
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from ketch.api.call import Call
 
+_ADDRESS = re.compile(r"(?:https?://)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?(?:/[\w./-]*)?")
+
 
 async def auth(call: Call) -> StreamResponse:
     """POST /auth"""
     body = filled(await call.json(AuthConfig))
-    token = await call.engine.images.log_in(body.serveraddress or "", of_auth(body))
+    address = _address(body.serveraddress or "")
+    token = await call.engine.images.log_in(address, of_auth(body))
     return responses.json({"Status": "Login Succeeded", "IdentityToken": token})
+
+
+def _address(text: str) -> str:
+    if text and _ADDRESS.fullmatch(text) is None:
+        raise InvalidParameter(f"invalid server address {text[:200]!r}: it is host[:port] or a URL")
+    return text
 
 
 async def inspect(call: Call) -> StreamResponse:
