@@ -63,6 +63,9 @@ class FakeShim:
     async def resize(self, height: int, width: int) -> None:
         self.sizes.append((height, width))
 
+    async def state(self) -> dict[str, Any]:
+        return {"exit": {"status": self._exit.result().status} if self._exit.done() else None}
+
     def end(self, status: int, signal: int = 0) -> None:
         if not self._exit.done():
             self._exit.set_result(Exit(status, signal, False, time.time_ns()))
