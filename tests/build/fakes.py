@@ -122,9 +122,6 @@ class FakeExecutor:
         self.tags[name] = image
         return name
 
-    async def close(self) -> None:
-        return None
-
     def _tree(self, files: dict[str, bytes]) -> Tree:
         handle = str(len(self.trees))
         self.trees[handle] = files

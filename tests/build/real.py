@@ -138,6 +138,7 @@ class Bench:
         await self.images.tag(image.id, "busybox")
 
     async def close(self) -> None:
+        await asyncio.gather(*self.builder._background._tasks, return_exceptions=True)
         pid = (await self.launcher.hello())["pid"]
         await self.launcher.shutdown()
         while os.path.exists(f"/proc/{pid}") and not _is_zombie(pid):

@@ -6,9 +6,8 @@ Glossary
     *cache entry*: the outcome of a step under its content-based key.
 
 Life cycle of one build: ``base`` for each FROM; per step ``recall``, and on a miss ``run``,
-``copy`` or ``make_directory``, then ``remember``; ``commit`` and ``tag`` at the end; ``close``
-always, which removes the context and whatever was fetched. Every method may be cancelled: the step
-is killed and leaves nothing.
+``copy`` or ``make_directory``, then ``remember``; ``commit`` and ``tag`` at the end. Every method may
+be cancelled: the step is killed and leaves nothing.
 
 The solver never sees a path of the host: trees are handles that only their executor can read.
 """
@@ -151,8 +150,4 @@ class Executor(Protocol):
 
     async def tag(self, image: str, reference: str) -> str:
         """Name an image; returns the familiar name with its tag."""
-        ...
-
-    async def close(self) -> None:
-        """Remove everything temporary."""
         ...

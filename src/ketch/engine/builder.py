@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shutil
 import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
@@ -32,7 +31,9 @@ from ketch.engine.builder_worker import BuildWorker
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.pipes import fed
 from ketch.engine.spec_validate import Facts
+from ketch.engine.tasks import Background
 from ketch.errors import InvalidParameter, KetchError, NotFound, Unsupported
+from ketch.layers.remove import remove
 from ketch.linux.capabilities import NAMES
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
@@ -40,6 +41,8 @@ from ketch.oci import reference as references
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
     from ketch.state.database import Database
+
+_BATCH, _PAUSE = 200, 0.01  # inodes, seconds
 
 
 class Builder:
@@ -49,6 +52,7 @@ class Builder:
         self._parts = parts
         self._facts = Facts(cpus=os.cpu_count() or 1, capabilities=frozenset(NAMES))
         self._cache = BuildCache(database)
+        self._background = Background()
         self._open: dict[int, BuildRoom] = {}
         self._sums: dict[tuple[object, ...], str] = {}
         parts.images.keep_layers(self._kept)
@@ -96,8 +100,11 @@ class Builder:
         return room
 
     async def _close_room(self, room: BuildRoom) -> None:
-        await room.close()
-        self._open.pop(id(room), None)
+        try:
+            trash = await room.close()
+            self._background.spawn(asyncio.to_thread(_delete, trash))
+        finally:
+            self._open.pop(id(room), None)
 
     async def _receive(self, room: BuildRoom, context: AsyncIterator[bytes]) -> bytes:
         """Unpack the context; returns the Dockerfile's bytes."""
@@ -145,14 +152,32 @@ class Builder:
         return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
 
     async def start(self) -> None:
-        """Before any build: remove what builds of a daemon before left."""
-        await asyncio.to_thread(self._sweep)
-
-    def _sweep(self) -> None:
-        folder = f"{self._parts.config.data_root}/tmp"
-        for name in os.listdir(folder):
+        """Before any build: throw away what builds of a daemon before left."""
+        root = self._parts.config.data_root
+        for name in os.listdir(f"{root}/tmp"):
             if name.startswith(PREFIX):
-                shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+                os.rename(f"{root}/tmp/{name}", f"{root}/trash/{name}")
+                self._background.spawn(asyncio.to_thread(_delete, f"{root}/trash/{name}"))
+
+
+def _delete(path: str) -> None:
+    """Slowly, since a file system that deletes much makes files slowly for a while."""
+    folder, name = os.path.split(path)
+    deleted = 0
+
+    def count() -> None:
+        nonlocal deleted
+        deleted += 1
+        if deleted % _BATCH == 0:
+            time.sleep(_PAUSE)
+
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove(fd, os.fsencode(name), count)
+    except FileNotFoundError:
+        pass  # whoever empties the trash was quicker
+    finally:
+        os.close(fd)
 
 
 def _check(options: BuildOptions) -> None:

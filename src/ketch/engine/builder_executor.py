@@ -159,7 +159,3 @@ class BuildExecutor:
         handle = f"fetched-{self._room.fetched}"
         self._room.make_directory(handle)
         return Tree("fetched", handle=handle)
-
-    async def close(self) -> None:
-        """Wait for the tidying and remove the build's directory."""
-        await self._room.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -71,10 +70,12 @@ class BuildRoom:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a build step left something behind: %s", error, exc_info=error)
 
-    async def close(self) -> None:
-        """Wait for the tidying, then remove the directory."""
+    async def close(self) -> str:
+        """Wait for the tidying, then move the directory to the trash; its path there."""
         await self.worker.close()
         while self.tasks:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
-        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+        trash = f"{self.parts.config.data_root}/trash/{os.path.basename(self.directory)}"
+        os.rename(self.directory, trash)
         self.held.clear()
+        return trash
