@@ -137,6 +137,21 @@ async def flood_input(client: Client) -> None:
         pass
 
 
+async def test_a_grandchild_that_keeps_the_streams_delays_the_end_only_briefly(
+    bench: Bench,
+) -> None:
+    start = bench.start("/bin/busybox", "sleep", "100")
+    shim = await bench.run(start)
+    client = bench.client()
+    job = bench.exec(start, (await shim.started()).pid, "/bin/busybox sleep 7 & echo main; exit 4")
+    began = time.monotonic()
+    process = await bench.launcher.exec(job, [client.pair])
+    bench.shims.append(process)
+    assert await client.streams() == {1: b"main\n"}
+    assert (await process.exited()).status == 4
+    assert time.monotonic() - began < 5
+
+
 async def test_throughput_with_one_client_and_no_log(bench: Bench) -> None:
     """Not the target of 0.5 GB/s (the machine is shared), but far above a slow path."""
     script = "/bin/busybox dd if=/dev/zero bs=1M count=300 2>/dev/null"
@@ -165,10 +180,10 @@ async def test_private_memory_of_a_shim(bench: Bench) -> None:
     client = bench.client()
     shim = await bench.run(start, client)
     await client.read_until(b"hello")
-    with open(f"/proc/{(await shim.started())['pid']}/stat") as file:
+    with open(f"/proc/{(await shim.started()).pid}/stat") as file:
         parent = int(file.read().rsplit(")", 1)[1].split()[1])
     with open(f"/proc/{parent}/smaps_rollup") as file:
-        sizes = dict(line.split(":") for line in file if ":" in line and "-" not in line)
+        sizes = dict(line.split(":") for line in file if line.endswith("kB\n"))
     private = int(sizes["Private_Dirty"].split()[0])
     print(f"private {private} kB, pss {sizes['Pss'].strip()}")
     assert os.readlink(f"/proc/{parent}/exe")

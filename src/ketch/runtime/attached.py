@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LIMIT = 1 << 20
 PATIENCE = 0.5  # seconds
 
+_UNREAD_READS = 64  # a client that sends for ever does not hold us up
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 _FRAME = Struct(">B3xI").pack  # stdcopy: stream, three zeros, length
 
@@ -41,6 +42,7 @@ class Client:
     __slots__ = (
         "_framed",
         "_sock",
+        "_unix",
         "blocked",
         "buffered",
         "detach",
@@ -58,6 +60,7 @@ class Client:
         self._sock = _socket.socket(fileno=fd)
         self._sock.setblocking(False)
         self.fd = fd
+        self._unix = self._sock.family == _socket.AF_UNIX
         self._framed = bool(attach["framed"])
         self.streams = frozenset(n for n, key in ((1, "stdout"), (2, "stderr")) if attach[key])
         self.stdin = bool(attach["stdin"])
@@ -168,9 +171,15 @@ class Client:
         return not self.foreground and self.full and now - self.progress_at >= PATIENCE
 
     def close(self) -> None:
-        """End the stream, whoever else holds the connection; what was sent still arrives."""
+        """End the stream, whoever else holds the connection; what was sent still arrives.
+
+        Input that nobody read would turn the end into a connection reset (unix(7), tcp(7)).
+        """
         try:
-            self._sock.shutdown(_socket.SHUT_WR)
+            self._sock.shutdown(_socket.SHUT_RDWR if self._unix else _socket.SHUT_WR)
+            for _ in range(_UNREAD_READS):
+                if not os.read(self.fd, 65536):
+                    break
         except OSError:
             pass
         self._sock.close()
