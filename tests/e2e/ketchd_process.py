@@ -149,24 +149,19 @@ class Ketchd:
             session.close()
 
     def shutdown_everything(self) -> None:
-        """Remove containers, end the daemon and its launcher."""
+        """Remove containers, end the daemon, take away what it leaves."""
         if self.process is None:
             self.start()
         ids = self.out("ps", "-aq").split()
         if ids:
             self.docker("rm", "-fv", *ids)
         assert self.stop() == 0
-        self._end_launcher()
+        self.clean_up()
 
-    def _end_launcher(self) -> None:
-        pid_file = self.run / "launcher.pid"
-        text = pid_file.read_text().strip() if pid_file.exists() else ""
-        if not text:
-            return
-        command = Path(f"/proc/{text}/cmdline")
-        if command.exists() and str(self.run).encode() in command.read_bytes():
-            os.kill(int(text), signal.SIGTERM)
-            wait_for(lambda: not command.exists() or is_zombie(text), "the launcher does not end")
+    def clean_up(self) -> None:
+        """``ketchd --cleanup``: the launcher, the bridge, the rules, the cgroup."""
+        command = [sys.executable, "-m", "ketch.daemon", *self.flags(), "--cleanup"]
+        subprocess.run(command, check=True, timeout=TIMEOUT)
 
 
 def is_zombie(pid: str) -> bool:
