@@ -6,8 +6,8 @@ Glossary
     *cache entry*: the outcome of a step under its content-based key.
 
 Life cycle of one build: ``base`` for each FROM; per step ``recall``, and on a miss ``run``,
-``copy`` or ``make_directory``, then ``remember``; ``commit`` and ``tag`` at the end. Every method may
-be cancelled: the step is killed and leaves nothing.
+``copy`` or ``make_directory``, then ``remember``; ``commit`` and ``tag`` at the end. Every method
+may be cancelled: the step is killed and leaves nothing.
 
 The solver never sees a path of the host: trees are handles that only their executor can read.
 """

@@ -1,0 +1,122 @@
+"""Builds through the real daemon and the docker CLI: limits, clients that leave, kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.conftest import clean_up, load_busybox
+from e2e.ketchd_process import BUSYBOX, Ketchd, docker_path, wait_for
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(docker_path() is None, reason="needs the docker CLI"),
+    pytest.mark.skipif(not os.access(BUSYBOX, os.X_OK), reason="needs busybox-static"),
+]
+SECONDS = "91827"
+
+
+@pytest.fixture(scope="module")
+def ketchd() -> Iterator[Ketchd]:
+    daemon = Ketchd(Path(tempfile.mkdtemp(prefix="ketch-build-")))
+    try:
+        daemon.start()
+        load_busybox(daemon)
+        yield daemon
+        daemon.shutdown_everything()
+    finally:
+        clean_up(daemon)
+
+
+def dockerfile(folder: Path, text: str) -> str:
+    (folder / "Dockerfile").write_text(text)
+    return str(folder)
+
+
+def sleepers() -> list[str]:
+    """PIDs of the step's process."""
+    found = []
+    for path in Path("/proc").iterdir():
+        try:
+            if path.name.isdigit() and (path / "cmdline").read_bytes() == (
+                f"sleep\0{SECONDS}\0".encode()
+            ):
+                found.append(path.name)
+        except OSError:
+            continue
+    return found
+
+
+def nothing_left(daemon: Ketchd) -> bool:
+    folders = (daemon.data / "tmp", daemon.data / "snapshots", daemon.run / "shims")
+    return not sleepers() and not any(name for folder in folders for name in os.listdir(folder))
+
+
+@pytest.fixture
+def building(ketchd: Ketchd, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The CLI, in the middle of a RUN step."""
+    folder = dockerfile(tmp_path, f"FROM busybox\nRUN echo begin; sleep {SECONDS}\n")
+    client = subprocess.Popen(
+        [docker_path() or "docker", "build", "--no-cache", folder],
+        env=ketchd.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert client.stdout is not None
+    assert any(line == b"begin\n" for line in iter(client.stdout.readline, b""))
+    assert len(sleepers()) == 1
+    yield client
+    client.kill()
+    client.wait()
+    client.stdout.close()
+
+
+def test_a_client_that_leaves_ends_its_build(
+    ketchd: Ketchd, building: subprocess.Popen[bytes]
+) -> None:
+    building.kill()
+    wait_for(lambda: nothing_left(ketchd), "the build went on")
+
+
+def test_a_daemon_killed_in_a_step_leaves_nothing(
+    ketchd: Ketchd, building: subprocess.Popen[bytes]
+) -> None:
+    ketchd.stop(signal.SIGKILL)
+    ketchd.start()
+    wait_for(lambda: nothing_left(ketchd), "the step survived")
+
+
+def test_memory_limit(ketchd: Ketchd, tmp_path: Path) -> None:
+    files = "/sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max"
+    text = f"FROM busybox\nRUN cat {files} 2> /dev/null || true\n"
+    done = ketchd.docker("build", "-m", "64m", dockerfile(tmp_path, text))
+    assert b"\n67108864\n" in done.stdout
+
+
+def test_networks(ketchd: Ketchd, tmp_path: Path) -> None:
+    folder = dockerfile(tmp_path, "FROM busybox\nRUN ip -o addr\n")
+    bridge = ketchd.docker("build", folder).stdout
+    none = ketchd.docker("build", "--no-cache", "--network", "none", folder).stdout
+    host = ketchd.docker("build", "--no-cache", "--network", "host", folder).stdout
+    assert b"eth0" in bridge
+    assert b"eth0" not in none
+    assert ketchd.bridge.encode() in host
+
+
+def test_history_and_tags(ketchd: Ketchd, tmp_path: Path) -> None:
+    folder = dockerfile(tmp_path, "FROM busybox\nENV a=b\nRUN touch /x\n")
+    ketchd.docker("build", "-t", "built:1", "-t", "built:2", folder)
+    history = ketchd.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", "built:2")
+    assert history.stdout.decode().splitlines()[:2] == [
+        "/bin/sh -c touch /x",
+        "/bin/sh -c #(nop)  ENV a=b",
+    ]
+    ids = {ketchd.docker("images", "-q", f"built:{n}").stdout for n in (1, 2)}
+    assert len(ids) == 1
