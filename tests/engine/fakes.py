@@ -144,6 +144,9 @@ class FakeSnapshots:
     def layer(self, diff_id: str) -> Any:
         return SimpleNamespace(size=100)
 
+    def has_layer(self, diff_id: str) -> bool:
+        return True
+
     def snapshots(self) -> Iterator[str]:
         return iter(self.keys)
 

@@ -92,8 +92,9 @@ class Bench:
         await self._stack.aclose()
 
     async def destroy(self) -> None:
-        """Everything away."""
+        """Everything away, and the proof that nothing is left in the kernel."""
         engine = self.engine
+        links = os.listdir(f"/sys/class/net/{self.settings.bridge}/brif")
         for record in await engine.containers.list(ListOptions(all=True)):
             try:
                 await engine.containers.remove(record.id, force=True, volumes=True)
@@ -106,6 +107,16 @@ class Bench:
         await wait_for_death(pid)
         await engine.networks.teardown()
         remove_cgroups(self.settings.cgroup_parent)
+        await self._check_gone([self.settings.bridge, *links])
+
+    async def _check_gone(self, links: list[str]) -> None:
+        """Mounts and processes at once; network namespaces die asynchronously in the kernel."""
+        root = os.path.dirname(self.settings.data_root)
+        with open("/proc/self/mountinfo") as file:
+            assert not [line for line in file if root in line]
+        assert not processes_of(root)
+        while set(links) & set(os.listdir("/sys/class/net")):
+            await asyncio.sleep(0.02)
 
     async def run(self, *command: str, name: str = "", **asked: Any) -> tuple[int, bytes, bytes]:
         """Like ``docker run --rm``: (exit status, stdout, stderr)."""
@@ -165,6 +176,19 @@ async def wait_for_death(pid: int) -> None:
     await ended.wait()
     loop.remove_reader(pidfd)
     os.close(pidfd)
+
+
+def processes_of(root: str) -> list[str]:
+    """Processes, other than this one, whose command line names ``root``."""
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if f"{root}/" in line and int(pid) != os.getpid():
+            found.append(f"{pid} {line}")
+    return found
 
 
 def remove_cgroups(parent: str) -> None:

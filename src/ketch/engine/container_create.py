@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine import container_names, spec_validate
+from ketch.engine import builder_floor, container_names, spec_validate
 from ketch.engine.container_image import check_platform, defaults_of
 from ketch.engine.container_mounts import Planner
 from ketch.engine.container_volumes import fill_volumes
@@ -74,7 +74,8 @@ class Creator:
         try:
             points = await self._planner.points(record.spec)
             bundle = self._bundle(record.id)
-            self._parts.snapshots.prepare(record.id, record.layers)
+            floor = await builder_floor.ensure(self._parts)
+            self._parts.snapshots.prepare(record.id, (floor, *record.layers))
             await fill_volumes(self._parts, record, points)
             record = msgspec.structs.replace(
                 record,

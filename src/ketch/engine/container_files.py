@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from ketch.engine import builder_floor
 from ketch.engine.model import ArchivePut, Change, ContainerRecord, MountPoint, PathStat
 from ketch.engine.pipes import drained, fed
 from ketch.errors import InvalidParameter, NotFound
@@ -35,7 +36,7 @@ class Files:
         record = self._parts.store.resolve(ref)
         upper = os.open(self._parts.snapshots.upper(record.id), os.O_PATH | os.O_DIRECTORY)
         try:
-            view = self._parts.snapshots.view(record.layers)
+            view = self._image(record)
             found = await self._work("changes", {}, [upper], view)
         finally:
             os.close(upper)
@@ -136,7 +137,12 @@ class Files:
     def _readable(self, record: ContainerRecord) -> Rootfs:
         """Writable layer and image as one read-only stack."""
         upper = Mount("bind", self._parts.snapshots.upper(record.id))
-        return Rootfs((upper, *self._parts.snapshots.view(record.layers).lowers))
+        return Rootfs((upper, *self._image(record).lowers))
+
+    def _image(self, record: ContainerRecord) -> Rootfs:
+        """The image over the mount points that every container has."""
+        floor, _ = builder_floor.archive()
+        return self._parts.snapshots.view((floor, *record.layers))
 
 
 def _checked(path: str) -> str:
