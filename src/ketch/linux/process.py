@@ -9,6 +9,7 @@ from ketch.linux.libc import check, libc, syscall
 
 _CLONE3, _PIDFD_OPEN, _PIDFD_SEND_SIGNAL, _CLOSE_RANGE = 435, 434, 424, 436
 _CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
 _CLONE_INTO_CGROUP = 0x200000000
 _CLOSE_RANGE_CLOEXEC = 4
 _SIGCHLD = 17
@@ -40,11 +41,13 @@ class _CloneArgs(ctypes.Structure):
 def clone3(flags: int, cgroup_fd: int = -1) -> "tuple[int, int]":
     """fork with namespaces: ``(pid, pidfd)`` in the parent, ``(0, -1)`` in the child.
 
-    ``cgroup_fd``, a directory of a cgroup v2 tree, is where the child is born (Linux 5.7).
+    ``cgroup_fd``, a directory of a cgroup v2 tree, is where the child is born (Linux 5.7). With
+    ``CLONE_PARENT`` the child is the caller's sibling: the caller's parent reaps it.
     No fork handler of Python or of the C library runs: the caller has one thread.
     """
     pidfd = ctypes.c_int(-1)
-    arguments = _CloneArgs(flags=flags | _CLONE_PIDFD, exit_signal=_SIGCHLD)
+    signal = 0 if flags & CLONE_PARENT else _SIGCHLD  # a sibling dies with the caller's own signal
+    arguments = _CloneArgs(flags=flags | _CLONE_PIDFD, exit_signal=signal)
     arguments.pidfd = ctypes.addressof(pidfd)
     if cgroup_fd >= 0:
         arguments.flags |= _CLONE_INTO_CGROUP

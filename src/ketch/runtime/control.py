@@ -49,12 +49,10 @@ class Control:
         """Whether any daemon is there."""
         return bool(self._connections)
 
-    def listen(self, path: str) -> None:
-        """Answer at ``path``; raises ``AlreadyRunning``, OSError."""
-        if os.path.lexists(path):
-            _clear(path)
-        self._listener = unixpath.listen(path)
-        self._listener.setblocking(False)
+    def listen(self, listener: "_socket.socket", path: str) -> None:
+        """Answer at ``path``, where ``claim`` made ``listener``."""
+        listener.setblocking(False)
+        self._listener = listener
         self._path = path
         self._loop.watch(self._listener.fileno(), READ, self._accept)
 
@@ -137,6 +135,13 @@ class Control:
         if self._connections.pop(fd, None) is not None:
             self._loop.forget(fd)
             sock.close()
+
+
+def claim(path: str) -> "_socket.socket":
+    """Listen at ``path`` for a ``Control``; raises ``AlreadyRunning``, OSError."""
+    if os.path.lexists(path):
+        _clear(path)
+    return unixpath.listen(path)
 
 
 def _clear(path: str) -> None:

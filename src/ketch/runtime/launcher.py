@@ -121,7 +121,7 @@ class Launcher:
         # Watched before the fork, so that the child closes our end and sees when we are gone.
         self._loop.watch(ours.fileno(), READ, lambda _: self._heard(member))
         try:
-            self._fork(lambda: shim.run_member(warm, theirs), (theirs.fileno(),))
+            self._fork(lambda: shim.run_warm(warm, theirs), (theirs.fileno(),))
         except OSError:
             self._dismiss(member)
             raise

@@ -10,6 +10,7 @@ import os
 
 from ketch.logs.jsonfile import JsonFileLog
 from ketch.runtime import exit_file, protocol
+from ketch.runtime.control import claim
 from ketch.runtime.stdio import Stdio
 from ketch.runtime.supervisor import Running, Supervisor
 
@@ -36,12 +37,13 @@ def _one_round(directory: str) -> None:
     job = {"id": "rehearsal", "bundle": directory, "socket": f"{directory}/socket",
            "terminal": False, "stdin": True, "log": log, "attach": [attach]}  # fmt: skip
     supervisor = Supervisor(job, control)
-    supervisor.listen()
+    supervisor.listen(claim(f"{directory}/socket"))
     exit_file.remove(directory)
     stdio = Stdio.of(job)
     protocol.send(daemon, {"op": "state", "seq": 1})
     protocol.send(daemon, {"op": "reap", "seq": 2})
     pid = _print_a_line(stdio.theirs[1])
+    stdio.close_theirs()
     running = Running(pid=pid, pidfd=os.pidfd_open(pid))
     supervisor.run(running, stdio, JsonFileLog(str(log["path"])), [theirs.detach()])
     daemon.close()

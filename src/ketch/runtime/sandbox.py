@@ -50,7 +50,7 @@ class Sandbox:
         self.cgroup = cgroup
         self.channel: Channel | None = None
         self._plan = plan
-        self._kills_before = 0
+        self.oom_kills_before = 0
 
     def launch(
         self,
@@ -82,7 +82,7 @@ class Sandbox:
         handover.adjust_oom_score(self.pid, (spec.get("process") or {}).get("oomScoreAdj"))
         assert self.channel is not None
         self.channel.send("launch", wire, fds)
-        handover.close_all(fds[4 + len(gate) :])
+        handover.close_all(fds[1 + max(3, len(stdio)) + len(gate) :])
         return Started(self.pid, self.pidfd, self._await_program())
 
     def _order(
@@ -108,7 +108,7 @@ class Sandbox:
             resources = {key: value for key, value in resources.items() if key != "devices"}
         if resources:
             self.cgroup.apply(resources)
-        self._kills_before = self.cgroup.oom_kills()
+        self.oom_kills_before = self.cgroup.oom_kills()
 
     def _await_program(self) -> int:
         """Wait for ``ready`` and for the end of the stream, which execve(2) brings."""
@@ -126,7 +126,7 @@ class Sandbox:
     def oom_killed(self) -> bool:
         """Whether the kernel killed something inside for want of memory; ask before ``destroy``."""
         try:
-            return self.cgroup.oom_kills() > self._kills_before
+            return self.cgroup.oom_kills() > self.oom_kills_before
         except OSError:
             return False
 
@@ -141,9 +141,10 @@ class Sandbox:
         self.cgroup.remove()
 
 
-def prepare(warm: "Wire") -> Sandbox:
+def prepare(warm: "Wire", clone_flags: int = 0) -> Sandbox:
     """Make a parked sandbox of WARM (launcher protocol); raises KetchError or OSError.
 
+    With ``CLONE_PARENT`` in ``clone_flags`` the init is the caller's sibling and not its child.
     On failure nothing is left behind.
     """
     plan = plan_namespaces(warm["namespaces"])
@@ -152,7 +153,7 @@ def prepare(warm: "Wire") -> Sandbox:
     try:
         cgroup.create()
         cgroup.apply_devices(defaults.device_rules())
-        box = _clone(plan, cgroup)
+        box = _clone(plan, cgroup, clone_flags, bool(warm.get("keyring", True)))
         if plan.makes(CLONE_NEWUSER):
             assert box.channel is not None
             handover.map_ids(box.pid, warm)
@@ -171,7 +172,7 @@ def prepare(warm: "Wire") -> Sandbox:
     return box
 
 
-def _clone(plan: NamespacePlan, cgroup: Cgroup) -> Sandbox:
+def _clone(plan: NamespacePlan, cgroup: Cgroup, flags: int, keyring: bool) -> Sandbox:
     """clone3 with every new namespace at once; the child goes on in ``run_init``."""
     ours, theirs = channel_pair()
     opened: list[int] = []
@@ -185,12 +186,13 @@ def _clone(plan: NamespacePlan, cgroup: Cgroup) -> Sandbox:
             namespaces.setns(opened[-1], CLONE_NEWPID)
         setup = ChildSetup(plan, joins)
         setup.prepare = not plan.has_user
+        setup.keyring = keyring
         setup.cgroup_view = handover.cgroup_view(cgroup.hierarchies)
         setup.cgroup_tasks, unified = cgroup.open_doors()
         opened += setup.cgroup_tasks
         if unified >= 0:
             opened.append(unified)
-        pid, pidfd = process.clone3(plan.clone_flags, unified)
+        pid, pidfd = process.clone3(plan.clone_flags | flags, unified)
         if pid == 0:
             run_init(theirs, setup)
     finally:

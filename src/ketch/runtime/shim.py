@@ -1,17 +1,19 @@
-"""What the launcher forks: warm members, shims, and exec supervisors.
+"""What the launcher forks for processes: shims (warm or cold) and exec supervisors.
 
-A *member* is a shim in waiting: it has a parked sandbox and blocks on its socket to the launcher
-until a START comes. It leaves, with its sandbox, when that socket is closed. These functions run in
-a forked process and import nothing any more.
+A shim lets a *maker* (``ketch.runtime.maker``) start its container, and supervises it then. A warm
+shim waits for its maker, which waits for a START; both leave when the launcher closes the maker's
+socket. These functions run in a forked process and import nothing any more.
 """
 
 import _socket
 import os
 
-from ketch.errors import KetchError
+from ketch.linux import process
 from ketch.logs.jsonfile import JsonFileLog
-from ketch.runtime import exit_file, failures, protocol, sandbox
-from ketch.runtime.control import AlreadyRunning
+from ketch.runtime import hostmounts, maker, protocol, sandbox
+from ketch.runtime.cgroups.group import Cgroup
+from ketch.runtime.control import claim
+from ketch.runtime.maker import FAULTS
 from ketch.runtime.stdio import Stdio
 from ketch.runtime.supervisor import Running, Supervisor
 
@@ -20,71 +22,100 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ketch.runtime.protocol import Message
+
     Body = dict[str, Any]
 
-_FAULTS = (KetchError, OSError, AlreadyRunning, LookupError, ValueError, TypeError)
 
-
-def run_member(warm: "Body", launcher: "_socket.socket") -> None:
-    """Make a sandbox ahead, say so, and become the shim of the START that comes."""
-    launcher.setblocking(True)
-    try:
-        box = sandbox.prepare(warm)
-    except _FAULTS as error:
-        protocol.send(launcher, {"ready": False, **failures.to_wire(error)})
-        return
-    message = None
-    try:
-        protocol.send(launcher, {"ready": True})
-        message = protocol.receive(launcher)
-    except OSError:
-        pass  # the launcher is gone
-    if message is None:
-        box.destroy()
-        return
-    launcher.close()
-    root_fd, control, *clients = message.fds
-    run_shim(message.body["start"], lambda: box, root_fd, [control, *clients])
+def run_warm(warm: "Body", launcher: "_socket.socket") -> None:
+    """A shim whose sandbox is made ahead and whose START comes by ``launcher``."""
+    _run_shim(lambda shim: maker.make_warm(warm, launcher, shim), [launcher.fileno()])
 
 
 def run_cold(start: "Body", root_fd: int, fds: "list[int]") -> None:
-    """Start without a warm member; ``fds`` are the control socket and the clients."""
-    warm = {
-        "id": start["id"],
-        "cgroup": start["cgroup"],
-        "link": start["link"],
-        "namespaces": start["spec"].get("linux", {}).get("namespaces", []),
-    }
-    run_shim(start, lambda: sandbox.prepare(warm), root_fd, fds)
+    """A shim of a START; ``fds`` are the control socket and the clients."""
+    _run_shim(lambda shim: maker.make_cold(start, root_fd, fds, shim), [root_fd, *fds])
 
 
-def run_shim(
-    start: "Body", prepare: "Callable[[], sandbox.Sandbox]", root_fd: int, fds: "list[int]"
-) -> None:
-    """Start a container and supervise it to its end."""
-    _rename(b"ketch-shim")
-    supervisor = Supervisor(start, _socket.socket(fileno=fds[0]))
-    box: sandbox.Sandbox | None = None
-    try:
-        supervisor.listen()
-        exit_file.remove(start["bundle"])
-        log = _open_log(start["log"])
-        stdio = Stdio.of(start)
-        box = prepare()
-        started = box.launch(start, root_fd, stdio.theirs)
-    except _FAULTS as error:
-        supervisor.fail(error, box.destroy if box is not None else bool)
-        return
-    os.close(root_fd)
-    running = Running(
-        pid=box.pid,
-        pidfd=os.dup(box.pidfd),
-        master=started.master_fd,
-        cgroup=box.cgroup.describe(),
-        oom_killed=box.oom_killed,
-        destroy=box.destroy,
+def _run_shim(make: "Callable[[_socket.socket], None]", makers_fds: "list[int]") -> None:
+    """Fork the maker, which alone keeps ``makers_fds``, and supervise what it starts."""
+    ours, theirs = _socket.socketpair(
+        _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
     )
-    supervisor.run(running, stdio, log, fds[1:])
+
+    def run_maker() -> None:
+        os.close(ours.fileno())
+        _rename(b"ketch-maker")
+        make(theirs)
+
+    pid = maker.fork(run_maker)
+    theirs.close()
+    protocol.close_all(makers_fds)
+    hostmounts.come_back()
+    _rename(b"ketch-shim")
+    first = protocol.receive(ours)
+    if first is not None:
+        _supervise(first, ours, pid)
+    else:
+        _reap(pid)
+
+
+def _supervise(first: "Message", made: "_socket.socket", maker_pid: int) -> None:
+    """The shim's own part, while the maker starts the container; then the container's life."""
+    job = first.body["job"]
+    control, *fds = first.fds
+    supervisor = Supervisor(job, _socket.socket(fileno=control))
+    if first.body["listens"]:
+        supervisor.listen(_socket.socket(fileno=fds.pop(0)))
+    pipes, clients = fds[: first.body["pipes"]], fds[first.body["pipes"] :]
+    log, fault = _try_log(job["log"])
+    outcome = protocol.receive(made)
+    made.close()
+    if outcome is None or "failed" in outcome.body:
+        died: Body = {"failed": "the process that was to start it died", "code": 128}
+        body = outcome.body if outcome is not None else died
+        supervisor.fail(body["failed"], body["code"], lambda: _reap(maker_pid))
+        return
+    remains = Remains(outcome)
+    if fault:
+        supervisor.fail(fault, 128, remains.destroy)
+        return
+    running = Running(
+        pid=remains.pid,
+        pidfd=os.dup(remains.pidfd),
+        master=outcome.fds[1] if len(outcome.fds) > 1 else -1,
+        cgroup=remains.cgroup.describe(),
+        oom_killed=remains.oom_killed,
+        destroy=remains.destroy,
+        helper=maker_pid,
+    )
+    supervisor.run(running, Stdio.received(pipes), log, clients)
+
+
+class Remains:
+    """What the shim holds of a sandbox that its maker made: the process and its cgroup."""
+
+    __slots__ = ("_oom_kills", "cgroup", "pid", "pidfd")
+
+    def __init__(self, outcome: "Message") -> None:
+        self.pid = int(outcome.body["pid"])
+        self.pidfd = outcome.fds[0]
+        self.cgroup = Cgroup.from_wire(outcome.body["cgroup"])
+        self._oom_kills = int(outcome.body["oom_kills"])
+
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed something inside for want of memory; ask before ``destroy``."""
+        try:
+            return self.cgroup.oom_kills() > self._oom_kills
+        except OSError:
+            return False
+
+    def destroy(self) -> None:
+        """Kill what is left, reap, remove the cgroup."""
+        process.kill_and_reap(self.pid, self.pidfd)
+        os.close(self.pidfd)
+        self.cgroup.kill()
+        self.cgroup.remove()
 
 
 def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:
@@ -92,26 +123,39 @@ def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:
     _rename(b"ketch-exec")
     supervisor = Supervisor(job, _socket.socket(fileno=fds[0]))
     try:
-        supervisor.listen()
+        supervisor.listen(claim(job["socket"]))
         stdio = Stdio.of(job)
         started = sandbox.join(job, pidfd, stdio.theirs)
-    except _FAULTS as error:
-        supervisor.fail(error)
+    except FAULTS as error:
+        supervisor.fail_with(error)
         return
     os.close(pidfd)
+    stdio.close_theirs()
     running = Running(pid=started.pid, pidfd=started.pidfd, master=started.master_fd)
     supervisor.run(running, stdio, None, fds[1:])
 
 
-def _open_log(log: "Body") -> "JsonFileLog | None":
+def _try_log(log: "Body") -> "tuple[JsonFileLog | None, str]":
+    """(the log or None, what is wrong)."""
     if log["driver"] == "none":
-        return None
+        return None, ""
     if log["driver"] != "json-file":
-        raise ValueError(f"log driver {log['driver']!r} is not supported; json-file and none are")
-    return JsonFileLog(log["path"], log["max_size"], log["max_file"], log.get("attrs"))
+        return None, f"log driver {log['driver']!r} is not supported; json-file and none are"
+    try:
+        attrs = log.get("attrs")
+        return JsonFileLog(log["path"], log["max_size"], log["max_file"], attrs), ""
+    except OSError as error:
+        return None, f"cannot open the log: {error}"
 
 
 def _rename(name: bytes) -> None:
     """What ps(1) shows."""
     with open("/proc/self/comm", "wb", buffering=0) as file:
         file.write(name)
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass

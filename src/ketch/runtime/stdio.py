@@ -41,6 +41,13 @@ class Stdio:
         """As START or EXEC asks."""
         return cls(bool(job["terminal"]), bool(job["stdin"]))
 
+    @classmethod
+    def received(cls, pipes: "list[int]") -> "Stdio":
+        """Our ends, in the order stdout, stderr, stdin; none for a terminal."""
+        stdio = cls(True, False)
+        stdio.out, stdio.err, stdio.into = (*pipes, -1, -1, -1)[:3]
+        return stdio
+
     def close_theirs(self) -> None:
         """The process has its own copies: without this, its exit would not end the streams."""
         close_all(fd for fd in self.theirs if fd >= 0)

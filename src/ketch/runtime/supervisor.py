@@ -38,16 +38,18 @@ if TYPE_CHECKING:
 
 LINGER = 1.0  # seconds
 GRACE = 2.0  # seconds
+_HELPER_PAUSE = 0.02  # seconds
 
 
 class Running:
     """The process as the supervisor sees it.
 
     ``cgroup`` is for the ``started`` event; ``oom_killed`` and ``destroy`` are called in this
-    order once it has been reaped. ``master`` is the terminal's fd or -1.
+    order once it has been reaped. ``master`` is the terminal's fd or -1; ``helper`` another child
+    to be reaped, or 0.
     """
 
-    __slots__ = ("cgroup", "destroy", "master", "oom_killed", "pid", "pidfd")
+    __slots__ = ("cgroup", "destroy", "helper", "master", "oom_killed", "pid", "pidfd")
 
     def __init__(
         self,
@@ -58,7 +60,9 @@ class Running:
         cgroup: "dict[str, str] | None" = None,
         oom_killed: "Callable[[], bool]" = bool,
         destroy: "Callable[[], object]" = bool,
+        helper: int = 0,
     ) -> None:
+        self.helper = helper
         self.pid = pid
         self.pidfd = pidfd
         self.master = master
@@ -84,14 +88,16 @@ class Supervisor:
         self._announced = False
         self._reaped = False
 
-    def listen(self) -> None:
-        """Be found by daemons to come; raises ``AlreadyRunning``, OSError."""
-        self._control.listen(self._job["socket"])
+    def listen(self, listener: "_socket.socket") -> None:
+        """Be found by daemons to come, at the job's socket."""
+        self._control.listen(listener, self._job["socket"])
 
-    def fail(self, error: BaseException, destroy: "Callable[[], object]" = bool) -> None:
+    def fail_with(self, error: BaseException) -> None:
+        """``fail`` for an exception."""
+        self.fail(failures.to_wire(error)["error"], getattr(error, "exit_code", 128))
+
+    def fail(self, text: str, code: int, destroy: "Callable[[], object]" = bool) -> None:
         """The process could not be started: say so and clean up; then everything is over."""
-        code = getattr(error, "exit_code", 128)
-        text = failures.to_wire(error)["error"]
         self._control.announce({"event": "failed", "error": text, "code": code})
         destroy()
         self._control.close()
@@ -102,11 +108,11 @@ class Supervisor:
         """Supervise to the end; ``clients`` are the sockets that came with the job."""
         self._running = running
         self._started_at = time.time_ns()
-        stdio.close_theirs()
         self._connect(stdio, log)
         self._clients.add_first(clients, self._job["attach"])
         self._control.announce(self._started())
         self._loop.watch(running.pidfd, READ, self._ended)
+        self._forget_helper()
         while not self._over():
             self._loop.turn()
             if self._exit is not None and not self._announced:
@@ -129,6 +135,14 @@ class Supervisor:
         self._output.add_source(master, 1, False)
         if job["stdin"]:
             self._stdin.share_terminal(master)
+
+    def _forget_helper(self) -> None:
+        """Reap the process that made the sandbox, which is about to leave."""
+        assert self._running is not None
+        if self._running.helper and not os.waitpid(self._running.helper, os.WNOHANG)[0]:
+            self._loop.at(time.monotonic() + _HELPER_PAUSE, self._forget_helper)
+        else:
+            self._running.helper = 0
 
     def _started(self) -> "Body":
         assert self._running is not None

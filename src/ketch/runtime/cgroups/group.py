@@ -15,13 +15,11 @@ import time
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.linux.process import SIGKILL
 from ketch.runtime.cgroups import device_program, devices, files, v1, v2
-from ketch.runtime.cgroups.hierarchy import detect
+from ketch.runtime.cgroups.hierarchy import Hierarchy, detect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from ketch.runtime.cgroups.hierarchy import Hierarchy
 
 
 def check_path(parent: str, name: str) -> "tuple[str, str]":
@@ -43,6 +41,22 @@ class Cgroup:
         self.parent, self.name = check_path(parent, name)
         self.hierarchies = detect() if hierarchies is None else hierarchies
         self._born = name
+
+    def to_wire(self) -> "dict[str, Any]":
+        """The dictionary that crosses a socket."""
+        trees = [[tree.version, tree.mount, list(tree.controllers)] for tree in self.hierarchies]
+        return {"parent": self.parent, "name": self.name, "born": self._born, "hierarchies": trees}
+
+    @classmethod
+    def from_wire(cls, wire: "dict[str, Any]") -> "Cgroup":
+        """Rebuild from ``to_wire``; reads nothing from the kernel."""
+        trees = tuple(
+            Hierarchy(version, mount, tuple(controllers))
+            for version, mount, controllers in wire["hierarchies"]
+        )
+        cgroup = cls(wire["parent"], wire["name"], trees)
+        cgroup._born = wire["born"]
+        return cgroup
 
     def directory(self, hierarchy: "Hierarchy") -> str:
         """Where this cgroup is in ``hierarchy``."""

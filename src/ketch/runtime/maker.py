@@ -1,0 +1,138 @@
+"""The maker: a short-lived process that starts a container for its shim.
+
+The shim forks it and waits; the maker makes the sandbox and launches the program. Its init is
+cloned with ``CLONE_PARENT``, so that it is the shim's child and the shim reaps it. The maker then
+leaves, and with it all the memory that starting takes: what remains is the shim, which never ran
+any of that code.
+
+Messages to the shim, on a socket pair: first what the shim needs (``job``), before the launch, so
+that both work at the same time; then the outcome. These functions run in a forked process and
+import nothing any more.
+"""
+
+import os
+import sys
+
+from ketch.errors import KetchError
+from ketch.linux.process import CLONE_PARENT
+from ketch.runtime import exit_file, failures, protocol, sandbox
+from ketch.runtime.control import AlreadyRunning, claim
+from ketch.runtime.stdio import Stdio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import Any
+
+    Body = dict[str, Any]
+
+FAULTS = (KetchError, OSError, AlreadyRunning, LookupError, ValueError, TypeError)
+_FOR_THE_SHIM = ("id", "bundle", "terminal", "stdin", "stdin_once", "log", "attach", "socket")
+
+
+def make_warm(warm: "Body", launcher: "_socket.socket", shim: "_socket.socket") -> None:
+    """Make a sandbox ahead, say so, and launch the START that comes; leave when none does."""
+    launcher.setblocking(True)
+    try:
+        box = sandbox.prepare(warm, CLONE_PARENT)
+    except FAULTS as error:
+        protocol.send(launcher, {"ready": False, **failures.to_wire(error)})
+        return
+    message = None
+    try:
+        protocol.send(launcher, {"ready": True})
+        message = protocol.receive(launcher)
+    except OSError:
+        pass  # the launcher is gone
+    if message is None:
+        box.destroy()
+        return
+    launcher.close()
+    root_fd, *fds = message.fds
+    _make(
+        message.body["start"], fds, shim, lambda start, stdio: _launch(box, root_fd, start, stdio)
+    )
+
+
+def make_cold(start: "Body", root_fd: int, fds: "list[int]", shim: "_socket.socket") -> None:
+    """Start without a sandbox made ahead; ``fds`` are the control socket and the clients."""
+    warm = {
+        "id": start["id"],
+        "cgroup": start["cgroup"],
+        "link": start["link"],
+        "namespaces": start["spec"].get("linux", {}).get("namespaces", []),
+    }
+
+    def launch(start: "Body", stdio: Stdio) -> "tuple[Body, list[int]]":
+        return _launch(sandbox.prepare(warm, CLONE_PARENT), root_fd, start, stdio)
+
+    _make(start, fds, shim, launch)
+
+
+def _make(
+    start: "Body",
+    fds: "list[int]",
+    shim: "_socket.socket",
+    launch: "Callable[[Body, Stdio], tuple[Body, list[int]]]",
+) -> None:
+    """Give the shim its part, start the container, report."""
+    try:
+        stdio = Stdio.of(start)
+        listener = claim(start["socket"])
+        exit_file.remove(start["bundle"])
+    except FAULTS as error:
+        protocol.send(shim, {"job": _part(start, []), "pipes": 0, "listens": False}, fds[:1])
+        protocol.send(shim, _failure(error))
+        return
+    pipes = [fd for fd in (stdio.out, stdio.err, stdio.into) if fd >= 0]
+    body = {"job": _part(start, start["attach"]), "pipes": len(pipes), "listens": True}
+    protocol.send(shim, body, [fds[0], listener.fileno(), *pipes, *fds[1:]])
+    protocol.close_all([*fds, listener.fileno(), *pipes])
+    try:
+        outcome, passed = launch(start, stdio)
+    except FAULTS as error:
+        protocol.send(shim, _failure(error))
+        return
+    stdio.close_theirs()
+    protocol.send(shim, outcome, passed)
+
+
+def _part(start: "Body", attach: "list[Body]") -> "Body":
+    return {**{key: start[key] for key in _FOR_THE_SHIM}, "attach": attach}
+
+
+def _failure(error: BaseException) -> "Body":
+    return {
+        "failed": failures.to_wire(error)["error"],
+        "code": getattr(error, "exit_code", 128),
+    }
+
+
+def _launch(
+    box: sandbox.Sandbox, root_fd: int, start: "Body", stdio: Stdio
+) -> "tuple[Body, list[int]]":
+    """Launch; what the shim is to know and to have of it. Nothing is left when it fails."""
+    try:
+        started = box.launch(start, root_fd, stdio.theirs)
+    except BaseException:
+        box.destroy()
+        raise
+    outcome = {"pid": box.pid, "cgroup": box.cgroup.to_wire(), "oom_kills": box.oom_kills_before}
+    master = [started.master_fd] if started.master_fd >= 0 else []
+    return outcome, [box.pidfd, *master]
+
+
+def fork(body: "Callable[[], None]") -> int:
+    """Run ``body`` in a child and leave; the child's pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70  # EX_SOFTWARE
+    try:
+        body()
+        status = 0
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        os._exit(status)
