@@ -36,7 +36,7 @@ def _start(exec_root: str) -> "Launcher | None":
     import fcntl
     import gc
 
-    from ketch.runtime import hostmounts
+    from ketch.runtime import hostmounts, sandbox
     from ketch.runtime.launcher import Launcher
     from ketch.runtime.rehearsal import rehearse
 
@@ -56,6 +56,7 @@ def _start(exec_root: str) -> "Launcher | None":
     os.makedirs(f"{exec_root}/shims", 0o700, exist_ok=True)
     rehearse(f"{exec_root}/rehearsal-{os.getpid()}")
     hostmounts.leave()
+    sandbox.warm_up()
     launcher = Launcher(socket_path, f"{exec_root}/layers")
     gc.collect()
     gc.freeze()  # children share these pages as long as no collection touches them

@@ -49,12 +49,24 @@ def _v1_controllers(options: str) -> "tuple[str, ...]":
     return tuple(word for word in words if word not in _NOT_CONTROLLERS)
 
 
+_known: "tuple[Hierarchy, ...]" = ()
+
+
 def detect() -> "tuple[Hierarchy, ...]":
-    """The hierarchies of this machine, as the caller's mount namespace shows them."""
+    """The hierarchies of this machine, as the caller's mount namespace shows them.
+
+    Looked up once: they do not change while the machine runs, and every start would pay 1 ms.
+    """
+    global _known
+    _known = _known or _look()
+    return _known
+
+
+def _look() -> "tuple[Hierarchy, ...]":
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         hierarchies = parse_mountinfo(file)
     for hierarchy in hierarchies:
         if hierarchy.version == 2:
-            with open(hierarchy.mount + "/cgroup.controllers", encoding="ascii") as file:
+            with open(hierarchy.mount + "/cgroup.controllers", encoding="utf-8") as file:
                 hierarchy.controllers = tuple(file.read().split())
     return hierarchies
