@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 class ChildSetup:
     """What the child inherits by being a copy of its parent: fds and values for the warm stage."""
 
-    __slots__ = ("cgroup_tasks", "cgroup_view", "joins", "namespaces", "prepare")
+    __slots__ = ("cgroup_tasks", "cgroup_view", "joins", "keyring", "namespaces", "prepare")
 
     def __init__(self, plan: "NamespacePlan", joins: "list[tuple[int, int]]") -> None:
         self.namespaces = plan
         self.joins = joins
         self.cgroup_tasks: list[int] = []
         self.cgroup_view: list[tuple[str, list[tuple[str, str | None]]]] = []
-        self.prepare = True
+        self.keyring = self.prepare = True
 
 
 def guarded(channel: "Channel", body: "Callable[[], None]") -> "NoReturn":
@@ -83,7 +83,8 @@ def _init(channel: "Channel", setup: ChildSetup) -> None:
         namespaces.unshare(namespaces.CLONE_NEWCGROUP)
     _drop_inherited_fds(channel)
     os.setsid()
-    new_keyring()
+    if setup.keyring:
+        new_keyring()
     if setup.namespaces.makes(namespaces.CLONE_NEWNET):
         loopback_up()
     stage = Stage(setup.cgroup_view, setup.prepare)

@@ -9,6 +9,7 @@ import os
 from ketch.errors import StartFailed
 from ketch.linux import mountapi as m
 from ketch.linux.namespaces import NAMESPACES, same_namespace
+from ketch.linux.process import SIGKILL
 from ketch.runtime.cgroups.hierarchy import detect
 
 TYPE_CHECKING = False
@@ -52,6 +53,7 @@ def process_order(job: "Wire", process: "Wire") -> "Wire":
         "seccomp": read_filter(str(job.get("seccomp") or "")),
         "seccomp_flags": job.get("seccomp_flags") or 0,
         "stdio_count": 3,
+        "parent_death_signal": job.get("parent_death_signal", SIGKILL),
     }
     if user.get("umask") is not None:
         order["umask"] = int(user["umask"])
@@ -70,6 +72,8 @@ def read_filter(path: str) -> bytes:
             os.close(fd)
     except OSError as error:
         raise StartFailed(f"cannot read the seccomp filter {path}: {error.strerror}", 128) from None
+    if not program:
+        raise StartFailed(f"the seccomp filter {path} is empty", 128)
     if len(program) > _LONGEST_FILTER:
         raise StartFailed(f"the seccomp filter {path} is too long", 128)
     return program
@@ -156,7 +160,7 @@ def adjust_oom_score(pid: int, value: "int | None") -> None:
     if not value:
         return
     try:
-        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="utf-8") as file:
             file.write(str(value))
     except OSError:
         return
@@ -171,5 +175,5 @@ def map_ids(pid: int, spec: "Wire") -> None:
         lines = "".join(
             f"{entry['containerID']} {entry['hostID']} {entry['size']}\n" for entry in mappings
         )
-        with open(f"/proc/{pid}/{kind}_map", "w", encoding="ascii") as file:
+        with open(f"/proc/{pid}/{kind}_map", "w", encoding="utf-8") as file:
             file.write(lines)

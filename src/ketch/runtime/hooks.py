@@ -10,15 +10,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ketch.runtime.channel import Channel
 
+def wait_for_start(gate: int) -> None:
+    """Block until ``start`` writes a byte to the gate FIFO.
 
-def wait_for_start(channel: "Channel", gate: int, result: int) -> None:
-    """Block until ``start`` writes a byte; from then on failures go to the ``result`` FIFO.
-
-    The result FIFO is close-on-exec: its end without a word tells ``start`` that the program runs.
+    Failures go to the result FIFO by then (``Channel.report_to``), which is close-on-exec: its end
+    without a word tells ``start`` that the program runs.
     """
-    channel.report_to(result)
     if not os.read(gate, 1):
         os._exit(0)
     os.close(gate)

@@ -5,7 +5,7 @@ Shared by a container's first process and by exec processes.
 
 import os
 
-from ketch.errors import StartFailed
+from ketch.linux import process
 from ketch.linux.paths import O_PATH
 from ketch.linux.process import dup_above
 from ketch.runtime import console, defaults, hooks, privileges, program, users, workdir
@@ -41,15 +41,21 @@ def start_program(
     if not env.get("HOME"):
         env["HOME"] = identity.home or users.home_of(root_fd, identity.uid)
     workdir.enter(root_fd, wanted["cwd"], False)
+    os.close(root_fd)
+    if not wanted.get("parent_death_signal", process.SIGKILL):
+        process.die_with_parent(0)  # before our parent, told that we are ready, may leave
     channel.send("ready", None, [terminal[0]] if terminal else [])
     if gate:
-        hooks.wait_for_start(channel, *gate)
+        channel.report_to(gate[1])
+    elif len(stdio) > 3:
+        channel.move_to(dup_above(3, 128))  # fd 3 will be one that is preserved
+    _take_stdio(terminal, stdio, identity.uid)  # before the wait: our creator's pipes must end
+    if gate:
+        hooks.wait_for_start(gate[0])
     for hook in wanted.get("start_hooks") or ():
         hooks.run(hook, wanted["hook_state"], env)
-    _take_stdio(terminal, stdio, identity.uid)
     privileges.set_limits(wanted.get("rlimits") or [])
     os.umask(wanted.get("umask", 0o022))
-    os.close(root_fd)
     path = program.find(wanted["args"][0], env.get("PATH", defaults.PATH))
     privileges.become(identity, wanted)
     program.execute(path, wanted["args"], env)
