@@ -61,6 +61,13 @@ class Attributes:
         self.data: list[tuple[str, str | None]] = []
 
 
+def known() -> "list[str]":
+    """Every word that is understood, whatever the filesystem, sorted."""
+    kinds = [*_PROPAGATION, *("r" + word for word in _PROPAGATION), "bind", "rbind"]
+    trees = ["r" + word for word in _ATTRIBUTES]
+    return sorted({*_ATTRIBUTES, *trees, *kinds, *_DEFAULTS})
+
+
 def parse(words: "list[str] | tuple[str, ...]") -> Attributes:
     """The attributes of fstab words, later ones winning; unknown words go to ``data``."""
     found = Attributes()
