@@ -34,7 +34,7 @@ def thermal_paths() -> "tuple[str, ...]":
     Temperature and throttling leak what neighbours do; Docker masks them too.
     """
     try:
-        with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:
+        with open("/sys/devices/system/cpu/possible", encoding="utf-8") as file:
             last = int(file.read().strip().rpartition("-")[2].rpartition(",")[2])
     except (OSError, ValueError):
         return ()
