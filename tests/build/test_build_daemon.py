@@ -70,12 +70,14 @@ def building(ketchd: Ketchd, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
         stderr=subprocess.DEVNULL,
     )
     assert client.stdout is not None
-    assert any(line == b"begin\n" for line in iter(client.stdout.readline, b""))
-    assert len(sleepers()) == 1
-    yield client
-    client.kill()
-    client.wait()
-    client.stdout.close()
+    try:
+        assert any(line == b"begin\n" for line in iter(client.stdout.readline, b""))
+        wait_for(lambda: len(sleepers()) == 1, "the step does not run")
+        yield client
+    finally:
+        client.kill()
+        client.wait()
+        client.stdout.close()
 
 
 def test_a_client_that_leaves_ends_its_build(
