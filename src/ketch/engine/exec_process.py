@@ -15,7 +15,7 @@ from ketch.runtime.messages import Exec
 def exec_wire(
     record: ExecRecord, container: ContainerRecord, *, hostname: str, seccomp: str, socket: str
 ) -> Exec:
-    """The whole object; ``seccomp`` is the container's filter; privileged execs go without."""
+    """The whole object; ``seccomp`` is the container's filter, which privileged execs keep too."""
     spec = record.spec
     return {
         "id": record.id,
@@ -25,7 +25,7 @@ def exec_wire(
         "process": oci_process(spec, container, hostname),
         "user": spec.user or container.spec.user,
         "groups_add": list(container.spec.group_add),
-        "seccomp": "" if spec.privileged else seccomp,
+        "seccomp": seccomp,
         "stdin": spec.attach_stdin,
         "terminal": spec.tty,
         "console": list(spec.console_size),
