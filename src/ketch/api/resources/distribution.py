@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from ketch.api.call import Call
 
-_ADDRESS = re.compile(r"(?:https?://)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?(?:/[\w./-]*)?")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_ADDRESS = re.compile(
+    rf"(?:https?://)?(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]{{2,45}}\])(?::\d{{1,5}})?(?:/[\w./-]*)?",
+    re.ASCII,
+)
+_LONGEST_ADDRESS = 300
 
 
 async def auth(call: Call) -> StreamResponse:
@@ -28,7 +33,7 @@ async def auth(call: Call) -> StreamResponse:
 
 
 def _address(text: str) -> str:
-    if text and _ADDRESS.fullmatch(text) is None:
+    if text and (len(text) > _LONGEST_ADDRESS or _ADDRESS.fullmatch(text) is None):
         raise InvalidParameter(f"invalid server address {text[:200]!r}: it is host[:port] or a URL")
     return text
 
