@@ -91,10 +91,3 @@ def resources(spec: "Spec") -> "Spec":
     if rules and rules != defaults.device_rules():
         wanted["devices"] = rules + defaults.device_rules()[1:]
     return wanted
-
-
-def seccomp_filter(spec: "Spec") -> bytes:
-    """The BPF program of ``linux.seccomp``, empty for none; raises ``Unsupported``."""
-    if not spec["linux"].get("seccomp"):
-        return b""
-    raise Unsupported("linux.seccomp is not supported yet: leave it out of the configuration")

@@ -35,7 +35,7 @@ def connect(path: str) -> "_socket.socket":
 
 
 def hand_over(sock: "_socket.socket", master: int) -> None:
-    """Send the master with its name as payload, as runc's console sockets expect, and close both."""
+    """Send the master with a name as payload, as console sockets expect it, and close both."""
     rights = Struct("=i").pack(master)
     sock.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
     sock.close()

@@ -5,7 +5,7 @@ import time
 
 from ketch.errors import Conflict
 from ketch.linux.process import pidfd_send_signal
-from ketch.runtime import oci_bundle, oci_console, sandbox
+from ketch.runtime import oci_bundle, oci_console, oci_seccomp, sandbox
 from ketch.runtime import oci_state as state
 from ketch.runtime.oci_hooks import run_hooks
 
@@ -40,7 +40,6 @@ def create(place: "Place", order: Order, log: "Log") -> "Started":
     """Make the container; raises KetchError or OSError and then leaves nothing behind."""
     os.chdir(order.bundle)  # relative sources of binds are below it (config.md, "Mounts")
     spec = oci_bundle.load(order.bundle)
-    program = oci_bundle.seccomp_filter(spec)
     terminal = bool(spec["process"].get("terminal"))
     oci_console.check(terminal, order.console_socket, order.relays)
     record = _new_record(place, order.bundle, spec)
@@ -48,8 +47,7 @@ def create(place: "Place", order: Order, log: "Log") -> "Started":
     box: Sandbox | None = None
     try:
         place.save(record)
-        if program:
-            _write(place.file(state.FILTER), program)
+        oci_seccomp.install(spec["linux"].get("seccomp"), place)
         spec["linux"]["resources"] = oci_bundle.resources(spec)
         _refuse_used(record)
         console = oci_console.connect(order.console_socket) if order.console_socket else None
@@ -83,6 +81,7 @@ def _new_record(place: "Place", bundle: str, spec: "dict[str, Any]") -> "Record"
         "owner": "root" if os.getuid() == 0 else str(os.getuid()),
         "cgroup": oci_bundle.cgroup_path(spec, place.id),
         "process": spec["process"],
+        "seccomp_flags": oci_seccomp.flags_of(spec["linux"].get("seccomp")),
         "hooks": dict(spec.get("hooks") or {}),
         "phase": "creating",
         "pid": 0,
@@ -124,7 +123,7 @@ def _launch(
 ) -> "Started":
     """Hand the parked init its plan; hooks of the runtime's namespaces run before the pivot."""
     spec, record = what
-    start = start_job(spec["process"], place)
+    start = start_job(spec["process"], place, record)
     start |= {"spec": spec, "cgroup": {"name": record["cgroup"][1]}}
 
     def before_pivot() -> None:
@@ -147,7 +146,7 @@ def _launch(
             os.close(fd)
 
 
-def start_job(process: "dict[str, Any]", place: "Place") -> "dict[str, Any]":
+def start_job(process: "dict[str, Any]", place: "Place", record: "Record") -> "dict[str, Any]":
     """What START and EXEC of the launcher protocol have in common, for a process of a bundle."""
     size = process.get("consoleSize") or {}
     has_filter = os.path.exists(place.file(state.FILTER))
@@ -156,6 +155,7 @@ def start_job(process: "dict[str, Any]", place: "Place") -> "dict[str, Any]":
         "console": [int(size.get("height") or 0), int(size.get("width") or 0)],
         "user": None,
         "seccomp": place.file(state.FILTER) if has_filter else "",
+        "seccomp_flags": record["seccomp_flags"],
         "parent_death_signal": 0,
     }
 

@@ -23,7 +23,7 @@ def run(place: "Place", given: "Given") -> int:
     if found not in ("created", "running"):
         raise Conflict(f"cannot exec in a {found} container")
     process = _process(record, given)
-    job = start_job(process, place) | {"process": process, "init_pid": record["pid"]}
+    job = start_job(process, place, record) | {"process": process, "init_pid": record["pid"]}
     job["user"] = given.values.get("user")
     console_socket, detached = given.value("console-socket"), "detach" in given.on
     oci_console.check(job["terminal"], console_socket, not detached)

@@ -18,7 +18,7 @@ _PATIENCE = 10.0  # seconds for the init to die of SIGKILL
 
 
 def start(place: "Place", log: "Log") -> None:
-    """Let the init execute its program; raises ``StartFailed`` with the reason when it could not."""
+    """Let the init execute its program; raises ``StartFailed`` when that fails."""
     lock = place.lock()
     try:
         record = place.load()

@@ -90,7 +90,7 @@ def features() -> "dict[str, Any]":
             "namespaces": sorted({*defaults.NAMESPACES, "user"}),
             "capabilities": list(capabilities.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False},
-            "seccomp": {"enabled": False},
+            "seccomp": {"enabled": True},
             "apparmor": {"enabled": False},
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
