@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ketch.engine.model import ContainerSpec
 from ketch.engine.spec_oci import capabilities
-from ketch.runtime.seccomp.compiler import compile_profile
+from ketch.errors import Unsupported
+from ketch.runtime.seccomp.compiler import compile_profile, is_program
 from ketch.runtime.seccomp.docker_format import circumstances, parse_profile
 from ketch.runtime.seccomp.profile import default_profile
+from ketch.runtime.seccomp.rules import Profile
 
-_DEFAULT, _NONE = ("", "builtin", "default"), "unconfined"
+_REMEMBERED = 64  # filters: capabilities and texts differ little between containers
 
 
 class SeccompFilters:
@@ -21,31 +23,42 @@ class SeccompFilters:
     def of(self, spec: ContainerSpec) -> str:
         """The path of the BPF program; "" for none (privileged, ``seccomp=unconfined``).
 
-        What a profile allows may depend on the container's capabilities. Raises
-        ``InvalidParameter`` or ``Unsupported`` for a profile that can't be honoured.
+        A privileged container may still ask for a profile of its own. What a profile allows may
+        depend on the container's capabilities. Raises ``InvalidParameter`` or ``Unsupported``
+        for a profile that can't be honoured.
         """
-        wanted = asked_profile(spec)
-        if wanted == _NONE or (spec.privileged and wanted in _DEFAULT):
+        asked = asked_profile(spec)
+        if asked == "unconfined" or (spec.privileged and not asked):
             return ""
         held = frozenset(capabilities(spec)["bounding"])
-        path = self._paths.get((wanted, held))
-        if path is None:
-            path = self._paths[wanted, held] = self._compiled(wanted, held)
-        return path
+        path = self._paths.get((asked, held), "")
+        return path if path and is_program(path) else self._compile(asked, held)
 
-    def _compiled(self, wanted: str, held: frozenset[str]) -> str:
-        if wanted in _DEFAULT:
-            profile = default_profile(held)
-        else:
-            profile = parse_profile(wanted, circumstances(held))
-        return compile_profile(profile, self._folder)
+    def _compile(self, asked: str, held: frozenset[str]) -> str:
+        path = compile_profile(_profile(asked, held), self._folder)
+        while len(self._paths) >= _REMEMBERED:
+            del self._paths[next(iter(self._paths))]
+        self._paths[asked, held] = path
+        return path
 
 
 def asked_profile(spec: ContainerSpec) -> str:
-    """The value of the last ``--security-opt seccomp=…``: a word, or a profile's JSON."""
-    value = ""
+    """``unconfined``, ``builtin``, a profile's JSON, or "" without a wish; the last one counts.
+
+    A colon separates only where there is no equals sign (JSON has colons of its own).
+    """
+    asked = ""
     for option in spec.security_options:
-        name, _, given = option.replace(":", "=", 1).partition("=")
+        name, _, value = option.partition("=" if "=" in option else ":")
         if name == "seccomp":
-            value = given
-    return value
+            asked = value
+    return asked
+
+
+def _profile(asked: str, held: frozenset[str]) -> Profile:
+    if asked in ("", "builtin"):
+        return default_profile(held)
+    profile = parse_profile(asked, circumstances(held))
+    if profile.flags:
+        raise Unsupported(f"seccomp profile: flag '{profile.flags[0]}' is not supported by ketch")
+    return profile
