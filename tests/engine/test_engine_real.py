@@ -280,7 +280,7 @@ async def main():
     await bench.add_image()
     for name, script in (("talker", "while read x; do echo $x; done; exit 9"),
                          ("short", "read x; exit 4")):
-        spec = ContainerSpec(image="box", 
+        spec = ContainerSpec(image="box",
             cmd=("sh", "-c", script), open_stdin=True, stdin_once=True)
         container, _ = await bench.engine.containers.create(spec, name)
         await bench.engine.containers.start(container)
@@ -332,3 +332,20 @@ async def _adopted(bench: Bench) -> None:
     assert (await waiter.result()).status == 9
     entries = await containers.logs("talker", LogOptions())
     assert [entry.data async for entry in entries] == [b"hello\n"]
+
+
+async def test_default_seccomp_and_capabilities(bench: Bench) -> None:
+    _, out, _ = await bench.run("grep", "-E", "Seccomp:|CapEff|NoNewPrivs", "/proc/self/status")
+    assert out.split() == b"CapEff: 00000000a80425fb NoNewPrivs: 0 Seccomp: 2".split()
+    _, out, _ = await bench.run(
+        "grep",
+        "-E",
+        "Seccomp:|CapEff|NoNewPrivs",
+        "/proc/self/status",
+        security_options=("seccomp=unconfined", "no-new-privileges"),
+        cap_drop=("ALL",),
+        cap_add=("CHOWN",),
+    )
+    assert out.split() == b"CapEff: 0000000000000001 NoNewPrivs: 1 Seccomp: 0".split()
+    with pytest.raises(InvalidParameter, match="seccomp profile"):
+        await bench.run("true", security_options=("seccomp={",))

@@ -45,6 +45,7 @@ class Creator:
         image = self._parts.images.resolve(spec.image)
         spec = self._completed(spec, self._parts.images.config(image.id))
         warnings = spec_validate.validate(spec, self._facts)
+        self._parts.filters.of(spec)  # a profile that can't be honoured is refused now
         self._check_joined(spec)
         record = ContainerRecord(
             id=secrets.token_hex(32),

@@ -10,6 +10,7 @@ Life cycle: construct with ``Config`` and ``Rooms`` (the daemon wires them), ``a
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from ketch.engine.container_parts import Config, Parts
 from ketch.engine.container_store import ContainerStore
 from ketch.engine.containers import Containers
 from ketch.engine.execs import Execs
+from ketch.engine.model import ContainerSpec
 from ketch.engine.pool import Pool, Settings
 from ketch.engine.recovery import Recovery
 from ketch.engine.seccomp_filters import SeccompFilters
@@ -91,6 +93,7 @@ class Engine:
 
     async def start(self) -> None:
         """Recover the state of before, adopt what still runs, sweep what no record names."""
+        await asyncio.to_thread(self._parts.filters.of, ContainerSpec(image=""))  # compiled once
         await self._recovery.run()
         await self._parts.pool.start()
         self._recovery.start_wanted()
