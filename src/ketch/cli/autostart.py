@@ -10,7 +10,7 @@ import time
 
 from ketch.client.address import DEFAULT, Address
 from ketch.client.api import Client
-from ketch.client.connection import EngineUnreachable
+from ketch.client.connection import EngineUnreachable, LocalFault
 from ketch.errors import Unavailable
 
 TYPE_CHECKING = False
@@ -50,11 +50,11 @@ class AutoClient(Client):
 def start_daemon(address: Address) -> None:
     """Start ``ketchd`` and wait until its socket answers.
 
-    Raises ``Unavailable`` when we are not root, or with the end of the daemon's log when it does
+    Raises ``LocalFault`` when we are not root, or with the end of the daemon's log when it does
     not come up.
     """
     if os.geteuid() != 0:
-        raise Unavailable(
+        raise LocalFault(
             f"no ketch daemon answers at {address.text} and only root can start one:"
             " run 'sudo systemctl start ketch' or 'sudo ketchd', or use sudo"
         )
@@ -67,7 +67,7 @@ def start_daemon(address: Address) -> None:
         if os.waitpid(pid, os.WNOHANG)[0] == pid and not _answers(address):
             break
         time.sleep(0.02)
-    raise Unavailable(f"the ketch daemon did not come up:\n{_log_tail()}")
+    raise LocalFault(f"the ketch daemon did not come up:\n{_log_tail()}")
 
 
 def _spawn() -> int:
@@ -88,7 +88,7 @@ def _spawn() -> int:
             setsid=True,
         )
     except FileNotFoundError:
-        raise Unavailable(f"cannot start the ketch daemon: {program} is missing") from None
+        raise LocalFault(f"cannot start the ketch daemon: {program} is missing") from None
     finally:
         os.close(log)
         os.close(null)

@@ -14,7 +14,7 @@ import tarfile
 
 from ketch.cli.archive import import_stream
 from ketch.cli.flags import Flag, UsageError, parse
-from ketch.errors import KetchError
+from ketch.client.connection import LocalFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def bootstrap(client: "Client", argv: "list[str]") -> int:
 
 
 def _debootstrap(family: str, suite: str, parsed: "Parsed") -> "Iterator[bytes]":
-    """The tar stream of mmdebstrap; raises ``KetchError`` with its last words when it fails."""
+    """The tar stream of mmdebstrap; raises ``LocalFault`` with its last words when it fails."""
     program = shutil.which("mmdebstrap")
     if program is None:
-        raise KetchError("mmdebstrap is not installed: run 'apt-get install mmdebstrap'")
+        raise LocalFault("mmdebstrap is not installed: run 'apt-get install mmdebstrap'")
     command = [program, f"--variant={parsed['variant']}", "--format=tar"]
     packages = ",".join(parsed["include"])
     if packages:
@@ -118,7 +118,7 @@ def _output_of(command: "list[str]") -> "Iterator[bytes]":
         listener.join()
         if process.wait() != 0:
             tail = b"".join(words[-8:]).decode("utf-8", "replace")
-            raise KetchError(f"mmdebstrap failed with exit code {process.returncode}:\n{tail}")
+            raise LocalFault(f"mmdebstrap failed with exit code {process.returncode}:\n{tail}")
     finally:
         if process.poll() is None:
             process.kill()
@@ -130,7 +130,7 @@ def busybox_tar() -> bytes:
     """A root file system of one static busybox and links to it for all its applets."""
     program = next((place for place in BUSYBOX_PLACES if os.path.exists(place)), None)
     if program is None:
-        raise KetchError("busybox is not installed: run 'apt-get install busybox-static'")
+        raise LocalFault("busybox is not installed: run 'apt-get install busybox-static'")
     listed = subprocess.run([program, "--list"], capture_output=True, text=True, check=True)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:

@@ -81,9 +81,9 @@ def _run(name: str, rest: "list[str]", host: str) -> int:
 
 
 def _prefix(error: KetchError) -> str:
-    from ketch.client.connection import EngineUnreachable
+    from ketch.client.connection import LocalFault
 
-    return "" if isinstance(error, EngineUnreachable) else "Error response from daemon: "
+    return "" if isinstance(error, LocalFault) else "Error response from daemon: "
 
 
 def _unknown(words: "list[str]") -> int:

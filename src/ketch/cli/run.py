@@ -122,8 +122,8 @@ def _start_detached(client: "Client", identity: str) -> int:
 
 
 def _refused(verb: str, error: KetchError) -> int:
-    from ketch.client.connection import EngineUnreachable
+    from ketch.client.connection import LocalFault
 
-    prefix = "" if isinstance(error, EngineUnreachable) else "Error response from daemon: "
+    prefix = "" if isinstance(error, LocalFault) else "Error response from daemon: "
     sys.stderr.write(f"ketch: {prefix}{error}\n\nRun 'ketch {verb} --help' for more information\n")
     return exits.USAGE

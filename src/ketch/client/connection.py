@@ -189,7 +189,11 @@ def _connect(address: "Address") -> "_socket.socket":
         raise EngineUnreachable(address.text, error) from None
 
 
-class EngineUnreachable(KetchError):
+class LocalFault(KetchError):
+    """Something on this side of the connection: not what the engine answered."""
+
+
+class EngineUnreachable(LocalFault):
     """Nobody answers at the address; ``reason`` is the OSError."""
 
     def __init__(self, address: str, reason: OSError) -> None:

@@ -1,0 +1,65 @@
+"""``ketch`` with no daemon running starts one, at the places a user has.
+
+The default directories are private to the test: mounts in a mount namespace of its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from e2e.ketch_program import KETCH
+
+pytestmark = pytest.mark.root
+
+SCRIPT = """
+set -e
+mount --make-rprivate /
+for path in /run /var/lib /etc; do
+    mkdir -p "$WORK/upper$path" "$WORK/work$path"
+    mount -t overlay overlay -o "lowerdir=$path,upperdir=$WORK/upper$path,workdir=$WORK/work$path" $path
+done
+mkdir -p /run/ketch /var/lib/ketch /etc/ketch
+mount --bind "$WORK" /var/lib/ketch
+printf '{"bridge": "%s", "nft-table": "%s", "cgroup-parent": "/%s"}' "$TAG" "$TAG" "$TAG" \
+    > /etc/ketch/daemon.json
+unset KETCH_HOST DOCKER_HOST
+trap 'kill $(cat /run/ketch/ketchd.pid); while [ -e /proc/$(cat /run/ketch/ketchd.pid) ]; do sleep 0.05
+done; "$(dirname "$KETCH")/ketchd" --cleanup' EXIT
+"$KETCH" image bootstrap busybox
+"$KETCH" run --rm busybox echo it just works
+"$KETCH" version --format '{{.Server.Version}}'
+"""
+
+
+def test_a_daemon_is_started(tmp_path: Path) -> None:
+    tag = f"kt{secrets.token_hex(3)}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", SCRIPT],
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "WORK": str(tmp_path),
+            "TAG": tag,
+            "KETCH": KETCH,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "it just works" in done.stdout
+
+
+def test_only_root_can_start_one() -> None:
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run; exec "$@"', "sh", "setpriv",
+         "--reuid", "65534", "--clear-groups", KETCH, "ps"],
+        capture_output=True, text=True, timeout=20, check=False,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("no ketch daemon answers at unix:///run/ketch/ketch.sock")
