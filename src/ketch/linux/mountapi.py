@@ -139,12 +139,15 @@ def umount(target: "str | bytes", flags: int = 0) -> None:
     check(libc.umount2(path_bytes(target), flags), os.fsdecode(target))
 
 
-def pivot_root_here() -> None:
+def pivot_root_here(keep_old: bool = False) -> None:
     """Make the current directory (a mount's root) the root; the old root is gone afterwards.
+
+    With ``keep_old`` it stays, stacked on the new one, where no path from the root leads.
 
     ``pivot_root(".", ".")`` stacks the old root on the new one, from where it is detached
     (pivot_root(2), NOTES). The current directory is the new root afterwards.
     """
     check(libc.pivot_root(b".", b"."))
-    umount(".", MNT_DETACH)
+    if not keep_old:
+        umount(".", MNT_DETACH)
     os.chdir("/")

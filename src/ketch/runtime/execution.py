@@ -48,6 +48,8 @@ def execute_plan(
     _name_host(plan)
     os.fchdir(root_fd)
     m.pivot_root_here()
+    if stage.keeps_old:
+        m.umount(".", m.MNT_DETACH)  # what was on top of the stage is gone: now the stage itself
     if plan["root_propagation"]:
         _propagate(plan["root_propagation"])
     start_program(channel, wanted, terminal, stdio, extra)

@@ -36,10 +36,12 @@ class Stage:
         if prepare:
             self._prepare()
         os.fchdir(self.root)
-        m.pivot_root_here()
+        # A user namespace may mount proc and sysfs only while it sees others (mount_too_revealing
+        # in fs/namespace.c): the old root stays, out of reach, until the container's own pivot.
+        self.keeps_old = not prepare
+        m.pivot_root_here(keep_old=self.keeps_old)
 
     def _prepare(self) -> None:
-        # Before the pivot: a user namespace may mount proc and sysfs only while it sees others.
         for mount in plan_mounts(defaults.default_mounts()):
             self.mounter.mount(mount)
         for path in prepared_masks():
