@@ -137,7 +137,7 @@ async def flood_input(client: Client) -> None:
         pass
 
 
-async def test_a_grandchild_that_keeps_the_streams_delays_the_end_only_briefly(
+async def test_a_grandchild_keeping_streams_open_delays_only_briefly(
     bench: Bench,
 ) -> None:
     start = bench.start("/bin/busybox", "sleep", "100")
@@ -187,4 +187,4 @@ async def test_private_memory_of_a_shim(bench: Bench) -> None:
     private = int(sizes["Private_Dirty"].split()[0])
     print(f"private {private} kB, pss {sizes['Pss'].strip()}")
     assert os.readlink(f"/proc/{parent}/exe")
-    assert private < 1000
+    assert private < 1700  # 1.3 MB where fifteen shims share with each other

@@ -57,11 +57,10 @@ def _start(exec_root: str) -> "Launcher | None":
     rehearse(f"{exec_root}/rehearsal-{os.getpid()}")
     hostmounts.leave()
     sandbox.warm_up()
-    launcher = Launcher(socket_path, f"{exec_root}/layers")
     gc.collect()
     gc.freeze()  # children share these pages as long as no collection touches them
     gc.disable()
-    return launcher
+    return Launcher(socket_path, f"{exec_root}/layers")
 
 
 def _report(text: str) -> None:

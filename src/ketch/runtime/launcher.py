@@ -1,9 +1,9 @@
-"""The launcher: one small process that forks everything that runs containers.
+"""The launcher: one small process from which everything comes that runs containers.
 
-Single-threaded and started once, it outlives daemons: they come and go on its socket. It answers
-at once and never waits for a child: a member says on its own socket when it is ready, and what
-becomes of a start is told by the shim on the control socket. Requests and answers are in
-``docs/contracts.md``.
+It forks exec supervisors and workers itself, and lets its zygote fork the shims. Single-threaded
+and started once, it outlives daemons: they come and go on its socket. It answers at once and never
+waits for a child: a member says on its own socket when it is ready, and what becomes of a start is
+told by the shim on the control socket. Requests and answers are in ``docs/contracts.md``.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -15,7 +15,7 @@ from ketch.errors import InvalidParameter, KetchError
 from ketch.linux import unixpath
 from ketch.linux.eventpoll import READ, Loop
 from ketch.mounts import Rootfs
-from ketch.runtime import failures, protocol, shim, worker
+from ketch.runtime import failures, protocol, shim, worker, zygote
 from ketch.runtime.launcher_peers import Daemon, Member, Work
 from ketch.runtime.protocol import Message, ProtocolError
 from ketch.runtime.sandbox import LayerMounts, mount_rootfs
@@ -47,10 +47,12 @@ class Launcher:
 
     def run(self) -> None:
         """Serve until ``shutdown``."""
+        self._zygote = zygote.start([self._listener.fileno(), *self._loop.fds()])
         _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
         self._loop.watch(self._wake_read, READ, lambda _: self._reap())
         self._loop.watch(self._listener.fileno(), READ, lambda _: self._accept())
+        self._loop.watch(self._zygote.fileno(), READ, lambda _: self._lost_zygote())
         while self._running:
             self._loop.turn()
         os.unlink(self._socket_path)
@@ -118,10 +120,9 @@ class Launcher:
         )
         member = Member(warm["id"], ours, daemon, message.body.get("seq"))
         self._members[member.id] = member
-        # Watched before the fork, so that the child closes our end and sees when we are gone.
         self._loop.watch(ours.fileno(), READ, lambda _: self._heard(member))
         try:
-            self._fork(lambda: shim.run_warm(warm, theirs), (theirs.fileno(),))
+            protocol.send_raw(self._zygote, message.raw, [theirs.fileno()])
         except OSError:
             self._dismiss(member)
             raise
@@ -160,8 +161,7 @@ class Launcher:
         try:
             if self._start_warm(start, message, root_fd):
                 return {"warm": True}
-            fds = message.fds
-            self._fork(lambda: shim.run_cold(start, root_fd, fds), (root_fd, *fds))
+            protocol.send_raw(self._zygote, message.raw, [root_fd, *message.fds])
         finally:
             os.close(root_fd)
         return {"warm": False}
@@ -209,6 +209,10 @@ class Launcher:
         return {}
 
     # Children
+
+    def _lost_zygote(self) -> None:
+        complain("the zygote died; a new launcher has to take over")
+        self._running = False
 
     def _fork(self, body: "Callable[[], None]", keep: "tuple[int, ...]") -> int:
         """Run ``body`` in a child, which keeps of our sockets only ``keep``."""

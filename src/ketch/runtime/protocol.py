@@ -109,6 +109,12 @@ def receive(sock: "_socket.socket", flags: int = 0) -> "Message | None":
     Raises BlockingIOError when there is none yet, ``ProtocolError`` for what is no message (its
     fds are closed then).
     """
+    packet = receive_packet(sock, flags)
+    return None if packet is None else decode(*packet)
+
+
+def receive_packet(sock: "_socket.socket", flags: int = 0) -> "tuple[bytes, list[int]] | None":
+    """``receive`` without looking into the message: its bytes and fds, for ``decode``."""
     try:
         size = sock.recv_into(bytearray(1), 1, flags | _PEEK_SIZE)
         if not size:
@@ -122,9 +128,15 @@ def receive(sock: "_socket.socket", flags: int = 0) -> "Message | None":
     except ConnectionError:
         return None
     fds = _rights(ancillary)
+    if got & _socket.MSG_CTRUNC:
+        close_all(fds)
+        raise ProtocolError("file descriptors were lost on the way")
+    return data, fds
+
+
+def decode(data: bytes, fds: "list[int]") -> Message:
+    """The message of a packet; raises ``ProtocolError``, with the fds closed."""
     try:
-        if got & _socket.MSG_CTRUNC:
-            raise ProtocolError("file descriptors were lost on the way")
         return _message(data, fds)
     except ValueError as error:
         close_all(fds)

@@ -1,4 +1,4 @@
-"""What the launcher forks for processes: shims (warm or cold) and exec supervisors.
+"""What is forked for processes: shims (warm or cold) and exec supervisors.
 
 A shim lets a *maker* (``ketch.runtime.maker``) start its container, and supervises it then. A warm
 shim waits for its maker, which waits for a START; both leave when the launcher closes the maker's
@@ -27,14 +27,18 @@ if TYPE_CHECKING:
     Body = dict[str, Any]
 
 
-def run_warm(warm: "Body", launcher: "_socket.socket") -> None:
-    """A shim whose sandbox is made ahead and whose START comes by ``launcher``."""
-    _run_shim(lambda shim: maker.make_warm(warm, launcher, shim), [launcher.fileno()])
+def run(message: "Message") -> None:
+    """The shim of a ``warm`` or ``start`` request.
 
-
-def run_cold(start: "Body", root_fd: int, fds: "list[int]") -> None:
-    """A shim of a START; ``fds`` are the control socket and the clients."""
-    _run_shim(lambda shim: maker.make_cold(start, root_fd, fds, shim), [root_fd, *fds])
+    Its fds are, for ``warm``, the maker's socket to the launcher; for ``start`` the root's mount,
+    the control socket and the clients.
+    """
+    body, fds = message.body, message.fds
+    if body["op"] == "warm":
+        launcher = _socket.socket(fileno=fds[0])
+        _run_shim(lambda shim: maker.make_warm(body["warm"], launcher, shim), fds)
+    else:
+        _run_shim(lambda shim: maker.make_cold(body["start"], fds[0], fds[1:], shim), fds)
 
 
 def _run_shim(make: "Callable[[_socket.socket], None]", makers_fds: "list[int]") -> None:
@@ -45,14 +49,14 @@ def _run_shim(make: "Callable[[_socket.socket], None]", makers_fds: "list[int]")
 
     def run_maker() -> None:
         os.close(ours.fileno())
-        _rename(b"ketch-maker")
+        rename(b"ketch-maker")
         make(theirs)
 
     pid = maker.fork(run_maker)
     theirs.close()
     protocol.close_all(makers_fds)
     hostmounts.come_back()
-    _rename(b"ketch-shim")
+    rename(b"ketch-shim")
     first = protocol.receive(ours)
     if first is not None:
         _supervise(first, ours, pid)
@@ -120,7 +124,7 @@ class Remains:
 
 def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:
     """Run a further process in the container of ``pidfd``, and supervise it."""
-    _rename(b"ketch-exec")
+    rename(b"ketch-exec")
     supervisor = Supervisor(job, _socket.socket(fileno=fds[0]))
     try:
         supervisor.listen(claim(job["socket"]))
@@ -148,7 +152,7 @@ def _try_log(log: "Body") -> "tuple[JsonFileLog | None, str]":
         return None, f"cannot open the log: {error}"
 
 
-def _rename(name: bytes) -> None:
+def rename(name: bytes) -> None:
     """What ps(1) shows."""
     with open("/proc/self/comm", "wb", buffering=0) as file:
         file.write(name)
