@@ -46,7 +46,7 @@ def relay(master: int) -> None:
     """Copy between our stdio and the master until the terminal's last user is gone."""
     old = _raw(0)
     watched = [master, 0]
-    _copy_window(master)
+    _follow_window(master)
     try:
         while True:
             ready = select.select(watched, [], [])[0]
@@ -91,8 +91,15 @@ def _restore(fd: int, old: "Any") -> None:
         termios.tcsetattr(fd, termios.TCSADRAIN, old)
 
 
-def _copy_window(master: int) -> None:
-    if os.isatty(0):
-        import termios
+def _follow_window(master: int) -> None:
+    """Give the container's terminal the size of ours, now and whenever that changes."""
+    if not os.isatty(0):
+        return
+    import _signal  # type: ignore[import-not-found]
+    import termios
 
+    def copy(number: int = 0, frame: object = None) -> None:
         termios.tcsetwinsize(master, termios.tcgetwinsize(0))
+
+    _signal.signal(_signal.SIGWINCH, copy)
+    copy()

@@ -7,6 +7,7 @@ from ketch.linux import fastjson
 from ketch.runtime import oci_console, sandbox
 from ketch.runtime import oci_state as state
 from ketch.runtime.oci_create import forward_signals, start_job, stdio, wait, write_pid
+from ketch.runtime.plan import refuse_unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def run(place: "Place", given: "Given") -> int:
     if found not in ("created", "running"):
         raise Conflict(f"cannot exec in a {found} container")
     process = _process(record, given)
+    refuse_unsupported({"process": process})
     job = start_job(process, place, record) | {"process": process, "init_pid": record["pid"]}
     job["user"] = given.values.get("user")
     console_socket, detached = given.value("console-socket"), "detach" in given.on
