@@ -7,7 +7,7 @@ from ketch.linux import mountapi as m
 from ketch.linux import namespaces
 from ketch.linux.paths import O_PATH, make_directories, open_in_root
 from ketch.mounts import Mount
-from ketch.runtime import console
+from ketch.runtime import console, workdir
 from ketch.runtime.mounting import Mounter
 from ketch.runtime.starting import open_console, start_program
 
@@ -61,7 +61,7 @@ def _finish_root(mounter: Mounter, plan: "dict[str, Any]") -> None:
     _set_sysctls(mounter.proc_sys, plan["sysctls"])
     wanted = plan["process"]
     if wanted.get("make_cwd"):
-        os.close(make_directories(mounter.root_fd, wanted["cwd"]))
+        workdir.make(mounter.root_fd, wanted["cwd"])
     for path in plan["readonly"]:
         mounter.make_readonly(path)
     for path in plan["masked"]:

@@ -207,5 +207,8 @@ def refuse_unsupported(spec: "Spec") -> None:
         for key in keys:
             if given.get(key) and given[key] != "unconfined":
                 raise Unsupported(f"{section}.{key} is not supported")
+    domain = ((spec.get("linux") or {}).get("personality") or {}).get("domain", "LINUX")
+    if domain != "LINUX":
+        raise Unsupported(f"linux.personality {domain} is not supported")
     if spec.get("vm") or spec.get("windows") or spec.get("solaris"):
         raise Unsupported("only linux configurations are supported")

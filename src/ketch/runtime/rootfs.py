@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ketch.mounts import Rootfs
 
 _ENOTBLK = 15
+# What these features write into the upper directory is readable on this machine alone.
+_FEATURES = (("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"))
 _LONGEST = 255  # bytes of one fsconfig(2) string
 
 
@@ -36,6 +38,8 @@ class LayerMounts:
         m.mount_setattr(base, propagation=m.MS_PRIVATE)
         m.move_mount(base, m.AT_FDCWD, directory)
         os.close(base)
+        self.empty = f"{directory}/empty"
+        os.mkdir(self.empty, 0o755)
 
     def path(self, lower: Mount) -> str:
         """The directory of a layer, mounted on first use; raises OSError, ``InvalidParameter``."""
@@ -98,7 +102,8 @@ def _short(path: str) -> str:
 def mount_rootfs(rootfs: "Rootfs", cache: LayerMounts) -> int:
     """The root of a container as a detached mount fd; raises ``StartFailed`` with the reason.
 
-    One lower and no upper is that mount itself, read-only.
+    Without an upper directory it is read-only. A single layer gets an empty one below it then,
+    since overlayfs wants two, and only overlayfs reads whiteouts.
     """
     try:
         if not rootfs.lowers:
@@ -107,9 +112,7 @@ def mount_rootfs(rootfs: "Rootfs", cache: LayerMounts) -> int:
         if rootfs.upper:
             return mount_overlay(lowers, rootfs.upper, rootfs.work)
         if len(lowers) == 1:
-            fd = m.open_tree(lowers[0])
-            m.mount_setattr(fd, m.ATTR_RDONLY, propagation=m.MS_PRIVATE)
-            return fd
+            lowers.append(cache.empty)
         return mount_overlay(lowers, "", "")
     except OSError as error:
         where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
@@ -134,7 +137,7 @@ def mount_overlay(lowers: "list[str]", upper: str, work: str) -> int:
 
 
 def _overlay(lowers: "list[tuple[str, str]]", upper: str, work: str) -> int:
-    options: list[tuple[str, str | None]] = [("source", "overlay")]
+    options: list[tuple[str, str | None]] = [("source", "overlay"), *_FEATURES]
     options += [(key, _short(value)) for key, value in lowers]
     if upper:
         options += [("upperdir", _short(upper)), ("workdir", _short(work))]
@@ -147,7 +150,7 @@ def _escape(path: str) -> str:
 
 def _overlay_by_mount(joined: str, upper: str, work: str) -> int:
     """mount(2) takes a page of options; the mount is detached from where it had to be made."""
-    data = f"lowerdir={joined}"
+    data = f"redirect_dir=off,metacopy=off,index=off,lowerdir={joined}"
     if upper:
         data += f",upperdir={_escape(upper)},workdir={_escape(work)}"
     if len(os.fsencode(data)) >= 4096:

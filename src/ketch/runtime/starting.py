@@ -40,7 +40,7 @@ def start_program(
     env = program.environment(wanted["env"])
     if not env.get("HOME"):
         env["HOME"] = identity.home or users.home_of(root_fd, identity.uid)
-    workdir.enter(root_fd, wanted["cwd"], False)
+    workdir.enter(root_fd, wanted["cwd"])
     os.close(root_fd)
     if not wanted.get("parent_death_signal", process.SIGKILL):
         process.die_with_parent(0)  # before our parent, told that we are ready, may leave
