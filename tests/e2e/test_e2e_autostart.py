@@ -15,20 +15,28 @@ from e2e.ketch_program import KETCH
 
 pytestmark = pytest.mark.root
 
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 SCRIPT = """
 set -e
 mount --make-rprivate /
 for path in /run /var/lib /etc; do
     mkdir -p "$WORK/upper$path" "$WORK/work$path"
-    mount -t overlay overlay -o "lowerdir=$path,upperdir=$WORK/upper$path,workdir=$WORK/work$path" $path
+    layers="lowerdir=$path,upperdir=$WORK/upper$path,workdir=$WORK/work$path"
+    mount -t overlay overlay -o "$layers" $path
 done
 mkdir -p /run/ketch /var/lib/ketch /etc/ketch
 mount --bind "$WORK" /var/lib/ketch
 printf '{"bridge": "%s", "nft-table": "%s", "cgroup-parent": "/%s"}' "$TAG" "$TAG" "$TAG" \
     > /etc/ketch/daemon.json
 unset KETCH_HOST DOCKER_HOST
-trap 'kill $(cat /run/ketch/ketchd.pid); while [ -e /proc/$(cat /run/ketch/ketchd.pid) ]; do sleep 0.05
-done; "$(dirname "$KETCH")/ketchd" --cleanup' EXIT
+clean() {
+    kill "$(cat /run/ketch/ketchd.pid)"
+    for _ in $(seq 100); do
+        "$(dirname "$KETCH")/ketchd" --cleanup && return
+        sleep 0.05
+    done
+}
+trap clean EXIT
 "$KETCH" image bootstrap busybox
 "$KETCH" run --rm busybox echo it just works
 "$KETCH" version --format '{{.Server.Version}}'
@@ -59,7 +67,7 @@ def test_only_root_can_start_one() -> None:
         ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run; exec "$@"', "sh", "setpriv",
          "--reuid", "65534", "--clear-groups", KETCH, "ps"],
         capture_output=True, text=True, timeout=20, check=False,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        env={"PATH": PATH},
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("no ketch daemon answers at unix:///run/ketch/ketch.sock")
