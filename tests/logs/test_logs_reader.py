@@ -28,9 +28,7 @@ def test_a_missing_log_is_empty(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tail", [0, 1, 2, 20, 99, 100, 101, 5000])
 @pytest.mark.parametrize("options", [{}, {"max_size": 1000, "max_file": 50}])
-def test_tail_counts_over_rotated_files(
-    tmp_path: Path, tail: int, options: dict[str, int]
-) -> None:
+def test_tail_counts_over_rotated_files(tmp_path: Path, tail: int, options: dict[str, int]) -> None:
     path = tmp_path / "x.log"
     write(path, 100, **options)
     expected = [b"%d\n" % number for number in range(100)]
