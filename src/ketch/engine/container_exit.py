@@ -73,11 +73,14 @@ class Supervisor:
             container_id, ExitResult(status=exit.status, error=ended.state.error)
         )
         live.ended()
-        self._release(record)
+        if record.state.ports:
+            self._release(record)  # whoever waits may want the same ports at once
         if again:
             self.schedule(ended)
         elif record.spec.auto_remove:
             self._background.spawn(self._remover.vanish(container_id))
+        if not record.state.ports:
+            self._release(record)
 
     def _restarts(self, record: ContainerRecord, exit_code: int) -> bool:
         return self.start is not None and restart.wanted(
@@ -90,7 +93,6 @@ class Supervisor:
     def _put(self, record: ContainerRecord, exit: Exit, again: bool) -> ContainerRecord:
         return self._parts.store.set_state(
             record.id,
-            durable=again or not record.spec.auto_remove,  # its removal follows at once
             status=Status.RESTARTING if again else Status.EXITED,
             pid=0,
             pid_start_time=0,

@@ -130,6 +130,7 @@ class Starter:
     ) -> None:
         self._parts.store.set_state(
             record.id,
+            durable=record.spec.restart.name not in ("", "no"),  # else a power cut ends it for good
             status=Status.RUNNING,
             pid=started.pid,
             pid_start_time=start_time(started.pid),

@@ -193,7 +193,8 @@ class Networks:
 
     def _drop(self, container_id: str) -> None:
         self._members.pop(container_id, None)
-        self._held.delete(container_id)
+        with self._database.transaction(durable=False):
+            self._held.delete(container_id)
 
     def _hold(
         self,
