@@ -110,6 +110,11 @@ class Docker(Engine):
         assert self.process is not None
         return [self.process.pid, *_children(self.process.pid, "containerd")]
 
+    def stop(self) -> None:
+        super().stop()
+        for path in Path("/sys/fs/cgroup").glob("*/ketch-bench-docker"):
+            path.rmdir()
+
     def supervisors(self) -> list[int]:
         """Pids of the containerd-shims of this engine."""
         return _by_command_line("containerd-shim", str(self.root))
