@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e.ketchd_process import BUSYBOX, Ketchd, busybox_tar, docker_path
-from e2e.leaks import leftovers, remove_cgroup_parent
+from e2e.leaks import kill_processes, leftovers, remove_cgroup_parent
 
 IMAGE = "busybox:latest"
 
@@ -64,6 +64,7 @@ def clean_up(daemon: Ketchd) -> None:
     if daemon.process is not None:
         daemon.process.kill()
         daemon.process.wait()
+    kill_processes(daemon)
     subprocess.run(["ip", "link", "delete", daemon.bridge], capture_output=True, check=False)
     subprocess.run(["nft", "delete", "table", "ip", daemon.table], capture_output=True, check=False)
     if not left.get("cgroups"):

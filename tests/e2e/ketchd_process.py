@@ -46,6 +46,7 @@ class Ketchd:
         self.log = folder / "ketchd.log"
         self.config = folder / "docker-config"
         self.config.mkdir(parents=True)
+        (folder / "daemon.json").touch()
 
     def flags(self) -> list[str]:
         octet = int(self.tag[:2], 16)
@@ -65,7 +66,6 @@ class Ketchd:
 
     def start(self) -> None:
         """Returns when the daemon answers."""
-        (self.folder / "daemon.json").touch()
         log = open(self.log, "ab")  # noqa: SIM115
         with log:
             self.process = subprocess.Popen(

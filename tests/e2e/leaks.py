@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -29,6 +31,13 @@ def _mounts(folder: str) -> list[str]:
     return [
         line for line in Path("/proc/self/mountinfo").read_text().splitlines() if folder in line
     ]
+
+
+def kill_processes(ketchd: Ketchd) -> None:
+    """End what names the daemon's own directory on its command line."""
+    for line in _processes(str(ketchd.run)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(line.partition(":")[0]), signal.SIGKILL)
 
 
 def _processes(run: str) -> list[str]:

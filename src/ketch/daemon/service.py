@@ -1,7 +1,8 @@
 """The life of the daemon: lock, wire, recover, listen, serve, leave; containers live on.
 
-Stages: the locks on both roots → the engine with all its rooms, which adopts what runs
-(``ketch.daemon.wiring``) → the listeners → READY. A failure undoes the stages before it.
+Stages: the locks on both roots → the listening sockets (before anything is started that could
+inherit those of the service manager) → the engine with all its rooms, which adopts what runs
+(``ketch.daemon.wiring``) → accepting → READY. A failure undoes the stages before it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from ketch.daemon.settings import RELOADABLE
 from ketch.errors import KetchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ketch.daemon.flags import CommandLine
     from ketch.daemon.settings import Settings
     from ketch.engine.engine import Engine
@@ -35,10 +38,13 @@ async def serve(settings: Settings, command: CommandLine) -> None:
     _on_signals(stop)
     async with AsyncExitStack() as stack:
         _prepare_roots(settings, stack)
+        opened = listeners.open_all(settings)  # clients may connect, and wait until we are ready
+        for listener in opened:
+            stack.callback(listener.sock.close)
         engine = await wiring.build(settings, stack)
         reload = _Reload(settings, command)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-        await _listen(settings, engine, stack)
+        await _listen(opened, engine, stack)
         gc.collect()
         gc.freeze()  # what lives now lives for ever: don't walk it again
         _log.info("ketchd %s is ready on %s", __version__, ", ".join(settings.listeners))
@@ -64,11 +70,13 @@ def _prepare_roots(settings: Settings, stack: AsyncExitStack) -> None:
         stack.callback(LockedFile(path).release)
 
 
-async def _listen(settings: Settings, engine: Engine, stack: AsyncExitStack) -> None:
+async def _listen(
+    opened: Sequence[listeners.Listener], engine: Engine, stack: AsyncExitStack
+) -> None:
     api = ApiServer(engine)
     stack.push_async_callback(api.close)
     loop = asyncio.get_running_loop()
-    for listener in listeners.open_all(settings):
+    for listener in opened:
         listener.sock.setblocking(False)
         if listener.remote and listener.tls is None:
             _log.warning("%s is open to everyone who can reach it", listener.address)
