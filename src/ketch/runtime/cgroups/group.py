@@ -230,7 +230,7 @@ def _make(directory: str, is_cpuset: bool) -> None:
     try:
         os.mkdir(directory, 0o755)
     except FileExistsError:
-        return
+        pass  # perhaps by somebody who has not come to fill it yet: see that it is filled
     if is_cpuset:
         v1.inherit_cpuset(directory)
 
