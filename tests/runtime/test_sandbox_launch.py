@@ -277,7 +277,10 @@ def test_planted_console_link_is_refused(runner: Runner) -> None:
 
 
 def test_exec_equals_run(runner: Runner) -> None:
-    script = "cat /proc/self/status /proc/self/cgroup /proc/self/limits; for n in /proc/self/ns/*; do readlink $n; done"
+    script = (
+        "cat /proc/self/status /proc/self/cgroup /proc/self/limits;"
+        " for n in /proc/self/ns/*; do readlink $n; done"
+    )
     start = runner.start(runner.spec(["/bin/sh", "-c", f"{script}; sleep 60"]))
     spec = runner.spec(["/bin/sh", "-c", script])
     wanted = ("Cap", "Seccomp", "NoNewPrivs", "Groups", "Uid", "Gid", "pid:", "net:", "mnt:",

@@ -37,7 +37,7 @@ class Channel:
         os.dup2(self.sock.detach(), number, inheritable=False)
         self.sock = _socket.socket(fileno=number)
 
-    def send(self, kind: str, body: object = None, fds: "Sequence[int]" = ()) -> None:
+    def send(self, kind: str, body: "Any" = None, fds: "Sequence[int]" = ()) -> None:
         """Send one message; raises OSError (EPIPE) when the other side is gone."""
         if self._report >= 0:
             os.write(self._report, fastjson.dumps([kind, body]))

@@ -16,7 +16,7 @@ from ketch.runtime.staging import Stage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from ketch.runtime.channel import Channel
     from ketch.runtime.namespace_plan import NamespacePlan

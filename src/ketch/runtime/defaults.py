@@ -107,7 +107,7 @@ def _device(major: int, minor: "int | None") -> "dict[str, Any]":
 
 
 def default_spec() -> "dict[str, Any]":
-    """A whole OCI runtime configuration for ``sh`` in ``rootfs``: what ``ketch-runtime spec`` writes."""
+    """A whole OCI configuration for ``sh`` in ``rootfs``: what ``ketch-runtime spec`` writes."""
     capabilities = {kind: list(CAPABILITIES) for kind in ("bounding", "effective", "permitted")}
     return {
         "ociVersion": "1.2.0",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class JoinSetup:
-    """What an exec process inherits: ``flags`` and ``pidfd`` for setns(2), cgroup doors, the plan."""
+    """What an exec process inherits: ``flags`` and ``pidfd`` for setns(2), cgroups, the plan."""
 
     __slots__ = ("cgroup_tasks", "enters_user", "flags", "pidfd", "stdio", "wanted")
 

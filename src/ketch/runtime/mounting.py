@@ -55,10 +55,7 @@ class Mounter:
         if mount.type == "cgroup" and self.cgroup_view:
             self._mount_cgroups(mount.target, wanted.set)
             return
-        if mount.type == "bind":
-            fd = bind_fd
-        else:
-            fd = self._filesystem(mount, wanted)
+        fd = bind_fd if mount.type == "bind" else self._filesystem(mount, wanted)
         self._set_attributes(fd, wanted, mount.type == "bind")
         self.attach(fd, mount.target)
         self._remember(mount, fd)

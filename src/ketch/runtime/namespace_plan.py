@@ -33,7 +33,7 @@ class NamespacePlan:
 
     @property
     def clone_flags(self) -> int:
-        """What clone3(2) makes. The cgroup namespace comes later: its root is where the child is."""
+        """What clone3(2) makes. The cgroup namespace comes later: it roots where one is."""
         return self.create & ~CLONE_NEWCGROUP
 
     def clone_flags_with_offsets(self) -> int:

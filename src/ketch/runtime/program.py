@@ -70,6 +70,6 @@ def execute(path: str, args: "list[str]", env: "dict[str, str]") -> "NoReturn":
 
 
 def environment(entries: "list[str]") -> "dict[str, str]":
-    """``KEY=value`` strings as a mapping; the last of a key wins, entries without ``=`` fall out."""
+    """``KEY=value`` strings as a mapping; the last of a key wins, those without ``=`` fall out."""
     pairs = (entry.partition("=") for entry in entries)
     return {key: value for key, equals, value in pairs if equals and key}
