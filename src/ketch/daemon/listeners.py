@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import socket
@@ -29,6 +30,14 @@ class Listener(NamedTuple):
     sock: socket.socket
     address: str
     tls: ssl.SSLContext | None = None
+    path: str = ""  # of a unix socket that we made
+
+    def close(self) -> None:
+        """Stop listening; a socket file that we made goes with it."""
+        self.sock.close()
+        if self.path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
 
     @property
     def remote(self) -> bool:
@@ -58,7 +67,7 @@ def open_all(settings: Settings) -> list[Listener]:
             found += _open(host, settings, passed)
     except BaseException:
         for listener in found:
-            listener.sock.close()
+            listener.close()
         raise
     return found
 
@@ -71,7 +80,9 @@ def _open(host: str, settings: Settings, passed: list[socket.socket]) -> list[Li
         return [Listener(sock, host) for sock in passed]
     if scheme == "unix":
         adopted = next((sock for sock in passed if sock.getsockname() == rest), None)
-        return [Listener(adopted or _unix(rest, settings.group), host)]
+        if adopted is not None:
+            return [Listener(adopted, host)]
+        return [Listener(_unix(rest, settings.group), host, path=rest)]
     return [Listener(_tcp(rest), host, _tls(settings))]
 
 

@@ -40,7 +40,7 @@ async def serve(settings: Settings, command: CommandLine) -> None:
         _prepare_roots(settings, stack)
         opened = listeners.open_all(settings)  # clients may connect, and wait until we are ready
         for listener in opened:
-            stack.callback(listener.sock.close)
+            stack.callback(listener.close)
         engine = await wiring.build(settings, stack)
         reload = _Reload(settings, command)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
