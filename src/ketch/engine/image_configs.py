@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from ketch.engine.model import Healthcheck
-from ketch.engine.spec_merge import ImageDefaults
 from ketch.errors import DataCorrupt, NotFound
 from ketch.oci import image as images
-from ketch.oci.image import Health, ImageConfig
+from ketch.oci.image import ImageConfig
 
 if TYPE_CHECKING:
     from ketch.content.store import ContentStore
@@ -44,34 +42,3 @@ class Configs:
         else:
             self._parsed.move_to_end(image_id)
         return config
-
-
-def defaults_of(config: ImageConfig) -> ImageDefaults:
-    """The part that a container takes over."""
-    run = config.run
-    return ImageDefaults(
-        entrypoint=tuple(run.entrypoint or ()),
-        cmd=tuple(run.cmd or ()),
-        env=tuple(run.env or ()),
-        labels=run.labels or {},
-        user=run.user,
-        working_dir=run.working_dir,
-        exposed_ports=tuple(run.exposed_ports or ()),
-        volumes=tuple(run.volumes or ()),
-        healthcheck=_healthcheck(run.healthcheck),
-        stop_signal=run.stop_signal,
-        shell=tuple(run.shell or ()),
-    )
-
-
-def _healthcheck(health: Health | None) -> Healthcheck | None:
-    if health is None:
-        return None
-    return Healthcheck(
-        test=tuple(health.test or ()),
-        interval=health.interval,
-        timeout=health.timeout,
-        start_period=health.start_period,
-        start_interval=health.start_interval,
-        retries=health.retries,
-    )

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from ketch.distribution.login import log_in
+from ketch.engine.container_image import defaults_of
 from ketch.engine.image_commit import Maker, tag_reference
-from ketch.engine.image_configs import Configs, defaults_of
+from ketch.engine.image_configs import Configs
 from ketch.engine.image_gc import Collector
 from ketch.engine.image_list import ImageFilters, Lister
 from ketch.engine.image_load import Loader
