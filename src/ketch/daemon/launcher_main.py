@@ -13,12 +13,17 @@ _LOG_LIMIT = 1 << 20
 def main() -> None:
     """See the module's docstring."""
     exec_root, site_packages = sys.argv[1], sys.argv[2]
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    try:
+        _seal()
+    except OSError as error:
+        _report(f"the interpreter cannot be protected from containers: {error}")
+        raise
     if os.fork():
         os._exit(0)
     os.setsid()
     os.chdir("/")
     os.umask(0o022)
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     sys.path.append(site_packages)  # for workers; the launcher itself imports nothing from there
     try:
         launcher = _start(exec_root)
@@ -30,6 +35,13 @@ def main() -> None:
         return
     _report("ready")
     launcher.run()
+
+
+def _seal() -> None:
+    """Go on in an interpreter that no container can overwrite (this executes the program anew)."""
+    from ketch.runtime import interpreter
+
+    interpreter.seal()
 
 
 def _start(exec_root: str) -> "Launcher | None":

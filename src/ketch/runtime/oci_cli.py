@@ -236,6 +236,8 @@ COMMANDS: "dict[str, Callable[[Context, list[str]], int]]" = {
     "update": _update,
 }
 
+_BECOME_CONTAINERS = frozenset(("create", "run", "exec"))  # a process of ours becomes theirs
+
 
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
@@ -254,6 +256,10 @@ def main(argv: "list[str] | None" = None) -> int:
     try:
         given = parse(_GLOBAL, sys.argv[1:] if argv is None else argv)
         log = Log(given.value("log"), given.value("log-format", "text"), "debug" in given.on)
+        if argv is None and given.words and given.words[0] in _BECOME_CONTAINERS:
+            from ketch.runtime import interpreter
+
+            interpreter.seal()
         return _dispatch(given, log)
     except KetchError as error:
         log.error(error.message)
