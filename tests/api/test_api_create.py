@@ -88,6 +88,7 @@ async def test_old_mac_address_warns(client: Client, engine: FakeEngine) -> None
          "Subpath"),
         ({"Mounts": [{"Type": "bind", "Target": "/v", "Source": "/x",
                       "BindOptions": {"NonRecursive": True}}]}, "NonRecursive"),
+        ({"Links": ["a:b"]}, "HostConfig.Links"),
         ({"FutureOption": "x"}, "HostConfig.FutureOption"),
     ],
 )  # fmt: skip

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PORT = re.compile(r"(\d{1,5})(?:/(tcp|udp|sctp))?")
-_REFUSED_HOST = ("Cgroup", "StorageOpt")
+_REFUSED_HOST = ("Cgroup", "Links", "StorageOpt")
 _REFUSED_CONFIG = ("NetworkDisabled", "ArgsEscaped", "OnBuild")
 
 
@@ -47,7 +47,7 @@ def container_spec(body: ContainerCreate, platform: str = "") -> ContainerSpec:
         ports=_ports(host),
         publish_all=bool(host.PublishAllPorts),
         network_mode=network_mode,
-        endpoints=_endpoints(body, host, network_mode),
+        endpoints=_endpoints(body, network_mode),
         dns=tuple(host.Dns or ()),
         dns_search=tuple(host.DnsSearch or ()),
         dns_options=tuple(host.DnsOptions or ()),
@@ -201,24 +201,21 @@ def _network_mode(mode: str) -> str:
     return "bridge" if mode in ("", "default") else mode
 
 
-def _endpoints(body: ContainerCreate, host: Host, network_mode: str) -> tuple[EndpointSpec, ...]:
+def _endpoints(body: ContainerCreate, network_mode: str) -> tuple[EndpointSpec, ...]:
     asked = (body.NetworkingConfig and body.NetworkingConfig.EndpointsConfig) or {}
     found = {
         _network_mode(name): settings or EndpointSettings() for name, settings in asked.items()
     }
-    first = found.get(network_mode)
-    if first is None and (body.MacAddress or host.Links):
-        first = found[network_mode] = EndpointSettings()
-    if first is not None:
+    if body.MacAddress:
+        first = found.setdefault(network_mode, EndpointSettings())
         first.MacAddress = first.MacAddress or body.MacAddress
-        first.Links = [*(first.Links or ()), *(host.Links or ())]
     return tuple(endpoint(name, settings) for name, settings in found.items())
 
 
 def endpoint(network: str, settings: EndpointSettings) -> EndpointSpec:
     """How to join ``network``."""
     addresses = settings.IPAMConfig
-    refuse_fields(settings, "EndpointSettings", ("GwPriority",))
+    refuse_fields(settings, "EndpointSettings", ("Links", "DriverOpts", "GwPriority"))
     if addresses is not None:
         refuse_fields(addresses, "IPAMConfig", ("LinkLocalIPs",))
     return EndpointSpec(
@@ -227,6 +224,4 @@ def endpoint(network: str, settings: EndpointSettings) -> EndpointSpec:
         ipv6=(addresses and addresses.IPv6Address) or "",
         mac=settings.MacAddress or "",
         aliases=tuple(settings.Aliases or ()),
-        links=tuple(settings.Links or ()),
-        driver_options=settings.DriverOpts or {},
     )

@@ -154,7 +154,7 @@ def _adapted(mount: dict[str, Any], spec: ContainerSpec, place: Place) -> dict[s
     target = mount["destination"]
     if spec.privileged and target in ("/sys", "/sys/fs/cgroup"):
         return {**mount, "options": [word for word in mount["options"] if word != "ro"]}
-    if "ipc" in place.shared and target in ("/dev/shm", "/dev/mqueue"):
+    if "ipc" in place.shared and target == "/dev/shm":  # a new mqueue shows the joined namespace's
         return _bind(target, target, "rbind", "nosuid", "noexec", "nodev")
     if place.shm and target == "/dev/shm":
         return _bind(place.shm, target, "bind", "nosuid", "noexec", "nodev")

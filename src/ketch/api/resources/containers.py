@@ -33,6 +33,8 @@ async def create(call: Call) -> StreamResponse:
     spec = container_spec(body, call.text("platform"))
     container_id, warnings = await call.engine.containers.create(spec, call.text("name"))
     notes = list(warnings)
+    if any(endpoint.aliases for endpoint in spec.endpoints):
+        notes.append("Network aliases are recorded, but names are not resolved in networks yet.")
     if body.MacAddress and call.version >= (1, 44):
         notes.append(
             "The container-wide MacAddress field is now deprecated. It should be specified in "
