@@ -37,7 +37,7 @@ def busybox_tree(base: Path) -> Path:
     shutil.copy(BUSYBOX, tree / "bin/busybox")
     for applet in ("sh", "cat", "ls", "id", "sleep", "true", "echo", "mknod", "mount", "stat",
                    "hostname", "env", "head", "dd", "tty", "pwd", "wc", "chmod", "ps", "kill",
-                   "sync", "readlink", "mkdir", "rm", "ln", "touch", "sysctl", "nc", "ip"):  # fmt: skip
+                   "sync", "readlink", "stty", "mkdir", "rm", "ln", "touch", "sysctl", "nc", "ip"):  # fmt: skip
         (tree / "bin" / applet).symlink_to("busybox")
     (tree / "etc/passwd").write_text(PASSWD)
     (tree / "etc/group").write_text(GROUP)
