@@ -120,7 +120,7 @@ class Starter:
             )
             return shim, await shim.started()
         except StartFailed as error:
-            raise StartFailed(f"{_PREFIX}{error}", error.exit_code) from None
+            raise prefixed(_PREFIX, error) from None
         finally:
             for client in clients:
                 client.sock.close()
@@ -154,6 +154,14 @@ class Starter:
         self._parts.live[record.id].drop_waiting()
         if record.spec.auto_remove:
             await self._remover.vanish(record.id)
+
+
+def prefixed(prefix: str, error: StartFailed) -> StartFailed:
+    """The failure in the words that Docker's clients match on; users it names by itself."""
+    text = str(error)
+    return StartFailed(
+        text if text.startswith("unable to find ") else prefix + text, error.exit_code
+    )
 
 
 def _check_state(record: ContainerRecord) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from ketch.engine import detach_keys
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_place import hostname
+from ketch.engine.container_start import prefixed
 from ketch.engine.exec_process import exec_wire
 from ketch.engine.model import AttachOptions, ContainerRecord, ExecRecord, ExecSpec, Status
 from ketch.errors import (
@@ -113,7 +114,7 @@ class Execs:
             shim = await self._launch(record, container, attach)
         except StartFailed as error:
             self._failed(record, error.exit_code)
-            raise StartFailed(f"{_PREFIX}{error}", error.exit_code) from None
+            raise prefixed(_PREFIX, error) from None
         except BaseException:
             self._failed(record, 128)
             raise
