@@ -51,7 +51,8 @@ async def test_create(client: Client, engine: FakeEngine) -> None:
         "NetworkingConfig": {"EndpointsConfig": {"net1": {"Aliases": ["web"]}}},
     }
     found = await client.ask("POST", "/v1.51/containers/create?name=web", document)
-    assert (found.status, found.json) == (201, {"Id": ID, "Warnings": []})
+    assert (found.status, found.json["Id"]) == (201, ID)
+    assert "aliases" in found.json["Warnings"][0]
     made, name = engine.containers.created[0]
     assert name == "web"
     assert made.cmd == ("single",)
@@ -62,6 +63,11 @@ async def test_create(client: Client, engine: FakeEngine) -> None:
     assert made.endpoints == (EndpointSpec(network="net1", aliases=("web",)),)
     assert made.console_size == (30, 100)
     assert made.resources.memory == 1 << 26
+
+
+async def test_no_warnings_is_an_empty_list(client: Client) -> None:
+    found = await client.ask("POST", "/containers/create", {"Image": "x"})
+    assert found.body == b'{"Id":"%s","Warnings":[]}\n' % ID.encode()
 
 
 async def test_old_mac_address_warns(client: Client, engine: FakeEngine) -> None:
