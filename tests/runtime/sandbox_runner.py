@@ -18,6 +18,10 @@ from ketch.runtime import defaults, hostmounts, sandbox
 from ketch.runtime.cgroups.hierarchy import detect
 
 BUSYBOX = "/bin/busybox"
+APPLETS = """
+    sh cat ls id sleep true echo mknod mount stat hostname env head dd tty pwd wc chmod ps kill
+    sync readlink stty mkdir rm ln touch nc ip
+"""
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1001:Alice:/home/alice:/bin/sh\n"
 GROUP = "root:x:0:\nstaff:x:50:alice\nalice:x:1001:\naudio:x:29:bob,alice\n"
 
@@ -35,9 +39,7 @@ def busybox_tree(base: Path) -> Path:
     for name in ("bin", "etc", "root", "home/alice", "tmp", "proc", "sys", "dev"):
         (tree / name).mkdir(parents=True)
     shutil.copy(BUSYBOX, tree / "bin/busybox")
-    for applet in ("sh", "cat", "ls", "id", "sleep", "true", "echo", "mknod", "mount", "stat",
-                   "hostname", "env", "head", "dd", "tty", "pwd", "wc", "chmod", "ps", "kill",
-                   "sync", "readlink", "stty", "mkdir", "rm", "ln", "touch", "sysctl", "nc", "ip"):  # fmt: skip
+    for applet in APPLETS.split():
         (tree / "bin" / applet).symlink_to("busybox")
     (tree / "etc/passwd").write_text(PASSWD)
     (tree / "etc/group").write_text(GROUP)

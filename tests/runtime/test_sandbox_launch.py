@@ -233,9 +233,8 @@ def test_limits_that_cannot_be_raised_are_clamped(runner: Runner) -> None:
 
 def test_terminal(runner: Runner) -> None:
     def look() -> tuple[str, int]:
-        start = runner.start(runner.spec(
-            ["/bin/sh", "-c", "tty; stat -c %t:%T /dev/console; stty size 2>&1; readlink /dev/ptmx"]),
-            terminal=True, console=[33, 111])  # fmt: skip
+        spec = runner.spec(["/bin/sh", "-c", "tty; stat -c %t:%T /dev/console; stty size"])
+        start = runner.start(spec, terminal=True, console=[33, 111])
         box, root_fd = runner.box(start)
         try:
             started = box.launch(start, root_fd, (-1, -1, -1))
@@ -251,7 +250,7 @@ def test_terminal(runner: Runner) -> None:
             box.destroy()
 
     text, status = within(look)
-    assert text.replace("\r", "").splitlines()[:2] == ["/dev/pts/0", "88:0"]
+    assert text.replace("\r", "").splitlines() == ["/dev/pts/0", "88:0", "33 111"]
     assert status == 0
 
 
@@ -293,8 +292,9 @@ def test_exec_equals_run(runner: Runner) -> None:
             status = file.read()
         with open(f"/proc/{box.pid}/limits") as file:  # type: ignore[attr-defined]
             status += file.read()
-        links = [os.readlink(f"/proc/{box.pid}/ns/{kind}")  # type: ignore[attr-defined]
-                 for kind in ("pid", "net", "mnt", "ipc", "uts", "cgroup", "time", "user")]  # fmt: skip
+        base = f"/proc/{box.pid}/ns"  # type: ignore[attr-defined]
+        kinds = ("pid", "net", "mnt", "ipc", "uts", "cgroup", "time", "user")
+        links = [os.readlink(f"{base}/{kind}") for kind in kinds]
         return status + "\n".join(links), other.out
 
     def pick(text: str) -> set[str]:

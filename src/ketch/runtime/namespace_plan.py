@@ -8,7 +8,6 @@ from ketch.linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWNS,
     CLONE_NEWPID,
-    CLONE_NEWTIME,
     CLONE_NEWUSER,
     NAMESPACES,
 )
@@ -35,10 +34,6 @@ class NamespacePlan:
     def clone_flags(self) -> int:
         """What clone3(2) makes. The cgroup namespace comes later: it roots where one is."""
         return self.create & ~CLONE_NEWCGROUP
-
-    def clone_flags_with_offsets(self) -> int:
-        """As ``clone_flags`` without the time namespace, whose offsets are set before the clone."""
-        return self.clone_flags & ~CLONE_NEWTIME
 
     @property
     def joins_before_clone(self) -> "str | None":
