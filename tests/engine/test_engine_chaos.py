@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from engine.real import Bench, settings_below
 
+from engine.real import Bench, settings_below
 from ketch.engine.model import ContainerRecord, ListOptions, Status
 from ketch.engine.process_facts import is_alive
 

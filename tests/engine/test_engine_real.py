@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.real import Bench, read_all, settings_below, unframed
+from engine.real import Bench, read_all, settings_below, unframed, wait_for_death
 from ketch.engine.model import (
     ArchivePut,
     AttachOptions,
@@ -25,11 +25,13 @@ from ketch.engine.model import (
     LogOptions,
     MountSpec,
     Resources,
+    RestartPolicy,
     Status,
     UpdateOptions,
     WaitCondition,
 )
 from ketch.errors import Conflict, InvalidParameter, NotFound, StartFailed
+from ketch.runtime.remote import Launcher
 
 pytestmark = pytest.mark.root
 
@@ -266,6 +268,37 @@ async def test_out_of_memory_is_said(bench: Bench) -> None:
     assert (state.exit_code, state.oom_killed) == (137, True)
 
 
+async def test_shared_namespaces_and_volumes(bench: Bench) -> None:
+    volume = MountSpec(type="volume", source="shared", target="/v")
+    first = await bench.start(
+        "sh",
+        "-c",
+        "echo x >/dev/shm/x; echo v >/v/v; sleep 60",
+        ipc_mode="shareable",
+        mounts=(volume,),
+        name="first",
+    )
+    joined = {"ipc_mode": "container:first", "pid_mode": "container:first"}
+    script = "until cat /dev/shm/x; do sleep 0.01; done; cat /v/v; readlink /proc/self/ns/ipc"
+    _, out, err = await bench.run("sh", "-c", script, volumes_from=("first:ro",), **joined)
+    pid = (await bench.engine.containers.get(first)).state.pid
+    assert out.decode().splitlines() == ["x", "v", os.readlink(f"/proc/{pid}/ns/ipc")], err
+    await bench.engine.containers.kill(first)
+    with pytest.raises(Conflict, match="cannot join namespace of a non running container"):
+        await bench.run("true", pid_mode="container:first")
+
+
+async def test_restart_policy_with_real_processes(bench: Bench) -> None:
+    policy = RestartPolicy(name="on-failure", max_retries=2)
+    container = await bench.start("sh", "-c", "echo x >>/tmp/runs; exit 3", restart=policy)
+    stream = bench.engine.events.stream(since=1, filters={"event": ("die",)})
+    for _ in range(3):
+        await anext(stream)
+    state = (await bench.engine.containers.get(container)).state
+    assert (state.status, state.restart_count, state.exit_code) == (Status.EXITED, 2, 3)
+    assert (await bench.engine.containers.archive_stat(container, "/tmp/runs")).size == 6
+
+
 DAEMON = """
 import asyncio, sys
 sys.path[:0] = {path!r}
@@ -349,3 +382,16 @@ async def test_default_seccomp_and_capabilities(bench: Bench) -> None:
     assert out.split() == b"CapEff: 0000000000000001 NoNewPrivs: 1 Seccomp: 0".split()
     with pytest.raises(InvalidParameter, match="seccomp profile"):
         await bench.run("true", security_options=("seccomp={",))
+
+
+async def test_a_killed_launcher_takes_nothing_along(bench: Bench) -> None:
+    container = await bench.start("sleep", "60")
+    launcher = await Launcher.connect(bench.settings.exec_root)
+    pid = (await launcher.hello())["pid"]
+    launcher.close()
+    os.kill(pid, signal.SIGKILL)
+    await wait_for_death(pid)
+    assert (await bench.run("echo", "on"))[:2] == (0, b"on\n")
+    assert (await bench.engine.containers.get(container)).state.status is Status.RUNNING
+    await bench.engine.containers.kill(container)
+    assert (await bench.engine.containers.get(container)).state.exit_code == 137

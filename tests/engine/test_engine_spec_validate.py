@@ -4,6 +4,7 @@ import pytest
 
 from ketch.engine.model import (
     ContainerSpec,
+    EndpointSpec,
     LogConfig,
     MountSpec,
     PortSpec,
@@ -64,6 +65,8 @@ def _resources(**limits: object) -> dict[str, object]:
             "Duplicate mount point",
         ),
         ({"isolation": "hyperv"}, "invalid isolation"),
+        ({"endpoints": (EndpointSpec(network="n", links=("a",)),)}, "--link"),
+        ({"log": LogConfig(options={"mode": "non-blocking"})}, "mode=non-blocking"),
     ],
 )
 def test_refused(asked: dict[str, object], message: str) -> None:

@@ -146,6 +146,12 @@ def _network(spec: ContainerSpec, facts: Facts) -> None:
         raise InvalidParameter(
             "conflicting options: dns or add-host and the container type network mode"
         )
+    for endpoint in spec.endpoints:
+        if endpoint.links:
+            raise Unsupported("legacy links (--link) are not supported by ketch: use a network")
+        if endpoint.driver_options:
+            option = sorted(endpoint.driver_options)[0]
+            raise Unsupported(f"endpoint driver option '{option}' is not supported by ketch")
     for host in spec.extra_hosts:
         if not all(re.split("[:=]", host, maxsplit=1)[:2]) or not re.search("[:=]", host):
             raise InvalidParameter(f'bad format for add-host: "{host}"')
@@ -167,6 +173,8 @@ def _logging(spec: ContainerSpec, facts: Facts) -> None:
     for option in spec.log.options:
         if option not in known:
             raise InvalidParameter(f"unknown log opt '{option}' for json-file log driver")
+    if spec.log.options.get("mode", "blocking") != "blocking":
+        raise Unsupported("log opt 'mode=non-blocking' is not supported by ketch")
 
 
 def _security(spec: ContainerSpec, facts: Facts) -> None:
