@@ -45,7 +45,7 @@ def write(source: str) -> None:
             file.write(text)
         os.chmod(path + ".new", 0o755)
         os.rename(path + ".new", path)
-    compileall.compile_dir(os.path.join(source, "ketch"), quiet=1, workers=0)
+    compileall.compile_dir(os.path.join(source, "ketch"), quiet=1, workers=0, optimize=[0, 2])
 
 
 if __name__ == "__main__":

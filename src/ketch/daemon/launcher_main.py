@@ -1,4 +1,4 @@
-"""Entry of the launcher: ``python -I -S launcher_main.py EXEC_ROOT SITE_PACKAGES``.
+"""Entry of the launcher: ``python -I -S -OO launcher_main.py EXEC_ROOT SITE_PACKAGES``.
 
 Goes to the background at once. Reports on fd 3, which it closes: ``ready``, ``busy`` (another
 launcher holds the lock) or what went wrong.
@@ -48,6 +48,12 @@ def _start(exec_root: str) -> "Launcher | None":
     import fcntl
     import gc
 
+    from ketch.linux import freeblocks
+
+    freeblocks.use_up()
+    from ketch.runtime import supervisor  # noqa: F401  # first: what shims use lies close together
+
+    freeblocks.use_up()
     from ketch.runtime import hostmounts, sandbox
     from ketch.runtime.launcher import Launcher
     from ketch.runtime.rehearsal import rehearse

@@ -8,13 +8,13 @@ here, those pages stay shared between all shims; left to the shims, each would g
 import _socket
 import os
 
-from ketch.logs.jsonfile import JsonFileLog
-from ketch.runtime import exit_file, protocol
+from ketch.runtime import protocol, shim
+from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.control import claim
 from ketch.runtime.stdio import Stdio
-from ketch.runtime.supervisor import Running, Supervisor
 
 ROUNDS = 8  # CPython specializes code after as many runs
+NOWHERE = "ketch-rehearsal"  # a cgroup that is never made
 
 
 def rehearse(directory: str) -> None:
@@ -32,29 +32,47 @@ def rehearse(directory: str) -> None:
 def _one_round(directory: str) -> None:
     daemon, control = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     client, theirs = _socket.socketpair()
-    attach = {"stdin": True, "stdout": True, "stderr": True, "framed": True}
-    log = {"driver": "json-file", "path": f"{directory}/log", "max_size": 0, "max_file": 1}
-    job = {"id": "rehearsal", "bundle": directory, "socket": f"{directory}/socket",
-           "terminal": False, "stdin": True, "log": log, "attach": [attach]}  # fmt: skip
-    supervisor = Supervisor(job, control)
-    supervisor.listen(claim(f"{directory}/socket"))
-    exit_file.remove(directory)
-    stdio = Stdio.of(job)
     protocol.send(daemon, {"op": "state", "seq": 1})
     protocol.send(daemon, {"op": "reap", "seq": 2})
-    pid = _print_a_line(stdio.theirs[1])
-    stdio.close_theirs()
-    running = Running(pid=pid, pidfd=os.pidfd_open(pid))
-    supervisor.run(running, stdio, JsonFileLog(str(log["path"])), [theirs.detach()])
+    makers, shims = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    _play_the_maker(makers, directory, (control.detach(), theirs.detach()))
+    first = protocol.receive(shims)
+    assert first is not None
+    shim.supervise(first, shims, _child(b""))
     daemon.close()
     client.close()
 
 
-def _print_a_line(fd: int) -> int:
+def _play_the_maker(shims: "_socket.socket", directory: str, clients: "tuple[int, int]") -> None:
+    """Send what the maker of a container sends to its shim."""
+    control, client = clients
+    attach = {"stdin": True, "stdout": True, "stderr": True, "framed": True}
+    log = {"driver": "json-file", "path": f"{directory}/log", "max_size": 0, "max_file": 1}
+    job = {"id": "rehearsal", "bundle": directory, "socket": f"{directory}/socket",
+           "terminal": False, "stdin": True, "stdin_once": True, "log": log,
+           "attach": [attach]}  # fmt: skip
+    stdio = Stdio.of(job)
+    listener = claim(f"{directory}/socket")
+    fds = [control, listener.fileno(), stdio.out, stdio.err, stdio.into, client]
+    protocol.send(shims, {"job": job, "pipes": 3, "listens": True}, fds)
+    protocol.close_all([*fds[2:], control])
+    listener.close()
+    pid = _child(b"line\n", stdio.theirs[1])
+    stdio.close_theirs()
+    pidfd = os.pidfd_open(pid)
+    cgroup = Cgroup(NOWHERE, NOWHERE).to_wire()
+    protocol.send(shims, {"pid": pid, "cgroup": cgroup, "oom_kills": 0}, [pidfd])
+    os.close(pidfd)
+    shims.close()
+
+
+def _child(text: bytes, fd: int = -1) -> int:
+    """A child that writes a text and ends; its pid."""
     pid = os.fork()
     if pid:
         return pid
     try:
-        os.write(fd, b"line\n")
+        if text:
+            os.write(fd, text)
     finally:
         os._exit(0)

@@ -59,13 +59,16 @@ def _run_shim(make: "Callable[[_socket.socket], None]", makers_fds: "list[int]")
     rename(b"ketch-shim")
     first = protocol.receive(ours)
     if first is not None:
-        _supervise(first, ours, pid)
+        supervise(first, ours, pid)
     else:
         _reap(pid)
 
 
-def _supervise(first: "Message", made: "_socket.socket", maker_pid: int) -> None:
-    """The shim's own part, while the maker starts the container; then the container's life."""
+def supervise(first: "Message", made: "_socket.socket", maker_pid: int) -> None:
+    """The shim's own part, while the maker starts the container; then the container's life.
+
+    Rehearsed in the launcher (``rehearsal``): what runs here should be run there.
+    """
     job = first.body["job"]
     control, *fds = first.fds
     supervisor = Supervisor(job, _socket.socket(fileno=control))

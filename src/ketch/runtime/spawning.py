@@ -42,7 +42,9 @@ async def spawn(exec_root: str, entry: Path = ENTRY) -> bool:
 
 def _spawn(exec_root: str, entry: Path, report: int) -> int:
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    arguments = [sys.executable, "-I", "-S", str(entry), exec_root, sysconfig.get_path("purelib")]
+    # Without docstrings (-OO) what a shim touches lies on fewer pages.
+    flags, site_packages = ["-I", "-S", "-OO"], sysconfig.get_path("purelib")
+    arguments = [sys.executable, *flags, str(entry), exec_root, site_packages]
     return os.posix_spawn(
         sys.executable,
         arguments,

@@ -14,6 +14,7 @@ import _socket
 import os
 import sys
 
+from ketch.linux import freeblocks
 from ketch.runtime import protocol, shim
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ def start(close: "Iterable[int]") -> "_socket.socket":
         protocol.close_all([ours.fileno(), *close])
         shim.rename(b"ketch-zygote")
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps our children
+        freeblocks.use_up()
         _serve(theirs)
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
