@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TREES = ("/proc", "/dev", "/sys")  # prepared in the warm stage, moved whole
 PREPARED = "prepared"
+_NUMBERS = ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
+_COVERABLE = frozenset(f"/proc/{name}" for name in _NUMBERS)
 
 
 class LaunchPlan:
@@ -112,6 +114,7 @@ def plan_mounts(entries: "list[Spec]") -> "list[Mount]":
         if not target or "\0" in target:
             raise InvalidParameter(f"mount without a usable destination: {entry!r}")
         target = "/" + "/".join(part for part in target.split("/") if part not in ("", "."))
+        _refuse_inside_proc(target)
         words = [str(word) for word in entry.get("options") or []]
         kind = str(entry.get("type") or "")
         if kind in ("bind", "rbind", "none", "") or "bind" in words or "rbind" in words:
@@ -121,6 +124,15 @@ def plan_mounts(entries: "list[Spec]") -> "list[Mount]":
                 raise Unsupported(f"mount {target}: {key} (ID-mapped mounts) is not supported")
         mounts.append(Mount(kind, str(entry.get("source") or kind), target, tuple(words)))
     return mounts
+
+
+def _refuse_inside_proc(target: str) -> None:
+    """Below /proc only files that tell numbers may be covered: the rest steers the kernel.
+
+    An image's VOLUME could otherwise cover /proc/self/attr or /proc/sys (CVE-2019-16884).
+    """
+    if target.startswith("/proc/") and target not in _COVERABLE:
+        raise InvalidParameter(f"cannot mount at {target}: it is inside /proc")
 
 
 def _in_tree(path: str, tree: str) -> bool:
@@ -190,7 +202,7 @@ def bind_devices(mounts: "list[Mount]", devices: "list[Spec]") -> "list[Mount]":
 
 
 # Keys of the configuration that would change what runs and that are not done here.
-_UNSUPPORTED_LINUX = ("intelRdt", "mountLabel", "memoryPolicy", "netDevices")
+_UNSUPPORTED_LINUX = ("intelRdt", "mountLabel", "memoryPolicy", "netDevices", "timeOffsets")
 _UNSUPPORTED_PROCESS = (
     "apparmorProfile",
     "selinuxLabel",

@@ -8,7 +8,7 @@ filesystems); ``Sandbox.launch`` turns it into a container; the caller, who is t
 
 import os
 
-from ketch.errors import StartFailed
+from ketch.errors import StartFailed, Unsupported
 from ketch.links import Link
 from ketch.linux import links, namespaces, process
 from ketch.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER
@@ -100,6 +100,8 @@ class Sandbox:
         self, start: "Wire", root_fd: int, stdio: "Sequence[int]", gate: "Sequence[int]"
     ) -> "tuple[Wire, list[int]]":
         """The plan as it crosses the channel, and its fds in the order of ``execute_plan``."""
+        if (start["spec"].get("linux") or {}).get("seccomp") and not start.get("seccomp"):
+            raise Unsupported("linux.seccomp must be compiled before a launch")
         has_user = self._plan.has_user
         plan = plan_launch(start["spec"], has_user_namespace=has_user, warm=not has_user)
         plan.process = handover.process_order(start, start["spec"].get("process") or {})
