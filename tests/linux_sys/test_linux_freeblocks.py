@@ -27,5 +27,5 @@ def test_free_blocks_are_used_up() -> None:
     )
     before, filled, after = map(int, done.stdout.split())
     assert filled > before / 2
-    assert after < before / 2
+    assert after < before  # what is free now lies on fresh pools
     assert done.stderr == ""
