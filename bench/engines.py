@@ -81,6 +81,15 @@ class Engine:
         """Pids of the daemon's own processes, supervisors of containers not counted."""
         raise NotImplementedError
 
+    def everything(self) -> list[int]:
+        """Pids of all processes that are there when no container runs."""
+        return self.tree()
+
+    def supervisors(self, names: list[str]) -> list[int]:
+        """Pids of the supervisors of containers: the parents of their first processes."""
+        found = self.docker("inspect", "-f", "{{.State.Pid}}", *names).split()
+        return [parent_of(int(pid)) for pid in found]
+
 
 class Docker(Engine):
     """Debian's dockerd with a containerd of its own."""
@@ -114,10 +123,6 @@ class Docker(Engine):
         super().stop()
         for path in Path("/sys/fs/cgroup").glob("*/ketch-bench-docker"):
             path.rmdir()
-
-    def supervisors(self) -> list[int]:
-        """Pids of the containerd-shims of this engine."""
-        return _by_command_line("containerd-shim", str(self.root))
 
 
 class Ketch(Engine):
@@ -155,9 +160,9 @@ class Ketch(Engine):
         assert self.process is not None
         return [self.process.pid, self.launcher()]
 
-    def supervisors(self) -> list[int]:
-        """Pids of the shims that hold a container (children of the launcher that have a child)."""
-        return [pid for pid in _children(self.launcher()) if _children(pid)]
+    def everything(self) -> list[int]:
+        assert self.process is not None
+        return [self.process.pid, self.launcher(), *_descendants(self.launcher())]
 
 
 def available() -> bool:
@@ -175,13 +180,11 @@ def _children(pid: int, name: str = "") -> list[int]:
     return found
 
 
-def _by_command_line(program: str, word: str) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode("utf-8", "replace")
-        except OSError:
-            continue
-        if program in words.split("\0")[0] and word in words:
-            found.append(int(path.parent.name))
-    return found
+def _descendants(pid: int) -> list[int]:
+    children = _children(pid)
+    return [*children, *(below for child in children for below in _descendants(child))]
+
+
+def parent_of(pid: int) -> int:
+    """Field 4 of /proc/PID/stat."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -19,10 +19,18 @@ def field(pid: int, name: str) -> float:
     raise KeyError(name)
 
 
-def idle(docker: Docker, ketch: Ketch) -> Row:
-    """RSS of all daemon processes at rest: dockerd and containerd; ketchd and launcher."""
-    figures = [sum(field(pid, "Rss") for pid in engine.tree()) for engine in (docker, ketch)]
-    return Row("idle RSS of the daemons", *figures, figures[1] / figures[0], 0.60, "MB")
+def idle(docker: Docker, ketch: Ketch) -> list[Row]:
+    """Memory at rest.
+
+    RSS of dockerd and containerd against ketchd and launcher; and, since forked processes share
+    most of their pages, PSS of everything that is there, the warm sandboxes included.
+    """
+    rss = [sum(field(pid, "Rss") for pid in engine.tree()) for engine in (docker, ketch)]
+    pss = [sum(field(pid, "Pss") for pid in engine.everything()) for engine in (docker, ketch)]
+    return [
+        Row("idle RSS, daemon and launcher", *rss, rss[1] / rss[0], 0.60, "MB"),
+        Row("idle PSS, warm sandboxes included", *pss, pss[1] / pss[0], 0.60, "MB"),
+    ]
 
 
 def supervisors(docker: Docker, ketch: Ketch) -> list[Row]:
@@ -32,16 +40,18 @@ def supervisors(docker: Docker, ketch: Ketch) -> list[Row]:
         for name in names:
             engine.docker("run", "-d", "--name", name, "busybox", "sleep", "3600")
     rows = [
-        _row("Private_Dirty", "private memory of a supervisor, 15 containers", docker, ketch),
-        _row("Pss", "PSS of a supervisor, 15 containers", docker, ketch),
+        _row(
+            "Private_Dirty", "private memory of a supervisor, 15 containers", docker, ketch, names
+        ),
+        _row("Pss", "PSS of a supervisor, 15 containers", docker, ketch, names),
     ]
     for engine in (docker, ketch):
         engine.docker("rm", "-f", *names)
     return rows
 
 
-def _row(name: str, what: str, docker: Docker, ketch: Ketch) -> Row:
-    figures = [_median(engine, engine.supervisors(), name) for engine in (docker, ketch)]
+def _row(name: str, what: str, docker: Docker, ketch: Ketch, names: list[str]) -> Row:
+    figures = [_median(engine, engine.supervisors(names), name) for engine in (docker, ketch)]
     return Row(what, *figures, figures[1] / figures[0], 0.40, "MB")
 
 

@@ -13,12 +13,19 @@ import os
 import sys
 
 BARE = """#!{python} -IS
+import os
 import sys
 
 sys.path.append({source!r})
 from {module} import main
 
-sys.exit(main())
+code = main()
+try:
+    sys.stdout.flush()
+    sys.stderr.flush()
+except BrokenPipeError:
+    code = code or 1
+os._exit(code)  # taking the interpreter down costs 3 ms and frees nothing that matters
 """
 FULL = """#!{python} -I
 import sys

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ketch.cli import exits, pull
+from ketch.cli import exits
 from ketch.cli.create_body import build
 from ketch.cli.flags import Parsed, UsageError, parse
 from ketch.cli.run_flags import FLAGS
@@ -70,16 +70,22 @@ def _create(client: "Client", parsed: Parsed) -> str:
     cidfile = _open_cidfile(parsed["cidfile"])
     query = {"name": parsed["name"] or None, "platform": parsed["platform"] or None}
     if parsed["pull"] == "always":
-        pull.fetch(client, image, parsed["platform"], quiet=parsed["quiet"], output=sys.stderr)
+        _pull(client, image, parsed)
     try:
         answer = client.call("POST", "/containers/create", query, body)
     except NotFound as error:
         if "No such image" not in error.message or parsed["pull"] == "never":
             raise
         sys.stderr.write(f"Unable to find image '{_with_tag(image)}' locally\n")
-        pull.fetch(client, image, parsed["platform"], quiet=parsed["quiet"], output=sys.stderr)
+        _pull(client, image, parsed)
         answer = client.call("POST", "/containers/create", query, body)
     return _created(answer, cidfile)
+
+
+def _pull(client: "Client", image: str, parsed: Parsed) -> None:
+    from ketch.cli import pull  # 2 ms that a run of a local image need not pay
+
+    pull.fetch(client, image, parsed["platform"], quiet=parsed["quiet"], output=sys.stderr)
 
 
 def _created(answer: "dict[str, Any]", cidfile: "int | None") -> str:
