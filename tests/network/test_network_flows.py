@@ -60,6 +60,12 @@ class Sandbox:
             self._command(*words), capture_output=True, text=True, check=True
         ).stdout
 
+    def aim_at_loopback(self, gateway: str) -> None:
+        """Send packets for 127.0.0.0/8 to the gateway, as an attacker on its network can."""
+        self._run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet")
+        self._run("ip", "address", "flush", "dev", "lo")
+        self._run("ip", "route", "add", "127.0.0.0/8", "via", gateway)
+
     def serve(self) -> None:
         self.server = subprocess.Popen(
             self._command(sys.executable, "-c", SERVE), stdout=subprocess.PIPE
@@ -80,12 +86,12 @@ class Sandbox:
 
 
 class World:
-    """Two bridges, three sandboxes, one firewall table."""
+    """Two networks, three sandboxes, one firewall table; a third bridge plays the LAN."""
 
     def __init__(self) -> None:
         tag = secrets.token_hex(3)
         self.sandboxes: list[Sandbox] = []
-        self.bridges = [f"kt{tag}a", f"kt{tag}b"]
+        self.bridges = [f"kt{tag}a", f"kt{tag}b", f"kt{tag}l"]
         self.firewall = Firewall(f"kt{tag}")
         try:
             self._make()
@@ -95,13 +101,15 @@ class World:
 
     def _make(self) -> None:
         rules = []
-        for index, name in enumerate(self.bridges):
+        links.make_bridge(self.bridges[2], ("10.231.2.1/24",))
+        for index, name in enumerate(self.bridges[:2]):
             bridge.ensure(name, f"10.231.{index}.1/24", 0)
             rules.append(BridgeRules(name, f"10.231.{index}.0/24"))
         self.firewall.rebuild(rules, ())
         self.server = self._sandbox(self.bridges[0], "10.231.0.2", "10.231.0.1")
         self.neighbour = self._sandbox(self.bridges[0], "10.231.0.3", "10.231.0.1")
         self.stranger = self._sandbox(self.bridges[1], "10.231.1.2", "10.231.1.1")
+        self.outsider = self._sandbox(self.bridges[2], "10.231.2.2", "10.231.2.1")
         self.server.serve()
 
     def _sandbox(self, *words: str) -> Sandbox:
@@ -168,20 +176,62 @@ def test_neighbours_talk_and_bridges_do_not(world: World) -> None:
     assert world.stranger.ask("10.231.0.2", 80) == "no"
 
 
-def test_the_hosts_loopback_is_out_of_reach(world: World) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        world.neighbour._run(
-            "ip", "route", "replace", "127.0.0.0/8", "via", "10.231.0.1", "table", "main"
-        )
-        assert world.neighbour.ask("127.0.0.1", port) == "no"
+def test_loopback_of_the_host_is_out_of_reach(world: World) -> None:
+    """Neither its services nor ports published on 127.0.0.1, from containers or from the LAN."""
+    forward = Forward("tcp", "127.0.0.1", 18082, "10.231.0.2", 80)
+    world.firewall.publish([forward])
+    attackers = (
+        world._sandbox(world.bridges[1], "10.231.1.3", "10.231.1.1"),
+        world._sandbox(world.bridges[2], "10.231.2.3", "10.231.2.1"),
+    )
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            for index, attacker in enumerate(attackers, 1):
+                attacker.aim_at_loopback(f"10.231.{index}.1")
+                assert attacker.ask("127.0.0.1", server.getsockname()[1]) == "no"
+                assert attacker.ask("127.0.0.1", 18082) == "no"
+        assert ask_from_host("127.0.0.1", 18082) == "10.231.0.1"
+    finally:
+        world.firewall.unpublish([forward])
+
+
+def test_the_lan_reaches_published_ports_only(world: World) -> None:
+    forward = Forward("tcp", "", 18083, "10.231.0.2", 80)
+    world.firewall.publish([forward])
+    try:
+        assert world.outsider.ask("10.231.2.1", 18083) == "10.231.2.2"  # its address is kept
+        assert world.outsider.ask("10.231.0.2", 80) == "no"
+    finally:
+        world.firewall.unpublish([forward])
 
 
 def test_flushed_rules_are_noticed_and_made_again(world: World) -> None:
+    forwards = [Forward("tcp", "", 18084, "10.231.0.2", 80), Forward("udp", "", 53, "10.0.0.2", 53)]
+    forwards.append(Forward("tcp", "10.231.0.1", 18085, "10.231.0.2", 80))
+    world.firewall.publish(forwards)
+    name = world.firewall.name
+    for harm in (
+        f"delete table ip {name}",
+        f"flush table ip {name}",
+        f"flush chain ip {name} forward",
+        f"flush map ip {name} published",
+        f"delete element ip {name} published {{ udp . 53 }}",
+    ):
+        assert world.firewall.is_intact()
+        subprocess.run(["nft", harm], check=True)
+        assert not world.firewall.is_intact(), harm
+        world.firewall.heal()
+    world.firewall.unpublish(forwards)
     assert world.firewall.is_intact()
+
+
+def test_publishing_into_a_flushed_table(world: World) -> None:
+    forward = Forward("tcp", "", 18086, "10.231.0.2", 80)
     subprocess.run(["nft", "delete", "table", "ip", world.firewall.name], check=True)
-    assert not world.firewall.is_intact()
-    world.firewall.heal()
+    world.firewall.publish([forward])
+    assert ask_from_host("127.0.0.1", 18086) == "10.231.0.1"
+    subprocess.run(["nft", "delete", "table", "ip", world.firewall.name], check=True)
+    world.firewall.unpublish([forward])
     assert world.firewall.is_intact()
 
 

@@ -17,6 +17,7 @@ rules.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -59,7 +60,7 @@ class Forward(msgspec.Struct, frozen=True):
         return f"{self.key} : {self.address} . {self.port}"
 
 
-_MAPS = 2  # whose declarations hold a " : " too
+_ELEMENTS = re.compile(r"\s*elements = \{([^}]*)\}")
 _DNAT = """
     fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_at
     fib daddr type local dnat ip to meta l4proto . th dport map @published"""
@@ -80,7 +81,8 @@ table ip {table} {{
     iifname @bridges ip daddr 127.0.0.0/8 drop
   }}
   chain prerouting {{
-    type nat hook prerouting priority dstnat; policy accept;{dnat}
+    type nat hook prerouting priority dstnat; policy accept;
+    ip daddr 127.0.0.0/8 return comment "a map would come before the check for martians"{dnat}
   }}
   chain output {{
     type nat hook output priority -100; policy accept;{dnat}
@@ -95,9 +97,10 @@ table ip {table} {{
     type filter hook forward priority filter; policy accept;
     ct state established,related accept
     iifname . oifname @same accept
+    iifname @internal drop
+    oifname @internal drop
     ct status dnat accept
     oifname @bridges drop
-    iifname @internal drop
   }}
 }}
 """
@@ -108,6 +111,7 @@ class Firewall:
 
     def __init__(self, name: str = "ketch") -> None:
         self.name = name
+        self._rules = ""  # the table without its elements, as nft lists it
         self._bridges: dict[str, BridgeRules] = {}
         self._forwards: dict[tuple[str, str], Forward] = {}
 
@@ -115,7 +119,7 @@ class Firewall:
         """Replace the whole table in one transaction; stale elements vanish."""
         self._bridges = {bridge.name: bridge for bridge in bridges}
         self._forwards = {(forward.map, forward.key): forward for forward in forwards}
-        self._run(self._text())
+        self.heal()
 
     def add_bridge(self, bridge: BridgeRules) -> None:
         """Rules for one more bridge."""
@@ -129,7 +133,14 @@ class Firewall:
     def publish(self, forwards: Iterable[Forward]) -> None:
         """Publish ports, all or none."""
         wanted = list(forwards)
-        self._run("".join(self._change("add", forward, forward.element) for forward in wanted))
+        changes = "".join(self._change("add", forward, forward.element) for forward in wanted)
+        try:
+            self._run(changes)
+        except Unavailable:
+            if self.is_intact():
+                raise
+            self.heal()  # somebody flushed the table
+            self._run(changes)
         self._forwards.update({(forward.map, forward.key): forward for forward in wanted})
 
     def unpublish(self, forwards: Iterable[Forward]) -> None:
@@ -143,14 +154,31 @@ class Firewall:
     def heal(self) -> None:
         """Make the table again as it should be."""
         self._run(self._text())
+        self._rules, _ = self._listed()
 
     def is_intact(self) -> bool:
-        """Whether the table is there with as many ports as it should have."""
+        """Whether the table has the rules and the ports that it should have.
+
+        In a thread beside the one that publishes it may say no by mistake: ask again there.
+        """
+        bridges = self._bridges.values()
+        wanted = {f'"{bridge.name}" . "{bridge.name}"' for bridge in bridges}
+        wanted |= {f'"{bridge.name}"' for bridge in bridges}
+        wanted |= {forward.element for forward in tuple(self._forwards.values())}
+        return self._listed() == (self._rules, wanted)
+
+    def _listed(self) -> tuple[str, set[str]]:
+        """The table as it is: its rules, and the elements of all its sets and maps."""
         try:
             listed = nft.run(f"list table ip {self.name}")
         except nft.NftError:
-            return False
-        return "chain forward" in listed and listed.count(" : ") == len(self._forwards) + _MAPS
+            return "", set()
+        elements = {
+            " ".join(element.split())
+            for group in _ELEMENTS.findall(listed)
+            for element in group.split(",")
+        }
+        return _ELEMENTS.sub("", listed), elements
 
     def remove(self) -> None:
         """Remove the table."""
