@@ -66,6 +66,9 @@ def _resources(**limits: object) -> dict[str, object]:
         ),
         ({"isolation": "hyperv"}, "invalid isolation"),
         ({"endpoints": (EndpointSpec(network="n", links=("a",)),)}, "--link"),
+        ({"endpoints": (EndpointSpec(network="n", mac="01:00:00:00:00:01"),)}, "MAC"),
+        ({"ports": (PortSpec(container_port=1, host_port="8000-7000"),)}, "range of ports"),
+        ({"ports": (PortSpec(container_port=1, host_ip="localhost"),)}, "IP address"),
         ({"log": LogConfig(options={"mode": "non-blocking"})}, "mode=non-blocking"),
     ],
 )

@@ -171,6 +171,39 @@ def test_published_on_loopback_only(world: World) -> None:
         world.firewall.unpublish([forward])
 
 
+def test_the_gateways_hardware_address_stays(world: World) -> None:
+    """A container's ARP entry of the gateway is good however its neighbours come and go."""
+
+    def hardware() -> str:
+        with open(f"/sys/class/net/{world.bridges[0]}/address") as file:
+            return file.read().strip()
+
+    assert hardware() == "02:42:0a:e7:00:01"
+    sandbox = Sandbox(world.bridges[0], "10.231.0.77", "10.231.0.1")
+    subprocess.run(
+        ["ip", "link", "set", sandbox.link.host_name, "address", "02:00:00:00:00:01"], check=True
+    )
+    assert hardware() == "02:42:0a:e7:00:01"
+    sandbox.close()
+
+
+def test_a_sandbox_takes_no_ipv6_routers(world: World) -> None:
+    assert "inet6" not in world.neighbour._run("ip", "-o", "address", "show", "dev", "eth0")
+
+
+def test_a_removed_bridge_comes_back_with_its_ports(world: World) -> None:
+    name = world.bridges[1]
+    bridge.remove(name)
+    ends = [world.stranger.link.host_name, "ktgone"]
+    bridge.remake(name, "10.231.1.1/24", 0, ends)
+    forward = Forward("tcp", "", 18087, "10.231.0.2", 80)
+    world.firewall.publish([forward])
+    try:
+        assert world.stranger.ask("10.231.1.1", 18087) == "10.231.0.1"
+    finally:
+        world.firewall.unpublish([forward])
+
+
 def test_neighbours_talk_and_bridges_do_not(world: World) -> None:
     assert world.neighbour.ask("10.231.0.2", 80) == "10.231.0.3"
     assert world.stranger.ask("10.231.0.2", 80) == "no"

@@ -12,12 +12,17 @@ from ketch.engine.model import NetworkRecord
 from ketch.engine.network_values import NetworkConfig, NetworkSpec
 from ketch.errors import Conflict, Forbidden, InvalidParameter, NotFound, Unsupported
 from ketch.network import subnets
+from ketch.network.bridge import exists
 from ketch.network.pool import AddressPool
 from ketch.state.database import Database, Table
 
 PREDEFINED = ("bridge", "host", "none")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_OPTIONS = {"com.docker.network.bridge.name", "com.docker.network.driver.mtu"}
+_INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
+_NO_INTERFACES = (".", "..", "all", "default")  # directories of /proc/sys/net/ipv4/conf
+_MTU = re.compile("[0-9]{2,5}")
+BRIDGE_NAME, MTU = "com.docker.network.bridge.name", "com.docker.network.driver.mtu"
+_OPTIONS = {BRIDGE_NAME, MTU}
 
 
 class NetworkStore:
@@ -63,7 +68,7 @@ class NetworkStore:
             internal=spec.internal,
             attachable=spec.attachable,
             subnets=((subnet, pool.gateway),),
-            bridge=spec.options.get("com.docker.network.bridge.name") or f"br-{identity[:12]}",
+            bridge=spec.options.get(BRIDGE_NAME) or f"br-{identity[:12]}",
             options=spec.options,
             labels=spec.labels,
         )
@@ -73,11 +78,21 @@ class NetworkStore:
 
     def forget(self, record: NetworkRecord) -> None:
         """Remove a record; raises ``Forbidden`` for predefined networks."""
+        self.withdraw(record)
+        self._table.delete(record.id)
+
+    def withdraw(self, record: NetworkRecord) -> AddressPool | None:
+        """Nobody finds the network any more, but its record stays; raises as ``forget``."""
         if record.name in PREDEFINED:
             raise Forbidden(f"{record.name} is a pre-defined network and cannot be removed")
-        self._table.delete(record.id)
-        del self._records[record.id]
-        self.pools.pop(record.id, None)
+        self._records.pop(record.id, None)
+        return self.pools.pop(record.id, None)
+
+    def readmit(self, record: NetworkRecord, pool: AddressPool | None) -> None:
+        """Undo ``withdraw``."""
+        self._records[record.id] = record
+        if pool is not None:
+            self.pools[record.id] = pool
 
     def _put(self, record: NetworkRecord) -> None:
         self._table.put(record.id, record)
@@ -103,14 +118,26 @@ class NetworkStore:
         unknown = sorted(set(spec.options) - _OPTIONS)
         if unknown:
             raise Unsupported(f"network option {unknown[0]} is not supported")
+        self._check_options(spec.options)
+
+    def _check_options(self, options: dict[str, str]) -> None:
+        bridge = options.get(BRIDGE_NAME)
+        if bridge is not None:
+            if not _INTERFACE.fullmatch(bridge) or bridge in _NO_INTERFACES:
+                raise InvalidParameter(
+                    f"invalid bridge name {bridge!r} ({BRIDGE_NAME}): at most 15 of [a-zA-Z0-9_.-]"
+                )
+            if exists(bridge) or any(r.bridge == bridge for r in self._records.values()):
+                raise Conflict(
+                    f"an interface named {bridge} exists already: ketch makes its bridges itself,"
+                    f" choose another {BRIDGE_NAME}"
+                )
+        mtu = options.get(MTU)
+        if mtu is not None and not (_MTU.fullmatch(mtu) and 68 <= int(mtu) <= 65535):
+            raise InvalidParameter(f"invalid {MTU} {mtu!r}: a number from 68 to 65535")
 
     def _subnet(self, spec: NetworkSpec) -> tuple[str, str]:
-        taken = subnets.in_use()
-        own = [
-            AddressPool(*record.subnets[0]).subnet
-            for record in self._records.values()
-            if record.subnets
-        ]
+        taken, own = subnets.in_use(), self._own()
         if not spec.subnets or not spec.subnets[0][0]:
             return str(subnets.choose([*taken, *own], self._config.pools)), ""
         subnet, gateway = spec.subnets[0]
@@ -144,13 +171,19 @@ class NetworkStore:
             self._put(bridge)
 
     def _bridge_subnet(self, old: NetworkRecord) -> tuple[tuple[str, str], ...]:
-        """``bip`` if given; else what it had, as long as nobody else uses it; else a free one."""
+        """``bip`` if given; else what it had, if the bridge is there or nobody else uses it.
+
+        Otherwise a free one.
+        """
         if self._config.bip:
             address, _, prefix = self._config.bip.partition("/")
             pool = AddressPool(f"{address}/{prefix}" if prefix else address, address)
             return ((str(pool.subnet), address),)
         taken = subnets.in_use(without=self._config.bridge)
-        if old.subnets and not any(AddressPool(*old.subnets[0]).subnet.overlaps(o) for o in taken):
+        there = old.bridge == self._config.bridge and exists(old.bridge)  # maybe with containers
+        if old.subnets and (
+            there or not any(AddressPool(*old.subnets[0]).subnet.overlaps(o) for o in taken)
+        ):
             return old.subnets
         pool = AddressPool(str(subnets.choose([*taken, *self._own()], self._config.pools)))
         return ((str(pool.subnet), pool.gateway),)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ketch.engine.model import Endpoint, PortBinding
 from ketch.links import Link
+from ketch.network.firewall import Forward
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,3 +75,24 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[PortBinding, ...] = ()
     name: str = ""
+
+    def forwards(self) -> list[Forward]:
+        """Its published ports as the firewall sees them."""
+        return forwards(self.endpoints, self.ports)
+
+
+def forwards(endpoints: Iterable[Endpoint], ports: Iterable[PortBinding]) -> list[Forward]:
+    """Published ports as the firewall sees them; they lead to the first address."""
+    address = next((endpoint.ipv4 for endpoint in endpoints if endpoint.ipv4), "")
+    return [
+        Forward(
+            port.protocol, any_address(port.host_ip), port.host_port, address, port.container_port
+        )
+        for port in ports
+        if address
+    ]
+
+
+def any_address(host_ip: str) -> str:
+    """An address of the host; empty for every address."""
+    return "" if host_ip in ("", "0.0.0.0") else host_ip

@@ -25,7 +25,7 @@ from ketch.engine.model import (
     PortSpec,
     PruneReport,
 )
-from ketch.engine.network_store import PREDEFINED, NetworkStore
+from ketch.engine.network_store import MTU, PREDEFINED, NetworkStore
 from ketch.engine.network_values import (
     Connection,
     Member,
@@ -33,6 +33,8 @@ from ketch.engine.network_values import (
     NetworkSpec,
     Stored,
     WarmLease,
+    any_address,
+    forwards,
 )
 from ketch.errors import Forbidden, InvalidParameter, KetchError, Unsupported
 from ketch.links import Link
@@ -71,8 +73,18 @@ class Networks:
             bridge.enable_forwarding()
         for record in self._bridged():
             self._ensure(record)
-        self._firewall.rebuild(map(_rules, self._bridged()), ())
+        held = [forward for stored in self._members.values() for forward in stored.forwards()]
+        self._firewall.rebuild(map(_rules, self._bridged()), held)
+        self._warn_of_foreign_rules()
         self._healer = asyncio.create_task(self._heal())
+
+    def _warn_of_foreign_rules(self) -> None:
+        if self._firewall.is_shut_by_others():
+            _log.warning(
+                "iptables drops what no rule of its FORWARD chain accepts: containers cannot reach "
+                "beyond the host until rules accept what comes from and goes to %s",
+                self._config.bridge,
+            )
 
     async def close(self) -> None:
         """Stop watching; rules and bridges stay, so containers keep their network."""
@@ -92,7 +104,7 @@ class Networks:
         Returns what each holds, for records that were not written before the daemon died.
         """
         alive = {record.id for record in running}
-        forwards: list[Forward] = []
+        published: list[Forward] = []
         found: dict[str, Connection] = {}
         for container_id, stored in tuple(self._members.items()):
             if container_id not in alive:
@@ -100,9 +112,10 @@ class Networks:
                 continue
             for endpoint in stored.endpoints:
                 self._reserve(endpoint)
-            forwards += self._rebind(stored)
+            self._rebind(stored)
+            published += stored.forwards()
             found[container_id] = Connection(None, stored.endpoints, stored.ports)
-        self._firewall.rebuild(map(_rules, self._bridged()), forwards)
+        self._firewall.rebuild(map(_rules, self._bridged()), published)
         return found
 
     def _reserve(self, endpoint: Endpoint) -> None:
@@ -114,23 +127,37 @@ class Networks:
         except KetchError as error:
             _log.warning("endpoint %s: %s", endpoint.endpoint_id[:12], error)
 
-    def _rebind(self, stored: Stored) -> Sequence[Forward]:
+    def _rebind(self, stored: Stored) -> None:
         for port in stored.ports:
             try:
-                self._ports.hold(port.protocol, _any(port.host_ip), str(port.host_port))
+                self._ports.hold(port.protocol, any_address(port.host_ip), str(port.host_port))
             except PortTaken as error:
                 _log.warning("published port %s: %s", port.host_port, error)
-        return _forwards(stored.endpoints, stored.ports)
 
     async def _heal(self) -> None:
         while True:
             await asyncio.sleep(_HEAL_EVERY)
-            if not await asyncio.to_thread(self._firewall.is_intact):
-                _log.warning("the firewall table was changed by somebody else: made again")
-                try:
+            try:
+                self._heal_bridges()
+                if await asyncio.to_thread(self._firewall.is_intact):
+                    continue
+                if not self._firewall.is_intact():  # looked at while nobody publishes
+                    _log.warning("the firewall table was changed by somebody else: made again")
                     self._firewall.heal()
-                except KetchError as error:
-                    _log.error("%s", error)
+            except KetchError as error:
+                _log.error("%s", error)
+
+    def _heal_bridges(self) -> None:
+        for record in self._bridged():
+            if not bridge.exists(record.bridge):
+                _log.warning("the bridge %s was removed by somebody: made again", record.bridge)
+                bridge.remake(record.bridge, *self._bridge_address(record), self._ends_on(record))
+
+    def _ends_on(self, record: NetworkRecord) -> list[str]:
+        """Host ends of the links on a network's bridge."""
+        held = [endpoint for stored in self._members.values() for endpoint in stored.endpoints]
+        held += self._warm.values()
+        return [end.host_interface for end in held if end.network_id == record.id]
 
     # warm sandboxes
 
@@ -159,9 +186,15 @@ class Networks:
             return Connection()
         if record.driver != "bridge":
             return Connection(None, (_bare(record),))
+        ports_wanted = wanted_ports(container.spec)
+        if record.internal and ports_wanted:
+            raise Unsupported(
+                f"ports cannot be published on the internal network {record.name}: nothing outside "
+                "reaches it"
+            )
         endpoint, link = self._plan(container.spec, record, lease)
         try:
-            ports = self._publish(container, endpoint)
+            ports = self._publish(container, endpoint, ports_wanted)
         except BaseException:
             self._release(endpoint)
             raise
@@ -174,9 +207,12 @@ class Networks:
         stored = self._members.get(container_id)
         if stored is None:
             return
-        self._firewall.unpublish(_forwards(stored.endpoints, stored.ports))
+        try:
+            self._firewall.unpublish(stored.forwards())
+        except KetchError as error:  # the container is gone all the same
+            _log.error("%s", error)
         for port in stored.ports:
-            self._ports.release(port.protocol, _any(port.host_ip), port.host_port)
+            self._ports.release(port.protocol, any_address(port.host_ip), port.host_port)
         for endpoint in stored.endpoints:
             self._release(endpoint)
             self._events.publish(
@@ -222,15 +258,12 @@ class Networks:
     def _plan(
         self, spec: ContainerSpec, record: NetworkRecord, lease: WarmLease | None
     ) -> tuple[Endpoint, Link | None]:
+        asked = spec.endpoints[0] if spec.endpoints else EndpointSpec(network=record.name)
+        if record.name in PREDEFINED:
+            _refuse_user_settings(asked)
         if lease is not None:
             self._warm.pop(lease.endpoint.endpoint_id, None)
             return lease.endpoint, lease.link
-        asked = spec.endpoints[0] if spec.endpoints else EndpointSpec(network=record.name)
-        if asked.aliases and record.name in PREDEFINED:
-            raise InvalidParameter(
-                "invalid endpoint settings:\nnetwork-scoped aliases are only supported for"
-                " user-defined networks"
-            )
         endpoint = self._endpoint(record, asked)
         return endpoint, self._link(record, endpoint, 0)
 
@@ -255,7 +288,6 @@ class Networks:
         )
 
     def _link(self, record: NetworkRecord, endpoint: Endpoint, index: int) -> Link:
-        mtu = int(record.options.get("com.docker.network.driver.mtu") or self._config.mtu)
         return Link(
             name=f"eth{index}",
             host_name=endpoint.host_interface,
@@ -263,7 +295,7 @@ class Networks:
             mac=endpoint.mac,
             addresses=(f"{endpoint.ipv4}/{endpoint.ipv4_prefix}",),
             gateways=(endpoint.gateway,) if endpoint.gateway else (),
-            mtu=mtu,
+            mtu=self._mtu(record),
         )
 
     def _release(self, endpoint: Endpoint) -> None:
@@ -273,15 +305,18 @@ class Networks:
 
     # published ports
 
-    def _publish(self, container: ContainerRecord, endpoint: Endpoint) -> tuple[PortBinding, ...]:
+    def _publish(
+        self, container: ContainerRecord, endpoint: Endpoint, wanted: Iterable[PortSpec]
+    ) -> tuple[PortBinding, ...]:
         bindings: list[PortBinding] = []
         try:
-            for port in wanted_ports(container.spec):
+            for port in wanted:
                 bindings.append(self._bind(port))
-            self._firewall.publish(_forwards((endpoint,), bindings))
+            self._firewall.publish(forwards((endpoint,), bindings))
         except BaseException as error:
             for binding in bindings:
-                self._ports.release(binding.protocol, _any(binding.host_ip), binding.host_port)
+                address = any_address(binding.host_ip)
+                self._ports.release(binding.protocol, address, binding.host_port)
             if isinstance(error, PortTaken):
                 raise KetchError(
                     "driver failed programming external connectivity on endpoint "
@@ -293,9 +328,7 @@ class Networks:
     def _bind(self, port: PortSpec) -> PortBinding:
         if port.protocol not in ("tcp", "udp"):
             raise Unsupported(f"publishing {port.protocol} ports is not supported: use tcp or udp")
-        if ":" in port.host_ip:
-            raise Unsupported(f"publishing on the IPv6 address {port.host_ip} is not supported yet")
-        address = _any(port.host_ip)
+        address = any_address(port.host_ip)
         held = self._ports.hold(port.protocol, address, port.host_port)
         return PortBinding(
             container_port=port.container_port,
@@ -314,6 +347,7 @@ class Networks:
             self._firewall.add_bridge(_rules(record))
         except BaseException:
             self._store.forget(record)
+            bridge.remove(record.bridge)
             raise
         self._tell("create", record)
         return record
@@ -360,9 +394,14 @@ class Networks:
             raise Forbidden(
                 f"error while removing network: network {record.name} has active endpoints ({who})"
             )
-        self._store.forget(record)
-        self._firewall.remove_bridge(record.bridge)
-        await asyncio.to_thread(bridge.remove, record.bridge)
+        pool = self._store.withdraw(record)
+        try:
+            self._firewall.remove_bridge(record.bridge)
+            await asyncio.to_thread(bridge.remove, record.bridge)
+        except BaseException:
+            self._store.readmit(record, pool)
+            raise
+        self._store.forget(record)  # last: a crash before leaves a network, never a bare bridge
         self._tell("destroy", record)
 
     async def prune(self, filters: Filters | None = None) -> PruneReport:
@@ -386,9 +425,15 @@ class Networks:
         return [record for record in self._store.values() if record.driver == "bridge"]
 
     def _ensure(self, record: NetworkRecord) -> None:
+        bridge.ensure(record.bridge, *self._bridge_address(record))
+
+    def _bridge_address(self, record: NetworkRecord) -> tuple[str, int]:
+        """The address of a network's bridge with its prefix, and the MTU."""
         pool = self._store.pools[record.id]
-        mtu = int(record.options.get("com.docker.network.driver.mtu") or self._config.mtu)
-        bridge.ensure(record.bridge, f"{pool.gateway}/{pool.prefix}", mtu)
+        return f"{pool.gateway}/{pool.prefix}", self._mtu(record)
+
+    def _mtu(self, record: NetworkRecord) -> int:
+        return int(record.options.get(MTU) or self._config.mtu)
 
     def _tell(self, action: str, record: NetworkRecord, container: str = "") -> None:
         attributes = {"name": record.name, "type": record.driver}
@@ -421,18 +466,18 @@ def wanted_ports(spec: ContainerSpec) -> list[PortSpec]:
     return ports
 
 
-def _forwards(endpoints: Iterable[Endpoint], ports: Iterable[PortBinding]) -> list[Forward]:
-    address = next((endpoint.ipv4 for endpoint in endpoints if endpoint.ipv4), "")
-    return [
-        Forward(port.protocol, _any(port.host_ip), port.host_port, address, port.container_port)
-        for port in ports
-        if address
-    ]
-
-
-def _any(host_ip: str) -> str:
-    """An address of the host; empty for every address."""
-    return "" if host_ip in ("", "0.0.0.0") else host_ip
+def _refuse_user_settings(asked: EndpointSpec) -> None:
+    """What only users' own networks have, in Docker's words."""
+    if asked.aliases:
+        raise InvalidParameter(
+            "invalid endpoint settings:\nnetwork-scoped aliases are only supported for"
+            " user-defined networks"
+        )
+    if asked.ipv4 or asked.ipv6:
+        raise InvalidParameter(
+            "invalid endpoint settings:\nuser specified IP address is supported on user defined"
+            " networks only"
+        )
 
 
 def _rules(record: NetworkRecord) -> BridgeRules:

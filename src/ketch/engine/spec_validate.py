@@ -14,6 +14,7 @@ import msgspec
 from ketch.engine import container_signals
 from ketch.engine.model import ContainerSpec, Resources, RestartPolicy
 from ketch.errors import InvalidParameter, Unsupported
+from ketch.network import ports
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DRIVERS = ("json-file", "none")
@@ -28,6 +29,7 @@ _SYSCTL = re.compile(
     r"(net\.[\w./:-]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|"
     r"shm_rmid_forced)|fs\.mqueue\.\w+)\Z"
 )
+_MAC = re.compile("[0-9a-f][02468ace](:[0-9a-f]{2}){5}", re.IGNORECASE)  # no group address
 _DEVICE_RULE = re.compile(r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}\Z")
 
 
@@ -152,10 +154,13 @@ def _network(spec: ContainerSpec, facts: Facts) -> None:
         if endpoint.driver_options:
             option = sorted(endpoint.driver_options)[0]
             raise Unsupported(f"endpoint driver option '{option}' is not supported by ketch")
+        if endpoint.mac and not _MAC.fullmatch(endpoint.mac):
+            raise InvalidParameter(f"invalid MAC address: {endpoint.mac!r}")
     for host in spec.extra_hosts:
         if not all(re.split("[:=]", host, maxsplit=1)[:2]) or not re.search("[:=]", host):
             raise InvalidParameter(f'bad format for add-host: "{host}"')
     for port in spec.ports:
+        ports.check(port.host_ip, port.host_port)
         if not 1 <= port.container_port <= 65535 or port.protocol not in ("tcp", "udp", "sctp"):
             raise InvalidParameter(f"invalid port: {port.container_port}/{port.protocol}")
 

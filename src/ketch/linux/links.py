@@ -44,9 +44,27 @@ def plug(link: "Link", pid: int) -> None:
     bridge = _socket.if_nametoindex(link.bridge)
     with netlink.Route() as route:
         pair = (RTM_NEWLINK, NEW, _pair(link, bridge, pid))
-        route.request(pair, (RTM_NEWLINK, 0, _hairpin(link)))
+        route.request(pair, (RTM_NEWLINK, 0, _hairpin(link.host_name)))
     with InNamespace(pid), netlink.Route() as route:
+        if not any(":" in address for address in link.addresses):
+            disable_ipv6(link.name)
         route.request(*_inside(link))
+
+
+def disable_ipv6(name: str) -> None:
+    """No IPv6 on an interface of the caller's namespace (ip-sysctl.rst, disable_ipv6).
+
+    It has no address of ours, but would take one, and a default route, from whoever on its bridge
+    announces itself as a router. No error where the kernel has no IPv6.
+    """
+    try:
+        fd = os.open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.write(fd, b"1")
+    finally:
+        os.close(fd)
 
 
 def unplug(host_name: str) -> None:
@@ -90,11 +108,10 @@ def _pair(link: "Link", bridge: int, pid: int) -> bytes:
     """RTM_NEWLINK of a veth whose peer is born in the namespace of ``pid``."""
     mtu = number(netlink.IFLA_MTU, link.mtu) if link.mtu else b""
     up = link_header(flags=netlink.IFF_UP, change=netlink.IFF_UP)
-    hardware = bytes.fromhex(link.mac.replace(":", ""))
     peer = (
         link_header()
         + text(netlink.IFLA_IFNAME, link.name)
-        + attribute(netlink.IFLA_ADDRESS, hardware)
+        + attribute(netlink.IFLA_ADDRESS, _hardware(link.mac))
         + number(netlink.IFLA_NET_NS_PID, pid)
         + mtu
     )
@@ -108,12 +125,12 @@ def _pair(link: "Link", bridge: int, pid: int) -> bytes:
     )
 
 
-def _hairpin(link: "Link") -> bytes:
+def _hairpin(host_name: str) -> bytes:
     """Let the bridge send back to this port: a container that asks its own published port."""
     mode = attribute(netlink.IFLA_BRPORT_MODE, b"\x01")
     kind = text(netlink.IFLA_INFO_SLAVE_KIND, "bridge")
     data = attribute(netlink.IFLA_INFO_SLAVE_DATA, mode)
-    name = text(netlink.IFLA_IFNAME, link.host_name)
+    name = text(netlink.IFLA_IFNAME, host_name)
     return link_header() + name + attribute(netlink.IFLA_LINKINFO, kind + data)
 
 
@@ -141,6 +158,15 @@ def address(index: int, text: str) -> bytes:
     return body
 
 
+def enslave(host_name: str, bridge: str) -> None:
+    """Put a link's host end on a bridge again, that was removed and made anew."""
+    master = number(netlink.IFLA_MASTER, _socket.if_nametoindex(bridge))
+    name = text(netlink.IFLA_IFNAME, host_name)
+    with netlink.Route() as route:
+        on = (RTM_NEWLINK, 0, link_header() + name + master)
+        route.request(on, (RTM_NEWLINK, 0, _hairpin(host_name)))
+
+
 def _default_route(index: int, gateway: str) -> bytes:
     family, packed = _packed(gateway)
     table, protocol, kind = netlink.RT_TABLE_MAIN, netlink.RTPROT_BOOT, netlink.RTN_UNICAST
@@ -148,21 +174,31 @@ def _default_route(index: int, gateway: str) -> bytes:
     return body + attribute(netlink.RTA_GATEWAY, packed) + number(netlink.RTA_OIF, index)
 
 
+def _hardware(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
 def _packed(host: str) -> "tuple[int, bytes]":
     family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
     return family, _socket.inet_pton(family, host)
 
 
-def make_bridge(name: str, addresses: "tuple[str, ...]", mtu: int = 0) -> None:
-    """Make a bridge if it is missing, set its addresses, bring it up; safe to repeat."""
+def make_bridge(name: str, addresses: "tuple[str, ...]", mtu: int = 0, mac: str = "") -> None:
+    """Make a bridge if it is missing, set its addresses, bring it up; safe to repeat.
+
+    Without ``mac`` it takes the lowest of its ports' (br_stp_recalculate_bridge_id), which changes
+    as they come and go, and who knew the old one is cut off until its ARP entry ends. Raises
+    OSError (EOPNOTSUPP) when an interface of this name is no bridge.
+    """
     options = number(netlink.IFLA_MTU, mtu) if mtu else b""
-    kind = attribute(netlink.IFLA_LINKINFO, text(netlink.IFLA_INFO_KIND, "bridge"))
+    options += attribute(netlink.IFLA_ADDRESS, _hardware(mac)) if mac else b""
+    kind = text(netlink.IFLA_INFO_KIND, "bridge") + attribute(netlink.IFLA_INFO_DATA, b"")
+    whole = text(netlink.IFLA_IFNAME, name) + options + attribute(netlink.IFLA_LINKINFO, kind)
     with netlink.Route() as route:
         try:
-            body = link_header() + text(netlink.IFLA_IFNAME, name) + options + kind
-            route.request((RTM_NEWLINK, NEW, body))
+            route.request((RTM_NEWLINK, NEW, link_header() + whole))
         except FileExistsError:
-            pass
+            route.request((RTM_NEWLINK, 0, link_header() + whole))
         index = _socket.if_nametoindex(name)
         for one in addresses:
             replace = NLM_F_CREATE | netlink.NLM_F_REPLACE

@@ -180,6 +180,16 @@ class Firewall:
         }
         return _ELEMENTS.sub("", listed), elements
 
+    def is_shut_by_others(self) -> bool:
+        """Whether iptables' own table drops what is forwarded, unless a rule there accepts it.
+
+        Docker and ufw set that; a packet has to pass their table and ours.
+        """
+        try:
+            return "policy drop" in nft.run("list chain ip filter FORWARD")
+        except OSError:
+            return False
+
     def remove(self) -> None:
         """Remove the table."""
         self._run(f"add table ip {self.name}\ndelete table ip {self.name}\n")

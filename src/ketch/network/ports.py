@@ -7,15 +7,39 @@ bound again when it comes back.
 
 from __future__ import annotations
 
+import errno
+import ipaddress
+import re
 import socket
 
-from ketch.errors import KetchError
+from ketch.errors import InvalidParameter, KetchError, Unsupported
 
 FIRST_EPHEMERAL, LAST_EPHEMERAL = 32768, 60999  # net.ipv4.ip_local_port_range by default
+
+_PORTS = re.compile(r"([0-9]{1,5}(-[0-9]{1,5})?)?")
 
 
 class PortTaken(KetchError):
     """The port is in use; the message is what Docker says."""
+
+
+def check(host_ip: str, host_port: str) -> None:
+    """Raise for what is no IPv4 address (or empty), and no port or range (or empty).
+
+    Raises ``InvalidParameter``, and ``Unsupported`` for an IPv6 address.
+    """
+    if host_ip:
+        try:
+            version = ipaddress.ip_address(host_ip).version
+        except ValueError:
+            raise InvalidParameter(f"invalid IP address to publish on: {host_ip!r}") from None
+        if version == 6:
+            raise Unsupported(f"publishing on the IPv6 address {host_ip} is not supported yet")
+    if not _PORTS.fullmatch(host_port):
+        raise InvalidParameter(f"invalid port specification: {host_port!r}")
+    first, _, last = host_port.partition("-")
+    if not int(first or 0) <= int(last or first or 0) <= 65535:
+        raise InvalidParameter(f"invalid range of ports: {host_port}")
 
 
 class HostPorts:
@@ -26,11 +50,11 @@ class HostPorts:
         self._next = FIRST_EPHEMERAL
 
     def hold(self, protocol: str, address: str, wanted: str) -> int:
-        """Hold ``wanted`` ("8080"), the first free of a range ("8000-8010"), or any free one ("").
+        """Hold ``wanted`` ("8080"), the first free of a range ("8000-8010"), or any ("" or "0").
 
         Returns the port; raises ``PortTaken``.
         """
-        if not wanted:
+        if wanted in ("", "0"):
             return self._hold_any(protocol, address)
         first, _, last = wanted.partition("-")
         for port in range(int(first), int(last or first) + 1):
@@ -68,7 +92,7 @@ class HostPorts:
         try:
             self._held[key] = _bound(protocol, address, port)
         except OSError as error:
-            if error.errno in (98, 13):  # EADDRINUSE, EACCES
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 return False
             raise PortTaken(
                 f"Bind for {address or '0.0.0.0'}:{port} failed: {error.strerror}"
