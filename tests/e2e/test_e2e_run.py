@@ -124,6 +124,24 @@ def test_volumes_and_binds(ketchd: Ketchd, name: str) -> None:
     ketchd.docker("volume", "rm", volume)
 
 
+def test_volume_of_a_bound_directory(ketchd: Ketchd, name: str) -> None:
+    folder = ketchd.folder / f"{name}-bound"
+    opts = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={folder}")
+    ketchd.docker("volume", "create", *opts, name)
+    try:
+        run = ("run", "--rm", "-v", f"{name}:/v", "busybox", "sh", "-c", "echo kept > /v/f")
+        done = ketchd.docker(*run, code=125)
+        assert b"failed to populate volume" in done.stderr
+        folder.mkdir()
+        ketchd.docker(*run)
+        assert (folder / "f").read_text() == "kept\n"
+        shown = ketchd.out("volume", "inspect", "-f", "{{.Options.device}}", name)
+        assert shown == str(folder)
+    finally:
+        ketchd.docker("volume", "rm", name)
+    assert (folder / "f").exists()  # what is bound is not the volume's to delete
+
+
 def test_anonymous_volume_goes_with_rm(ketchd: Ketchd) -> None:
     before = ketchd.out("volume", "ls", "-q")
     ketchd.docker("run", "--rm", "-v", "/data", "busybox", "touch", "/data/x")

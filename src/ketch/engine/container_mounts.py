@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine.model import ContainerSpec, MountPoint, MountSpec
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, KetchError
 from ketch.mounts import Mount
+from ketch.volumes.options import bound_directory
 
 if TYPE_CHECKING:
     from ketch.engine.container_store import ContainerStore
@@ -74,7 +75,7 @@ class Planner:
         )
         return MountPoint(
             type="volume",
-            source=volume.mountpoint,
+            source=bound_directory(volume.options) or volume.mountpoint,
             target=_clean(mount.target),
             name=volume.name,
             driver=volume.driver,
@@ -135,6 +136,11 @@ def _mount(point: MountPoint, asked: MountSpec | None) -> Mount:
                 f"{point.source}"
             )
         os.makedirs(point.source, exist_ok=True)
+    if point.type == "volume" and not os.path.lexists(point.source):
+        raise KetchError(
+            f"failed to mount local volume: {point.source} (volume {point.name}): no such file or "
+            "directory"
+        )
     access = "rw" if point.writable else "ro"
     return Mount(
         "bind", point.source, point.target, ("rbind", access, point.propagation or "rprivate")

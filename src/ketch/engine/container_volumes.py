@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ketch.engine.model import ContainerRecord, MountPoint
-from ketch.errors import NotFound
+from ketch.errors import KetchError, NotFound
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -18,7 +18,16 @@ async def fill_volumes(
     """Copy into every volume that is empty, unless the request said ``nocopy``."""
     uncopied = {os.path.normpath(mount.target) for mount in record.spec.mounts if mount.no_copy}
     for point in points:
-        if point.type == "volume" and point.target not in uncopied and _is_empty(point.source):
+        if point.type != "volume" or point.target in uncopied:
+            continue
+        try:
+            empty = _is_empty(point.source)
+        except OSError as error:
+            raise KetchError(
+                f"failed to populate volume: error while mounting volume {point.name}: "
+                f"{point.source}: {error.strerror}"
+            ) from None
+        if empty:
             await _copy_up(parts, record, point)
 
 

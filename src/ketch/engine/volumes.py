@@ -22,6 +22,7 @@ from ketch.errors import Conflict, InvalidParameter, NotFound, Unsupported
 from ketch.layers.remove import remove as remove_tree
 from ketch.state.database import Database, Table
 from ketch.volumes.local import LocalDriver
+from ketch.volumes.options import bound_directory
 
 _ANONYMOUS = "com.docker.volume.anonymous"
 _log = logging.getLogger("ketch.engine.volumes")
@@ -62,18 +63,19 @@ class Volumes:
     ) -> VolumeRecord:
         """Make a volume, or return the one of this name unchanged; no name: an anonymous one.
 
-        Raises ``InvalidParameter`` for the name, ``Unsupported`` for driver or options.
+        Raises ``InvalidParameter`` for name or options, ``Unsupported`` for driver or options.
         """
         self._check_driver(driver)
         if name in self._records:
             return self._records[name]
-        self._check_options(options or {})
+        bound_directory(options or {})  # raises for what we do not mount
         anonymous = not name
         name = name or secrets.token_hex(32)
         self._driver.check_name(name)
         record = VolumeRecord(
             name=name,
             mountpoint=self._driver.make(name),
+            options=options or {},
             labels={**(labels or {}), **({_ANONYMOUS: ""} if anonymous else {})},
             created_at=time.time_ns(),
             anonymous=anonymous,
@@ -88,13 +90,6 @@ class Volumes:
             raise Unsupported(
                 f'error looking up volume plugin {driver}: plugin "{driver}" not found; ketch has '
                 f"the driver {self._driver.name}"
-            )
-
-    def _check_options(self, options: dict[str, str]) -> None:
-        for option in sorted(options):
-            raise Unsupported(
-                f"the option {option!r} of the volume driver {self._driver.name} is not supported "
-                "yet: create the volume without options"
             )
 
     async def get(self, name: str) -> VolumeRecord:
