@@ -13,7 +13,7 @@ import pytest
 
 from ketch.errors import Unavailable
 from ketch.links import Link
-from ketch.linux import links
+from ketch.linux import conntrack, links
 from ketch.network import bridge
 from ketch.network.firewall import BridgeRules, Firewall, Forward
 from ketch.network.ports import HostPorts, PortTaken
@@ -28,6 +28,41 @@ ASK = (
     "import socket,sys\ntry:\n s=socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)\n"
     " print(s.recv(99).decode())\nexcept OSError as e: print('no')"
 )
+
+
+SERVE_UDP = (
+    "import socket,sys; s=socket.socket(type=socket.SOCK_DGRAM); s.bind(('0.0.0.0', 53));"
+    " print('up', flush=True)\n"
+    "while True:\n d,a=s.recvfrom(9); s.sendto(sys.argv[1].encode(), a)"
+)
+ASK_UDP = (
+    "import socket,sys; s=socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2)\n"
+    "s.connect((sys.argv[1], int(sys.argv[2])))\n"
+    "for line in sys.stdin:\n s.send(b'?'); print(s.recv(9).decode(), flush=True)"
+)
+
+
+class Talker:
+    """A program in a sandbox that answers lines."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def ask(self) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.hear()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
 class Sandbox:
@@ -72,6 +107,14 @@ class Sandbox:
         )
         assert self.server.stdout is not None
         self.server.stdout.readline()
+
+    def serve_udp(self, word: str) -> Talker:
+        server = Talker(self._command(sys.executable, "-c", SERVE_UDP, word))
+        server.hear()
+        return server
+
+    def sends_udp(self, address: str, port: int) -> Talker:
+        return Talker(self._command(sys.executable, "-c", ASK_UDP, address, str(port)))
 
     def ask(self, address: str, port: int) -> str:
         return self._run(sys.executable, "-c", ASK, address, str(port)).strip()
@@ -158,6 +201,27 @@ def test_published_port_from_everywhere(world: World) -> None:
     finally:
         world.firewall.unpublish([forward])
     assert ask_from_host("127.0.0.1", 18080) == "no"
+
+
+def test_udp_senders_follow_the_port_to_its_new_container(world: World) -> None:
+    """Flows have no end: without forgetting them the sender reaches the old target for ever."""
+    old = Forward("udp", "", 18053, "10.231.0.2", 53)
+    new = Forward("udp", "", 18053, "10.231.0.3", 53)
+    servers = [world.server.serve_udp("old"), world.neighbour.serve_udp("new")]
+    sender = world.outsider.sends_udp("10.231.2.1", 18053)
+    try:
+        world.firewall.publish([old])
+        assert sender.ask() == "old"
+        world.firewall.unpublish([old])
+        world.firewall.publish([new])
+        assert sender.ask() == "old"  # the kernel's way
+        assert conntrack.forget(socket.IPPROTO_UDP, {18053, 18054}) >= 1
+        assert sender.ask() == "new"
+        assert conntrack.forget(socket.IPPROTO_UDP, {18054}) == 0
+    finally:
+        world.firewall.unpublish([new])
+        for process in (*servers, sender):
+            process.close()
 
 
 def test_published_on_loopback_only(world: World) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import Callable, Iterable, Sequence
 
 from ketch.engine.event_filters import labels_match
@@ -36,8 +37,10 @@ from ketch.engine.network_values import (
     any_address,
     forwards,
 )
+from ketch.engine.tasks import Background
 from ketch.errors import Forbidden, InvalidParameter, KetchError, Unsupported
 from ketch.links import Link
+from ketch.linux import conntrack
 from ketch.network import bridge
 from ketch.network.firewall import BridgeRules, Firewall, Forward
 from ketch.network.pool import mac_of
@@ -64,6 +67,7 @@ class Networks:
         self._ports = HostPorts()
         self._warm: dict[str, Endpoint] = {}
         self._healer: asyncio.Task[None] | None = None
+        self._background = Background()
 
     # the daemon's life
 
@@ -90,6 +94,7 @@ class Networks:
         """Stop watching; rules and bridges stay, so containers keep their network."""
         if self._healer is not None:
             self._healer.cancel()
+        await self._background.close()
         self._ports.close()
 
     async def teardown(self) -> None:
@@ -199,6 +204,7 @@ class Networks:
             self._release(endpoint)
             raise
         self._hold(container, (endpoint,), ports)
+        self._forget_flows(ports)
         self._tell("connect", record, container.id)
         return Connection(link, (endpoint,), ports)
 
@@ -213,6 +219,7 @@ class Networks:
             _log.error("%s", error)
         for port in stored.ports:
             self._ports.release(port.protocol, any_address(port.host_ip), port.host_port)
+        self._forget_flows(stored.ports)
         for endpoint in stored.endpoints:
             self._release(endpoint)
             self._events.publish(
@@ -336,6 +343,12 @@ class Networks:
             host_ip=address or "0.0.0.0",
             host_port=held,
         )
+
+    def _forget_flows(self, ports: Iterable[PortBinding]) -> None:
+        """Let senders of UDP follow a port that leads somewhere else now."""
+        changed = {port.host_port for port in ports if port.protocol == "udp"}
+        if changed:
+            self._background.spawn(asyncio.to_thread(_forget_udp, changed))
 
     # networks as objects
 
@@ -464,6 +477,13 @@ def wanted_ports(spec: ContainerSpec) -> list[PortSpec]:
             if (int(number), protocol or "tcp") not in given:
                 ports.append(PortSpec(container_port=int(number), protocol=protocol or "tcp"))
     return ports
+
+
+def _forget_udp(ports: set[int]) -> None:
+    try:
+        conntrack.forget(socket.IPPROTO_UDP, ports)
+    except OSError as error:
+        _log.warning("senders to UDP ports %s may reach their old target: %s", ports, error)
 
 
 def _refuse_user_settings(asked: EndpointSpec) -> None:
