@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import socket
 from collections.abc import Callable, Iterable, Sequence
 
 from ketch.engine.event_filters import labels_match
@@ -23,7 +22,6 @@ from ketch.engine.model import (
     Filters,
     NetworkRecord,
     PortBinding,
-    PortSpec,
     PruneReport,
 )
 from ketch.engine.network_store import MTU, PREDEFINED, NetworkStore
@@ -34,17 +32,13 @@ from ketch.engine.network_values import (
     NetworkSpec,
     Stored,
     WarmLease,
-    any_address,
-    forwards,
 )
-from ketch.engine.tasks import Background
+from ketch.engine.published_ports import PublishedPorts, wanted_ports
 from ketch.errors import Forbidden, InvalidParameter, KetchError, Unsupported
 from ketch.links import Link
-from ketch.linux import conntrack
 from ketch.network import bridge
 from ketch.network.firewall import BridgeRules, Firewall, Forward
 from ketch.network.pool import mac_of
-from ketch.network.ports import HostPorts, PortTaken
 from ketch.state.database import Database, Table
 
 __all__ = ["Connection", "NetworkConfig", "NetworkSpec", "Networks", "WarmLease"]
@@ -64,10 +58,9 @@ class Networks:
         self._held: Table[Stored] = Table(database, "endpoints", Stored)
         self._members = self._held.all()
         self._firewall = Firewall(config.nft_table)
-        self._ports = HostPorts()
+        self._ports = PublishedPorts(self._firewall)
         self._warm: dict[str, Endpoint] = {}
         self._healer: asyncio.Task[None] | None = None
-        self._background = Background()
 
     # the daemon's life
 
@@ -94,8 +87,7 @@ class Networks:
         """Stop watching; rules and bridges stay, so containers keep their network."""
         if self._healer is not None:
             self._healer.cancel()
-        await self._background.close()
-        self._ports.close()
+        await self._ports.close()
 
     async def teardown(self) -> None:
         """Remove the table and all bridges: only when no container runs."""
@@ -117,7 +109,7 @@ class Networks:
                 continue
             for endpoint in stored.endpoints:
                 self._reserve(endpoint)
-            self._rebind(stored)
+            self._ports.hold_again(stored)
             published += stored.forwards()
             found[container_id] = Connection(None, stored.endpoints, stored.ports)
         self._firewall.rebuild(map(_rules, self._bridged()), published)
@@ -131,13 +123,6 @@ class Networks:
             pool.reserve(endpoint.ipv4)
         except KetchError as error:
             _log.warning("endpoint %s: %s", endpoint.endpoint_id[:12], error)
-
-    def _rebind(self, stored: Stored) -> None:
-        for port in stored.ports:
-            try:
-                self._ports.hold(port.protocol, any_address(port.host_ip), str(port.host_port))
-            except PortTaken as error:
-                _log.warning("published port %s: %s", port.host_port, error)
 
     async def _heal(self) -> None:
         while True:
@@ -191,20 +176,18 @@ class Networks:
             return Connection()
         if record.driver != "bridge":
             return Connection(None, (_bare(record),))
-        ports_wanted = wanted_ports(container.spec)
-        if record.internal and ports_wanted:
+        if record.internal and wanted_ports(container.spec):
             raise Unsupported(
                 f"ports cannot be published on the internal network {record.name}: nothing outside "
                 "reaches it"
             )
         endpoint, link = self._plan(container.spec, record, lease)
         try:
-            ports = self._publish(container, endpoint, ports_wanted)
+            ports = self._ports.publish(container, endpoint)
         except BaseException:
             self._release(endpoint)
             raise
         self._hold(container, (endpoint,), ports)
-        self._forget_flows(ports)
         self._tell("connect", record, container.id)
         return Connection(link, (endpoint,), ports)
 
@@ -213,13 +196,7 @@ class Networks:
         stored = self._members.get(container_id)
         if stored is None:
             return
-        try:
-            self._firewall.unpublish(stored.forwards())
-        except KetchError as error:  # the container is gone all the same
-            _log.error("%s", error)
-        for port in stored.ports:
-            self._ports.release(port.protocol, any_address(port.host_ip), port.host_port)
-        self._forget_flows(stored.ports)
+        self._ports.unpublish(stored)
         for endpoint in stored.endpoints:
             self._release(endpoint)
             self._events.publish(
@@ -309,46 +286,6 @@ class Networks:
         pool = self._store.pools.get(endpoint.network_id)
         if pool is not None and endpoint.ipv4:
             pool.release(endpoint.ipv4)
-
-    # published ports
-
-    def _publish(
-        self, container: ContainerRecord, endpoint: Endpoint, wanted: Iterable[PortSpec]
-    ) -> tuple[PortBinding, ...]:
-        bindings: list[PortBinding] = []
-        try:
-            for port in wanted:
-                bindings.append(self._bind(port))
-            self._firewall.publish(forwards((endpoint,), bindings))
-        except BaseException as error:
-            for binding in bindings:
-                address = any_address(binding.host_ip)
-                self._ports.release(binding.protocol, address, binding.host_port)
-            if isinstance(error, PortTaken):
-                raise KetchError(
-                    "driver failed programming external connectivity on endpoint "
-                    f"{container.name} ({endpoint.endpoint_id}): {error}"
-                ) from None
-            raise
-        return tuple(bindings)
-
-    def _bind(self, port: PortSpec) -> PortBinding:
-        if port.protocol not in ("tcp", "udp"):
-            raise Unsupported(f"publishing {port.protocol} ports is not supported: use tcp or udp")
-        address = any_address(port.host_ip)
-        held = self._ports.hold(port.protocol, address, port.host_port)
-        return PortBinding(
-            container_port=port.container_port,
-            protocol=port.protocol,
-            host_ip=address or "0.0.0.0",
-            host_port=held,
-        )
-
-    def _forget_flows(self, ports: Iterable[PortBinding]) -> None:
-        """Let senders of UDP follow a port that leads somewhere else now."""
-        changed = {port.host_port for port in ports if port.protocol == "udp"}
-        if changed:
-            self._background.spawn(asyncio.to_thread(_forget_udp, changed))
 
     # networks as objects
 
@@ -465,25 +402,6 @@ _TESTS: dict[str, Callable[[NetworkRecord, str], bool]] = {
     "label!": lambda record, value: not labels_match(record.labels, (value,)),
     "until": lambda record, value: record.created_at < float(value) * 1e9,
 }
-
-
-def wanted_ports(spec: ContainerSpec) -> list[PortSpec]:
-    """The ports to publish: ``-p``, and with ``-P`` every exposed one that is not among them."""
-    ports = list(spec.ports)
-    if spec.publish_all:
-        given = {(port.container_port, port.protocol) for port in ports}
-        for text in spec.exposed_ports:
-            number, _, protocol = text.partition("/")
-            if (int(number), protocol or "tcp") not in given:
-                ports.append(PortSpec(container_port=int(number), protocol=protocol or "tcp"))
-    return ports
-
-
-def _forget_udp(ports: set[int]) -> None:
-    try:
-        conntrack.forget(socket.IPPROTO_UDP, ports)
-    except OSError as error:
-        _log.warning("senders to UDP ports %s may reach their old target: %s", ports, error)
 
 
 def _refuse_user_settings(asked: EndpointSpec) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import threading
 from functools import lru_cache
+
+_LOCK = threading.Lock()  # contexts of older libraries share tables of symbols
 
 
 class NftError(OSError):
@@ -40,7 +43,11 @@ def run(commands: str) -> str:
     Raises ``NftError`` when the kernel or the parser refuses them, OSError when the library is
     missing.
     """
-    library = _library()
+    with _LOCK:
+        return _run(_library(), commands)
+
+
+def _run(library: ctypes.CDLL, commands: str) -> str:
     context = library.nft_ctx_new(0)
     if not context:
         raise NftError(12, "libnftables gave no context")

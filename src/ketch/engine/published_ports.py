@@ -1,0 +1,111 @@
+"""Published ports of containers: host ports held, rules for them, senders told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterable
+
+from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint, PortBinding, PortSpec
+from ketch.engine.network_values import Stored, any_address, forwards
+from ketch.engine.tasks import Background
+from ketch.errors import KetchError, Unsupported
+from ketch.linux import conntrack
+from ketch.network.firewall import Firewall
+from ketch.network.ports import HostPorts, PortTaken
+
+_log = logging.getLogger("ketch.engine.networks")
+
+
+class PublishedPorts:
+    """Between containers and the firewall; what was published is recorded by the caller."""
+
+    def __init__(self, firewall: Firewall) -> None:
+        self._firewall = firewall
+        self._ports = HostPorts()
+        self._background = Background()
+
+    async def close(self) -> None:
+        """Let go of the host's ports; the rules stay, so containers are reached as before."""
+        await self._background.close()
+        self._ports.close()
+
+    def publish(self, container: ContainerRecord, endpoint: Endpoint) -> tuple[PortBinding, ...]:
+        """Publish what a container's specification asks for, all or nothing.
+
+        Raises ``KetchError`` with Docker's words for a port that is taken.
+        """
+        bindings: list[PortBinding] = []
+        try:
+            for port in wanted_ports(container.spec):
+                bindings.append(self._bind(port))
+            self._firewall.publish(forwards((endpoint,), bindings))
+        except BaseException as error:
+            self._let_go(bindings)
+            if isinstance(error, PortTaken):
+                raise KetchError(
+                    "driver failed programming external connectivity on endpoint "
+                    f"{container.name} ({endpoint.endpoint_id}): {error}"
+                ) from None
+            raise
+        self._forget_flows(bindings)
+        return tuple(bindings)
+
+    def unpublish(self, stored: Stored) -> None:
+        """Take back what a container published; never raises, since the container is gone."""
+        try:
+            self._firewall.unpublish(stored.forwards())
+        except KetchError as error:
+            _log.error("%s", error)
+        self._let_go(stored.ports)
+        self._forget_flows(stored.ports)
+
+    def hold_again(self, stored: Stored) -> None:
+        """Hold the ports of a container that a daemon before this one published."""
+        for port in stored.ports:
+            try:
+                self._ports.hold(port.protocol, any_address(port.host_ip), str(port.host_port))
+            except PortTaken as error:
+                _log.warning("published port %s: %s", port.host_port, error)
+
+    def _bind(self, port: PortSpec) -> PortBinding:
+        if port.protocol not in ("tcp", "udp"):
+            raise Unsupported(f"publishing {port.protocol} ports is not supported: use tcp or udp")
+        address = any_address(port.host_ip)
+        held = self._ports.hold(port.protocol, address, port.host_port)
+        return PortBinding(
+            container_port=port.container_port,
+            protocol=port.protocol,
+            host_ip=address or "0.0.0.0",
+            host_port=held,
+        )
+
+    def _let_go(self, bindings: Iterable[PortBinding]) -> None:
+        for port in bindings:
+            self._ports.release(port.protocol, any_address(port.host_ip), port.host_port)
+
+    def _forget_flows(self, ports: Iterable[PortBinding]) -> None:
+        """Let senders of UDP follow a port that leads somewhere else now."""
+        changed = {port.host_port for port in ports if port.protocol == "udp"}
+        if changed:
+            self._background.spawn(asyncio.to_thread(_forget_udp, changed))
+
+
+def wanted_ports(spec: ContainerSpec) -> list[PortSpec]:
+    """The ports to publish: ``-p``, and with ``-P`` every exposed one that is not among them."""
+    ports = list(spec.ports)
+    if spec.publish_all:
+        given = {(port.container_port, port.protocol) for port in ports}
+        for text in spec.exposed_ports:
+            number, _, protocol = text.partition("/")
+            if (int(number), protocol or "tcp") not in given:
+                ports.append(PortSpec(container_port=int(number), protocol=protocol or "tcp"))
+    return ports
+
+
+def _forget_udp(ports: set[int]) -> None:
+    try:
+        conntrack.forget(socket.IPPROTO_UDP, ports)
+    except OSError as error:
+        _log.warning("senders to UDP ports %s may reach their old target: %s", ports, error)
