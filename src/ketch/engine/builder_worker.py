@@ -26,6 +26,7 @@ class BuildWorker:
         self._directory = directory
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[None] | None = None
+        self._held: list[int] = []
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -33,8 +34,8 @@ class BuildWorker:
         """Start it with the context's tar stream, whose fd stays the caller's."""
         ours, theirs = socket.socketpair()
         build_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fds = [theirs.fileno(), os.dup(stream), build_fd]
-        self._running = asyncio.create_task(self._run(theirs, fds))
+        self._held = [os.dup(stream), build_fd]
+        self._running = asyncio.create_task(self._run(theirs, [theirs.fileno(), *self._held]))
         self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST)
 
     async def _run(self, theirs: socket.socket, fds: list[int]) -> None:
@@ -42,8 +43,13 @@ class BuildWorker:
             with theirs:
                 await self._launcher.work(_TASK, {}, fds)
         finally:
-            for fd in fds[1:]:
-                os.close(fd)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close our copies: as long as one is open, who writes the stream sees no end of it."""
+        held, self._held = self._held, []
+        for fd in held:
+            os.close(fd)
 
     async def ask(self, what: str, **request: Any) -> dict[str, Any]:
         """One request; raises what it raised, ``Unavailable`` when the worker died.
@@ -56,6 +62,7 @@ class BuildWorker:
         async with self._turn:
             self._writer.write(json.dumps(request).encode() + b"\n")
             line = await self._answer()
+        self._let_go()  # whoever answers has what it was given
         answer = json.loads(line)
         if "failed" in answer:
             raise failures.from_wire(answer["failed"])
