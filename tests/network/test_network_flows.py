@@ -25,7 +25,7 @@ SERVE = (
     "while True:\n c,a=s.accept(); c.sendall(a[0].encode()); c.close()"
 )
 ASK = (
-    "import socket,sys\ntry:\n s=socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)\n"
+    "import socket,sys\ntry:\n s=socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.6)\n"
     " print(s.recv(99).decode())\nexcept OSError as e: print('no')"
 )
 
@@ -129,12 +129,12 @@ class Sandbox:
 
 
 class World:
-    """Two networks, three sandboxes, one firewall table; a third bridge plays the LAN."""
+    """Two networks and an internal one behind one table; another bridge plays the LAN."""
 
     def __init__(self) -> None:
         tag = secrets.token_hex(3)
         self.sandboxes: list[Sandbox] = []
-        self.bridges = [f"kt{tag}a", f"kt{tag}b", f"kt{tag}l"]
+        self.bridges = [f"kt{tag}a", f"kt{tag}b", f"kt{tag}l", f"kt{tag}i"]
         self.firewall = Firewall(f"kt{tag}")
         try:
             self._make()
@@ -148,12 +148,16 @@ class World:
         for index, name in enumerate(self.bridges[:2]):
             bridge.ensure(name, f"10.231.{index}.1/24", 0)
             rules.append(BridgeRules(name, f"10.231.{index}.0/24"))
+        bridge.ensure(self.bridges[3], "10.231.3.1/24", 0)
+        rules.append(BridgeRules(self.bridges[3], "10.231.3.0/24", internal=True))
         self.firewall.rebuild(rules, ())
         self.server = self._sandbox(self.bridges[0], "10.231.0.2", "10.231.0.1")
         self.neighbour = self._sandbox(self.bridges[0], "10.231.0.3", "10.231.0.1")
         self.stranger = self._sandbox(self.bridges[1], "10.231.1.2", "10.231.1.1")
         self.outsider = self._sandbox(self.bridges[2], "10.231.2.2", "10.231.2.1")
-        self.server.serve()
+        self.inmate = self._sandbox(self.bridges[3], "10.231.3.2", "10.231.3.1")
+        for sandbox in (self.server, self.outsider, self.inmate):
+            sandbox.serve()
 
     def _sandbox(self, *words: str) -> Sandbox:
         self.sandboxes.append(Sandbox(*words))
@@ -290,6 +294,29 @@ def test_loopback_of_the_host_is_out_of_reach(world: World) -> None:
         assert ask_from_host("127.0.0.1", 18082) == "10.231.0.1"
     finally:
         world.firewall.unpublish([forward])
+
+
+def test_an_internal_network_is_shut_both_ways(world: World) -> None:
+    """Even for a member that gave itself a default route."""
+    outwards = Forward("tcp", "", 18088, "10.231.0.2", 80)
+    inwards = Forward("tcp", "", 18089, "10.231.3.2", 80)
+    world.firewall.publish([outwards, inwards])
+    fellow = world._sandbox(world.bridges[3], "10.231.3.3", "10.231.3.1")
+    try:
+        assert fellow.ask("10.231.3.2", 80) == "10.231.3.3"
+        assert world.inmate.ask("10.231.2.2", 80) == "no"
+        assert world.inmate.ask("10.231.0.2", 80) == "no"
+        assert world.inmate.ask("10.231.0.1", 18088) == "no"
+        assert world.stranger.ask("10.231.3.2", 80) == "no"
+        assert world.outsider.ask("10.231.3.2", 80) == "no"
+        assert world.outsider.ask("10.231.2.1", 18089) == "no"
+    finally:
+        world.firewall.unpublish([outwards, inwards])
+
+
+def test_what_leaves_is_masqueraded(world: World) -> None:
+    assert world.server.ask("10.231.2.2", 80) == "10.231.2.1"
+    assert world.stranger.ask("10.231.2.2", 80) == "10.231.2.1"
 
 
 def test_the_lan_reaches_published_ports_only(world: World) -> None:
