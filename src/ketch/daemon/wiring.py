@@ -47,6 +47,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Engine:
     stack.callback(database.close)
     snapshots = await asyncio.to_thread(open_snapshotter, root, settings.storage_driver)
     _log.info("layers are kept by the %s snapshotter", snapshots.name)
+    await asyncio.to_thread(snapshots.sweep_tmp)  # what workers of a killed daemon left
     launcher = await Launcher.ensure(settings.exec_root)
     stack.callback(launcher.close)
     engine = _engine(settings, database, snapshots, launcher)
