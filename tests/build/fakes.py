@@ -7,16 +7,18 @@ from collections.abc import Callable
 
 import msgspec
 
+from ketch.build.classic import ClassicText
 from ketch.build.executor import (
     BaseImage,
     CacheEntry,
     CopyStep,
-    Emit,
+    MakeEntry,
     RunOutcome,
     RunStep,
     Tree,
 )
 from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.progress import Event, Report
 from ketch.build.solver import Built, prepare, solve
 from ketch.errors import NotFound
 from ketch.oci.image import ImageConfig, RootFS, decode, encode
@@ -48,7 +50,7 @@ class FakeExecutor:
         self.pulled: list[tuple[str, str, bool]] = []
         self.trees: dict[str, dict[str, bytes]] = {}
         self.exit_codes: dict[str, int] = {}
-        self.output: dict[str, BuildOutput] = {}
+        self.output: dict[str, str] = {}
         self.lost: set[str] = set()
         self.nonce = 0
 
@@ -60,25 +62,27 @@ class FakeExecutor:
         self.images[name] = image
         return image
 
-    async def base(self, reference: str, platform: str, *, pull: bool, emit: Emit) -> BaseImage:
+    async def base(self, reference: str, platform: str, *, pull: bool, report: Report) -> BaseImage:
         self.pulled.append((reference, platform, pull))
         if reference not in self.images:
             raise NotFound(f"pull access denied for {reference}")
         return self.images[reference]
 
-    async def recall(self, key: str) -> CacheEntry | None:
-        entry = self.cache.get(key)
-        return None if entry is None or entry.layer in self.lost else entry
+    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+        entry = self.cache.get(key) if reuse else None
+        if entry is not None and entry.layer not in self.lost:
+            return entry, True
+        self.cache[key] = await make()
+        return self.cache[key], False
 
-    async def remember(self, key: str, entry: CacheEntry) -> None:
-        self.cache[key] = entry
-
-    async def run(self, step: RunStep, started: Callable[[str], None], emit: Emit) -> RunOutcome:
+    async def run(
+        self, step: RunStep, started: Callable[[str], None], report: Report
+    ) -> RunOutcome:
         self.ran.append(step)
         command = step.argv[-1]
         started(digest("container", len(self.ran))[7:])
         if command in self.output:
-            emit(self.output[command])
+            report.output(1, self.output[command])
         code = self.exit_codes.get(command, 0)
         if code or command == "true":
             return RunOutcome(code, "")
@@ -134,7 +138,14 @@ class FakeExecutor:
 class Build:
     """One build on a fake executor, and what came of it."""
 
-    def __init__(self, executor: FakeExecutor, built: Built, outputs: list[BuildOutput]) -> None:
+    def __init__(
+        self,
+        executor: FakeExecutor,
+        built: Built,
+        outputs: list[BuildOutput],
+        events: list[Event],
+    ) -> None:
+        self.events = events
         self.executor = executor
         self.built = built
         self.outputs = outputs
@@ -172,5 +183,16 @@ async def build(
     def clock() -> str:
         return f"2026-01-01T{executor.nonce:02d}:00:{next(ticks):02d}Z"
 
-    built = await solve(prepared, executor, outputs.append, clock)
-    return Build(executor, built, outputs)
+    classic = ClassicText(quiet=prepared.options.quiet)
+
+    def sink(event: Event) -> None:
+        events.append(event)
+        outputs.extend(classic.feed(event))
+
+    events: list[Event] = []
+    try:
+        built = await solve(prepared, executor, sink, clock)
+    finally:
+        outputs.extend(classic.rest())
+    outputs.extend(classic.closing(built.image, built.tags))
+    return Build(executor, built, outputs, events)

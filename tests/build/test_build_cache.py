@@ -12,6 +12,15 @@ from ketch.oci.image import ImageConfig, RunConfig, encode
 TEXT = "FROM base\nENV a=1\nCOPY a.txt /a\nRUN make\nCMD x\n"
 
 
+async def test_labels_of_the_base_do_not_matter_to_a_run(executor: FakeExecutor) -> None:
+    labelled = ImageConfig(os="linux", architecture="amd64", config=RunConfig(labels={"a": "b"}))
+    executor.add_image("one", layer="same")
+    executor.add_image("two", labelled, "same")
+    await build(executor, "FROM one\nRUN x\n")
+    second = await build(executor, "FROM two\nRUN x\n")
+    assert (second.hits, second.config.run.labels) == (1, {"a": "b"})
+
+
 async def test_the_second_build_is_the_same_image(executor: FakeExecutor) -> None:
     first = await build(executor, TEXT)
     second = await build(executor, TEXT)
@@ -33,7 +42,9 @@ EDITS = [
     ("RUN x\nRUN y", "RUN  z\nRUN y", 0),
     ("USER a\nRUN x", "USER b\nRUN x", 0),
     ("WORKDIR /a\nRUN x", "WORKDIR /b\nRUN x", 0),
-    ("LABEL a=1\nRUN x", "LABEL a=2\nRUN x", 0),
+    ("LABEL a=1\nRUN x", "LABEL a=2\nRUN x", 1),
+    ("CMD a\nRUN x", "CMD b\nRUN x", 1),
+    ("EXPOSE 80\nCOPY a.txt /a", "EXPOSE 81\nCOPY a.txt /a", 1),
     ('SHELL ["a"]\nRUN x', 'SHELL ["b"]\nRUN x', 0),
     ("HEALTHCHECK CMD a\nRUN x", "HEALTHCHECK CMD b\nRUN x", 0),
     ("HEALTHCHECK --interval=1s CMD a", "HEALTHCHECK --interval=2s CMD a", 0),
@@ -51,7 +62,7 @@ EDITS = [
     ("CMD a b", 'CMD ["/bin/sh", "-c", "a b"]', 1),
     ("EXPOSE 80\nEXPOSE 81", "EXPOSE 80\nEXPOSE 82", 1),
     ("VOLUME /a\nRUN x", "VOLUME /b\nRUN x", 0),
-    ("STOPSIGNAL 9\nRUN x", "STOPSIGNAL 15\nRUN x", 0),
+    ("STOPSIGNAL 9\nRUN x", "STOPSIGNAL 15\nRUN x", 1),
     ("RUN <<E\na\nE", "RUN <<E\nb\nE", 0),
     ("COPY <<f /x\n1\nf", "COPY <<f /x\n2\nf", 0),
 ]
@@ -105,7 +116,6 @@ async def test_an_image_with_the_history_of_a_step_is_no_cache(executor: FakeExe
         RunConfig(user="7"),
         RunConfig(shell=["/evil"]),
         RunConfig(working_dir="/w"),
-        RunConfig(on_build=None, labels={"a": "b"}),
     ],
 )
 async def test_another_configuration_is_a_miss(executor: FakeExecutor, config: RunConfig) -> None:

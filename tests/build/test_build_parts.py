@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ketch.build.durations import format_duration, parse_duration
 from ketch.build.executor import CacheEntry
-from ketch.build.options import BuildOutput
+from ketch.build.progress import Note
 from ketch.build.quoting import go_quote
 from ketch.engine import builder_floor
 from ketch.engine.builder_cache import BuildCache
@@ -53,16 +53,16 @@ def test_a_character_split_between_frames() -> None:
 async def test_channel_keeps_order_and_makes_wait() -> None:
     channel = Channel()
     for number in range(300):
-        channel.put(BuildOutput(stream=str(number)))
+        channel.put(Note("", str(number)))
     waiting = asyncio.create_task(channel.room())
     await asyncio.sleep(0)
     assert not waiting.done()
     got = [await channel.get() for _ in range(100)]
     await waiting
     channel.close()
-    while (output := await channel.get()) is not None:
-        got.append(output)
-    assert [output.stream for output in got if output] == [str(n) for n in range(300)]
+    while (event := await channel.get()) is not None:
+        got.append(event)
+    assert [event.text for event in got if isinstance(event, Note)] == [str(n) for n in range(300)]
 
 
 def test_cache_survives_and_is_pruned(tmp_path: Path) -> None:

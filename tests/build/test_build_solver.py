@@ -38,7 +38,7 @@ async def test_a_source_called_hash_is_a_source(executor: FakeExecutor) -> None:
 
 
 async def test_output_is_the_classic_builders(executor: FakeExecutor) -> None:
-    executor.output["echo hi"] = BuildOutput(stream="hi\n")
+    executor.output["echo hi"] = "hi\n"
     result = await build(
         executor, "FROM base\nENV a=b\nRUN echo hi\n", BuildOptions(tags=("x", "y:1"))
     )

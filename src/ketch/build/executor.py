@@ -5,23 +5,22 @@ Glossary
     *tree*: something that COPY and ADD can take files from.
     *cache entry*: the outcome of a step under its content-based key.
 
-Life cycle of one build: ``base`` for each FROM; per step ``recall``, and on a miss ``run``,
-``copy`` or ``make_directory``, then ``remember``; ``commit`` and ``tag`` at the end. Every method
-may be cancelled: the step is killed and leaves nothing.
+Life cycle of one build: ``base`` for each FROM; per step ``outcome``, which on a miss calls back
+for ``run``, ``copy`` or ``make_directory``; ``commit`` and ``tag`` at the end. Methods are called
+for several stages at once. Every method may be cancelled: the step is killed and leaves nothing.
 
 The solver never sees a path of the host: trees are handles that only their executor can read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
 
-from ketch.build.options import BuildLimits, BuildOutput
-
-Emit = Callable[[BuildOutput], None]
+from ketch.build.options import BuildLimits
+from ketch.build.progress import Report
 
 
 class BaseImage(msgspec.Struct, frozen=True):
@@ -48,6 +47,9 @@ class CacheEntry(msgspec.Struct, frozen=True):
 
     layer: str
     created: str
+
+
+MakeEntry = Callable[[], Awaitable[CacheEntry]]
 
 
 class RunStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,19 +100,22 @@ class CopyStep(msgspec.Struct, frozen=True, kw_only=True):
 class Executor(Protocol):
     """See the module's docstring. Raises the categories of ``ketch.errors``."""
 
-    async def base(self, reference: str, platform: str, *, pull: bool, emit: Emit) -> BaseImage:
+    async def base(self, reference: str, platform: str, *, pull: bool, report: Report) -> BaseImage:
         """The image of a FROM or a ``COPY --from``; pulled when missing or when ``pull`` is set."""
         ...
 
-    async def recall(self, key: str) -> CacheEntry | None:
-        """The remembered outcome, if its layer is still there."""
+    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+        """What a step comes to under its key, and whether it was there already.
+
+        On a miss ``make`` is awaited and its outcome kept. With ``reuse``, a step that another
+        build is at already is waited for instead of being done twice; without it, nothing that
+        was there before is taken.
+        """
         ...
 
-    async def remember(self, key: str, entry: CacheEntry) -> None:
-        """Keep an outcome."""
-        ...
-
-    async def run(self, step: RunStep, started: Callable[[str], None], emit: Emit) -> RunOutcome:
+    async def run(
+        self, step: RunStep, started: Callable[[str], None], report: Report
+    ) -> RunOutcome:
         """Run a command; ``started`` is told the container's ID before any output."""
         ...
 

@@ -11,13 +11,21 @@ from ketch.errors import InvalidParameter
 
 
 class PlannedStage(msgspec.Struct, frozen=True):
-    """A stage with its base found out: an earlier stage's index, or an image (None, name)."""
+    """A stage with its base found out: an earlier stage's index, or an image (None, name).
+
+    ``uses`` holds (place of a step, counted from 1; index of the stage that it takes files from).
+    """
 
     stage: Stage
     base_stage: int | None
     image: str
     platform: str
-    copies: tuple[int, ...]
+    uses: tuple[tuple[int, int], ...]
+
+    def needs(self) -> set[int]:
+        """Indices of the stages that this one waits for."""
+        base = () if self.base_stage is None else (self.base_stage,)
+        return {*base, *(index for _, index in self.uses)}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -42,8 +50,7 @@ def make_plan(dockerfile: Dockerfile, scope: GlobalScope, target: str) -> Plan:
     needed = {last}
     for planned in reversed(resolved[: last + 1]):
         if planned.stage.index in needed:
-            needed.update(planned.copies)
-            needed.update(() if planned.base_stage is None else (planned.base_stage,))
+            needed.update(planned.needs())
     return Plan(tuple(planned for planned in resolved if planned.stage.index in needed))
 
 
@@ -65,16 +72,16 @@ def _resolve(dockerfile: Dockerfile, stage: Stage, scope: GlobalScope) -> Planne
         raise base.error(f"base name ({base.image}) should not be blank")
     platform = expand_in(base, base.platform, variables, scope.escape)
     parent = find_stage(dockerfile, image, stage.index, numbers=False)
-    return PlannedStage(stage, parent, image, platform, tuple(_copied(dockerfile, stage)))
+    return PlannedStage(stage, parent, image, platform, tuple(_used(dockerfile, stage)))
 
 
-def _copied(dockerfile: Dockerfile, stage: Stage) -> list[int]:
+def _used(dockerfile: Dockerfile, stage: Stage) -> list[tuple[int, int]]:
     found = []
-    for step in stage.steps:
+    for place, step in enumerate(stage.steps, 1):
         if isinstance(step, Copy) and step.from_:
             index = find_stage(dockerfile, step.from_, stage.index, numbers=True)
             if index is not None:
-                found.append(index)
+                found.append((place, index))
             elif step.from_.isascii() and step.from_.isdigit():
                 raise step.error(
                     f"invalid from flag value {step.from_}: there is no stage of that number "

@@ -1,11 +1,13 @@
-"""The solver: runs a plan's stages one after another, step by step.
+"""The solver: runs a plan's stages, each as soon as what it stands on is there.
 
-The output is the classic builder's (``Step 1/4 : FROM busybox``, `` ---> 0123456789ab``…), which
-clients show as it is.
+Stages are tasks. One that takes files from another, or continues it, waits for that one; all others
+run at the same time. Within a stage one step follows the other, since each stands on the layers
+before it. The first failure ends the build: what runs is cancelled and leaves nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Awaitable, Callable
 
@@ -19,7 +21,6 @@ from ketch.build.ast import (
     Entrypoint,
     Env,
     Expose,
-    From,
     Healthcheck,
     Instruction,
     Label,
@@ -34,11 +35,12 @@ from ketch.build.ast import (
     Workdir,
 )
 from ketch.build.config import timestamp
-from ketch.build.executor import BaseImage, Emit, Executor, Tree
+from ketch.build.executor import BaseImage, Executor, Tree
 from ketch.build.failures import StepFailed
-from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.options import BuildOptions
 from ketch.build.parser import parse, parse_trigger
 from ketch.build.plan import Plan, PlannedStage, find_stage, make_plan
+from ketch.build.progress import Report, Sink, StageDone
 from ketch.build.refusals import check_options, check_syntax
 from ketch.build.scope import GlobalScope
 from ketch.build.source import LogicalLine, Position
@@ -60,6 +62,7 @@ from ketch.build.steps_config import (
 )
 from ketch.build.steps_copy import comment_warning, do_copy
 from ketch.build.steps_run import do_run, do_workdir
+from ketch.build.vertices import Vertices
 from ketch.oci.image import ImageConfig, encode
 
 SCRATCH = "scratch"
@@ -100,46 +103,50 @@ def prepare(data: bytes, options: BuildOptions, platform: dict[str, str]) -> Pre
 
 
 async def solve(
-    prepared: Prepared, executor: Executor, emit: Emit, clock: Callable[[], str] = timestamp
+    prepared: Prepared, executor: Executor, sink: Sink, clock: Callable[[], str] = timestamp
 ) -> Built:
     """Run the plan; raises ``StepFailed`` and what the executor raises. Closes nothing."""
-    options = prepared.options
-    shown = _quiet(emit) if options.quiet else emit
-    shared = BuildContext(executor, options, prepared.scope, shown, clock)
-    return await _Solver(prepared, shared, emit).run()
+    shared = BuildContext(executor, prepared.options, prepared.scope, sink, clock)
+    return await _Solver(prepared, shared).run()
 
 
 class _Solver:
     """One build under way."""
 
-    def __init__(self, prepared: Prepared, shared: BuildContext, emit: Emit) -> None:
+    def __init__(self, prepared: Prepared, shared: BuildContext) -> None:
         self.prepared = prepared
         self.shared = shared
-        self.emit = emit
-        self.done: dict[int, StageState] = {}
-        self.step = 0
+        self.vertices = Vertices(prepared.plan)
+        self.stages: dict[int, asyncio.Task[StageState]] = {}
 
     async def run(self) -> Built:
         for planned in self.prepared.plan.stages:
-            state = await self._stage(planned)
-            if not state.image_id:
-                raise StepFailed("No image was generated. Is your Dockerfile empty?")
-            if not self.shared.options.quiet:
-                self.emit(BuildOutput(aux=state.image_id))
-        return await self._finish(state)
+            self.stages[planned.stage.index] = asyncio.create_task(self._stage(planned))
+        try:
+            await asyncio.wait(self.stages.values(), return_when=asyncio.FIRST_EXCEPTION)
+            for task in self.stages.values():
+                if task.done():
+                    task.result()
+            target = self.prepared.plan.target.stage.index
+            return await self._finish(self.stages[target].result())
+        finally:
+            for task in self.stages.values():
+                task.cancel()
+            await asyncio.gather(*self.stages.values(), return_exceptions=True)
 
     async def _finish(self, state: StageState) -> Built:
+        report = Report(self.shared.sink, self.vertices.export())
         unused = self.shared.scope.unused()
         if unused:
             names = " ".join(unused)
-            self.shared.warn(f"One or more build-args [{names}] were not consumed")
-        image = await self._commit(state)
-        tags = tuple([await self._tag(image, tag) for tag in self.shared.options.tags])
-        if self.shared.options.quiet:
-            self.emit(BuildOutput(stream=f"{image}\n"))
-        self.shared.say(f"Successfully built {_short(image)}\n")
-        for tag in tags:
-            self.shared.say(f"Successfully tagged {tag}\n")
+            report.warn(f"One or more build-args [{names}] were not consumed")
+        try:
+            image = await self._commit(state)
+            tags = tuple([await self._tag(image, tag) for tag in self.shared.options.tags])
+        except BaseException as error:
+            report.end(error=str(error) or "canceled")
+            raise
+        report.end(image)
         return Built(image, tags)
 
     async def _commit(self, state: StageState) -> str:
@@ -152,44 +159,68 @@ class _Solver:
     async def _tag(self, image: str, tag: str) -> str:
         return await self.shared.executor.tag(image, tag)
 
+    # stages
+
     async def _stage(self, planned: PlannedStage) -> StageState:
-        self._announce(planned.stage.base)
-        state = StageState(self.shared, await self._base(planned))
-        await self._triggers(state, planned.stage.index)
-        self._show(state)
-        for step in planned.stage.steps:
-            self._announce(step)
+        state = await self._from(planned)
+        for place, step in enumerate(planned.stage.steps, 1):
+            tree = await self._tree(step, planned.stage.index)
+            state.report = Report(self.shared.sink, self.vertices.step(planned, place))
             try:
-                await self._dispatch(state, step, planned.stage.index)
-            except StepFailed:
-                await self._keep(state)
+                await self._dispatch(state, step, tree)
+            except BaseException as error:
+                if isinstance(error, StepFailed):
+                    await self._keep(state)
+                state.report.end(error=str(error) or "canceled")
                 raise
-            self._show(state)
-        self.done[planned.stage.index] = state
+            state.report.end(state.image_id)
+        if not state.image_id:
+            raise StepFailed("No image was generated. Is your Dockerfile empty?")
+        last = self.vertices.last(planned)
+        self.shared.sink(StageDone(state.image_id, last))
         return state
+
+    async def _from(self, planned: PlannedStage) -> StageState:
+        """The stage's base, with what its ONBUILD says already done."""
+        if planned.base_stage is not None:
+            await self._done(planned.base_stage)
+        report = Report(self.shared.sink, self.vertices.step(planned, 0))
+        try:
+            if planned.stage.base.comment is not None:
+                _warn_comment(report, planned.stage.base)
+            state = StageState(self.shared, await self._base(planned, report), report)
+            await self._triggers(state, planned.stage.index)
+        except BaseException as error:
+            report.end(error=str(error) or "canceled")
+            raise
+        report.end(state.image_id)
+        return state
+
+    async def _done(self, index: int) -> StageState:
+        """An earlier stage at its end; raises what it raised."""
+        task = self.stages[index]
+        await asyncio.wait({task})
+        return task.result()
 
     async def _keep(self, state: StageState) -> None:
         """Store what there was before a failed step, for people to look into."""
         if state.image_id and state.image_id != state.base.id:
             await self._commit(state)
 
-    async def _base(self, planned: PlannedStage) -> BaseImage:
+    async def _base(self, planned: PlannedStage, report: Report) -> BaseImage:
         if planned.base_stage is not None:
-            parent = self.done[planned.base_stage]
+            parent = await self._done(planned.base_stage)
             config = encode(parent.image) if parent.image_id != parent.base.id else b""
             config = config or parent.base.config
             return BaseImage(parent.image_id, config, tuple(parent.layers))
         if planned.image == SCRATCH:
             return self._scratch()
-        return await self._image(planned.image, planned.platform)
+        return await self._image(planned.image, planned.platform, report)
 
-    async def _image(self, reference: str, platform: str) -> BaseImage:
+    async def _image(self, reference: str, platform: str, report: Report) -> BaseImage:
         options = self.shared.options
         return await self.shared.executor.base(
-            reference,
-            platform or options.platform,
-            pull=options.pull,
-            emit=self.shared.emit,
+            reference, platform or options.platform, pull=options.pull, report=report
         )
 
     def _scratch(self) -> BaseImage:
@@ -208,59 +239,53 @@ class _Solver:
         if not triggers:
             return
         plural = "" if len(triggers) == 1 else "s"
-        self.shared.say(f"# Executing {len(triggers)} build trigger{plural}\n")
+        state.report.note(f"# Executing {len(triggers)} build trigger{plural}\n")
         for text in triggers:
-            await self._dispatch(state, parse_trigger(text), index)
+            step = parse_trigger(text)
+            await self._dispatch(state, step, await self._tree(step, index))
 
-    async def _dispatch(self, state: StageState, step: Instruction, index: int) -> None:
+    # steps
+
+    async def _dispatch(self, state: StageState, step: Instruction, tree: Tree | None) -> None:
         if isinstance(step, Copy):
-            await do_copy(state, step, await self._tree(step, index))
+            assert tree is not None
+            await do_copy(state, step, tree)
             return
         if step.comment is not None:
-            self._warn_comment(step)
+            _warn_comment(state.report, step)
         await _HANDLERS[type(step)](state, step)
 
-    async def _tree(self, step: Copy, index: int) -> Tree:
-        """Where a COPY takes its files from."""
+    async def _tree(self, step: Instruction, index: int) -> Tree | None:
+        """Where a COPY takes its files from, as soon as it is there; None for other steps."""
+        if not isinstance(step, Copy):
+            return None
         if not step.from_:
             return Tree("context")
         stage = find_stage(self.prepared.dockerfile, step.from_, index, numbers=True)
-        if stage is not None and stage not in self.done:
+        if stage is not None and stage not in self.stages:
             raise step.error(f"the stage {step.from_} was not built: only a trigger names it")
         if stage is not None:
-            return Tree("layers", tuple(self.done[stage].layers))
+            return Tree("layers", tuple((await self._done(stage)).layers))
         if step.from_ == SCRATCH:
             raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
-        image = await self._image(step.from_, "")
-        return Tree("layers", image.layers)
+        return Tree("layers", (await self._other_image(step.from_)).layers)
 
-    def _announce(self, step: Instruction) -> None:
-        self.step += 1
-        self.shared.say(f"Step {self.step}/{self.prepared.plan.steps()} : {step.text}")
-        self.shared.say("\n")
-        if isinstance(step, From) and step.comment is not None:
-            self._warn_comment(step)
-
-    def _warn_comment(self, step: Instruction) -> None:
-        if step.comment is not None:
-            self.shared.warn(comment_warning(step.comment.range.start.line, step.comment.text))
-
-    def _show(self, state: StageState) -> None:
-        self.shared.say(f" ---> {_short(state.image_id)}\n")
+    async def _other_image(self, reference: str) -> BaseImage:
+        """An image that only files are taken from."""
+        report = Report(self.shared.sink, self.vertices.image(reference))
+        try:
+            image = await self._image(reference, "", report)
+        except BaseException as error:
+            report.end(error=str(error) or "canceled")
+            raise
+        report.end(image.id)
+        return image
 
 
-def _short(image: str) -> str:
-    return image.removeprefix("sha256:")[:12]
-
-
-def _quiet(emit: Emit) -> Emit:
-    """Lets only errors pass."""
-
-    def filtered(output: BuildOutput) -> None:
-        if output.error:
-            emit(output)
-
-    return filtered
+def _warn_comment(report: Report, step: Instruction) -> None:
+    if step.comment is not None:
+        line = step.comment.range.start.line
+        report.warn(comment_warning(line, step.comment.text), line)
 
 
 def _with_labels(plan: Plan, labels: dict[str, str]) -> Plan:

@@ -1,4 +1,4 @@
-"""A stage being built: the image so far, the key of its state, and the log that clients see."""
+"""A stage being built: the image so far and the key of its state."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ import msgspec
 
 from ketch.build.ast import Instruction
 from ketch.build.config import image_id, shell_words, timestamp, variables
-from ketch.build.executor import BaseImage, CacheEntry, Emit, Executor
-from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.executor import BaseImage, CacheEntry, Executor
+from ketch.build.options import BuildOptions
+from ketch.build.progress import Report, Sink
 from ketch.build.scope import GlobalScope, StageScope
 from ketch.oci.image import History, ImageConfig, RootFS, RunConfig, decode
 
-_KEY_VERSION = b"ketch build step 1\0"
+_KEY_VERSION = b"ketch build step 2\0"
+_UNSEEN: dict[str, Any] = {  # of the configuration, by what runs in a step
+    "labels": None,
+    "cmd": None,
+    "entrypoint": None,
+    "exposed_ports": None,
+    "stop_signal": "",
+}
 MakeLayer = Callable[[], Awaitable[str]]
 
 
@@ -25,26 +33,20 @@ class BuildContext(msgspec.Struct, frozen=True):
     executor: Executor
     options: BuildOptions
     scope: GlobalScope
-    emit: Emit
+    sink: Sink
     clock: Callable[[], str] = timestamp
-
-    def say(self, text: str) -> None:
-        """Write to the build's output."""
-        self.emit(BuildOutput(stream=text))
-
-    def warn(self, sentence: str) -> None:
-        """Write a warning to the build's output."""
-        self.emit(BuildOutput(warning=sentence))
 
 
 class StageState:
     """The mutable state of one stage.
 
     ``image`` is the image so far; its ID stays that of the base until a step changes something.
+    ``report`` is the vertex of the step under way.
     """
 
-    def __init__(self, shared: BuildContext, base: BaseImage) -> None:
+    def __init__(self, shared: BuildContext, base: BaseImage, report: Report) -> None:
         self.shared = shared
+        self.report = report
         self.base = base
         self.image_id = base.id
         self.image: ImageConfig = decode(base.config)
@@ -71,13 +73,18 @@ class StageState:
         return self.scope.variables(self.env())
 
     def key(self, identity: str) -> str:
-        """The key of a step here: the layers, the whole configuration, and what the step is.
+        """The key of a step here that makes a layer: what it is and all that it can depend on.
 
-        No name of an image and no history goes in, so that an image that only looks alike never
-        matches, and nothing that a RUN can see is left out.
+        That is the layers below, the environment and the user it runs with. HEALTHCHECK, ONBUILD
+        and VOLUME count as well, so that no edit of them can ever be answered from the cache; no
+        name of an image and no history goes in, so that an image that only looks alike never
+        matches.
         """
+        return self._key(msgspec.structs.replace(self.run, **_UNSEEN), identity)
+
+    def _key(self, run: RunConfig, identity: str) -> str:
         digest = hashlib.sha256(_KEY_VERSION)
-        facts = (self.layers, self.run, self.image.os, self.image.architecture, identity)
+        facts = (self.layers, run, self.image.os, self.image.architecture, identity)
         digest.update(msgspec.json.encode(facts, order="deterministic"))
         return "sha256:" + digest.hexdigest()
 
@@ -90,15 +97,17 @@ class StageState:
         change ``run`` before they call this, ``key`` is the key of before.
         """
         shared = self.shared
-        key = key or self.key(identity)
-        entry = None if shared.options.no_cache else await shared.executor.recall(key)
-        if entry is None:
+
+        async def entry() -> CacheEntry:
             layer = await make() if make is not None else ""
-            entry = CacheEntry(layer, shared.clock())
-            await shared.executor.remember(key, entry)
-        else:
-            shared.say(" ---> Using cache\n")
-        self._append(entry, created_by)
+            return CacheEntry(layer, shared.clock())
+
+        found, hit = await shared.executor.outcome(
+            key or self.key(identity), entry, reuse=not shared.options.no_cache
+        )
+        if hit:
+            self.report.cached()
+        self._append(found, created_by)
 
     def _append(self, entry: CacheEntry, created_by: str) -> None:
         history = History(
@@ -124,7 +133,8 @@ class StageState:
 
         The configuration is already changed, so the state's key holds the outcome.
         """
-        await self.commit(f"config {instruction.name} {comment}", nop(self.run, comment))
+        identity = f"config {instruction.name} {comment}"
+        await self.commit(identity, nop(self.run, comment), key=self._key(self.run, identity))
 
 
 def nop(run: RunConfig, comment: str) -> str:

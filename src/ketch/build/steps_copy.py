@@ -101,7 +101,8 @@ async def _words(state: StageState, step: Copy, tree: Tree) -> CopyWords:
 def warn_comment(state: StageState, step: Copy) -> None:
     """Say that words were taken for a comment."""
     if step.comment is not None:
-        state.shared.warn(comment_warning(step.comment.range.start.line, step.comment.text))
+        line = step.comment.range.start.line
+        state.report.warn(comment_warning(line, step.comment.text), line)
 
 
 def comment_warning(line: int, text: str) -> str:

@@ -54,7 +54,7 @@ async def _execute(state: StageState, step: Run, argv: list[str], script: str, p
     def started(identity: str) -> None:
         nonlocal container
         container = identity[:12]
-        shared.say(f" ---> Running in {container}\n")
+        state.report.note(f" ---> Running in {container}\n")
 
     env = state.env()
     outcome = await shared.executor.run(
@@ -71,10 +71,10 @@ async def _execute(state: StageState, step: Run, argv: list[str], script: str, p
             script_path=path,
         ),
         started,
-        shared.emit,
+        state.report,
     )
     if options.force_remove or (options.remove and outcome.exit_code == 0):
-        shared.say(f" ---> Removed intermediate container {container}\n")
+        state.report.note(f" ---> Removed intermediate container {container}\n")
     if outcome.exit_code:
         command = " ".join(argv)
         raise StepFailed(

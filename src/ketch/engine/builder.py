@@ -16,10 +16,11 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from ketch.build.classic import ClassicText
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.refusals import check_options
-from ketch.build.solver import Prepared, prepare, solve
+from ketch.build.solver import Built, Prepared, prepare, solve
 from ketch.engine import builder_floor
 from ketch.engine.builder_cache import BuildCache
 from ketch.engine.builder_channel import Channel
@@ -27,7 +28,7 @@ from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
 from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
-from ketch.engine.builder_worker import BuildWorker
+from ketch.engine.builder_workers import BuildWorkers
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.pipes import fed
 from ketch.engine.spec_validate import Facts
@@ -76,9 +77,8 @@ class Builder:
             prepared = prepare(text, options, _platform(options))
             task = asyncio.create_task(self._solve(room, runner, prepared))
             try:
-                while (output := await room.channel.get()) is not None:
+                async for output in _classic(room, task):
                     yield output
-                await task
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -94,7 +94,7 @@ class Builder:
             Channel(),
             directory,
             await builder_floor.ensure(self._parts),
-            BuildWorker(self._parts.launcher, directory),
+            BuildWorkers(self._parts.launcher, directory),
         )
         self._open[id(room)] = room
         return room
@@ -110,8 +110,7 @@ class Builder:
         """Unpack the context; returns the Dockerfile's bytes."""
 
         async def receive(stream: int) -> Any:
-            await room.worker.start(stream)
-            return await room.worker.ask("receive", dockerfile=room.options.dockerfile)
+            return await room.workers.receive(stream, dockerfile=room.options.dockerfile)
 
         try:
             found = await fed(context, receive)
@@ -119,16 +118,12 @@ class Builder:
             raise KetchError(str(error)) from None  # clients know it as a fault of the server
         return b64decode(found["dockerfile"])
 
-    async def _solve(self, room: BuildRoom, runner: StepRunner, prepared: Prepared) -> None:
-        """Run the steps; the last message says why it ended, if not well."""
+    async def _solve(self, room: BuildRoom, runner: StepRunner, prepared: Prepared) -> Built:
+        """Run the steps; the channel is closed at the end, whatever that is."""
         files = StepFiles(room, self._sums)
         executor = BuildExecutor(room, self._cache, runner, files)
         try:
-            await solve(prepared, executor, room.channel.put)
-        except StepFailed as error:
-            room.channel.put(BuildOutput(error=str(error), code=error.code))
-        except KetchError as error:
-            room.channel.put(BuildOutput(error=str(error)))
+            return await solve(prepared, executor, room.channel.put)
         finally:
             room.channel.close()
 
@@ -158,6 +153,25 @@ class Builder:
             if name.startswith(PREFIX):
                 os.rename(f"{root}/tmp/{name}", f"{root}/trash/{name}")
                 self._background.spawn(asyncio.to_thread(_delete, f"{root}/trash/{name}"))
+
+
+async def _classic(room: BuildRoom, solving: asyncio.Task[Built]) -> AsyncIterator[BuildOutput]:
+    """What the classic builder says; the last message says why it ended, if not well."""
+    text = ClassicText(quiet=room.options.quiet)
+    while (event := await room.channel.get()) is not None:
+        for output in text.feed(event):
+            yield output
+    for output in text.rest():
+        yield output
+    try:
+        built = await solving
+    except StepFailed as error:
+        yield BuildOutput(error=str(error), code=error.code)
+    except KetchError as error:
+        yield BuildOutput(error=str(error))
+    else:
+        for output in text.closing(built.image, built.tags):
+            yield output
 
 
 def _delete(path: str) -> None:

@@ -5,12 +5,13 @@ Losing entries only costs time, so they are written without waiting for the disk
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ketch.build.executor import CacheEntry
+from ketch.build.executor import CacheEntry, MakeEntry
 from ketch.state.database import Database, Table
 
 _MOST = 20_000
@@ -31,6 +32,33 @@ class BuildCache:
         self._database = database
         self._table = Table(database, "build_cache", CachedStep)
         self._steps = self._table.all()
+        self._making: dict[str, asyncio.Future[None]] = {}
+
+    async def outcome(
+        self, key: str, make: MakeEntry, stored: Callable[[CacheEntry], bool], *, reuse: bool
+    ) -> tuple[CacheEntry, bool]:
+        """The outcome of a step, and whether somebody else made it (see ``Executor.outcome``).
+
+        ``stored`` tells whether what an entry names is still there, and keeps it.
+        """
+        while reuse:
+            entry = self.get(key)
+            if entry is not None and stored(entry):
+                return entry, True
+            making = self._making.get(key)
+            if making is None:
+                break
+            await asyncio.wait({making})  # then look again: it may have failed
+        made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._making.setdefault(key, made)
+        try:
+            entry = await make()
+            self.put(key, entry)
+        finally:
+            if self._making.get(key) is made:
+                del self._making[key]
+            made.set_result(None)
+        return entry, False
 
     def get(self, key: str) -> CacheEntry | None:
         """The outcome under a key."""

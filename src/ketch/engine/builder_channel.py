@@ -1,26 +1,26 @@
-"""The way of a build's output from its steps to its client: in order, bounded in memory."""
+"""The way of a build's events from its steps to its client: in order, bounded in memory."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-from ketch.build.options import BuildOutput
+from ketch.build.progress import Event
 
 _ROOM = 256
 
 
 class Channel:
-    """Messages wait here for the client; whoever makes many waits for ``room`` in between."""
+    """Events wait here for the client; whoever makes many waits for ``room`` in between."""
 
     def __init__(self) -> None:
-        self._waiting: deque[BuildOutput] = deque()
+        self._waiting: deque[Event] = deque()
         self._changed = asyncio.Event()
         self._closed = False
 
-    def put(self, output: BuildOutput) -> None:
-        """Queue a message; never waits."""
-        self._waiting.append(output)
+    def put(self, event: Event) -> None:
+        """Queue an event; never waits."""
+        self._waiting.append(event)
         self._changed.set()
 
     async def room(self) -> None:
@@ -34,13 +34,13 @@ class Channel:
         self._closed = True
         self._changed.set()
 
-    async def get(self) -> BuildOutput | None:
-        """The next message; None at the end."""
+    async def get(self) -> Event | None:
+        """The next event; None at the end."""
         while not self._waiting:
             if self._closed:
                 return None
             self._changed.clear()
             await self._changed.wait()
-        output = self._waiting.popleft()
+        event = self._waiting.popleft()
         self._changed.set()
-        return output
+        return event

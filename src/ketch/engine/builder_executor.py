@@ -6,8 +6,16 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ketch.build.executor import BaseImage, CacheEntry, CopyStep, Emit, RunOutcome, RunStep, Tree
-from ketch.build.options import BuildOutput
+from ketch.build.executor import (
+    BaseImage,
+    CacheEntry,
+    CopyStep,
+    MakeEntry,
+    RunOutcome,
+    RunStep,
+    Tree,
+)
+from ketch.build.progress import Report
 from ketch.engine.builder_fetch import fetch
 from ketch.engine.builder_files import StepFiles
 from ketch.engine.builder_run import StepRunner
@@ -35,11 +43,11 @@ class BuildExecutor:
 
     # images
 
-    async def base(self, reference: str, platform: str, *, pull: bool, emit: Emit) -> BaseImage:
+    async def base(self, reference: str, platform: str, *, pull: bool, report: Report) -> BaseImage:
         """Local, or pulled."""
         record = None if pull else self._local(reference, platform)
         if record is None:
-            await self._pull(reference, platform, emit)
+            await self._pull(reference, platform, report)
             record = self._local(reference, platform)
         if record is None:
             raise NotFound(
@@ -62,16 +70,12 @@ class BuildExecutor:
             return None
         return record
 
-    async def _pull(self, reference: str, platform: str, emit: Emit) -> None:
+    async def _pull(self, reference: str, platform: str, report: Report) -> None:
         auth = self._credentials(reference)
         pulling = self._room.parts.images.pull(reference, platform=platform, auth=auth)
         try:
             async for line in pulling:
-                emit(
-                    BuildOutput(
-                        status=line.status, id=line.id, current=line.current, total=line.total
-                    )
-                )
+                report.status(line.id, line.status, line.current, line.total)
                 await self._room.channel.room()
         finally:
             await pulling.aclose()  # type: ignore[attr-defined]
@@ -97,26 +101,23 @@ class BuildExecutor:
 
     # the cache
 
-    async def recall(self, key: str) -> CacheEntry | None:
-        """From the records, if the layer is stored."""
-        entry = self._cache.get(key)
-        if entry is None:
-            return None
-        if entry.layer:
-            self._room.hold([entry.layer])
-            if not self._room.parts.snapshots.has_layer(entry.layer):
-                return None
-        return entry
+    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+        """From the records, if the layer is stored; from a build at the same step; or made."""
+        return await self._cache.outcome(key, make, self._stored, reuse=reuse)
 
-    async def remember(self, key: str, entry: CacheEntry) -> None:
-        """Into the records."""
-        self._cache.put(key, entry)
+    def _stored(self, entry: CacheEntry) -> bool:
+        if not entry.layer:
+            return True
+        self._room.hold([entry.layer])
+        return self._room.parts.snapshots.has_layer(entry.layer)
 
     # steps
 
-    async def run(self, step: RunStep, started: Callable[[str], None], emit: Emit) -> RunOutcome:
+    async def run(
+        self, step: RunStep, started: Callable[[str], None], report: Report
+    ) -> RunOutcome:
         """In a container without a record."""
-        return await self._runner.run(step, started, emit)
+        return await self._runner.run(step, started, report)
 
     async def exists(self, tree: Tree, path: str) -> bool:
         """By a worker."""

@@ -35,7 +35,7 @@ class StepFiles:
         """See the executor's protocol."""
         if tree.kind != "layers":
             name = tree.handle or "context"
-            found = await self._room.worker.ask("checksum", tree=name, sources=sources)
+            found = await self._room.workers.ask("checksum", tree=name, sources=sources)
             return str(found["digest"])
         known = (tree.layers, sources)
         if known not in self._sums:
@@ -50,7 +50,7 @@ class StepFiles:
         """See the executor's protocol."""
         if tree.kind != "layers":
             name = tree.handle or "context"
-            found = await self._room.worker.ask("exists", tree=name, path=path)
+            found = await self._room.workers.ask("exists", tree=name, path=path)
         else:
             args, view = {"path": path}, self._view(tree.layers)
             found = await self._room.parts.launcher.work(f"{_TASKS}:exists", args, [], view)

@@ -1,4 +1,4 @@
-"""A step's output: stdcopy frames from the shim to messages of the build."""
+"""A step's output: stdcopy frames from the shim to the build's progress."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import socket
 from collections.abc import Awaitable, Callable
 from struct import Struct
 
-from ketch.build.executor import Emit
-from ketch.build.options import BuildOutput
+from ketch.build.progress import STDERR, STDOUT, Report
 
 _HEADER = Struct(">BxxxI")
-_STDERR = 2
 _CHUNK = 1 << 16
 
 
-async def relay(sock: socket.socket, emit: Emit, room: Callable[[], Awaitable[None]]) -> None:
-    """Hand on frames until the other side closes; stderr in red, as the classic builder does.
+async def relay(sock: socket.socket, report: Report, room: Callable[[], Awaitable[None]]) -> None:
+    """Hand on frames until the other side closes.
 
     The reading waits for ``room``, so a slow client slows the process down and fills no memory.
     """
@@ -25,7 +23,7 @@ async def relay(sock: socket.socket, emit: Emit, room: Callable[[], Awaitable[No
     frames = Frames()
     while chunk := await loop.sock_recv(sock, _CHUNK):
         for stream, text in frames.feed(chunk):
-            emit(BuildOutput(stream=f"\x1b[91m{text}\x1b[0m" if stream == _STDERR else text))
+            report.output(stream, text)
         await room()
 
 
@@ -38,7 +36,7 @@ class Frames:
     def __init__(self) -> None:
         self._rest = b""
         new = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {1: new("replace"), _STDERR: new("replace")}
+        self._decoders = {STDOUT: new("replace"), STDERR: new("replace")}
 
     def feed(self, data: bytes) -> list[tuple[int, str]]:
         """(stream, text) of the frames that are complete now."""
@@ -50,10 +48,10 @@ class Frames:
             end = position + _HEADER.size + size
             if end > len(data):
                 break
-            decoder = self._decoders[_STDERR if stream == _STDERR else 1]
+            decoder = self._decoders[STDERR if stream == STDERR else STDOUT]
             text = decoder.decode(data[position + _HEADER.size : end])
             if text:
-                found.append((stream, text))
+                found.append((STDERR if stream == STDERR else STDOUT, text))
             position = end
         self._rest = data[position:]
         return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.build.options import BuildOptions
 from ketch.engine.builder_channel import Channel
-from ketch.engine.builder_worker import BuildWorker
+from ketch.engine.builder_workers import BuildWorkers
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -33,7 +33,7 @@ class BuildRoom:
     channel: Channel
     directory: str
     floor: str
-    worker: BuildWorker
+    workers: BuildWorkers
     held: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     fetched: int = 0
@@ -52,7 +52,7 @@ class BuildRoom:
         """What a snapshot changed as a layer; "" when it changed nothing."""
         parts = self.parts
         args = {"root": parts.config.data_root, "snapshotter": parts.snapshots.name, "key": key}
-        info = await self.worker.ask("ingest", **args)
+        info = await self.workers.ask("ingest", **args)
         if not info["entries"]:
             return ""
         layer = str(info["diff_id"])
@@ -72,7 +72,7 @@ class BuildRoom:
 
     async def close(self) -> str:
         """Wait for the tidying, then move the directory to the trash; its path there."""
-        await self.worker.close()
+        await self.workers.close()
         while self.tasks:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
         trash = f"{self.parts.config.data_root}/trash/{os.path.basename(self.directory)}"

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ketch.build.executor import Emit, RunOutcome, RunStep
+from ketch.build.executor import RunOutcome, RunStep
+from ketch.build.progress import Report
 from ketch.engine import spec_validate
 from ketch.engine.builder_output import relay
 from ketch.engine.container_attach import attach_wire
@@ -51,7 +52,9 @@ class StepRunner:
         self._room = room
         self._facts = facts
 
-    async def run(self, step: RunStep, started: Callable[[str], None], emit: Emit) -> RunOutcome:
+    async def run(
+        self, step: RunStep, started: Callable[[str], None], report: Report
+    ) -> RunOutcome:
         """Run to the end; when cancelled, the process is killed and nothing stays."""
         record = self._record(step)
         self._room.parts.snapshots.prepare(record.id, (self._room.floor, *step.layers))
@@ -60,7 +63,7 @@ class StepRunner:
         try:
             client = await self._start(record, shims)
             with client:
-                await relay(client, emit, self._room.channel.room)
+                await relay(client, report, self._room.channel.room)
             status = (await shims[0].exited()).status
             layer = "" if status else await self._room.ingest(record.id)
         finally:

@@ -1,4 +1,4 @@
-"""The worker that serves one build: unpacks the context, hashes, stores layers."""
+"""A worker that serves one build: unpacks the context, hashes, stores layers."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class BuildWorker:
         self._writer: asyncio.StreamWriter
 
     async def start(self, stream: int) -> None:
-        """Start it with the context's tar stream, whose fd stays the caller's."""
+        """Start it with the context's tar stream, whose fd stays the caller's; -1: without one."""
         ours, theirs = socket.socketpair()
         build_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._held = [os.dup(stream), build_fd]
+        taken = os.dup(stream) if stream >= 0 else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._held = [taken, build_fd]
         self._running = asyncio.create_task(self._run(theirs, [theirs.fileno(), *self._held]))
         self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST)
 

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from ketch.build import ast, steps_config
-from ketch.build.executor import BaseImage, CacheEntry, Executor
+from ketch.build.executor import BaseImage, CacheEntry, Executor, MakeEntry
 from ketch.build.lexer import lex
 from ketch.build.options import BuildOptions
 from ketch.build.parser import parse_instruction
+from ketch.build.progress import Report, Vertex
 from ketch.build.scope import GlobalScope
 from ketch.build.state import BuildContext, StageState
 from ketch.build.steps_run import do_workdir
@@ -36,11 +37,8 @@ _HANDLERS: dict[type[ast.Instruction], Callable[..., Awaitable[None]]] = {
 class _NoExecutor:
     """Remembers nothing and makes no directories: a change is a change of words."""
 
-    async def recall(self, key: str) -> CacheEntry | None:
-        return None
-
-    async def remember(self, key: str, entry: CacheEntry) -> None:
-        return None
+    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+        return await make(), False
 
     async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
         return ""
@@ -56,7 +54,8 @@ async def apply_changes(config: ImageConfig, changes: Sequence[str]) -> ImageCon
     base = BaseImage("", images.encode(config), ())
     executor: Executor = _NoExecutor()  # type: ignore[assignment]
     scope = GlobalScope({}, {}, "\\")
-    state = StageState(BuildContext(executor, BuildOptions(), scope, _silent), base)
+    report = Report(_silent, Vertex(digest="", name="change"))
+    state = StageState(BuildContext(executor, BuildOptions(), scope, _silent), base, report)
     for change in changes:
         await _apply(state, change)
     return msgspec.structs.replace(
@@ -75,5 +74,5 @@ async def _apply(state: StageState, change: str) -> None:
     await handler(state, instruction)
 
 
-def _silent(output: object) -> None:
+def _silent(event: object) -> None:
     """Nobody listens."""

@@ -1,0 +1,148 @@
+"""What a build tells while it runs: events about *vertices*, the steps as clients see them.
+
+The solver and its executor make events; ``classic`` turns them into the text of the classic
+builder, BuildKit's front into its status stream, and the history keeps them. One vertex begins
+once and ends once; its output, its status lines and its warnings come in between. Vertices of
+independent stages overlap.
+
+Times are nanoseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import msgspec
+
+STDOUT, STDERR = 1, 2
+
+
+class Vertex(msgspec.Struct, frozen=True, kw_only=True):
+    """One step.
+
+    ``name`` is what progress displays show (``[build 2/5] RUN make``), ``text`` the instruction as
+    written. ``number`` counts the Dockerfile's instructions from 1 as ``Step 1/n`` does; 0 is work
+    of the engine's own (loading the context, exporting). ``layer`` is False for instructions that
+    only change the configuration. ``inputs`` are digests of the vertices that this one waits for.
+    """
+
+    digest: str
+    name: str
+    text: str = ""
+    number: int = 0
+    total: int = 0
+    stage: str = ""
+    layer: bool = True
+    inputs: tuple[str, ...] = ()
+
+
+class Began(msgspec.Struct, frozen=True, tag="began"):
+    """A vertex is under way."""
+
+    vertex: Vertex
+    at: int
+
+
+class Log(msgspec.Struct, frozen=True, tag="log"):
+    """Output of a step; ``stream`` is 1 for stdout, 2 for stderr."""
+
+    digest: str
+    stream: int
+    text: str
+    at: int
+
+
+class Status(msgspec.Struct, frozen=True, tag="status"):
+    """Progress of a part of a vertex, such as the download of a layer; sizes in bytes."""
+
+    digest: str
+    id: str
+    text: str
+    current: int
+    total: int
+    at: int
+
+
+class Note(msgspec.Struct, frozen=True, tag="note"):
+    """A line that belongs to the classic builder's text only."""
+
+    digest: str
+    text: str
+
+
+class Warned(msgspec.Struct, frozen=True, tag="warned"):
+    """A sentence about the Dockerfile; ``line`` counts from 1, 0 = none in particular.
+
+    ``rule`` and ``url`` name the lint rule that was broken, if it was one.
+    """
+
+    digest: str
+    sentence: str
+    line: int
+    at: int
+    rule: str = ""
+    url: str = ""
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """A vertex is over. ``image`` is the ID of the stage's image so far; empty after a failure."""
+
+    digest: str
+    at: int
+    cached: bool = False
+    error: str = ""
+    image: str = ""
+
+
+class StageDone(msgspec.Struct, frozen=True, tag="stage"):
+    """A stage ended with this image; ``number`` is that of its last instruction."""
+
+    image: str
+    number: int
+
+
+Event = Began | Log | Status | Note | Warned | Ended | StageDone
+Sink = Callable[[Event], None]
+
+
+class Report:
+    """One vertex's way to the sink."""
+
+    def __init__(self, sink: Sink, vertex: Vertex) -> None:
+        self.vertex = vertex
+        self._sink = sink
+        self._cached = False
+        sink(Began(vertex, time.time_ns()))
+
+    def output(self, stream: int, text: str) -> None:
+        """What the step's process wrote."""
+        self._sink(Log(self.vertex.digest, stream, text, time.time_ns()))
+
+    def status(self, id: str, text: str, current: int = 0, total: int = 0) -> None:
+        """Progress of a part."""
+        self._sink(Status(self.vertex.digest, id, text, current, total, time.time_ns()))
+
+    def note(self, text: str) -> None:
+        """A line of the classic text."""
+        self._sink(Note(self.vertex.digest, text))
+
+    def warn(self, sentence: str, line: int = 0, *, rule: str = "", url: str = "") -> None:
+        """Something that the Dockerfile's author should know."""
+        self._sink(Warned(self.vertex.digest, sentence, line, time.time_ns(), rule, url))
+
+    def cached(self) -> None:
+        """The step was taken from the cache."""
+        self._cached = True
+
+    def end(self, image: str = "", error: str = "") -> None:
+        """It is over."""
+        cached = self._cached and not error
+        self._sink(Ended(self.vertex.digest, time.time_ns(), cached, error, image))
+
+
+def vertex_digest(*words: object) -> str:
+    """``sha256:…`` that names a vertex by what makes it one."""
+    text = "\0".join(str(word) for word in words)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,132 @@
+"""Stages side by side: what runs at once, what waits, what clients see of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from build.fakes import FakeExecutor, build
+from ketch.build.executor import CacheEntry, RunOutcome, RunStep
+from ketch.build.failures import StepFailed
+from ketch.build.options import BuildOutput
+from ketch.build.progress import Began, Ended, Event, Report, Vertex
+from ketch.engine.builder_cache import BuildCache
+from ketch.state.database import Database
+
+FOUR = (
+    "FROM base AS a\nRUN a\nFROM base AS b\nRUN b\nFROM base AS c\nRUN c\n"
+    "FROM scratch\nCOPY --from=a /x /a\nCOPY --from=b /x /b\nCOPY --from=c /x /c\n"
+)
+
+
+class Meeting(FakeExecutor):
+    """RUN steps wait for each other: they end only if all of them are under way at once."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__()
+        self.barrier = asyncio.Barrier(parties)
+        self.killed: list[str] = []
+
+    async def run(
+        self, step: RunStep, started: Callable[[str], None], report: Report
+    ) -> RunOutcome:
+        try:
+            if step.argv[-1] != "fails":
+                await self.barrier.wait()
+        except asyncio.CancelledError:
+            self.killed.append(step.argv[-1])
+            raise
+        report.output(1, f"{step.argv[-1]} speaks\n")
+        return await super().run(step, started, report)
+
+
+async def test_independent_stages_run_at_once() -> None:
+    executor = Meeting(3)
+    executor.add_image("base")
+    result = await asyncio.wait_for(build(executor, FOUR), 10)
+    assert len(result.layers) == 3
+
+
+async def test_the_classic_text_is_in_order_all_the_same() -> None:
+    executor = Meeting(3)
+    executor.add_image("base")
+    lines = (await build(executor, FOUR)).text.splitlines()
+    steps = [line for line in lines if line.startswith("Step ")]
+    assert [line.split()[1] for line in steps] == [f"{n}/10" for n in range(1, 11)]
+    for name in "abc":
+        place = lines.index(f"{name} speaks")
+        assert f"RUN {name}" in next(x for x in reversed(lines[:place]) if x.startswith("Step"))
+
+
+async def test_a_failure_ends_the_other_stages() -> None:
+    executor = Meeting(3)
+    executor.add_image("base")
+    executor.exit_codes["fails"] = 2
+    outputs: list[BuildOutput] = []
+    with pytest.raises(StepFailed) as caught:
+        await asyncio.wait_for(
+            build(executor, FOUR.replace("RUN c", "RUN fails"), outputs=outputs), 10
+        )
+    assert caught.value.code == 2
+    assert sorted(executor.killed) == ["a", "b"]
+    assert "RUN fails" in "".join(output.stream for output in outputs)
+
+
+async def test_every_vertex_begins_and_ends_once_after_its_inputs(executor: FakeExecutor) -> None:
+    events: list[Event] = (await build(executor, FOUR)).events
+    begun: dict[str, Vertex] = {}
+    ended: set[str] = set()
+    for event in events:
+        if isinstance(event, Began):
+            assert event.vertex.digest not in begun
+            assert set(event.vertex.inputs) <= ended
+            begun[event.vertex.digest] = event.vertex
+        elif isinstance(event, Ended):
+            assert event.digest not in ended
+            ended.add(event.digest)
+    assert set(begun) == ended
+    names = [vertex.name for vertex in begun.values()]
+    assert "[a 2/2] RUN a" in names
+    assert "[stage-3 2/4] COPY --from=a /x /a" in names
+
+
+async def test_a_step_wanted_twice_is_made_once(tmp_path: object) -> None:
+    cache = BuildCache(Database(f"{tmp_path}/db"))
+    made = 0
+    go = asyncio.Event()
+
+    async def make() -> CacheEntry:
+        nonlocal made
+        made += 1
+        await go.wait()
+        return CacheEntry("layer", "now")
+
+    tasks = [
+        asyncio.create_task(cache.outcome("key", make, lambda entry: True, reuse=True))
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    go.set()
+    assert sorted(hit for _, hit in await asyncio.gather(*tasks)) == [False, True, True]
+    assert made == 1
+
+
+async def test_who_waits_for_a_step_makes_it_when_the_other_gives_up(tmp_path: object) -> None:
+    cache = BuildCache(Database(f"{tmp_path}/db"))
+    never = asyncio.Event()
+
+    async def stuck() -> CacheEntry:
+        await never.wait()
+        raise AssertionError
+
+    async def make() -> CacheEntry:
+        return CacheEntry("layer", "now")
+
+    first = asyncio.create_task(cache.outcome("key", stuck, lambda entry: True, reuse=True))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(cache.outcome("key", make, lambda entry: True, reuse=True))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await asyncio.wait_for(second, 10) == (CacheEntry("layer", "now"), False)
