@@ -16,6 +16,9 @@ class KetchError(Exception):
     Raised itself only for faults inside the engine (HTTP 500) that no category fits.
     """
 
+    from_engine = False
+    """Set by the client on what an engine answered, as against faults on this side."""
+
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OriginPolicy:
-    """Which hosts a request may name; ``names`` adds to the machine's own."""
+    """Which hosts a request may name; ``names`` (``*.x`` for any below x) add to the machine's."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         machine = socket.gethostname().lower()
@@ -36,7 +36,7 @@ class OriginPolicy:
             raise Forbidden(f"requests from the web page origin {origin!r} are refused")
 
     def _ours(self, host: str) -> bool:
-        if host in self._names:
+        if host in self._names or f"*.{host.partition('.')[2]}" in self._names:
             return True
         try:
             ipaddress.ip_address(host)

@@ -43,12 +43,15 @@ def build(client: "Client", argv: "list[str]") -> int:
     if len(parsed.words) != 1:
         raise UsageError("'ketch build' requires 1 argument: the directory of the context, or -")
     pieces, dockerfile = _context(parsed)
+    from ketch.cli import credentials
+
+    registries = credentials.all_headers() or "e30="
     messages = client.json_lines(
         "POST",
         "/build",
         _query(parsed, dockerfile),
         body=pieces,
-        headers={"Content-Type": "application/x-tar", "X-Registry-Config": "e30="},
+        headers={"Content-Type": "application/x-tar", "X-Registry-Config": registries},
     )
     try:
         image = _show(messages, quiet=parsed["quiet"])

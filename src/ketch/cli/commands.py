@@ -24,15 +24,19 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "import": ("archive:import_", "Import the contents from a tarball to create an image"),
     "inspect": ("inspect:inspect", "Return low-level information on objects"),
     "kill": ("control:kill", "Kill one or more running containers"),
+    "login": ("login:login", "Authenticate to a registry"),
+    "logout": ("login:logout", "Log out from a registry"),
     "load": ("archive:load", "Load images from a tar archive"),
     "logs": ("logs:logs", "Fetch the logs of a container"),
     "pause": ("control:pause", "Pause all processes within containers"),
     "port": ("inspect:port", "List port mappings of a container"),
+    "push": ("push:push", "Upload an image to a registry"),
     "rename": ("control:rename", "Rename a container"),
     "restart": ("control:restart", "Restart one or more containers"),
     "rm": ("control:rm", "Remove one or more containers"),
     "rmi": ("images:rmi", "Remove one or more images"),
     "save": ("archive:save", "Save images to a tar archive"),
+    "search": ("search:search", "Search a registry for images"),
     "start": ("attach:start", "Start one or more stopped containers"),
     "stop": ("control:stop", "Stop one or more running containers"),
     "tag": ("images:tag", "Create a tag that refers to an image"),
@@ -48,9 +52,19 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "image ls": ("images:images", "List images"),
     "image prune": ("images:prune", "Remove unused images"),
     "image pull": ("pull:pull", "Download an image from a registry"),
+    "image push": ("push:push", "Upload an image to a registry"),
     "image rm": ("images:rmi", "Remove one or more images"),
     "image save": ("archive:save", "Save images to a tar archive"),
     "image tag": ("images:tag", "Create a tag that refers to an image"),
+    "context create": ("contexts:create", "Create a context"),
+    "context export": ("context_files:export", "Export a context to a tar archive FILE or STDOUT"),
+    "context import": ("context_files:import_", "Import a context from a tar or zip file"),
+    "context inspect": ("contexts:inspect", "Display detailed information on contexts"),
+    "context ls": ("contexts:ls", "List contexts"),
+    "context rm": ("contexts:rm", "Remove one or more contexts"),
+    "context show": ("contexts:show", "Print the name of the current context"),
+    "context update": ("contexts:update", "Update a context"),
+    "context use": ("contexts:use", "Set the current docker context"),
     "container inspect": ("inspect:inspect_container", "Display information on containers"),
     "container ls": ("ps:ps", "List containers"),
     "container prune": ("control:prune", "Remove all stopped containers"),
@@ -63,6 +77,7 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "volume ls": ("volume:ls", "List volumes"),
     "volume prune": ("volume:prune", "Remove unused local volumes"),
     "volume rm": ("volume:rm", "Remove one or more volumes"),
+    "system dial-stdio": ("dial:dial_stdio", "Proxy stdio to the engine (for ssh:// clients)"),
     "system df": ("system:df", "Show disk usage"),
     "system info": ("system:info", "Display system-wide information"),
     "system events": ("system:events", "Get real time events from the engine"),
@@ -95,6 +110,8 @@ COMMANDS.update({f"container {verb}": COMMANDS[verb] for verb in CONTAINER_VERBS
 ALIASES = {
     "container list": "container ls",
     "container ps": "container ls",
+    "context list": "context ls",
+    "context remove": "context rm",
     "image list": "image ls",
     "image remove": "image rm",
     "container remove": "container rm",
@@ -104,7 +121,10 @@ ALIASES = {
     "network remove": "network rm",
 }
 
-GROUPS = ("container", "image", "network", "system", "volume")
+WITHOUT_ENGINE = ("context ", "logout")
+"""Commands, by the beginning of their names, that talk to no engine."""
+
+GROUPS = ("container", "context", "image", "network", "system", "volume")
 
 
 def find(words: "list[str]") -> "tuple[str, list[str]] | None":

@@ -8,7 +8,8 @@ import sys
 
 from ketch.cli import commands, exits
 from ketch.cli.flags import Flag, HelpWanted, UsageError, parse
-from ketch.client.address import from_environment
+from ketch.client.address import DEFAULT, Address
+from ketch.client.endpoint import from_environment
 from ketch.errors import KetchError
 
 TYPE_CHECKING = False
@@ -64,9 +65,10 @@ def _run(name: str, rest: "list[str]", host: str) -> int:
     function: Callable[[Client, list[str]], int] = getattr(module, function_name)
     from ketch.cli.autostart import AutoClient
 
-    client = AutoClient(from_environment(host), may_start=not host)
     try:
-        return function(client, rest)
+        local = name.startswith(commands.WITHOUT_ENGINE)
+        address = Address(DEFAULT) if local else from_environment(host)
+        return function(AutoClient(address, may_start=not host), rest)
     except HelpWanted:
         return _command_help(name, module)
     except UsageError as error:
@@ -81,9 +83,7 @@ def _run(name: str, rest: "list[str]", host: str) -> int:
 
 
 def _prefix(error: KetchError) -> str:
-    from ketch.client.connection import LocalFault
-
-    return "" if isinstance(error, LocalFault) else "Error response from daemon: "
+    return "Error response from daemon: " if error.from_engine else ""
 
 
 def _unknown(words: "list[str]") -> int:

@@ -126,7 +126,9 @@ def error_of(response: Response) -> KetchError:
             message = str(fastjson.loads(text)["message"])
         except (ValueError, KeyError, TypeError):
             pass
-    return CATEGORIES.get(response.status, KetchError)(message)
+    error = CATEGORIES.get(response.status, KetchError)(message)
+    error.from_engine = True
+    return error
 
 
 def encode_query(query: "dict[str, Any] | None") -> str:

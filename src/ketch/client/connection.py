@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ketch.client.address import Address
+    from ketch.client.ssh import Tunnel
 
 RECEIVE = 65536
 LONGEST_HEAD = 256 * 1024
@@ -23,12 +24,19 @@ LONGEST_HEAD = 256 * 1024
 class Connection:
     """A socket to the engine with a read buffer."""
 
-    __slots__ = ("address", "buffer", "sock")
+    __slots__ = ("address", "buffer", "sock", "tunnel")
 
     def __init__(self, address: "Address") -> None:
         self.address = address
         self.buffer = b""
-        self.sock = _connect(address)
+        self.tunnel: Tunnel | None = None
+        if address.scheme == "ssh":
+            import ketch.client.ssh
+
+            self.tunnel = ketch.client.ssh.Tunnel(address)
+            self.sock = self.tunnel.sock
+        else:
+            self.sock = _connect(address)
 
     def close(self) -> None:
         """Close the socket; what was buffered is lost."""
@@ -42,7 +50,9 @@ class Connection:
         body: "bytes | Iterable[bytes] | None",
     ) -> None:
         """Send one request; an iterable body goes out chunked, as it comes."""
-        lines = [f"{method} {path} HTTP/1.1", "Host: ketch", "User-Agent: ketch"]
+        host = self.address.authority
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "User-Agent: ketch"]
+        lines.extend(f"{name}: {value}" for name, value in self.address.headers.items())
         lines.extend(f"{name}: {value}" for name, value in headers.items())
         if body is None:
             body = b""
@@ -64,12 +74,17 @@ class Connection:
         except (BrokenPipeError, ConnectionResetError):
             # The engine may have answered before it read all; the answer says why.
             if not self.buffer and not self._fill():
+                if self.tunnel is not None:
+                    raise self._silence() from None
                 raise Unavailable(
                     "the engine closed the connection in the middle of a request"
                 ) from None
 
     def _fill(self) -> bool:
-        data = self.sock.recv(RECEIVE)
+        try:
+            data = self.sock.recv(RECEIVE)
+        except ConnectionResetError:  # it closed with bytes of ours unread
+            data = b""
         self.buffer += data
         return bool(data)
 
@@ -78,7 +93,7 @@ class Connection:
         while True:
             while b"\r\n\r\n" not in self.buffer:
                 if len(self.buffer) > LONGEST_HEAD or not self._fill():
-                    raise Unavailable("the engine closed the connection without an answer")
+                    raise self._silence()
             head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
             lines = head.decode("latin-1").split("\r\n")
             words = lines[0].split(" ", 2)
@@ -87,6 +102,12 @@ class Connection:
             status = int(words[1])
             if status >= 200 or status == 101:
                 return Response(self, status, _headers(lines[1:]))
+
+    def _silence(self) -> KetchError:
+        """Why no answer came."""
+        if self.tunnel is not None:
+            return LocalFault(self.tunnel.reason())
+        return Unavailable("the engine closed the connection without an answer")
 
     def take(self, size: int) -> bytes:
         """Up to ``size`` bytes; empty at the end of the stream."""
@@ -186,7 +207,15 @@ def _connect(address: "Address") -> "_socket.socket":
     try:
         return ketch.client.tcp.connect(address)
     except OSError as error:
-        raise EngineUnreachable(address.text, error) from None
+        raise _tcp_fault(address, error) from None
+
+
+def _tcp_fault(address: "Address", error: OSError) -> "EngineUnreachable":
+    """Certificates have reasons of their own, which OSError's strerror does not tell."""
+    reason = getattr(error, "verify_message", "") or getattr(error, "reason", "")
+    if reason:
+        error = OSError(f"TLS: {reason}")
+    return EngineUnreachable(address.text, error)
 
 
 class LocalFault(KetchError):

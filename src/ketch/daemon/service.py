@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ketch import __version__
+from ketch.api.origin import OriginPolicy
 from ketch.api.server import ApiServer
 from ketch.daemon import config, listeners, logs, systemd, wiring
 from ketch.daemon.pidfile import LockedFile
@@ -44,7 +45,7 @@ async def serve(settings: Settings, command: CommandLine) -> None:
         engine = await wiring.build(settings, stack)
         reload = _Reload(settings, command)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-        await _listen(opened, engine, stack)
+        await _listen(opened, engine, settings, stack)
         gc.collect()
         gc.freeze()  # what lives now lives for ever: don't walk it again
         _log.info("ketchd %s is ready on %s", __version__, ", ".join(settings.listeners))
@@ -70,10 +71,22 @@ def _prepare_roots(settings: Settings, stack: AsyncExitStack) -> None:
         stack.callback(LockedFile(path).release)
 
 
+def _names(settings: Settings) -> tuple[str, ...]:
+    """What clients may call this machine, beside its host name and addresses."""
+    if not settings.tlsverify:
+        return ()
+    from ketch.daemon.tls_names import names_of  # only a TLS listener pays for it
+
+    return names_of(settings.tlscert, settings.tlskey)
+
+
 async def _listen(
-    opened: Sequence[listeners.Listener], engine: Engine, stack: AsyncExitStack
+    opened: Sequence[listeners.Listener],
+    engine: Engine,
+    settings: Settings,
+    stack: AsyncExitStack,
 ) -> None:
-    api = ApiServer(engine)
+    api = ApiServer(engine, OriginPolicy(_names(settings)))
     stack.push_async_callback(api.close)
     loop = asyncio.get_running_loop()
     for listener in opened:

@@ -1,0 +1,54 @@
+"""``ketch push``."""
+
+import sys
+
+from ketch.cli import credentials, progress
+from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli.images import split_tag
+from ketch.client.api import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ketch.client.api import Client
+
+FLAGS = (
+    Flag("all-tags", "a", "switch", "Push all tags of an image to the repository"),
+    Flag("platform", help="Push a platform-specific manifest (os[/arch[/variant]])", default=""),
+    Flag("quiet", "q", "switch", "Suppress verbose output"),
+)
+HELP = {"push": ("[OPTIONS] NAME[:TAG]", FLAGS)}
+
+
+def push(client: "Client", argv: "list[str]") -> int:
+    """Upload an image to its registry."""
+    parsed = parse(FLAGS, argv)
+    if len(parsed.words) != 1:
+        raise UsageError("'ketch push' requires 1 argument")
+    name, tag = split_tag(parsed.words[0])
+    if parsed["all-tags"] and tag:
+        raise UsageError("tag can't be used with --all-tags/-a")
+    if not parsed["all-tags"] and not tag:
+        tag = "latest"
+        if not parsed["quiet"]:
+            sys.stdout.write("Using default tag: latest\n")
+            sys.stdout.flush()
+    query = {"tag": tag or None, "platform": platform_json(parsed["platform"])}
+    header = credentials.header_for(name) or credentials.encoded({})
+    messages = client.json_lines(
+        "POST", f"/images/{quote(name)}/push", query, headers={"X-Registry-Auth": header}
+    )
+    progress.show(messages, sys.stdout, quiet=parsed["quiet"])
+    if parsed["quiet"]:
+        sys.stdout.write(f"{parsed.words[0] if tag else name}\n")
+    return 0
+
+
+def platform_json(text: str) -> "dict[str, str] | None":
+    """``os[/arch[/variant]]`` as the object that the API takes; None for empty."""
+    if not text:
+        return None
+    names = ("os", "architecture", "variant")
+    words = text.split("/")
+    if len(words) > len(names) or not all(words):
+        raise UsageError(f"invalid platform {text!r}: use os[/arch[/variant]]")
+    return dict(zip(names, words, strict=False))
