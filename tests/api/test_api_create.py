@@ -83,11 +83,7 @@ async def test_old_mac_address_warns(client: Client, engine: FakeEngine) -> None
     ("members", "named"),
     [
         ({"DeviceRequests": [{"Count": -1}]}, "DeviceRequests"),
-        ({"BlkioDeviceReadBps": [{"Path": "/dev/sda", "Rate": 1}]}, "BlkioDeviceReadBps"),
-        ({"CpuRealtimeRuntime": 950000}, "CpuRealtimeRuntime"),
-        ({"MemorySwappiness": 60}, "MemorySwappiness"),
         ({"StorageOpt": {"size": "1G"}}, "StorageOpt"),
-        ({"KernelMemory": 1 << 20}, "KernelMemory"),
         ({"IOMaximumIOps": 5}, "IOMaximumIOps"),
         ({"Mounts": [{"Type": "image", "Target": "/i", "Source": "x"}]}, "image"),
         ({"Mounts": [{"Type": "volume", "Target": "/v", "VolumeOptions": {"Subpath": "s"}}]},

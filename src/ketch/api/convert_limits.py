@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ketch.api.refusal import refuse_fields
-from ketch.api.schema.host import Device, Limits, Restart
-from ketch.engine.model import DeviceMap, Resources, RestartPolicy, Ulimit
+import msgspec
 
+from ketch.api.refusal import refuse_fields
+from ketch.api.schema.host import Device, Limits, Restart, ThrottleDevice
+from ketch.engine.model import DeviceMap, DeviceRate, Resources, RestartPolicy, Ulimit
+
+KERNEL_MEMORY = "Specifying a kernel memory limit is deprecated: no kernel has it. Limit discarded."
 _REFUSED = (
-    "BlkioWeightDevice",
-    "BlkioDeviceReadBps",
-    "BlkioDeviceWriteBps",
-    "BlkioDeviceReadIOps",
-    "BlkioDeviceWriteIOps",
-    "CpuRealtimePeriod",
-    "CpuRealtimeRuntime",
     "DeviceRequests",
-    "KernelMemory",
-    "KernelMemoryTCP",
     "CpuCount",
     "CpuPercent",
     "IOMaximumIOps",
@@ -29,22 +23,23 @@ _REFUSED = (
 def resources(limits: Limits) -> Resources:
     """What the engine enforces; raises ``Unsupported`` for what it can't."""
     refuse_fields(limits, "HostConfig", _REFUSED)
-    if limits.MemorySwappiness not in (None, -1):
-        refuse_fields(limits, "HostConfig", ("MemorySwappiness",))
-    pids = limits.PidsLimit or 0
+    swappiness = limits.MemorySwappiness
     return Resources(
         memory=limits.Memory or 0,
         memory_swap=limits.MemorySwap or 0,
         memory_reservation=limits.MemoryReservation or 0,
+        memory_swappiness=None if swappiness == -1 else swappiness,
         nano_cpus=limits.NanoCpus or 0,
         cpu_shares=limits.CpuShares or 0,
         cpu_period=limits.CpuPeriod or 0,
         cpu_quota=limits.CpuQuota or 0,
+        cpu_rt_period=limits.CpuRealtimePeriod or 0,
+        cpu_rt_runtime=limits.CpuRealtimeRuntime or 0,
         cpuset_cpus=limits.CpusetCpus or "",
         cpuset_mems=limits.CpusetMems or "",
-        pids_limit=max(pids, 0),
+        pids_limit=max(limits.PidsLimit or 0, 0),
         oom_kill_disable=bool(limits.OomKillDisable),
-        blkio_weight=limits.BlkioWeight or 0,
+        **_block_io(limits),
         devices=tuple(_device(device) for device in limits.Devices or ()),
         device_cgroup_rules=tuple(limits.DeviceCgroupRules or ()),
         ulimits=tuple(
@@ -52,6 +47,36 @@ def resources(limits: Limits) -> Resources:
             for limit in limits.Ulimits or ()
         ),
     )
+
+
+def update(limits: Limits) -> Resources:
+    """What ``update`` changes; there a limit of pids that is not positive lifts the present one.
+
+    Devices and ulimits belong to the process as it was started.
+    """
+    refuse_fields(limits, "Update", ("Devices", "DeviceCgroupRules", "Ulimits", "CgroupParent"))
+    found = resources(limits)
+    lifts = limits.PidsLimit is not None and limits.PidsLimit <= 0
+    return msgspec.structs.replace(found, pids_limit=-1) if lifts else found
+
+
+def _block_io(limits: Limits) -> dict[str, Any]:
+    weights = (
+        DeviceRate(path=device.Path, value=device.Weight)
+        for device in limits.BlkioWeightDevice or ()
+    )
+    return {
+        "blkio_weight": limits.BlkioWeight or 0,
+        "blkio_weight_devices": tuple(weights),
+        "blkio_read_bps": _rates(limits.BlkioDeviceReadBps),
+        "blkio_write_bps": _rates(limits.BlkioDeviceWriteBps),
+        "blkio_read_iops": _rates(limits.BlkioDeviceReadIOps),
+        "blkio_write_iops": _rates(limits.BlkioDeviceWriteIOps),
+    }
+
+
+def _rates(devices: list[ThrottleDevice] | None) -> tuple[DeviceRate, ...]:
+    return tuple(DeviceRate(path=device.Path, value=device.Rate) for device in devices or ())
 
 
 def _device(device: Device) -> DeviceMap:
@@ -77,15 +102,15 @@ def limits_json(limits: Resources) -> dict[str, Any]:
         "Memory": limits.memory,
         "NanoCpus": limits.nano_cpus,
         "BlkioWeight": limits.blkio_weight,
-        "BlkioWeightDevice": None,
-        "BlkioDeviceReadBps": None,
-        "BlkioDeviceWriteBps": None,
-        "BlkioDeviceReadIOps": None,
-        "BlkioDeviceWriteIOps": None,
+        "BlkioWeightDevice": _rates_json(limits.blkio_weight_devices, "Weight"),
+        "BlkioDeviceReadBps": _rates_json(limits.blkio_read_bps, "Rate"),
+        "BlkioDeviceWriteBps": _rates_json(limits.blkio_write_bps, "Rate"),
+        "BlkioDeviceReadIOps": _rates_json(limits.blkio_read_iops, "Rate"),
+        "BlkioDeviceWriteIOps": _rates_json(limits.blkio_write_iops, "Rate"),
         "CpuPeriod": limits.cpu_period,
         "CpuQuota": limits.cpu_quota,
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
+        "CpuRealtimePeriod": limits.cpu_rt_period,
+        "CpuRealtimeRuntime": limits.cpu_rt_runtime,
         "CpusetCpus": limits.cpuset_cpus,
         "CpusetMems": limits.cpuset_mems,
         "Devices": [_device_json(device) for device in limits.devices] or None,
@@ -93,15 +118,19 @@ def limits_json(limits: Resources) -> dict[str, Any]:
         "DeviceRequests": None,
         "MemoryReservation": limits.memory_reservation,
         "MemorySwap": limits.memory_swap,
-        "MemorySwappiness": None,
+        "MemorySwappiness": limits.memory_swappiness,
         "OomKillDisable": limits.oom_kill_disable,
-        "PidsLimit": limits.pids_limit or None,
+        "PidsLimit": max(limits.pids_limit, 0) if limits.pids_limit else None,
         "Ulimits": [_ulimit_json(limit) for limit in limits.ulimits] or None,
         "CpuCount": 0,
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
     }
+
+
+def _rates_json(rates: tuple[DeviceRate, ...], key: str) -> list[dict[str, Any]] | None:
+    return [{"Path": rate.path, key: rate.value} for rate in rates] or None
 
 
 def _device_json(device: DeviceMap) -> dict[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 from functools import cache
 
 from ketch.engine.model import ContainerState, Resources
+from ketch.engine.spec_devices import block_io
 from ketch.engine.spec_resources import oci_resources
 from ketch.errors import KetchError
 from ketch.runtime.cgroups.group import Cgroup
@@ -38,4 +39,4 @@ async def freeze(state: ContainerState, frozen: bool) -> None:
 
 def update(state: ContainerState, resources: Resources) -> None:
     """Set limits live; raises ``Unsupported`` naming the option that the kernel refuses."""
-    of(state).apply(oci_resources(resources, []))
+    of(state).apply(oci_resources(resources, [], block_io(resources)))

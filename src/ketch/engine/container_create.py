@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine import builder_floor, container_names, spec_validate
+from ketch.engine import builder_floor, container_names, spec_kernel, spec_validate
 from ketch.engine.container_image import check_platform, defaults_of
 from ketch.engine.container_mounts import Planner
 from ketch.engine.container_volumes import fill_volumes
@@ -44,7 +44,8 @@ class Creator:
             self._parts.store.check_name(name)
         image = self._parts.images.resolve(spec.image)
         spec = self._completed(spec, self._parts.images.config(image.id))
-        warnings = spec_validate.validate(spec, self._facts)
+        spec, discarded = self._fitted(spec)
+        warnings = (*discarded, *spec_validate.validate(spec, self._facts))
         self._parts.filters.of(spec)  # a profile that can't be honoured is refused now
         self._check_joined(spec)
         record = ContainerRecord(
@@ -62,6 +63,10 @@ class Creator:
         check_platform(spec, config)
         merged = merge(spec, defaults_of(config))
         return msgspec.structs.replace(merged, resources=with_defaults(merged.resources))
+
+    def _fitted(self, spec: ContainerSpec) -> tuple[ContainerSpec, tuple[str, ...]]:
+        resources, warnings = spec_kernel.fitted(spec.resources, self._facts.kernel)
+        return msgspec.structs.replace(spec, resources=resources), warnings
 
     def _check_joined(self, spec: ContainerSpec) -> None:
         """Containers whose namespaces are joined must exist; raises ``NotFound``."""

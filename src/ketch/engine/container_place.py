@@ -40,6 +40,7 @@ def place(
         mounts=executable(spec, record.mount_points),
         devices=tuple(devices),
         device_rules=tuple(rules),
+        block_io=spec_devices.block_io(spec.resources),
         init=_init_program() if spec.init else "",
         shm=_shm(parts, record),
     )

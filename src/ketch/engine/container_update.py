@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine import container_cgroup, container_names, spec_resources, spec_validate
+from ketch.engine import (
+    container_cgroup,
+    container_names,
+    spec_kernel,
+    spec_limits,
+    spec_resources,
+    spec_validate,
+)
 from ketch.engine.model import ContainerRecord, ContainerSpec, Resources, UpdateOptions
 from ketch.errors import Conflict, InvalidParameter
 
@@ -40,17 +47,18 @@ class Updater:
     async def update(self, ref: str, options: UpdateOptions) -> tuple[str, ...]:
         """Change the record, and the cgroup of a running container; both or neither."""
         async with self._parts.store.locked(ref) as record:
-            spec = record.spec
+            spec, warnings = record.spec, tuple[str, ...]()
             if options.restart is not None:
                 spec = self._with_policy(record, options)
             if options.resources is not None:
-                new = self._resources(record, options.resources)
+                change, warnings = spec_kernel.fitted(options.resources, self._facts.kernel)
+                new = self._resources(record, change)
                 spec = msgspec.structs.replace(spec, resources=new)
                 if record.state.running:
-                    container_cgroup.update(record.state, options.resources)
+                    container_cgroup.update(record.state, _live(new, change))
             updated = self._parts.store.replace(record.id, spec=spec)
             self._parts.publish(updated, "update")
-        return ()
+        return warnings
 
     def _with_policy(self, record: ContainerRecord, options: UpdateOptions) -> ContainerSpec:
         assert options.restart is not None
@@ -69,8 +77,31 @@ class Updater:
                 "already set memoryswap limit, update the memoryswap at the same time"
             )
         try:
+            _check_conflicts(old, change)
             new = spec_resources.updated(old, change)
-            spec_validate.check_resources(new, self._facts)
+            spec_limits.check(new, self._facts.cpus, self._facts.kernel)
         except InvalidParameter as error:
             raise InvalidParameter(f"Cannot update container {record.id}: {error}") from None
         return new
+
+
+def _check_conflicts(old: Resources, change: Resources) -> None:
+    """Two ways to say how much of the CPUs there is: whoever chose one must keep to it."""
+    conflicts = (
+        (change.nano_cpus and old.cpu_quota > 0, "NanoCPUs", "CPU Quota"),
+        (change.nano_cpus and old.cpu_period, "NanoCPUs", "CPU Period"),
+        (change.cpu_quota and old.nano_cpus, "CPU Quota", "NanoCPUs"),
+        (change.cpu_period and old.nano_cpus, "CPU Period", "NanoCPUs"),
+    )
+    for found, asked, present in conflicts:
+        if found:
+            raise InvalidParameter(
+                f"Conflicting options: {asked} cannot be updated as {present} has already been set"
+            )
+
+
+def _live(new: Resources, change: Resources) -> Resources:
+    """What is written to the cgroup: the change, and what it is reckoned with (swap on v2)."""
+    if change.memory_swap > 0 and not change.memory:
+        return msgspec.structs.replace(change, memory=new.memory)
+    return change

@@ -15,6 +15,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ketch.engine import container_cgroup, spec_kernel
 from ketch.engine.container_parts import Config, Parts
 from ketch.engine.container_store import ContainerStore
 from ketch.engine.containers import Containers
@@ -106,4 +107,9 @@ class Engine:
 
 
 def _facts() -> Facts:
-    return Facts(cpus=os.cpu_count() or 1, capabilities=frozenset(NAMES))
+    return Facts(
+        cpus=os.cpu_count() or 1,
+        capabilities=frozenset(NAMES),
+        kernel=spec_kernel.look(container_cgroup.hierarchies()),
+        hard_limits=spec_kernel.own_hard_limits(),
+    )

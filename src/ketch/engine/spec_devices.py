@@ -6,7 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ketch.engine.model import DeviceMap
+from ketch.engine.model import DeviceMap, Resources
+from ketch.engine.spec_resources import device_rates
 from ketch.errors import InvalidParameter
 
 Device = dict[str, object]
@@ -36,6 +37,27 @@ def host_devices() -> list[Device]:
         for host_path, path in _expand(everything)
         if not host_path.startswith(skipped)
     ]
+
+
+def block_io(resources: Resources) -> dict[str, object]:
+    """Limits per block device for ``linux.resources.blockIO``; raises ``InvalidParameter``."""
+    return {
+        name: [
+            {**_block_device(rate.path), "weight" if "weight" in name else "rate": rate.value}
+            for rate in rates
+        ]
+        for name, rates in device_rates(resources).items()
+    }
+
+
+def _block_device(path: str) -> dict[str, int]:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise InvalidParameter(f"block device {path}: {error.strerror}") from None
+    if not stat.S_ISBLK(found.st_mode):
+        raise InvalidParameter(f"block device {path}: it is no block device")
+    return {"major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev)}
 
 
 def _expand(wanted: DeviceMap) -> Iterator[tuple[str, str]]:

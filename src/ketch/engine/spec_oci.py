@@ -36,6 +36,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     mounts: tuple[Mount, ...] = ()
     devices: tuple[dict[str, Any], ...] = ()
     device_rules: tuple[dict[str, Any], ...] = ()
+    block_io: dict[str, object] = {}  # limits per device
     init: str = ""  # path of an init program on the host
     shm: str = ""  # host directory for /dev/shm; empty: a tmpfs of the container's own
 
@@ -93,7 +94,7 @@ def _linux(spec: ContainerSpec, place: Place) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "namespaces": _namespaces(place),
         "cgroupsPath": place.cgroup,
-        "resources": oci_resources(spec.resources, _device_rules(spec, place)),
+        "resources": oci_resources(spec.resources, _device_rules(spec, place), place.block_io),
         "devices": list(place.devices),
         "maskedPaths": _paths(spec, spec.masked_paths, _MASKED_PATHS),
         "readonlyPaths": _paths(spec, spec.readonly_paths, defaults.READONLY_PATHS),

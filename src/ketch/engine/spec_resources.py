@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ketch.engine.model import Resources, Ulimit
+from ketch.engine.model import DeviceRate, Resources, Ulimit
 
 _PERIOD = 100_000  # microseconds; what --cpus is counted in
 _UNLIMITED = -1
@@ -22,18 +22,26 @@ def updated(old: Resources, change: Resources) -> Resources:
     changes = {
         field: getattr(change, field)
         for field in Resources.__struct_fields__
-        if getattr(change, field)
+        if getattr(change, field) not in (None, 0, "", (), False)
     }
     return msgspec.structs.replace(old, **changes)
 
 
-def oci_resources(resources: Resources, device_rules: list[dict[str, object]]) -> dict[str, object]:
-    """The ``linux.resources`` object; only what is limited appears in it."""
+def oci_resources(
+    resources: Resources,
+    device_rules: list[dict[str, object]],
+    block_io: dict[str, object] | None = None,
+) -> dict[str, object]:
+    """The ``linux.resources`` object; only what is limited appears in it.
+
+    ``block_io`` are the limits per device, whose numbers had to be looked up.
+    """
+    weight = {"weight": resources.blkio_weight} if resources.blkio_weight else {}
     sections = {
         "memory": _memory(resources),
         "cpu": _cpu(resources),
-        "pids": {"limit": resources.pids_limit} if resources.pids_limit > 0 else {},
-        "blockIO": {"weight": resources.blkio_weight} if resources.blkio_weight else {},
+        "pids": {"limit": resources.pids_limit} if resources.pids_limit else {},
+        "blockIO": {**weight, **(block_io or {})},
     }
     return {
         "devices": device_rules + [_device_rule(rule) for rule in resources.device_cgroup_rules],
@@ -48,7 +56,22 @@ def _memory(resources: Resources) -> dict[str, object]:
         "swap": resources.memory_swap,
         "disableOOMKiller": resources.oom_kill_disable,
     }
-    return {name: value for name, value in values.items() if value}
+    found: dict[str, object] = {name: value for name, value in values.items() if value}
+    if resources.memory_swappiness is not None:
+        found["swappiness"] = resources.memory_swappiness
+    return found
+
+
+def device_rates(resources: Resources) -> dict[str, tuple[DeviceRate, ...]]:
+    """The limits per block device under their OCI names; only those that there are."""
+    asked = {
+        "weightDevice": resources.blkio_weight_devices,
+        "throttleReadBpsDevice": resources.blkio_read_bps,
+        "throttleWriteBpsDevice": resources.blkio_write_bps,
+        "throttleReadIOPSDevice": resources.blkio_read_iops,
+        "throttleWriteIOPSDevice": resources.blkio_write_iops,
+    }
+    return {name: rates for name, rates in asked.items() if rates}
 
 
 def _cpu(resources: Resources) -> dict[str, object]:
@@ -59,6 +82,8 @@ def _cpu(resources: Resources) -> dict[str, object]:
         "shares": resources.cpu_shares,
         "period": period,
         "quota": quota,
+        "realtimePeriod": resources.cpu_rt_period,
+        "realtimeRuntime": resources.cpu_rt_runtime,
         "cpus": resources.cpuset_cpus,
         "mems": resources.cpuset_mems,
     }

@@ -7,30 +7,24 @@ the name of its option, with ``Unsupported``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ketch.engine import container_signals
-from ketch.engine.model import ContainerSpec, Resources, RestartPolicy
+from ketch.engine import container_signals, spec_kernel, spec_limits
+from ketch.engine.model import ContainerSpec, RestartPolicy
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.network import ports
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DRIVERS = ("json-file", "none")
 RUNTIMES = ("ketch",)
-ULIMITS = str.split(
-    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime "
-    "sigpending stack"
-)
-_MINIMUM_MEMORY = 6 * 1024 * 1024
 _MODE = re.compile(r"container:\S+\Z")
 _SYSCTL = re.compile(
     r"(net\.[\w./:-]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|"
     r"shm_rmid_forced)|fs\.mqueue\.\w+)\Z"
 )
 _MAC = re.compile("[0-9a-f][02468ace](:[0-9a-f]{2}){5}", re.IGNORECASE)  # no group address
-_DEVICE_RULE = re.compile(r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}\Z")
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,19 +34,27 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: frozenset[str]  # names with CAP_
     runtimes: tuple[str, ...] = RUNTIMES
     log_drivers: tuple[str, ...] = LOG_DRIVERS
+    kernel: spec_kernel.Kernel = spec_kernel.Kernel()
+    hard_limits: dict[str, int] | None = None  # of this process, where it cannot raise them
 
 
 def validate(spec: ContainerSpec, facts: Facts) -> tuple[str, ...]:
     """Raise ``InvalidParameter`` or ``Unsupported``, or return the warnings."""
     for check in _CHECKS:
         check(spec, facts)
-    return _warnings(spec)
+    return tuple(_warnings(spec, facts))
 
 
-def _warnings(spec: ContainerSpec) -> tuple[str, ...]:
+def _warnings(spec: ContainerSpec, facts: Facts) -> Iterator[str]:
     if spec.network_mode == "host" and (spec.ports or spec.publish_all):
-        return ("Published ports are discarded when using host network mode",)
-    return ()
+        yield "Published ports are discarded when using host network mode"
+    if spec.resources.oom_kill_disable and not spec.resources.memory:
+        yield (
+            "OOM killer is disabled for the container, but no memory limit is set, this can "
+            "result in the system running out of resources."
+        )
+    if facts.hard_limits is not None:
+        yield from spec_kernel.beyond_this_process(spec, facts.hard_limits)
 
 
 def _restart(spec: ContainerSpec, facts: Facts) -> None:
@@ -203,69 +205,7 @@ def _limits(spec: ContainerSpec, facts: Facts) -> None:
         raise InvalidParameter(
             f"Invalid value {spec.oom_score_adj}, range for oom score adj is [-1000, 1000]"
         )
-    check_resources(spec.resources, facts)
-
-
-def check_resources(resources: Resources, facts: Facts) -> None:
-    """Raise ``InvalidParameter`` for limits that make no sense on this machine."""
-    _check_memory(resources)
-    _check_cpu(resources, facts)
-    if resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
-        raise InvalidParameter("Range of blkio weight is from 10 to 1000")
-    for ulimit in resources.ulimits:
-        if ulimit.name not in ULIMITS:
-            raise InvalidParameter(f"invalid ulimit type: {ulimit.name}")
-        if ulimit.hard != -1 and (ulimit.soft == -1 or ulimit.soft > ulimit.hard):
-            raise InvalidParameter(
-                f"ulimit soft limit must be less than or equal to hard limit: "
-                f"{ulimit.soft} > {ulimit.hard}"
-            )
-    for rule in resources.device_cgroup_rules:
-        if not _DEVICE_RULE.match(rule):
-            raise InvalidParameter(f"invalid device cgroup rule format: '{rule}'")
-    for device in resources.devices:
-        if not set(device.permissions) <= set("rwm"):
-            raise InvalidParameter(f"invalid device mode: {device.permissions}")
-
-
-def _check_memory(resources: Resources) -> None:
-    memory, swap = resources.memory, resources.memory_swap
-    if memory < 0 or 0 < memory < _MINIMUM_MEMORY:
-        raise InvalidParameter("Minimum memory limit allowed is 6MB")
-    if swap < -1:
-        raise InvalidParameter(f"invalid memory-swap: {swap}")
-    if swap > 0 and not memory:
-        raise InvalidParameter("You should always set the Memory limit when using Memoryswap limit")
-    if 0 < swap < memory:
-        raise InvalidParameter(
-            "Minimum memoryswap limit should be larger than memory limit, see usage"
-        )
-    if resources.memory_reservation < 0 or 0 < resources.memory_reservation < _MINIMUM_MEMORY:
-        raise InvalidParameter("Minimum memory reservation allowed is 6MB")
-    if 0 < memory < resources.memory_reservation:
-        raise InvalidParameter(
-            "Minimum memory limit can not be less than memory reservation limit, see usage"
-        )
-
-
-def _check_cpu(resources: Resources, facts: Facts) -> None:
-    if resources.nano_cpus and (resources.cpu_period or resources.cpu_quota):
-        raise InvalidParameter("Conflicting options: Nano CPUs and CPU Period or Quota")
-    if resources.nano_cpus < 0 or resources.nano_cpus > facts.cpus * 1_000_000_000:
-        raise InvalidParameter(
-            f"range of CPUs is from 0.01 to {facts.cpus}.00, as there are only {facts.cpus} "
-            "CPUs available"
-        )
-    if resources.cpu_shares < 0:
-        raise InvalidParameter(f"invalid CPU shares ({resources.cpu_shares}): must be positive")
-    if resources.cpu_period and not 1000 <= resources.cpu_period <= 1_000_000:
-        raise InvalidParameter("CPU cfs period can not be less than 1ms or larger than 1s")
-    if 0 < resources.cpu_quota < 1000:
-        raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    if not re.fullmatch(r"[\d,\-\s]*", resources.cpuset_cpus):
-        raise InvalidParameter(f"Invalid value {resources.cpuset_cpus} for cpuset cpus")
-    if not re.fullmatch(r"[\d,\-\s]*", resources.cpuset_mems):
-        raise InvalidParameter(f"Invalid value {resources.cpuset_mems} for cpuset mems")
+    spec_limits.check(spec.resources, facts.cpus, facts.kernel)
 
 
 def _sysctls(spec: ContainerSpec, facts: Facts) -> None:

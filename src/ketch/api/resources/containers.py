@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ketch.api import responses
+from ketch.api import convert_limits, responses
 from ketch.api.convert_container import inspect_json
 from ketch.api.convert_create import container_spec
-from ketch.api.convert_limits import resources, restart_policy
 from ketch.api.convert_summary import summary_json
 from ketch.api.filters import keys, resolve_until
 from ketch.api.schema.container import ContainerCreate
-from ketch.api.schema.host import Update
+from ketch.api.schema.host import Limits, Update
 from ketch.engine.model import ListOptions, UpdateOptions
 from ketch.errors import InvalidParameter
 
@@ -32,7 +31,7 @@ async def create(call: Call) -> StreamResponse:
     body = await call.json(ContainerCreate)
     spec = container_spec(body, call.text("platform"))
     container_id, warnings = await call.engine.containers.create(spec, call.text("name"))
-    notes = list(warnings)
+    notes = [*warnings, *_kernel_memory(body.HostConfig)]
     if any(endpoint.aliases for endpoint in spec.endpoints):
         notes.append("Network aliases are recorded, but names are not resolved in networks yet.")
     if body.MacAddress and call.version >= (1, 44):
@@ -135,10 +134,16 @@ async def remove(call: Call) -> StreamResponse:
 async def update(call: Call) -> StreamResponse:
     """POST /containers/{id}/update"""
     body = await call.json(Update)
-    policy = restart_policy(body.RestartPolicy) if body.RestartPolicy else None
-    options = UpdateOptions(resources=resources(body), restart=policy)
-    warnings = await call.engine.containers.update(call.id, options)
-    return responses.json({"Warnings": list(warnings) or None})
+    policy = convert_limits.restart_policy(body.RestartPolicy) if body.RestartPolicy else None
+    options = UpdateOptions(resources=convert_limits.update(body), restart=policy)
+    notes = [*await call.engine.containers.update(call.id, options), *_kernel_memory(body)]
+    return responses.json({"Warnings": notes or None})
+
+
+def _kernel_memory(limits: Limits | None) -> list[str]:
+    """Docker discards these limits too: no kernel has had them since Linux 5.16."""
+    asked = limits is not None and (limits.KernelMemory or limits.KernelMemoryTCP)
+    return [convert_limits.KERNEL_MEMORY] if asked else []
 
 
 async def prune(call: Call) -> StreamResponse:

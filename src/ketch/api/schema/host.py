@@ -37,6 +37,20 @@ class Device(Body):
     CgroupPermissions: str | None = None
 
 
+class WeightDevice(Body):
+    """``BlkioWeightDevice``."""
+
+    Path: str
+    Weight: Int64
+
+
+class ThrottleDevice(Body):
+    """``ThrottleDevice``: bytes or operations per second."""
+
+    Path: str
+    Rate: Int64
+
+
 class Binding(Body):
     """``PortBinding``."""
 
@@ -101,11 +115,11 @@ class Limits(Body):
     NanoCpus: Int64 | None = None
     CgroupParent: str | None = None
     BlkioWeight: Int64 | None = None
-    BlkioWeightDevice: list[Any] | None = None
-    BlkioDeviceReadBps: list[Any] | None = None
-    BlkioDeviceWriteBps: list[Any] | None = None
-    BlkioDeviceReadIOps: list[Any] | None = None
-    BlkioDeviceWriteIOps: list[Any] | None = None
+    BlkioWeightDevice: list[WeightDevice] | None = None
+    BlkioDeviceReadBps: list[ThrottleDevice] | None = None
+    BlkioDeviceWriteBps: list[ThrottleDevice] | None = None
+    BlkioDeviceReadIOps: list[ThrottleDevice] | None = None
+    BlkioDeviceWriteIOps: list[ThrottleDevice] | None = None
     CpuPeriod: Int64 | None = None
     CpuQuota: Int64 | None = None
     CpuRealtimePeriod: Int64 | None = None

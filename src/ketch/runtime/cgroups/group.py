@@ -139,11 +139,11 @@ class Cgroup:
     def _apply_v1(self, resources: "dict[str, Any]") -> None:
         for (section, key), (controller, name) in v1.PLAIN.items():
             value = (resources.get(section) or {}).get(key)
-            if value not in (None, 0, "", -1):
+            if value not in (None, 0, ""):
                 directory = self._need(controller, f"{section}.{key}")
                 files.set_limit(directory, name, str(value), f"{section}.{key}")
         memory, block = resources.get("memory") or {}, resources.get("blockIO") or {}
-        if any(memory.get(key) for key in ("limit", "swap", "disableOOMKiller")):
+        if memory.keys() & v1.MEMORY:
             v1.apply_memory(self._need("memory", "memory.limit"), memory)
         if any(block.values()):
             v1.apply_block_io(self._need("blkio", "blockIO"), block)

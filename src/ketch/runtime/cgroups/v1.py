@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 # (section, key) of OCI linux.resources -> (controller, file): numbers and words copied as they are.
 PLAIN = {
     ("memory", "reservation"): ("memory", "memory.soft_limit_in_bytes"),
-    ("memory", "swappiness"): ("memory", "memory.swappiness"),
     ("memory", "kernelTCP"): ("memory", "memory.kmem.tcp.limit_in_bytes"),
     ("cpu", "shares"): ("cpu", "cpu.shares"),
     ("cpu", "period"): ("cpu", "cpu.cfs_period_us"),
@@ -31,11 +30,14 @@ THROTTLES = {
     "throttleReadIOPSDevice": "blkio.throttle.read_iops_device",
     "throttleWriteIOPSDevice": "blkio.throttle.write_iops_device",
 }
+# Keys of the memory section that ``apply_memory`` handles.
+MEMORY = frozenset(("limit", "swap", "disableOOMKiller", "swappiness"))
 # Sections that another function handles, with the controller they need.
 _SPECIAL = {
     ("memory", "limit"): "memory",
     ("memory", "swap"): "memory",
     ("memory", "disableOOMKiller"): "memory",
+    ("memory", "swappiness"): "memory",
     ("pids", "limit"): "pids",
     ("blockIO", "weight"): "blkio",
 }
@@ -62,6 +64,9 @@ def apply_memory(directory: str, memory: "dict[str, Any]") -> None:
         files.set_limit(directory, name, str(value), option)
     if memory.get("disableOOMKiller"):
         files.set_limit(directory, "memory.oom_control", "1", "memory.disableOOMKiller")
+    if memory.get("swappiness") is not None:  # 0 means something here
+        value = str(memory["swappiness"])
+        files.set_limit(directory, "memory.swappiness", value, "memory.swappiness")
 
 
 def _grows(directory: str, swap: int) -> bool:
@@ -79,6 +84,12 @@ def apply_block_io(directory: str, block: "dict[str, Any]") -> None:
         if not os.path.exists(f"{directory}/{name}"):
             name = "blkio.weight"
         files.set_limit(directory, name, str(block["weight"]), "blockIO.weight")
+    for device in block.get("weightDevice") or ():
+        name = "blkio.bfq.weight_device"
+        if not os.path.exists(f"{directory}/{name}"):
+            name = "blkio.weight_device"
+        line = f"{device['major']}:{device['minor']} {device['weight']}"
+        files.set_limit(directory, name, line, "blockIO.weightDevice")
     for key, name in THROTTLES.items():
         for device in block.get(key) or ():
             line = f"{device['major']}:{device['minor']} {device['rate']}"

@@ -64,9 +64,10 @@ def _apply_memory(directory: str, memory: "dict[str, Any]") -> None:
             raise Unsupported("memory.swap needs memory.limit on cgroup v2")
         value = str(swap - limit) if swap > 0 else "max"
         files.set_limit(directory, "memory.swap.max", value, "memory.swap")
-    for key in ("disableOOMKiller", "swappiness"):
-        if memory.get(key):
-            raise Unsupported(f"memory.{key} does not exist on cgroup v2")
+    if memory.get("disableOOMKiller"):
+        raise Unsupported("memory.disableOOMKiller does not exist on cgroup v2")
+    if memory.get("swappiness") is not None:  # 0 means something too
+        raise Unsupported("memory.swappiness does not exist on cgroup v2")
 
 
 def _apply_cpu(directory: str, cpu: "dict[str, Any]") -> None:
@@ -90,6 +91,12 @@ def _apply_block_io(directory: str, block: "dict[str, Any]") -> None:
             # io.weight runs from 1 to 10000 where blkio.weight ran from 10 to 1000.
             name, value = "io.weight", str(1 + (block["weight"] - 10) * 9999 // 990)
         files.set_limit(directory, name, value, "blockIO.weight")
+    for device in block.get("weightDevice") or ():
+        name, weight = "io.bfq.weight", int(device["weight"])
+        if not os.path.exists(f"{directory}/{name}"):
+            name, weight = "io.weight", 1 + (weight - 10) * 9999 // 990
+        line = f"{device['major']}:{device['minor']} {weight}"
+        files.set_limit(directory, name, line, "blockIO.weightDevice")
     for key, word in THROTTLES.items():
         for device in block.get(key) or ():
             line = f"{device['major']}:{device['minor']} {word}={device['rate']}"
