@@ -37,6 +37,10 @@ def build(parsed: "Parsed", image: str, command: "list[str]") -> "dict[str, Any]
         body["Entrypoint"] = [parsed["entrypoint"]] if parsed["entrypoint"] else [""]
     if parsed["stop-timeout"] is not None:
         body["StopTimeout"] = parsed["stop-timeout"]
+    if any(name.startswith("health-") or name == "no-healthcheck" for name in parsed.given):
+        from ketch.cli import health_flags
+
+        health_flags.add(body, parsed)
     body["HostConfig"] = _host_config(parsed, bindings, binds)
     networking = _networking(parsed)
     if networking:

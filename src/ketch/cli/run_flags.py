@@ -2,6 +2,20 @@
 
 from ketch.cli.flags import Flag
 
+HEALTH_FLAGS = (
+    Flag("health-cmd", help="Command to run to check health", default=""),
+    Flag("health-http", help="Check health by a GET of [http://HOST:]PORT[/PATH]", default=""),
+    Flag("health-interval", help="Time between running the check (ms|s|m|h)", default=""),
+    Flag("health-on-failure", help="If unhealthy: none|restart|stop|kill", default=""),
+    Flag("health-retries", kind="number", help="Failures in a row to be unhealthy", default=0),
+    Flag("health-start-interval", help="Time between checks in the start period", default=""),
+    Flag("health-start-period", help="Start period in which failures don't count", default=""),
+    Flag("health-status", help="Statuses that --health-http takes (200-399)", default=""),
+    Flag("health-tcp", help="Check health by connecting to [HOST:]PORT", default=""),
+    Flag("health-timeout", help="Maximum time to allow one check to run (ms|s|m|h)", default=""),
+    Flag("no-healthcheck", "", "switch", "Disable any HEALTHCHECK of the image"),
+)
+
 FLAGS = (
     Flag("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)"),
     Flag("attach", "a", "list", "Attach to STDIN, STDOUT or STDERR"),
@@ -28,6 +42,7 @@ FLAGS = (
     Flag("env-file", "", "list", "Read in a file of environment variables"),
     Flag("expose", "", "list", "Expose a port or a range of ports"),
     Flag("group-add", "", "list", "Add additional groups to join"),
+    *HEALTH_FLAGS,
     Flag("hostname", "h", "text", "Container host name", ""),
     Flag("init", "", "switch", "Run an init inside that forwards signals and reaps"),
     Flag("interactive", "i", "switch", "Keep STDIN open even if not attached"),

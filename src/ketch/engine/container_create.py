@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine import builder_floor, container_names, spec_kernel, spec_validate
+from ketch.engine import (
+    builder_floor,
+    container_names,
+    health_spec,
+    spec_kernel,
+    spec_validate,
+)
 from ketch.engine.container_image import check_platform, defaults_of
 from ketch.engine.container_mounts import Planner
 from ketch.engine.container_volumes import fill_volumes
@@ -61,7 +67,7 @@ class Creator:
 
     def _completed(self, spec: ContainerSpec, config: ImageConfig) -> ContainerSpec:
         check_platform(spec, config)
-        merged = merge(spec, defaults_of(config))
+        merged = merge(health_spec.with_labels(spec), defaults_of(config))
         return msgspec.structs.replace(merged, resources=with_defaults(merged.resources))
 
     def _fitted(self, spec: ContainerSpec) -> tuple[ContainerSpec, tuple[str, ...]]:

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, restart
-from ketch.engine.container_health import HealthProbes
+from ketch.engine.container_health import HealthProbes, ended
+from ketch.engine.endings import PastExit
 from ketch.engine.model import ContainerRecord, ExitResult, Status
 from ketch.engine.process_facts import is_alive
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ketch.engine.tasks import Background
     from ketch.runtime.remote import Shim
 _log = logging.getLogger("ketch.engine.containers")
+_EXITS_KEPT = 10
+_UNKNOWN = -1  # the signal, when nobody saw what happened
 _LOST = 137  # what SIGKILL gives; the real status went with the shim
 Start = Callable[[str], Awaitable[None]]
 
@@ -38,13 +41,13 @@ class Supervisor:
         self._parts = parts
         self._remover = remover
         self._background = background
-        self._probes = HealthProbes(parts, background)
+        self.probes = HealthProbes(parts, background)
         self.start: Start | None = None
 
     def watch(self, container_id: str, shim: Shim) -> None:
         """Record the exit of a container's process when its shim reports it; probe its health."""
         self._background.spawn(self._watch(container_id, shim))
-        self._probes.begin(self._parts.store.by_id(container_id))
+        self.probes.begin(self._parts.store.by_id(container_id))
 
     async def _watch(self, container_id: str, shim: Shim) -> None:
         try:
@@ -83,6 +86,9 @@ class Supervisor:
             self._release(record)
 
     def _restarts(self, record: ContainerRecord, exit_code: int) -> bool:
+        sent = record.state.last_signal
+        if self.start is not None and sent is not None and sent.revive:
+            return True
         return self.start is not None and restart.wanted(
             record.spec.restart,
             exit_code=exit_code,
@@ -97,8 +103,12 @@ class Supervisor:
             pid=0,
             pid_start_time=0,
             exit_code=exit.status,
+            exit_signal=max(0, exit.signal),
+            unsupervised=exit.signal < 0,
             oom_killed=exit.oom,
             finished_at=exit.at,
+            exits=_remembered(record, exit),
+            health=ended(record.state.health),
             restart_count=record.state.restart_count + again,
             cgroup={},
             endpoints=(),
@@ -140,6 +150,20 @@ class Supervisor:
             )
 
 
+def _remembered(record: ContainerRecord, exit: Exit) -> tuple[PastExit, ...]:
+    """The latest runs, with this one."""
+    sent = record.state.last_signal
+    run = PastExit(
+        started_at=record.state.started_at,
+        at=exit.at,
+        exit_code=exit.status,
+        signal=max(0, exit.signal),
+        oom=exit.oom,
+        cause=sent.by if sent is not None and sent.signal == exit.signal else "",
+    )
+    return (*record.state.exits, run)[-_EXITS_KEPT:]
+
+
 async def unseen_exit(record: ContainerRecord) -> Exit | None:
     """How a container ended whose supervisor does not answer; None when it had not been started.
 
@@ -154,4 +178,4 @@ async def unseen_exit(record: ContainerRecord) -> Exit | None:
     if is_alive(state.pid, state.pid_start_time):
         _log.warning("container %s lost its supervisor and is killed", record.id)
         await asyncio.to_thread(container_cgroup.of(state).kill)
-    return Exit(_LOST, 9, False, time.time_ns())
+    return Exit(_LOST, _UNKNOWN, False, time.time_ns())

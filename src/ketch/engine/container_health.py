@@ -1,53 +1,36 @@
-"""Health checks: probes run in the container, their outcome kept in its record.
+"""Health checks: probes of running containers, their outcome on record, and what follows from it.
 
 Docker's rules: a first failure within the start period does not count; ``retries`` failures in a
-row make it unhealthy; one success makes it healthy. Probes are exec processes that no client sees.
+row make it unhealthy; one success makes it healthy. A frozen container is not probed, and what a
+probe found that the freezing interrupted does not count. Between two probes a container costs a
+timer of the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-import socket
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from ketch.engine.container_attach import attach_wire
-from ketch.engine.container_place import hostname
-from ketch.engine.exec_process import exec_wire
-from ketch.engine.model import (
-    AttachOptions,
-    ContainerRecord,
-    ExecRecord,
-    ExecSpec,
-    Health,
-    Healthcheck,
-    HealthProbe,
-    Status,
-)
-from ketch.errors import KetchError, StartFailed
-from ketch.runtime.messages import Exec
+from ketch.engine.health_probe import Prober
+from ketch.engine.model import ContainerRecord, Health, Healthcheck, HealthProbe, Status
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
     from ketch.engine.tasks import Background
 
 _SECOND = 1_000_000_000
-_INTERVAL, _TIMEOUT, _START_INTERVAL, _RETRIES = 30 * _SECOND, 30 * _SECOND, 5 * _SECOND, 3
-_KEPT, _OUTPUT = 5, 4096
+_INTERVAL, _START_INTERVAL, _RETRIES = 30 * _SECOND, 5 * _SECOND, 3
+_KEPT = 5
+
+Act = Callable[[str, str], Awaitable[None]]
+"""What to do with an unhealthy container: its ID, and ``restart``, ``stop`` or ``kill``."""
 
 
 def is_probed(check: Healthcheck | None) -> bool:
     """Whether there is anything to probe."""
     return check is not None and bool(check.test) and check.test[0] != "NONE"
-
-
-def command(check: Healthcheck, shell: tuple[str, ...]) -> tuple[str, ...]:
-    """The probe's command."""
-    kind, *words = check.test
-    if kind == "CMD-SHELL":
-        return (*(shell or ("/bin/sh", "-c")), *words)
-    return tuple(words)
 
 
 def judged(health: Health, probe: HealthProbe, check: Healthcheck, *, within_start: bool) -> Health:
@@ -62,12 +45,21 @@ def judged(health: Health, probe: HealthProbe, check: Healthcheck, *, within_sta
     return Health(status="unhealthy" if failed else health.status, failing_streak=streak, log=log)
 
 
+def ended(health: Health | None) -> Health | None:
+    """The health of a container whose run is over, as Docker has it; the log stays (pure)."""
+    if health is None:
+        return None
+    return Health(status="unhealthy", failing_streak=health.failing_streak, log=health.log)
+
+
 class HealthProbes:
-    """Probes of all running containers."""
+    """Probes of all running containers; ``act`` is called for those that are unhealthy."""
 
     def __init__(self, parts: Parts, background: Background) -> None:
         self._parts = parts
         self._background = background
+        self._prober = Prober(parts)
+        self.act: Act | None = None
 
     def begin(self, record: ContainerRecord) -> None:
         """Probe a container until this run of it ends."""
@@ -75,75 +67,43 @@ class HealthProbes:
             self._background.spawn(self._probe_all(record.id, record.state.started_at))
 
     async def _probe_all(self, container_id: str, run: int) -> None:
-        while True:
-            record = self._parts.store.find(container_id)
-            if record is None or not self._is_run(record, run):
-                return
+        while (record := self._of_run(container_id, run)) is not None:
             check = record.spec.healthcheck
             assert check is not None
             await asyncio.sleep(_pause(record, check) / _SECOND)
-            record = self._parts.store.find(container_id)
-            if record is None or not self._is_run(record, run):
+            record = self._of_run(container_id, run)
+            if record is None:
                 return
             if record.state.status is Status.RUNNING:
-                probe = await self._probe(record, check)
-                self._keep(container_id, run, probe, check)
+                await self._probe(record, check)
 
-    def _is_run(self, record: ContainerRecord, run: int) -> bool:
-        return record.state.running and record.state.started_at == run
-
-    def _keep(self, container_id: str, run: int, probe: HealthProbe, check: Healthcheck) -> None:
+    def _of_run(self, container_id: str, run: int) -> ContainerRecord | None:
+        """The record, while it is still that run of the container."""
         record = self._parts.store.find(container_id)
-        if record is None or not self._is_run(record, run):
+        if record is None or not record.state.running or record.state.started_at != run:
+            return None
+        return record
+
+    async def _probe(self, record: ContainerRecord, check: Healthcheck) -> None:
+        live = self._parts.live[record.id]
+        freezes = live.freezes
+        probe = await self._prober.probe(record, check)
+        now = self._of_run(record.id, record.state.started_at)
+        if now is None or now.state.status is not Status.RUNNING or live.freezes != freezes:
             return
+        health = self._keep(now, probe, check)
+        action = now.spec.health_on_failure
+        if health.status == "unhealthy" and action != "none" and self.act is not None:
+            await self.act(now.id, action)
+
+    def _keep(self, record: ContainerRecord, probe: HealthProbe, check: Healthcheck) -> Health:
         old = record.state.health or Health()
-        within = probe.start - run < check.start_period
+        within = probe.start - record.state.started_at < check.start_period
         health = judged(old, probe, check, within_start=within)
-        record = self._parts.store.set_state(container_id, health=health)
+        record = self._parts.store.set_state(record.id, durable=False, health=health)
         if health.status != old.status:
             self._parts.publish(record, f"health_status: {health.status}")
-
-    async def _probe(self, record: ContainerRecord, check: Healthcheck) -> HealthProbe:
-        start = time.time_ns()
-        try:
-            code, output = await self._run(record, check)
-        except StartFailed as error:
-            code, output = error.exit_code, str(error)
-        except KetchError as error:
-            code, output = -1, str(error)
-        return HealthProbe(start=start, end=time.time_ns(), exit_code=code, output=output)
-
-    async def _run(self, record: ContainerRecord, check: Healthcheck) -> tuple[int, str]:
-        wire = self._wire(record, check)
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            client = AttachOptions(sock=theirs, stdout=True, stderr=True, framed=False)
-            shim = await self._parts.launcher.exec(wire, [(theirs, attach_wire(client))])
-            theirs.close()
-            reading = asyncio.ensure_future(_read(ours))
-            try:
-                await shim.started()
-                seconds = (check.timeout or _TIMEOUT) / _SECOND
-                exit = await asyncio.wait_for(shim.exited(), seconds)
-                return exit.status, (await reading).decode(errors="replace")
-            except TimeoutError:
-                await shim.signal(9)
-                return -1, f"Health check exceeded timeout ({seconds:g}s)"
-            finally:
-                reading.cancel()
-                shim.reap()
-                shim.close()
-
-    def _wire(self, record: ContainerRecord, check: Healthcheck) -> Exec:
-        spec = ExecSpec(cmd=command(check, record.spec.shell), env=())
-        probe = ExecRecord(id=secrets.token_hex(32), container_id=record.id, spec=spec)
-        return exec_wire(
-            probe,
-            record,
-            hostname=hostname(self._parts, record),
-            seccomp=self._parts.filters.of(record.spec),
-            socket=self._parts.config.shim_socket(probe.id),
-        )
+        return health
 
 
 def _pause(record: ContainerRecord, check: Healthcheck) -> int:
@@ -152,13 +112,3 @@ def _pause(record: ContainerRecord, check: Healthcheck) -> int:
     if starting and time.time_ns() - record.state.started_at < check.start_period:
         return check.start_interval or _START_INTERVAL
     return check.interval or _INTERVAL
-
-
-async def _read(sock: socket.socket) -> bytes:
-    """What the probe says, up to the limit; the rest is read and dropped."""
-    loop = asyncio.get_running_loop()
-    sock.setblocking(False)
-    kept = b""
-    while chunk := await loop.sock_recv(sock, 65536):
-        kept = (kept + chunk)[:_OUTPUT]
-    return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ketch.engine import health_spec
 from ketch.engine.model import ContainerSpec, Healthcheck
 from ketch.engine.spec_merge import ImageDefaults
 from ketch.errors import NotFound
@@ -28,7 +29,8 @@ def defaults_of(config: ImageConfig) -> ImageDefaults:
 
 
 def _healthcheck(health: Health | None) -> Healthcheck | None:
-    if health is None:
+    """What the image says, if it is a check that Docker knows: others mean nothing."""
+    if health is None or (health.test and health.test[0] not in health_spec.DOCKER_KINDS):
         return None
     return Healthcheck(
         test=tuple(health.test or ()),
@@ -72,8 +74,8 @@ def config_of(spec: ContainerSpec, image: ImageConfig) -> RunConfig:
 
 
 def _health(check: Healthcheck | None) -> Health | None:
-    if check is None:
-        return None
+    if check is None or health_spec.is_engine_probe(check):
+        return None  # no image holds a probe that only this engine knows
     return Health(
         test=list(check.test),
         interval=check.interval,

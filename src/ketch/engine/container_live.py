@@ -19,7 +19,16 @@ class Live:
     that no restart policy brings it back.
     """
 
-    __slots__ = ("backoff", "exited", "releasing", "restart", "shim", "stopping", "waiting")
+    __slots__ = (
+        "backoff",
+        "exited",
+        "freezes",
+        "releasing",
+        "restart",
+        "shim",
+        "stopping",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.shim: Shim | None = None
@@ -29,6 +38,7 @@ class Live:
         self.restart: asyncio.Task[None] | None = None
         self.releasing: asyncio.Task[None] | None = None
         self.backoff = 0.0
+        self.freezes = 0  # how often it was paused
 
     async def released(self) -> None:
         """Wait until what the last run held is given back."""

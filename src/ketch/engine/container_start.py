@@ -144,6 +144,10 @@ class Starter:
             endpoints=connection.endpoints,
             ports=connection.ports,
             health=Health() if is_probed(record.spec.healthcheck) else None,
+            last_signal=None,
+            exit_signal=0,
+            unsupervised=False,
+            out_of_memory=None,
         )
 
     async def _failed(self, record: ContainerRecord, error: KetchError) -> None:

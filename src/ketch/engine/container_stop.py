@@ -7,16 +7,23 @@ they lead to is recorded by ``Supervisor``; here one only waits for that.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal as signals
+import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ketch.engine import container_cgroup, container_signals
+from ketch.engine.caller import CALLER
+from ketch.engine.endings import SentSignal
 from ketch.engine.model import ContainerRecord, Status
 from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, NotModified, Unavailable
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
 
+_log = logging.getLogger("ketch.engine.containers")
 _KILL_PATIENCE = 10.0  # seconds from SIGKILL to a recorded exit
 
 
@@ -26,7 +33,7 @@ class Stopper:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def stop(self, ref: str, timeout: int | None, signal: str) -> None:
+    async def stop(self, ref: str, timeout: int | None, signal: str, *, by: str = "stop") -> None:
         """Signal, wait, kill; raises ``NotModified`` when it does not run."""
         record = self._parts.store.resolve(ref)
         number = container_signals.parse(signal or record.spec.stop_signal or "TERM")
@@ -35,11 +42,8 @@ class Stopper:
             return
         if not record.state.running:
             raise NotModified(f"container {record.id} is not running")
-        self._mark_stopped(record)
-        exited = self._parts.live[record.id].exited
-        await self._signal(record, number)
-        if not await _within(exited, self._patience(record, timeout)):
-            await self.end(record)
+        self._mark_stopped(record, number, by)
+        await self._end_in(record, number, self._patience(record, timeout))
 
     def _patience(self, record: ContainerRecord, timeout: int | None) -> float | None:
         seconds = record.spec.stop_timeout if timeout is None else timeout
@@ -52,10 +56,48 @@ class Stopper:
         self._parts.store.set_state(record.id, status=Status.EXITED, stopped_by_user=True)
         self._parts.publish(record, "stop")
 
-    def _mark_stopped(self, record: ContainerRecord) -> None:
+    async def act_on_health(self, container_id: str, action: str) -> None:
+        """``kill`` leaves the rest to the restart policy, ``restart`` does not ask it, and after
+        ``stop`` it stays stopped. The wish is on record before the signal is sent."""
+        record = self._parts.store.by_id(container_id)
+        kills = action == "kill"
+        number = signals.SIGKILL if kills else _stop_signal(record)
+        if action == "stop":
+            self._parts.live[record.id].stopping = True
+        sent = SentSignal(signal=number, by="health", at=time.time_ns(), revive=action == "restart")
+        stopped = action == "stop"
+        self._parts.store.set_state(record.id, last_signal=sent, stopped_by_user=stopped)
+        try:
+            await self._end_in(record, number, 0.0 if kills else self._patience(record, None))
+        except KetchError as error:
+            _log.error("unhealthy container %s: %s", record.id, error)
+
+    async def _end_in(self, record: ContainerRecord, number: int, patience: float | None) -> None:
+        """Send the signal; SIGKILL when it has not ended ``patience`` seconds later."""
+        exited = self._parts.live[record.id].exited
+        await self._signal(record, number)
+        if not await _within(exited, patience):
+            self._note_escalation(record.id)
+            await self._signal(record, signals.SIGKILL)
+            await _killed(record, exited)
+
+    def _mark_stopped(self, record: ContainerRecord, number: int, by: str) -> None:
         self._parts.live[record.id].stopping = True
-        if not record.state.stopped_by_user:
-            self._parts.store.set_state(record.id, stopped_by_user=True)
+        self._parts.store.set_state(
+            record.id,
+            durable=not record.state.stopped_by_user,
+            stopped_by_user=True,
+            last_signal=_sent(number, by),
+        )
+
+    def _note_escalation(self, container_id: str) -> None:
+        record = self._parts.store.find(container_id)
+        if record is None or record.state.last_signal is None:
+            return
+        sent = msgspec.structs.replace(
+            record.state.last_signal, ignored=record.state.last_signal.signal, signal=9
+        )
+        self._parts.store.set_state(container_id, durable=False, last_signal=sent)
 
     async def kill(self, ref: str, signal: str) -> None:
         """Send a signal; with KILL, wait for the exit."""
@@ -70,7 +112,10 @@ class Stopper:
         if not record.state.running:
             raise Conflict(f"cannot kill container: {ref}: container {record.id} is not running")
         if number == signals.SIGKILL or number == _stop_signal(record):
-            self._mark_stopped(record)
+            self._mark_stopped(record, number, "kill")
+        else:
+            sent = _sent(number, "kill")
+            self._parts.store.set_state(record.id, durable=False, last_signal=sent)
         exited = self._parts.live[record.id].exited
         await self._signal(record, number)
         if number == signals.SIGKILL:
@@ -78,7 +123,7 @@ class Stopper:
 
     async def end(self, record: ContainerRecord) -> None:
         """SIGKILL and wait until the exit is recorded; without error if it has ended already."""
-        self._mark_stopped(record)
+        self._mark_stopped(record, signals.SIGKILL, "remove")
         exited = self._parts.live[record.id].exited
         await self._signal(record, signals.SIGKILL)
         await _killed(record, exited)
@@ -118,9 +163,14 @@ class Stopper:
             now = self._parts.store.by_id(record.id)
         except NotFound:
             return
+        self._parts.live[record.id].freezes += status is Status.PAUSED
         if now.state.running:  # it may have ended meanwhile
             self._parts.store.set_state(record.id, status=status)
             self._parts.publish(record, action)
+
+
+def _sent(number: int, by: str) -> SentSignal:
+    return SentSignal(signal=int(number), by=by, at=time.time_ns(), client=CALLER.get())
 
 
 def _stop_signal(record: ContainerRecord) -> int:

@@ -63,6 +63,7 @@ class Containers:
         self.supervisor.start = self._starter.start_again
         self._creator = Creator(parts, facts)
         self._stopper = Stopper(parts)
+        self.supervisor.probes.act = self._stopper.act_on_health
         self._updater = Updater(parts, facts)
         self._logs = Logs(parts)
         self._attacher = Attacher(parts, self._logs)
@@ -93,7 +94,7 @@ class Containers:
     async def restart(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
         """Stop if it runs, and start."""
         try:
-            await self._stopper.stop(ref, timeout, signal)
+            await self._stopper.stop(ref, timeout, signal, by="restart")
         except NotModified:
             pass
         record = self._parts.store.resolve(ref)

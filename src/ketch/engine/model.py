@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ketch.engine.endings import OutOfMemory, PastExit, SentSignal
 from ketch.logs import entries
 
 LogEntry = entries.Entry
@@ -22,7 +23,9 @@ LogEntry = entries.Entry
 class Healthcheck(msgspec.Struct, frozen=True, kw_only=True):
     """How to probe a container; zero durations mean Docker's defaults (30 s, 30 s, 3 tries)."""
 
-    test: tuple[str, ...] = ()  # ("NONE",), ("CMD", …) or ("CMD-SHELL", "…"); empty inherits
+    # ("NONE",), ("CMD", …), ("CMD-SHELL", "…"); empty inherits. Of the engine's own probes (never
+    # from an image): ("HTTP", target[, statuses]) and ("TCP", target), see ``health_spec``
+    test: tuple[str, ...] = ()
     interval: int = 0
     timeout: int = 0
     start_period: int = 0
@@ -164,6 +167,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     exposed_ports: tuple[str, ...] = ()  # "80/tcp"
     anonymous_volumes: tuple[str, ...] = ()  # targets, from the image's VOLUME and -v /path
     healthcheck: Healthcheck | None = None
+    health_on_failure: str = "none"  # what becomes of an unhealthy container: restart, stop, kill
     stop_signal: str = ""
     stop_timeout: int | None = None  # seconds
     shell: tuple[str, ...] = ()
@@ -295,6 +299,11 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[PortBinding, ...] = ()
     health: Health | None = None  # None = not probed
+    exit_signal: int = 0  # what ended the last run, 0 = it ended by itself
+    unsupervised: bool = False  # the last run's supervisor died, so its end is not known
+    last_signal: SentSignal | None = None  # of this run, or of the last one
+    out_of_memory: OutOfMemory | None = None
+    exits: tuple[PastExit, ...] = ()  # the latest runs, oldest first
 
     @property
     def running(self) -> bool:

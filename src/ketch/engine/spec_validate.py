@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ketch.engine import container_signals, spec_kernel, spec_limits
+from ketch.engine import container_signals, health_spec, spec_kernel, spec_limits
 from ketch.engine.model import ContainerSpec, RestartPolicy
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.network import ports
@@ -82,6 +82,10 @@ def check_restart(policy: RestartPolicy) -> None:
 def _stop(spec: ContainerSpec, facts: Facts) -> None:
     if spec.stop_signal:
         container_signals.parse(spec.stop_signal)
+
+
+def _health(spec: ContainerSpec, facts: Facts) -> None:
+    health_spec.check(spec)
 
 
 def _paths(spec: ContainerSpec, facts: Facts) -> None:
@@ -230,6 +234,7 @@ def _platform(spec: ContainerSpec, facts: Facts) -> None:
 _CHECKS: tuple[Callable[[ContainerSpec, Facts], None], ...] = (
     _restart,
     _stop,
+    _health,
     _paths,
     _capabilities,
     _namespaces,

@@ -29,6 +29,7 @@ class Attachments:
         self._on_detach = on_detach
         self._clients: dict[int, Client] = {}
         self.close_stdin_with_client = False
+        self.on_deserted: Callable[[], object] | None = None  # the last client is gone
         self.output: Output | None = None
         self.stdin: Stdin | None = None
 
@@ -82,6 +83,8 @@ class Attachments:
         if self.output is not None:
             self.output.remove_client(client)
         self._input_ended(client)
+        if not self._clients and self.on_deserted is not None:
+            self.on_deserted()
 
     def close_idle(self) -> None:
         """The process is over: let everybody go who has got everything."""
@@ -124,6 +127,7 @@ class Attachments:
             self.stdin.write(data)
         if detach:
             client.stdin = False
+            self.on_deserted = None  # it left the process alone on purpose
             self.gone(client)
             self._on_detach()
         elif self.stdin.full:

@@ -99,6 +99,7 @@ class Exec(TypedDict):
     socket: str
     attach: NotRequired[list[Attach]]
     pidfd: NotRequired[int | None]
+    die_with_client: NotRequired[float]  # seconds from SIGTERM to SIGKILL once no client is left
 
 
 class Started(msgspec.Struct, frozen=True):

@@ -81,6 +81,11 @@ class Shim:
         """Signal the process; raises ``NotFound`` when it has ended."""
         await self._connection.request({"op": "signal", "signal": number})
 
+    async def kill_tree(self) -> None:
+        """SIGKILL to an exec process and all that it started; raises ``NotFound`` when it has
+        ended."""
+        await self._connection.request({"op": "signal", "signal": 9, "tree": True})
+
     async def close_stdin(self) -> None:
         """End the process's input."""
         await self._connection.request({"op": "close-stdin"})

@@ -18,7 +18,7 @@ import time
 
 from ketch.linux import process, terminal
 from ketch.linux.eventpoll import READ, Loop
-from ketch.runtime import exit_file, failures
+from ketch.runtime import exit_file, failures, process_tree
 from ketch.runtime.attachments import Attachments
 from ketch.runtime.control import Control
 from ketch.runtime.output import Output
@@ -87,6 +87,7 @@ class Supervisor:
         self._exited_at = 0.0
         self._announced = False
         self._reaped = False
+        self._condemned = False  # its client has gone, and it was to die with it
 
     def listen(self, listener: "_socket.socket") -> None:
         """Be found by daemons to come, at the job's socket."""
@@ -127,6 +128,8 @@ class Supervisor:
         self._stdin = Stdin(self._loop, stdio.into, self._clients.refresh_all)
         self._clients.stdin = self._stdin
         self._clients.close_stdin_with_client = bool(job.get("stdin_once", True))
+        if job.get("die_with_client") is not None:
+            self._clients.on_deserted = self._deserted
         if not self._terminal:
             self._output.add_source(stdio.out, 1, True)
             self._output.add_source(stdio.err, 2, True)
@@ -153,6 +156,26 @@ class Supervisor:
             "cgroup": self._running.cgroup,
         }
 
+    def _deserted(self) -> None:
+        """The client is gone that the process was to die with: TERM, and KILL after a while."""
+        if self._exit is not None or self._running is None:
+            return
+        self._condemned = True
+        patience = float(self._job["die_with_client"])
+        if patience <= 0:
+            self._kill_all()
+            return
+        self._loop.at(time.monotonic() + patience, self._kill_all)
+        try:
+            process.pidfd_send_signal(self._running.pidfd, process.SIGTERM)
+        except OSError:
+            pass  # it has ended by itself at this moment
+
+    def _kill_all(self) -> None:
+        """SIGKILL to the process and what it has started."""
+        assert self._running is not None
+        process_tree.kill_tree(self._running.pid)
+
     # The end
 
     def _ended(self, _events: int) -> None:
@@ -162,6 +185,8 @@ class Supervisor:
         self._exit = {**reap(self._running.pid), "oom": self._running.oom_killed()}
         self._exit["at"] = time.time_ns()
         self._exited_at = time.monotonic()
+        if self._condemned:
+            self._kill_all()
         self._output.drain()
         self._stdin.close()
         self._clients.refresh_all()
@@ -252,7 +277,10 @@ class Supervisor:
     def _signal(self, message: "Message") -> None:
         if self._exit is not None or self._running is None:
             raise ProcessLookupError(3, "the process has ended")
-        process.pidfd_send_signal(self._running.pidfd, int(message.body["signal"]))
+        if message.body.get("tree"):
+            self._kill_all()
+        else:
+            process.pidfd_send_signal(self._running.pidfd, int(message.body["signal"]))
 
     def _close_stdin(self, _message: "Message") -> None:
         self._stdin.close()

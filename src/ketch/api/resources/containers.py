@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch.api import convert_limits, responses
+from ketch.api.client_facts import introduce
 from ketch.api.convert_container import inspect_json
 from ketch.api.convert_create import container_spec
 from ketch.api.convert_summary import summary_json
@@ -85,12 +86,14 @@ async def start(call: Call) -> StreamResponse:
 
 async def stop(call: Call) -> StreamResponse:
     """POST /containers/{id}/stop"""
+    introduce(call)
     await call.engine.containers.stop(call.id, call.optional_integer("t"), _signal(call))
     return responses.empty()
 
 
 async def restart(call: Call) -> StreamResponse:
     """POST /containers/{id}/restart"""
+    introduce(call)
     await call.engine.containers.restart(call.id, call.optional_integer("t"), _signal(call))
     return responses.empty()
 
@@ -101,6 +104,7 @@ def _signal(call: Call) -> str:
 
 async def kill(call: Call) -> StreamResponse:
     """POST /containers/{id}/kill"""
+    introduce(call)
     await call.engine.containers.kill(call.id, call.text("signal"))
     return responses.empty()
 
@@ -125,6 +129,7 @@ async def rename(call: Call) -> StreamResponse:
 
 async def remove(call: Call) -> StreamResponse:
     """DELETE /containers/{id}"""
+    introduce(call)
     await call.engine.containers.remove(
         call.id, force=call.flag("force"), volumes=call.flag("v"), link=call.flag("link")
     )
