@@ -86,7 +86,7 @@ def _process(spec: ContainerSpec) -> dict[str, Any]:
         "Isolation": spec.isolation,
         "CgroupParent": spec.cgroup_parent,
         "Cgroup": "",
-        **({"Init": True} if spec.init else {}),
+        **({} if spec.init is None else {"Init": spec.init}),
         **({"Sysctls": spec.sysctls} if spec.sysctls else {}),
     }
 

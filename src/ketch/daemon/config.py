@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 
 from ketch.daemon.settings import Settings
+from ketch.engine import spec_limits
+from ketch.engine.model import Ulimit
 from ketch.engine.spec_start import parse_size
 from ketch.errors import InvalidParameter
 
@@ -145,6 +147,24 @@ def _labels(settings: Settings) -> None:
             raise InvalidParameter(f"labels: {label!r} is not of the form key=value")
 
 
+def default_ulimits(settings: Settings) -> tuple[Ulimit, ...]:
+    """``default-ulimits`` as the engine has them."""
+    return tuple(
+        Ulimit(name=name, soft=limit.soft, hard=limit.hard)
+        for name, limit in settings.default_ulimits.items()
+    )
+
+
+def _ulimits(settings: Settings) -> None:
+    for name, limit in settings.default_ulimits.items():
+        if limit.name not in ("", name):
+            raise InvalidParameter(f"default-ulimits: {name!r} is named {limit.name!r} inside")
+    try:
+        spec_limits.check_ulimits(default_ulimits(settings))
+    except InvalidParameter as error:
+        raise InvalidParameter(f"default-ulimits: {error}") from None
+
+
 def _listeners(settings: Settings) -> None:
     for host in settings.listeners:
         scheme, _, rest = host.partition("://")
@@ -185,6 +205,7 @@ _RULES: tuple[Callable[[Settings], None], ...] = (
     _networks,
     _logging,
     _labels,
+    _ulimits,
     _listeners,
     _numbers,
 )

@@ -23,6 +23,7 @@ _SINGULAR = {
     "registry-mirrors": "registry-mirror",
     "insecure-registries": "insecure-registry",
     "default-address-pools": "default-address-pool",
+    "default-ulimits": "default-ulimit",
 }
 
 
@@ -89,6 +90,11 @@ def _take(
     value = _value(word, waiting) if given is None else given
     if key == "default-address-pools":
         flags.setdefault(key, []).append(_pool(value))
+    elif key == "default-ulimits":
+        name, _, limits = value.partition("=")
+        soft, _, hard = limits.partition(":")
+        numbers = _signed(word, soft), _signed(word, hard or soft)
+        flags.setdefault(key, {})[name] = {"Soft": numbers[0], "Hard": numbers[1]}
     elif key == "log-opts":
         name, _, text = value.partition("=")
         flags.setdefault(key, {})[name] = text
@@ -112,6 +118,10 @@ def _number(word: str, value: str) -> int:
     if not value.isascii() or not value.isdigit() or len(value) > 18:
         raise InvalidParameter(f"the flag {word} needs a whole number, not {value!r}")
     return int(value)
+
+
+def _signed(word: str, value: str) -> int:
+    return -_number(word, value[1:]) if value.startswith("-") else _number(word, value)
 
 
 def _pool(value: str) -> dict[str, Any]:

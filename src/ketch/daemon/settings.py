@@ -14,6 +14,16 @@ class AddressPool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int
 
 
+class DefaultUlimit(
+    msgspec.Struct, frozen=True, rename="pascal", forbid_unknown_fields=True, kw_only=True
+):
+    """A limit of containers that name none, as Docker writes it; ``name`` repeats the key."""
+
+    name: str = ""
+    soft: int
+    hard: int
+
+
 class Settings(
     msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True
 ):
@@ -54,6 +64,8 @@ class Settings(
     tlskey: str = ""
     allow_insecure_tcp: bool = False
     warm_pool: int = 3
+    init: bool = False
+    default_ulimits: dict[str, DefaultUlimit] = {}
 
     @property
     def pid_path(self) -> str:

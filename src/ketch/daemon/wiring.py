@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ketch.content.store import ContentStore
-from ketch.daemon.config import log_limits
+from ketch.daemon.config import default_ulimits, log_limits
 from ketch.distribution.hosts import RegistrySettings
 from ketch.engine.builder import Builder
 from ketch.engine.container_parts import Config
@@ -119,5 +119,7 @@ def _engine_config(settings: Settings) -> Config:
         log_max_size=size,
         log_max_files=files,
         dns=settings.dns,
+        init=settings.init,
+        default_ulimits=default_ulimits(settings),
         labels=settings.labels,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine.container_live import LiveContainers
+from ketch.engine.model import Ulimit
 from ketch.engine.wait import Waiters
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_max_size: int = 100 << 20  # bytes of one log file; a container cannot fill the disk
     log_max_files: int = 2
     stop_timeout: int = 10  # seconds
+    init: bool = False  # whether containers that do not say have an init process
+    default_ulimits: tuple[Ulimit, ...] = ()  # of containers that name no other
     dns: tuple[str, ...] = ()  # name servers of containers that ask for none; empty: the host's
     labels: tuple[str, ...] = ()  # of the daemon, for info
 

@@ -10,13 +10,13 @@ from ketch.engine import container_etc, spec_devices
 from ketch.engine.container_mounts import executable
 from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint
 from ketch.engine.spec_oci import Place
-from ketch.errors import Conflict, Unsupported
+from ketch.engine.spec_resources import ulimits
+from ketch.errors import Conflict
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
 
 _PROC_FILES = {"pid": "pid", "ipc": "ipc", "network": "net"}
-_INITS = ("/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static")
 
 
 def place(
@@ -41,7 +41,7 @@ def place(
         devices=tuple(devices),
         device_rules=tuple(rules),
         block_io=spec_devices.block_io(spec.resources),
-        init=_init_program() if spec.init else "",
+        ulimits=ulimits(spec.resources.ulimits, parts.config.default_ulimits),
         shm=_shm(parts, record),
     )
 
@@ -120,13 +120,3 @@ def _running_pid(parts: Parts, mode: str) -> int:
     if not other.state.running:
         raise Conflict(f"cannot join namespace of a non running container: {other.id}")
     return other.state.pid
-
-
-def _init_program() -> str:
-    for path in _INITS:
-        if os.access(path, os.X_OK):
-            return path
-    raise Unsupported(
-        "--init needs an init program on the host: install the package tini (looked for "
-        f"{', '.join(_INITS)})"
-    )

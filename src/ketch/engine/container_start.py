@@ -108,6 +108,7 @@ class Starter:
             cgroup_parent=parent,
             seccomp=self._parts.filters.of(record.spec),
             warm=member.id if member else "",
+            init=self._parts.config.init if record.spec.init is None else record.spec.init,
             link=connection.link,
             log_max_size=self._parts.config.log_max_size,
             log_max_files=self._parts.config.log_max_files,

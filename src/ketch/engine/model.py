@@ -203,7 +203,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent: str = ""
     runtime: str = ""
     isolation: str = ""
-    init: bool = False
+    init: bool | None = None  # None = the engine's default
     group_add: tuple[str, ...] = ()
     shm_size: int = 64 * 1024 * 1024
     sysctls: dict[str, str] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ketch.engine.model import Resources
+from ketch.engine.model import Resources, Ulimit
 from ketch.engine.spec_kernel import Kernel
 from ketch.errors import InvalidParameter
 
@@ -24,7 +24,7 @@ def check(resources: Resources, cpus: int, kernel: Kernel) -> None:
     _check_realtime(resources, kernel)
     _check_cpuset(resources, cpus)
     _check_block_io(resources)
-    _check_ulimits(resources)
+    check_ulimits(resources.ulimits)
     _check_devices(resources)
 
 
@@ -125,8 +125,9 @@ def _check_block_io(resources: Resources) -> None:
             raise InvalidParameter(f"bad format for device path: {device.path}")
 
 
-def _check_ulimits(resources: Resources) -> None:
-    for ulimit in resources.ulimits:
+def check_ulimits(ulimits: tuple[Ulimit, ...]) -> None:
+    """Raise ``InvalidParameter`` for a limit with an unknown name or a soft part above the hard."""
+    for ulimit in ulimits:
         if ulimit.name not in ULIMITS:
             raise InvalidParameter(f"invalid ulimit type: {ulimit.name}")
         if ulimit.hard != -1 and (ulimit.soft == -1 or ulimit.soft > ulimit.hard):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ketch.engine import spec_capabilities
-from ketch.engine.model import ContainerRecord, ContainerSpec
+from ketch.engine.model import ContainerRecord, ContainerSpec, Ulimit
 from ketch.engine.spec_merge import process_env
 from ketch.engine.spec_resources import oci_resources, rlimits
 from ketch.mounts import Mount
@@ -37,7 +37,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[dict[str, Any], ...] = ()
     device_rules: tuple[dict[str, Any], ...] = ()
     block_io: dict[str, object] = {}  # limits per device
-    init: str = ""  # path of an init program on the host
+    ulimits: tuple[Ulimit, ...] = ()  # the container's and the engine's
     shm: str = ""  # host directory for /dev/shm; empty: a tmpfs of the container's own
 
 
@@ -61,11 +61,11 @@ def _process(spec: ContainerSpec, place: Place) -> dict[str, Any]:
     process: dict[str, Any] = {
         "terminal": spec.tty,
         "user": {"uid": 0, "gid": 0},  # the shim resolves names in the container's own files
-        "args": ["/sbin/docker-init", "--", *args] if place.init else args,
+        "args": args,
         "env": process_env(spec.env, hostname=place.hostname, tty=spec.tty),
         "cwd": spec.working_dir or "/",
         "capabilities": capabilities(spec),
-        "rlimits": rlimits(spec.resources.ulimits),
+        "rlimits": rlimits(place.ulimits),
         "noNewPrivileges": no_new_privileges(spec),
     }
     if spec.oom_score_adj:
@@ -139,7 +139,7 @@ def _mounts(spec: ContainerSpec, place: Place) -> list[dict[str, Any]]:
     """
     users = sorted(place.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
     targets = {mount.target for mount in users}
-    own = [*_pseudo(spec, place), *_etc(place), *_init(place)]
+    own = [*_pseudo(spec, place), *_etc(place)]
     return [
         *(mount for mount in own if mount["destination"] not in targets),
         *(_oci_mount(mount) for mount in users),
@@ -166,10 +166,6 @@ def _etc(place: Place) -> list[dict[str, Any]]:
     if not place.etc:
         return []
     return [_bind(f"{place.etc}/{name}", f"/etc/{name}", "rbind", "rprivate") for name in _ETC]
-
-
-def _init(place: Place) -> list[dict[str, Any]]:
-    return [_bind(place.init, "/sbin/docker-init", "bind", "ro")] if place.init else []
 
 
 def _bind(source: str, target: str, *options: str) -> dict[str, Any]:

@@ -99,6 +99,12 @@ def _device_rule(rule: str) -> dict[str, object]:
     return entry
 
 
+def ulimits(own: tuple[Ulimit, ...], default: tuple[Ulimit, ...]) -> tuple[Ulimit, ...]:
+    """A container's own, and the engine's defaults that it does not name."""
+    named = {ulimit.name for ulimit in own}
+    return (*own, *(ulimit for ulimit in default if ulimit.name not in named))
+
+
 def rlimits(ulimits: tuple[Ulimit, ...]) -> list[dict[str, object]]:
     """``process.rlimits``; -1 (unlimited) is RLIM_INFINITY."""
     return [

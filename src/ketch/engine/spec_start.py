@@ -26,6 +26,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent: str
     seccomp: str = ""
     warm: str = ""
+    init: bool = False
     link: Link | None = None
     log_max_size: int = 0
     log_max_files: int = 1
@@ -45,6 +46,7 @@ def start_wire(record: ContainerRecord, launch: Launch) -> Start:
         "user": spec.user,
         "groups_add": list(spec.group_add),
         "make_cwd": True,
+        "init": launch.init,
         "seccomp": launch.seccomp,
         "stdin": spec.open_stdin,
         "stdin_once": spec.stdin_once,

@@ -31,12 +31,15 @@ def execute_plan(
 ) -> None:
     """Build the root, pivot into it and become the program; raises ``StartFailed`` or OSError.
 
-    ``fds``: the root's mount, stdio, the gate's two FIFOs if any, the sources of the binds.
+    ``fds``: the root's mount, stdio, the gate's two FIFOs and the init program if any, the sources
+    of the binds.
     """
     wanted = plan["process"]
     stdio_count = wanted["stdio_count"]
     root_fd, stdio, rest = fds[0], fds[1 : 1 + stdio_count], fds[1 + stdio_count :]
     extra = rest[: plan["extra_count"]]
+    if wanted["has_init"]:
+        wanted["init_fd"] = extra.pop()
     stage.attach_root(root_fd)
     mounter = Mounter(root_fd, stage.mounter.cgroup_view)
     mounts = [Mount.from_wire(wire) for wire in plan["mounts"]]

@@ -53,6 +53,8 @@ def process_order(job: "Wire", process: "Wire") -> "Wire":
         "seccomp": read_filter(str(job.get("seccomp") or "")),
         "seccomp_flags": job.get("seccomp_flags") or 0,
         "stdio_count": 3,
+        "has_init": bool(job.get("init")),
+        "init_fd": -1,
         "parent_death_signal": job.get("parent_death_signal", SIGKILL),
     }
     if user.get("umask") is not None:

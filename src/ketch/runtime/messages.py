@@ -59,7 +59,8 @@ class Start(TypedDict):
     """A container to start. ``warm`` is the ID of a warm member, None for a cold start.
 
     ``user`` is ``name:group`` or numbers, resolved in the rootfs; ``console`` is [height, width],
-    zeros for unset; ``socket`` the path of the shim's socket.
+    zeros for unset; ``socket`` the path of the shim's socket. With ``init`` our init program
+    becomes process 1 and starts the program.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Start(TypedDict):
     user: str
     groups_add: list[str]
     make_cwd: bool
+    init: bool
     seccomp: str
     stdin: bool
     stdin_once: bool

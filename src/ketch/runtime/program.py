@@ -5,6 +5,7 @@ import os
 import stat
 
 from ketch.errors import StartFailed
+from ketch.runtime import init_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +68,18 @@ def execute(path: str, args: "list[str]", env: "dict[str, str]") -> "NoReturn":
         raise StartFailed(f"exec {path}: {reason}", exit_code_of(code)) from None
     except ValueError as error:
         raise StartFailed(f"exec {path}: {error}", 128) from None
+
+
+def execute_init(init: int, path: str, args: "list[str]", env: "dict[str, str]") -> "NoReturn":
+    """Execute the init program (an fd), which starts ``path``; raises ``StartFailed``.
+
+    A seccomp profile may forbid execveat(2): then through the link in /proc.
+    """
+    args, env = init_program.command(args), init_program.environment(env, path)
+    try:
+        os.execve(init, args, env)
+    except (OSError, ValueError):
+        execute(f"/proc/self/fd/{init}", args, env)
 
 
 def environment(entries: "list[str]") -> "dict[str, str]":

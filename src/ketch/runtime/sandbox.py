@@ -12,7 +12,7 @@ from ketch.errors import StartFailed, Unsupported
 from ketch.links import Link
 from ketch.linux import links, namespaces, process
 from ketch.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER
-from ketch.runtime import defaults, handover, hostmounts
+from ketch.runtime import defaults, handover, hostmounts, init_program
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.cgroups.hierarchy import detect
 from ketch.runtime.channel import Channel, channel_pair
@@ -93,7 +93,7 @@ class Sandbox:
         handover.adjust_oom_score(self.pid, (spec.get("process") or {}).get("oomScoreAdj"))
         assert self.channel is not None
         self.channel.send("launch", wire, fds)
-        handover.close_all(fds[1 + max(3, len(stdio)) + len(gate) :])
+        handover.close_all(fds[1 + max(3, len(stdio)) + len(gate) :])  # what was opened for it
         return Started(self.pid, self.pidfd, self._await_program())
 
     def _order(
@@ -107,10 +107,13 @@ class Sandbox:
         plan.process = handover.process_order(start, start["spec"].get("process") or {})
         plan.process["stdio_count"] = max(3, len(stdio))
         wire = plan.to_wire()
-        wire["extra_count"] = len(gate)
         hostmounts.come_back()
-        binds = handover.open_binds(plan.bind_sources)
-        return wire, [root_fd, *handover.stdio_fds(stdio), *gate, *binds]
+        opened = handover.open_binds(plan.bind_sources)
+        extra = [*gate]
+        if plan.process["has_init"]:
+            extra.append(init_program.open_init())
+        wire["extra_count"] = len(extra)
+        return wire, [root_fd, *handover.stdio_fds(stdio), *extra, *opened]
 
     def _take_place(self, name: str, resources: "Wire") -> None:
         """The container's name and limits for the cgroup that was made ahead."""

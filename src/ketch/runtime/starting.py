@@ -58,6 +58,8 @@ def start_program(
     os.umask(wanted.get("umask", 0o022))
     path = program.find(wanted["args"][0], env.get("PATH", defaults.PATH))
     privileges.become(identity, wanted)
+    if wanted["init_fd"] >= 0:
+        program.execute_init(wanted["init_fd"], path, wanted["args"], env)
     program.execute(path, wanted["args"], env)
 
 
