@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ketch.api.resources import (
+    beyond,
     build,
     container_files,
     container_io,
@@ -99,6 +100,11 @@ _NETWORKS = (
     Route("POST", "/networks/{id}/disconnect", networks.disconnect),
 )
 
+_BEYOND = (  # what Docker's API does not have: docs/beyond.md
+    Route("GET", "/ketch/containers/{id}/execs", beyond.list_execs),
+    Route("POST", "/ketch/exec/{id}/kill", beyond.kill_exec),
+)
+
 _SWARM_OBJECTS = ("nodes", "services", "tasks", "secrets", "configs")
 
 _NOT_HERE = (
@@ -139,5 +145,6 @@ ROUTES: tuple[Route, ...] = (
     *_IMAGES,
     *_VOLUMES,
     *_NETWORKS,
+    *_BEYOND,
     *_NOT_HERE,
 )

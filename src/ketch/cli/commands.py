@@ -65,6 +65,8 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "context show": ("contexts:show", "Print the name of the current context"),
     "context update": ("contexts:update", "Update a context"),
     "context use": ("contexts:use", "Set the current docker context"),
+    "container execs": ("execs:list_", "List the processes that exec started in a container"),
+    "container exec-kill": ("execs:kill", "Send a signal to processes that exec started"),
     "container inspect": ("inspect:inspect_container", "Display information on containers"),
     "container ls": ("ps:ps", "List containers"),
     "container prune": ("control:prune", "Remove all stopped containers"),

@@ -28,18 +28,18 @@ class Detector:
     """Watches typed bytes for the sequence; holds back a beginning of it until it is decided."""
 
     def __init__(self, keys: str) -> None:
-        self._sequence = parse(keys)
+        self.sequence = parse(keys)
         self.pending = b""
 
     def feed(self, data: bytes) -> "tuple[bytes, bool]":
         """(bytes to pass on, whether the sequence is complete)."""
         data = self.pending + data
-        position = data.find(self._sequence)
+        position = data.find(self.sequence)
         if position >= 0:
             self.pending = b""
             return data[:position], True
-        for length in range(min(len(self._sequence) - 1, len(data)), 0, -1):
-            if self._sequence.startswith(data[-length:]):
+        for length in range(min(len(self.sequence) - 1, len(data)), 0, -1):
+            if self.sequence.startswith(data[-length:]):
                 self.pending = data[-length:]
                 return data[:-length], False
         self.pending = b""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FLAGS = (
     Flag("detach", "d", "switch", "Detached mode: run command in the background"),
     Flag("detach-keys", help="Override the key sequence for detaching", default=""),
+    Flag("die-with-client", "", "switch", "End the command when this client goes away"),
     Flag("env", "e", "list", "Set environment variables"),
     Flag("env-file", "", "list", "Read in a file of environment variables"),
     Flag("interactive", "i", "switch", "Keep STDIN open even if not attached"),
@@ -57,6 +58,10 @@ def _create(client: "Client", parsed: "Parsed") -> str:
         "AttachStdout": attached,
         "AttachStderr": attached,
     }
+    if parsed["die-with-client"]:
+        if parsed["detach"]:
+            raise UsageError("Conflicting options: --die-with-client and -d")
+        body["DieWithClient"] = True
     if parsed["tty"]:
         height, width = terminal.size()
         if height:

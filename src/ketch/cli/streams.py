@@ -79,12 +79,20 @@ class Session:
         if self._detector is not None:
             data, detached = self._detector.feed(data)
             if detached:
+                self._say_goodbye(data + self._detector.sequence)
                 raise Detached
         try:
             self._sock.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             return False
         return True
+
+    def _say_goodbye(self, keys: bytes) -> None:
+        """Let the engine see the keys too: it tells a client that leaves from one that died."""
+        try:
+            self._sock.sendall(keys)
+        except OSError:
+            pass
 
     def _half_close(self) -> None:
         try:

@@ -11,13 +11,15 @@ from ketch.engine.spec_resources import rlimits
 from ketch.linux.capabilities import NAMES
 from ketch.runtime.messages import Exec
 
+_PATIENCE = 10.0  # seconds that a process has to end after its client is gone
+
 
 def exec_wire(
     record: ExecRecord, container: ContainerRecord, *, hostname: str, seccomp: str, socket: str
 ) -> Exec:
     """The whole object; ``seccomp`` is the container's filter, which privileged execs keep too."""
     spec = record.spec
-    return {
+    found: Exec = {
         "id": record.id,
         "container": container.id,
         "bundle": container.bundle,
@@ -31,6 +33,9 @@ def exec_wire(
         "console": list(spec.console_size),
         "socket": socket,
     }
+    if spec.die_with_client:
+        found["die_with_client"] = _PATIENCE
+    return found
 
 
 def oci_process(spec: ExecSpec, container: ContainerRecord, hostname: str) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import secrets
 import struct
+from signal import SIGKILL
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine import detach_keys
+from ketch.engine import container_signals, detach_keys
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_place import hostname
 from ketch.engine.container_start import prefixed
@@ -144,7 +145,7 @@ class Execs:
         shim = await self._parts.launcher.exec(wire, clients)
         started = await shim.started()
         self._shims[record.id] = shim
-        self._put(msgspec.structs.replace(record, pid=started.pid))
+        self._put(msgspec.structs.replace(record, pid=started.pid, started_at=started.started_at))
         self._up.pop(record.id, asyncio.Event()).set()
         return shim
 
@@ -202,6 +203,33 @@ class Execs:
         watcher = self._watchers.get(exec_id)
         if watcher is not None:
             await asyncio.wait({watcher}, timeout=_EXIT_PATIENCE)
+
+    async def list(self, ref: str) -> tuple[ExecRecord, ...]:
+        """The instances of a container, oldest first, those that ended lately too."""
+        container = self._parts.store.resolve(ref)
+        return tuple(r for r in self._records.values() if r.container_id == container.id)
+
+    async def kill(self, ref: str, signal: str = "") -> None:
+        """Signal an instance, by its ID or a prefix that only one has.
+
+        KILL, the default, also ends what the process has started. Raises ``NotFound``,
+        ``InvalidParameter``, ``Conflict`` when it does not run.
+        """
+        record = self._resolve(ref)
+        number = container_signals.parse(signal or "KILL")
+        shim = self._shims.get(record.id)
+        if shim is None:
+            raise Conflict(f"cannot kill exec {ref}: it is not running")
+        try:
+            await (shim.kill_tree() if number == SIGKILL else shim.signal(number))
+        except NotFound:
+            raise Conflict(f"cannot kill exec {ref}: it is not running") from None
+
+    def _resolve(self, ref: str) -> ExecRecord:
+        matching = [known for known in self._records if ref and known.startswith(ref)]
+        if len(matching) > 1:
+            raise InvalidParameter(f"multiple exec IDs found with provided prefix: {ref}")
+        return self._get(matching[0] if matching else ref)
 
     def running_in(self, container_id: str) -> tuple[str, ...]:
         """IDs of the live exec instances of a container."""

@@ -354,6 +354,7 @@ class ExecSpec(msgspec.Struct, frozen=True, kw_only=True):
     attach_stderr: bool = False
     detach_keys: str = ""
     console_size: tuple[int, int] = (0, 0)  # height, width
+    die_with_client: bool = False
 
 
 class ExecRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -364,6 +365,7 @@ class ExecRecord(msgspec.Struct, frozen=True, kw_only=True):
     spec: ExecSpec
     running: bool = False
     started: bool = False
+    started_at: int = 0
     pid: int = 0
     exit_code: int | None = None
 

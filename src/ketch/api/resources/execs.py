@@ -9,6 +9,7 @@ from ketch.api.convert_create import console_size, words
 from ketch.api.resources.container_io import detach_keys, terminal_size
 from ketch.api.schema.exec import ExecCreate, ExecStart
 from ketch.engine.model import AttachOptions, ExecRecord, ExecSpec
+from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -31,6 +32,7 @@ async def create(call: Call) -> StreamResponse:
         attach_stderr=bool(body.AttachStderr),
         detach_keys=detach_keys(body.DetachKeys or ""),
         console_size=console_size(body.ConsoleSize),
+        die_with_client=bool(body.DieWithClient),
     )
     return responses.json({"Id": await call.engine.execs.create(call.id, spec)}, 201)
 
@@ -42,6 +44,8 @@ async def start(call: Call) -> StreamResponse:
     size = console_size(body.ConsoleSize)
     record = await execs.inspect(call.id)
     await execs.check_start(call.id)
+    if body.Detach and record.spec.die_with_client:
+        raise InvalidParameter("conflicting options: DieWithClient and a detached start")
     if body.Detach:
         await execs.start(call.id, None, size)
         return responses.empty(200)

@@ -21,6 +21,7 @@ class ExecCreate(Body):
     WorkingDir: str | None = None
     Cmd: Words = None
     Container: str | None = None  # docker-py repeats the container here
+    DieWithClient: bool | None = None  # ketch's own: see docs/beyond.md
 
 
 class ExecStart(Body):

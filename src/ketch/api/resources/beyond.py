@@ -1,0 +1,33 @@
+"""What Docker's API does not have; every path begins with ``/ketch/`` (docs/beyond.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ketch.api import responses, times
+from ketch.api.resources.execs import exec_json
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from ketch.api.call import Call
+
+
+async def list_execs(call: Call) -> StreamResponse:
+    """GET /ketch/containers/{id}/execs: live ones; with ``all`` those that ended lately too."""
+    rows = [
+        {
+            **exec_json(record),
+            "StartedAt": times.rfc3339(record.started_at),
+            "DieWithClient": record.spec.die_with_client,
+        }
+        for record in await call.engine.execs.list(call.id)
+        if record.running or call.flag("all")
+    ]
+    return responses.json(rows)
+
+
+async def kill_exec(call: Call) -> StreamResponse:
+    """POST /ketch/exec/{id}/kill: ``signal`` (KILL) to a process that exec started."""
+    await call.engine.execs.kill(call.id, call.text("signal"))
+    return responses.empty()
