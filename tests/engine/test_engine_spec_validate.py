@@ -38,7 +38,6 @@ def _resources(**limits: object) -> dict[str, object]:
         ),
         ({"stop_signal": "SIGFOO"}, "invalid signal: SIGFOO"),
         ({"cap_add": ("bogus",)}, 'invalid CapAdd: unknown capability: "CAP_BOGUS"'),
-        ({"runtime": "bogus"}, "unknown or invalid runtime name: bogus"),
         ({"shm_size": -1}, "SHM size can not be less than 0"),
         ({"pid_mode": "bogus"}, "invalid PID mode: bogus"),
         ({"userns_mode": "keep-id"}, "invalid user namespace mode"),

@@ -11,6 +11,7 @@ from ketch.api.convert_volume import volume_json
 from ketch.api.times import rfc3339
 from ketch.api.versions import MAXIMUM, MINIMUM, Version, text
 from ketch.engine.model import DiskUsage, SystemInfo, VersionFacts
+from ketch.engine.runtimes import Program
 
 
 def version_json(facts: VersionFacts) -> dict[str, Any]:
@@ -112,10 +113,15 @@ def _machine(info: SystemInfo) -> dict[str, Any]:
     }
 
 
+def _runtime(program: Program) -> dict[str, Any]:
+    arguments = {"runtimeArgs": list(program.args)} if program.args else {}
+    return {"path": program.path, **arguments}
+
+
 def _runtimes(info: SystemInfo) -> dict[str, Any]:
     none = {"ID": "", "Expected": ""}
     return {
-        "Runtimes": {name: {"path": name} for name in info.runtimes},
+        "Runtimes": {name: _runtime(program) for name, program in info.runtimes.items()},
         "DefaultRuntime": info.default_runtime,
         "ContainerdCommit": none,
         "RuncCommit": none,

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ketch.daemon.settings import Settings
-from ketch.engine import spec_limits
+from ketch.engine import runtimes, spec_limits
 from ketch.engine.model import Ulimit
 from ketch.engine.spec_start import parse_size
 from ketch.errors import InvalidParameter
@@ -192,6 +192,18 @@ def _tcp(settings: Settings, host: str, rest: str) -> None:
         )
 
 
+def _runtimes(settings: Settings) -> None:
+    runtimes.check(programs(settings), settings.default_runtime)
+
+
+def programs(settings: Settings) -> dict[str, runtimes.Program]:
+    """The external runtimes, as the engine takes them."""
+    return {
+        name: runtimes.Program(path=given.path, args=given.runtime_args)
+        for name, given in settings.runtimes.items()
+    }
+
+
 def _numbers(settings: Settings) -> None:
     if not 0 <= settings.warm_pool <= 64:
         raise InvalidParameter("warm-pool: it is between 0 and 64")
@@ -208,4 +220,5 @@ _RULES: tuple[Callable[[Settings], None], ...] = (
     _ulimits,
     _listeners,
     _numbers,
+    _runtimes,
 )

@@ -24,6 +24,7 @@ _SINGULAR = {
     "insecure-registries": "insecure-registry",
     "default-address-pools": "default-address-pool",
     "default-ulimits": "default-ulimit",
+    "runtimes": "add-runtime",
 }
 
 
@@ -95,6 +96,9 @@ def _take(
         soft, _, hard = limits.partition(":")
         numbers = _signed(word, soft), _signed(word, hard or soft)
         flags.setdefault(key, {})[name] = {"Soft": numbers[0], "Hard": numbers[1]}
+    elif key == "runtimes":
+        name, _, path = value.partition("=")
+        flags.setdefault(key, {})[name] = {"path": path}
     elif key == "log-opts":
         name, _, text = value.partition("=")
         flags.setdefault(key, {})[name] = text

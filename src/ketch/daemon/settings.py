@@ -24,6 +24,13 @@ class DefaultUlimit(
     hard: int
 
 
+class RuntimeProgram(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """An external OCI runtime: its program, and arguments that go before all others."""
+
+    path: str
+    runtime_args: tuple[str, ...] = ()
+
+
 class Settings(
     msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True
 ):
@@ -54,6 +61,8 @@ class Settings(
     log_level: Literal["debug", "info", "warn", "error", "fatal"] = "info"
     storage_driver: Literal["", "erofs", "directory"] = ""
     cgroup_parent: str = "/ketch"
+    runtimes: dict[str, RuntimeProgram] = {}
+    default_runtime: str = ""
     labels: tuple[str, ...] = ()
     debug: bool = False
     live_restore: bool = True

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ketch.content.store import ContentStore
-from ketch.daemon.config import default_ulimits, log_limits
+from ketch.daemon.config import default_ulimits, log_limits, programs
 from ketch.distribution.hosts import RegistrySettings
 from ketch.engine.builder import Builder
 from ketch.engine.container_parts import Config
@@ -122,4 +122,6 @@ def _engine_config(settings: Settings) -> Config:
         init=settings.init,
         default_ulimits=default_ulimits(settings),
         labels=settings.labels,
+        runtimes=programs(settings),
+        default_runtime=settings.default_runtime,
     )

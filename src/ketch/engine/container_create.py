@@ -68,7 +68,11 @@ class Creator:
     def _completed(self, spec: ContainerSpec, config: ImageConfig) -> ContainerSpec:
         check_platform(spec, config)
         merged = merge(health_spec.with_labels(spec), defaults_of(config))
-        return msgspec.structs.replace(merged, resources=with_defaults(merged.resources))
+        return msgspec.structs.replace(
+            merged,
+            resources=with_defaults(merged.resources),
+            runtime=self._parts.runtimes.chosen(merged.runtime),
+        )
 
     def _fitted(self, spec: ContainerSpec) -> tuple[ContainerSpec, tuple[str, ...]]:
         resources, warnings = spec_kernel.fitted(spec.resources, self._facts.kernel)

@@ -9,6 +9,7 @@ import msgspec
 
 from ketch.engine.container_live import LiveContainers
 from ketch.engine.model import Ulimit
+from ketch.engine.runtimes import Program, Runtimes
 from ketch.engine.wait import Waiters
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     default_ulimits: tuple[Ulimit, ...] = ()  # of containers that name no other
     dns: tuple[str, ...] = ()  # name servers of containers that ask for none; empty: the host's
     labels: tuple[str, ...] = ()  # of the daemon, for info
+    runtimes: dict[str, Program] = {}  # external ones, by name
+    default_runtime: str = ""  # empty: ours
 
     def bundle(self, container_id: str) -> str:
         """The directory of a container's files."""
@@ -46,6 +49,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def shm(self, container_id: str) -> str:
         """What a shareable container has as /dev/shm."""
         return f"{self.exec_root}/shm/{container_id}"
+
+    @property
+    def runtimes_folder(self) -> str:
+        """What external runtimes keep, a directory for each."""
+        return f"{self.exec_root}/runtimes"
 
     def shim_socket(self, process_id: str) -> str:
         """The socket of the shim of a container or exec instance."""
@@ -66,6 +74,7 @@ class Parts:
     launcher: Launcher
     pool: Pool
     filters: SeccompFilters
+    runtimes: Runtimes
     live: LiveContainers = field(default_factory=LiveContainers)
     waiters: Waiters = field(default_factory=Waiters)
 

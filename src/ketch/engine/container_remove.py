@@ -7,6 +7,8 @@ crash leaves is swept at the next start because no record names it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -77,15 +79,18 @@ class Remover:
 
     async def _release(self, record: ContainerRecord) -> None:
         await self._parts.networks.forget(record)
-        await asyncio.to_thread(self._release_files, record.id)
+        await asyncio.to_thread(self._release_files, record.id, record.spec.runtime)
 
-    def _release_files(self, container_id: str) -> None:
+    def _release_files(self, container_id: str, runtime: str) -> None:
+        self._parts.runtimes.forget(container_id, runtime)
         self._parts.snapshots.remove(container_id)
         for folder in (
             self._parts.config.bundle(container_id),
             self._parts.config.shm(container_id),
         ):
             shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # there when the shim was killed
+            os.unlink(self._parts.config.shim_socket(container_id))
 
     async def prune(self, filters: Filters, stopper: Stopper) -> PruneReport:
         """Remove every container that does not run."""

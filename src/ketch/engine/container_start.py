@@ -14,6 +14,7 @@ from ketch.engine.container_health import is_probed
 from ketch.engine.container_place import place
 from ketch.engine.model import ContainerRecord, Health, Status
 from ketch.engine.process_facts import start_time
+from ketch.engine.spec_external import external_config
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_start import Launch, start_wire
 from ketch.errors import Conflict, KetchError, NotModified, StartFailed
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 _PREFIX = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
-    "runc create failed: unable to start container process: error during container init: "
 )
+_OURS = "runc create failed: unable to start container process: error during container init: "
 
 
 class Starter:
@@ -101,12 +102,19 @@ class Starter:
         """Hand everything to the launcher and wait until the process runs."""
         parent = record.spec.cgroup_parent or self._parts.config.cgroup_parent
         where = place(self._parts, record, f"{parent}/{record.id}", connection.endpoints)
+        config, seccomp = oci_config(record, where), ""
+        runtime = self._parts.runtimes.wire(record.spec.runtime)
+        if runtime is None:
+            seccomp = self._parts.filters.of(record.spec)
+        else:
+            config = external_config(config, self._parts.filters.profile(record.spec))
         launch = Launch(
-            config=oci_config(record, where),
+            config=config,
+            runtime=runtime,
             rootfs=self._parts.snapshots.rootfs(record.id),
             socket=self._parts.config.shim_socket(record.id),
             cgroup_parent=parent,
-            seccomp=self._parts.filters.of(record.spec),
+            seccomp=seccomp,
             warm=member.id if member else "",
             init=self._parts.config.init if record.spec.init is None else record.spec.init,
             link=connection.link,
@@ -121,7 +129,7 @@ class Starter:
             )
             return shim, await shim.started()
         except StartFailed as error:
-            raise prefixed(_PREFIX, error) from None
+            raise prefixed(_PREFIX if runtime else _PREFIX + _OURS, error) from None
         finally:
             for client in clients:
                 client.sock.close()

@@ -23,6 +23,7 @@ from ketch.engine.execs import Execs
 from ketch.engine.model import ContainerSpec
 from ketch.engine.pool import Pool, Settings
 from ketch.engine.recovery import Recovery
+from ketch.engine.runtimes import Runtimes
 from ketch.engine.seccomp_filters import SeccompFilters
 from ketch.engine.spec_validate import Facts
 from ketch.engine.system import System
@@ -85,6 +86,7 @@ class Engine:
             launcher=rooms.launcher,
             pool=Pool(rooms.launcher, rooms.networks, self._background, settings),
             filters=SeccompFilters(f"{config.data_root}/seccomp"),
+            runtimes=Runtimes(config.runtimes_folder, config.runtimes, config.default_runtime),
         )
 
     @property

@@ -9,13 +9,19 @@ from ketch.engine.spec_merge import process_env
 from ketch.engine.spec_oci import capabilities, no_new_privileges
 from ketch.engine.spec_resources import rlimits
 from ketch.linux.capabilities import NAMES
-from ketch.runtime.messages import Exec
+from ketch.runtime.messages import Exec, Runtime
 
 _PATIENCE = 10.0  # seconds that a process has to end after its client is gone
 
 
 def exec_wire(
-    record: ExecRecord, container: ContainerRecord, *, hostname: str, seccomp: str, socket: str
+    record: ExecRecord,
+    container: ContainerRecord,
+    *,
+    hostname: str,
+    seccomp: str,
+    socket: str,
+    runtime: Runtime | None = None,
 ) -> Exec:
     """The whole object; ``seccomp`` is the container's filter, which privileged execs keep too."""
     spec = record.spec
@@ -35,6 +41,8 @@ def exec_wire(
     }
     if spec.die_with_client:
         found["die_with_client"] = _PATIENCE
+    if runtime is not None:
+        found["runtime"] = runtime
     return found
 
 

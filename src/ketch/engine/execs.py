@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from ketch.runtime.remote import Shim
     from ketch.state.database import Database
 
-_PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
+_PREFIX = "OCI runtime exec failed: "
+_OURS = "exec failed: unable to start container process: "
 _KEPT = 32  # ended instances per container that can still be inspected
 _LOST = 137  # what SIGKILL gives; the real status went with the shim
 _EXIT_PATIENCE = 5.0  # seconds an inspect waits for an announced exit to be on record
@@ -115,7 +116,8 @@ class Execs:
             shim = await self._launch(record, container, attach)
         except StartFailed as error:
             self._failed(record, error.exit_code)
-            raise prefixed(_PREFIX, error) from None
+            prefix = _PREFIX if container.spec.runtime else _PREFIX + _OURS
+            raise prefixed(prefix, error) from None
         except BaseException:
             self._failed(record, 128)
             raise
@@ -140,6 +142,7 @@ class Execs:
             hostname=hostname(self._parts, container),
             seccomp=self._parts.filters.of(container.spec),
             socket=self._parts.config.shim_socket(record.id),
+            runtime=self._parts.runtimes.wire(container.spec.runtime),
         )
         clients = [(attach.sock, attach_wire(attach))] if attach else []
         shim = await self._parts.launcher.exec(wire, clients)
@@ -238,6 +241,10 @@ class Execs:
             for record in self._records.values()
             if record.running and record.container_id == container_id
         )
+
+    def alive(self) -> set[str]:
+        """IDs of all that run, in whichever container."""
+        return {record.id for record in self._records.values() if record.running}
 
     async def adopt(self) -> None:
         """After a restart of the daemon: find the shims again, forget what is over."""

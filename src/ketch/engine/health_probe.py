@@ -133,6 +133,7 @@ class Prober:
                 hostname=hostname(self._parts, record),
                 seccomp=self._parts.filters.of(record.spec),
                 socket=self._parts.config.shim_socket(probe.id),
+                runtime=self._parts.runtimes.wire(record.spec.runtime),
             ),
             "die_with_client": 0,
         }

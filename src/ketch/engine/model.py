@@ -14,6 +14,7 @@ from enum import StrEnum
 import msgspec
 
 from ketch.engine.endings import OutOfMemory, PastExit, SentSignal
+from ketch.engine.runtimes import Program
 from ketch.logs import entries
 
 LogEntry = entries.Entry
@@ -625,7 +626,7 @@ class SystemInfo(msgspec.Struct, frozen=True, kw_only=True):
     memory: int = 0
     data_root: str = ""
     security_options: tuple[str, ...] = ()
-    runtimes: tuple[str, ...] = ()
+    runtimes: dict[str, Program] = {}
     default_runtime: str = ""
     limits: dict[str, bool] = {}  # memory, swap, cpu_shares, cpu_quota, cpuset, pids, …
     labels: tuple[str, ...] = ()

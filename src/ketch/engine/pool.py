@@ -154,4 +154,5 @@ def fits(spec: ContainerSpec, cgroup_parent: str) -> bool:
     )
     one_network = len(spec.endpoints) <= 1
     same_parent = spec.cgroup_parent in ("", cgroup_parent)
-    return own_namespaces and plain_network and one_network and same_parent and not spec.privileged
+    ours = not spec.runtime and not spec.privileged
+    return own_namespaces and plain_network and one_network and same_parent and ours

@@ -20,6 +20,7 @@ from ketch.engine.container_exit import unseen_exit
 from ketch.engine.model import ContainerRecord, Status
 from ketch.engine.process_facts import start_time
 from ketch.errors import KetchError
+from ketch.linux import unixpath
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.remote import Exit, connect_shim
 
@@ -50,7 +51,7 @@ class Recovery:
         for container_id, exit in ended:
             self._supervisor.record_exit(container_id, exit)
         await self._execs.adopt()
-        await asyncio.to_thread(self._sweep)
+        await asyncio.to_thread(self._sweep, self._execs.alive())
 
     async def _restore_networks(self) -> None:
         """Addresses and ports of what runs; a start that was in flight has them not on record."""
@@ -85,10 +86,13 @@ class Recovery:
 
     # what no record names
 
-    def _sweep(self) -> None:
+    def _sweep(self, execs: set[str]) -> None:
+        running = {record.id for record in self._parts.store if record.state.running}
+        self._parts.runtimes.sweep(running | execs)
         self._sweep_snapshots()
         self._sweep_bundles()
         self._sweep_cgroups()
+        self._sweep_sockets()
 
     def _sweep_snapshots(self) -> None:
         for key in tuple(self._parts.snapshots.snapshots()):
@@ -115,6 +119,17 @@ class Recovery:
                     group = Cgroup(parent, name, (hierarchy,))
                     group.kill()
                     _removed(group)
+
+    def _sweep_sockets(self) -> None:
+        """Those of shims that were killed."""
+        folder = os.path.dirname(self._parts.config.shim_socket("x"))
+        for name in os.listdir(folder):
+            try:
+                unixpath.connect(f"{folder}/{name}").close()
+            except ConnectionRefusedError:
+                os.unlink(f"{folder}/{name}")
+            except OSError:
+                continue  # given up at this moment
 
     def start_wanted(self) -> None:
         """Start what restart policies want, in the background."""

@@ -34,6 +34,13 @@ class SeccompFilters:
         path = self._paths.get((asked, held), "")
         return path if path and is_program(path) else self._compile(asked, held)
 
+    def profile(self, spec: ContainerSpec) -> Profile | None:
+        """What ``of`` compiles, for runtimes that do that themselves."""
+        asked = asked_profile(spec)
+        if asked == "unconfined" or (spec.privileged and not asked):
+            return None
+        return _profile(asked, frozenset(capabilities(spec)["bounding"]))
+
     def _compile(self, asked: str, held: frozenset[str]) -> str:
         path = compile_profile(_profile(asked, held), self._folder)
         while len(self._paths) >= _REMEMBERED:

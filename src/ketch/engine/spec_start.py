@@ -11,7 +11,7 @@ from ketch.engine.model import ContainerRecord, ContainerSpec
 from ketch.errors import InvalidParameter
 from ketch.links import Link
 from ketch.mounts import Rootfs
-from ketch.runtime.messages import Log, Start
+from ketch.runtime.messages import Log, Runtime, Start
 
 _SIZE = re.compile(r"(\d+)([kmgt]?)b?\Z")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -25,6 +25,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     cgroup_parent: str
     seccomp: str = ""
+    runtime: Runtime | None = None  # None: ours
     warm: str = ""
     init: bool = False
     link: Link | None = None
@@ -35,7 +36,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 def start_wire(record: ContainerRecord, launch: Launch) -> Start:
     """The START object; the clients are added by ``Launcher.start``."""
     spec = record.spec
-    return {
+    wire: Start = {
         "id": record.id,
         "bundle": record.bundle,
         "spec": launch.config,
@@ -55,6 +56,9 @@ def start_wire(record: ContainerRecord, launch: Launch) -> Start:
         "log": log_wire(record, launch.log_max_size, launch.log_max_files),
         "socket": launch.socket,
     }
+    if launch.runtime is not None:
+        wire["runtime"] = launch.runtime
+    return wire
 
 
 def log_wire(record: ContainerRecord, max_size: int, max_files: int) -> Log:

@@ -18,7 +18,6 @@ from ketch.network import ports
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DRIVERS = ("json-file", "none")
-RUNTIMES = ("ketch",)
 _MODE = re.compile(r"container:\S+\Z")
 _SYSCTL = re.compile(
     r"(net\.[\w./:-]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|"
@@ -32,7 +31,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     cpus: int
     capabilities: frozenset[str]  # names with CAP_
-    runtimes: tuple[str, ...] = RUNTIMES
     log_drivers: tuple[str, ...] = LOG_DRIVERS
     kernel: spec_kernel.Kernel = spec_kernel.Kernel()
     hard_limits: dict[str, int] | None = None  # of this process, where it cannot raise them
@@ -225,8 +223,6 @@ def _sysctls(spec: ContainerSpec, facts: Facts) -> None:
 def _platform(spec: ContainerSpec, facts: Facts) -> None:
     if spec.isolation not in ("", "default"):
         raise InvalidParameter(f"invalid isolation '{spec.isolation}' on linux")
-    if spec.runtime and spec.runtime not in facts.runtimes:
-        raise InvalidParameter(f"unknown or invalid runtime name: {spec.runtime}")
     if spec.cgroup_parent and ".." in spec.cgroup_parent.split("/"):
         raise InvalidParameter(f"invalid cgroup parent: {spec.cgroup_parent}")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ketch import __version__
 from ketch.engine import container_cgroup
 from ketch.engine.model import DiskUsage, Status, SystemInfo, VersionFacts
-from ketch.engine.spec_validate import LOG_DRIVERS, RUNTIMES
+from ketch.engine.spec_validate import LOG_DRIVERS
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -76,8 +76,8 @@ class System:
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
             data_root=self._parts.config.data_root,
             security_options=("name=seccomp,profile=builtin", "name=cgroupns"),
-            runtimes=RUNTIMES,
-            default_runtime=RUNTIMES[0],
+            runtimes=self._parts.runtimes.all(),
+            default_runtime=self._parts.runtimes.default,
             limits=limits,
             labels=self._parts.config.labels,
             warnings=tuple(

@@ -15,7 +15,7 @@ import sys
 
 from ketch.errors import KetchError
 from ketch.linux.process import CLONE_PARENT
-from ketch.runtime import exit_file, failures, protocol, sandbox
+from ketch.runtime import exit_file, external, failures, protocol, sandbox
 from ketch.runtime.control import AlreadyRunning, claim
 from ketch.runtime.stdio import Stdio
 
@@ -65,6 +65,8 @@ def make_cold(start: "Body", root_fd: int, fds: "list[int]", shim: "_socket.sock
     }
 
     def launch(start: "Body", stdio: Stdio) -> "tuple[Body, list[int]]":
+        if start.get("runtime"):
+            return external.launch(start, root_fd, stdio)
         return _launch(sandbox.prepare(warm, CLONE_PARENT), root_fd, start, stdio)
 
     _make(start, fds, shim, launch)
@@ -99,7 +101,10 @@ def _make(
 
 
 def _part(start: "Body", attach: "list[Body]") -> "Body":
-    return {**{key: start[key] for key in _FOR_THE_SHIM}, "attach": attach}
+    part = {**{key: start[key] for key in _FOR_THE_SHIM}, "attach": attach}
+    if start.get("runtime"):
+        part["runtime"] = start["runtime"]
+    return part
 
 
 def _failure(error: BaseException) -> "Body":

@@ -46,6 +46,14 @@ class Log(TypedDict):
     attrs: dict[str, str]
 
 
+class Runtime(TypedDict):
+    """An external OCI runtime: the program, its first arguments, a directory of its own."""
+
+    path: str
+    args: list[str]
+    root: str
+
+
 class Warm(TypedDict):
     """A sandbox to make ahead; ``namespaces`` are the OCI objects of ``spec.linux.namespaces``."""
 
@@ -80,6 +88,7 @@ class Start(TypedDict):
     terminal: bool
     console: list[int]
     log: Log
+    runtime: NotRequired[Runtime]  # another OCI runtime than ours
     attach: NotRequired[list[Attach]]  # set by ``Launcher.start``
     socket: str
 
@@ -102,6 +111,7 @@ class Exec(TypedDict):
     attach: NotRequired[list[Attach]]
     pidfd: NotRequired[int | None]
     die_with_client: NotRequired[float]  # seconds from SIGTERM to SIGKILL once no client is left
+    runtime: NotRequired[Runtime]
 
 
 class Started(msgspec.Struct, frozen=True):

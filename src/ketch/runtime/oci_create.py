@@ -125,6 +125,7 @@ def _launch(
     spec, record = what
     start = start_job(spec["process"], place, record)
     start |= {"spec": spec, "cgroup": {"name": record["cgroup"][1]}}
+    start["make_cwd"] = True  # as other runtimes do, and engines rely on it
 
     def before_pivot() -> None:
         for kind in ("prestart", "createRuntime"):

@@ -10,9 +10,10 @@ import os
 
 from ketch.linux import process
 from ketch.logs.jsonfile import JsonFileLog
-from ketch.runtime import hostmounts, maker, protocol, sandbox
+from ketch.runtime import external, hostmounts, maker, protocol, sandbox
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.control import claim
+from ketch.runtime.external_program import Program
 from ketch.runtime.maker import FAULTS
 from ketch.runtime.stdio import Stdio
 from ketch.runtime.supervisor import Running, Supervisor
@@ -38,6 +39,8 @@ def run(message: "Message") -> None:
         launcher = _socket.socket(fileno=fds[0])
         _run_shim(lambda shim: maker.make_warm(body["warm"], launcher, shim), fds)
     else:
+        if body["start"].get("runtime"):
+            process.set_child_subreaper()  # before there is anything to inherit
         _run_shim(lambda shim: maker.make_cold(body["start"], fds[0], fds[1:], shim), fds)
 
 
@@ -83,7 +86,7 @@ def supervise(first: "Message", made: "_socket.socket", maker_pid: int) -> None:
         body = outcome.body if outcome is not None else died
         supervisor.fail(body["failed"], body["code"], lambda: _reap(maker_pid))
         return
-    remains = Remains(outcome)
+    remains = Remains(outcome, job)
     if fault:
         supervisor.fail(fault, 128, remains.destroy)
         return
@@ -102,9 +105,11 @@ def supervise(first: "Message", made: "_socket.socket", maker_pid: int) -> None:
 class Remains:
     """What the shim holds of a sandbox that its maker made: the process and its cgroup."""
 
-    __slots__ = ("_oom_kills", "cgroup", "pid", "pidfd")
+    __slots__ = ("_id", "_oom_kills", "_runtime", "cgroup", "pid", "pidfd")
 
-    def __init__(self, outcome: "Message") -> None:
+    def __init__(self, outcome: "Message", job: "Body") -> None:
+        self._id = str(job["id"])
+        self._runtime: Body | None = job.get("runtime")
         self.pid = int(outcome.body["pid"])
         self.pidfd = outcome.fds[0]
         self.cgroup = Cgroup.from_wire(outcome.body["cgroup"])
@@ -121,6 +126,8 @@ class Remains:
         """Kill what is left, reap, remove the cgroup."""
         process.kill_and_reap(self.pid, self.pidfd)
         os.close(self.pidfd)
+        if self._runtime:
+            Program(self._runtime).delete(self._id)
         self.cgroup.kill()
         self.cgroup.remove()
 
@@ -132,7 +139,7 @@ def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:
     try:
         supervisor.listen(claim(job["socket"]))
         stdio = Stdio.of(job)
-        started = sandbox.join(job, pidfd, stdio.theirs)
+        started = _join(job, pidfd, stdio)
     except FAULTS as error:
         supervisor.fail_with(error)
         return
@@ -140,6 +147,13 @@ def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:
     stdio.close_theirs()
     running = Running(pid=started.pid, pidfd=started.pidfd, master=started.master_fd)
     supervisor.run(running, stdio, None, fds[1:])
+
+
+def _join(job: "Body", pidfd: int, stdio: Stdio) -> sandbox.Started:
+    if not job.get("runtime"):
+        return sandbox.join(job, pidfd, stdio.theirs)
+    process.set_child_subreaper()
+    return sandbox.Started(*external.join(job, stdio))
 
 
 def _try_log(log: "Body") -> "tuple[JsonFileLog | None, str]":

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 LINGER = 1.0  # seconds
 GRACE = 2.0  # seconds
 _HELPER_PAUSE = 0.02  # seconds
+_ORPHANS_PAUSE = 10.0  # seconds
 
 
 class Running:
@@ -114,6 +115,8 @@ class Supervisor:
         self._control.announce(self._started())
         self._loop.watch(running.pidfd, READ, self._ended)
         self._forget_helper()
+        if self._job.get("runtime"):
+            self._reap_orphans()
         while not self._over():
             self._loop.turn()
             if self._exit is not None and not self._announced:
@@ -146,6 +149,14 @@ class Supervisor:
             self._loop.at(time.monotonic() + _HELPER_PAUSE, self._forget_helper)
         else:
             self._running.helper = 0
+
+    def _reap_orphans(self) -> None:
+        """A subreaper gets the orphans of a container without a PID namespace of its own."""
+        assert self._running is not None
+        ours = (self._running.pid, self._running.helper)
+        while (found := _ended_child()) and found not in ours:
+            os.waitpid(found, os.WNOHANG)
+        self._loop.at(time.monotonic() + _ORPHANS_PAUSE, self._reap_orphans)
 
     def _started(self) -> "Body":
         assert self._running is not None
@@ -313,6 +324,15 @@ def reap(pid: int) -> "Body":
     if os.WIFSIGNALED(status):
         return {"status": 128 + os.WTERMSIG(status), "signal": os.WTERMSIG(status)}
     return {"status": os.WEXITSTATUS(status), "signal": 0}
+
+
+def _ended_child() -> int:
+    """A child that has ended, left as it is; 0 when there is none."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return found.si_pid if found is not None else 0
 
 
 def complain(text: str) -> None:

@@ -1,4 +1,4 @@
-"""``linux.seccomp`` of the OCI runtime configuration (config-linux.md, "Seccomp")."""
+"""``linux.seccomp`` of the OCI runtime configuration (config-linux.md, "Seccomp"), both ways."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ketch.errors import Unsupported
 from ketch.runtime.seccomp import json_fields as f
-from ketch.runtime.seccomp.rules import Profile, Rule, action_of
+from ketch.runtime.seccomp.rules import Condition, Op, Profile, Rule, action_of, name_of_action
 
 _LISTENER = ("listenerPath", "listenerMetadata")
 DOCUMENT = frozenset(
@@ -44,3 +44,35 @@ def top(given: dict[str, Any], architectures: tuple[str, ...], rules: Sequence[R
     errno = f.optional_number(given.get("defaultErrnoRet"), "defaultErrnoRet")
     default = action_of(f.text(given.get("defaultAction"), "defaultAction"), errno)
     return Profile(default, architectures, tuple(rules), f.texts(given.get("flags"), "flags"))
+
+
+def write_seccomp(profile: Profile) -> dict[str, Any]:
+    """The object that ``read_seccomp`` reads back as ``profile``."""
+    action, value = name_of_action(profile.default)
+    return {
+        "defaultAction": action,
+        **({} if value is None else {"defaultErrnoRet": value}),
+        "architectures": list(profile.architectures),
+        **({"flags": list(profile.flags)} if profile.flags else {}),
+        "syscalls": [_written(rule) for rule in profile.rules],
+    }
+
+
+def _written(rule: Rule) -> dict[str, Any]:
+    action, value = name_of_action(rule.action)
+    return {
+        "names": list(rule.names),
+        "action": action,
+        **({} if value is None else {"errnoRet": value}),
+        "args": [_argument(condition) for condition in rule.conditions],
+    }
+
+
+def _argument(condition: Condition) -> dict[str, Any]:
+    masked = condition.op is Op.MASKED_EQ
+    return {
+        "index": condition.index,
+        "value": condition.mask if masked else condition.value,
+        "valueTwo": condition.value if masked else 0,
+        "op": condition.op.value,
+    }

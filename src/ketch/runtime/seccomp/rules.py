@@ -99,6 +99,17 @@ def action_of(name: str, value: int | None = None) -> int:
     return base | data
 
 
+def name_of_action(action: int) -> tuple[str, int | None]:
+    """What ``action_of`` takes for this return value."""
+    for name, value in _PLAIN_ACTIONS.items():
+        if action == value:
+            return name, None
+    for name, (base, last) in _ACTIONS_WITH_VALUE.items():
+        if action & ~last == base:
+            return name, action & last
+    raise InvalidParameter(f"seccomp profile: no action returns {action:#x}")
+
+
 def op_of(name: str) -> Op:
     """The comparison of a JSON name; raises ``InvalidParameter``."""
     try:
