@@ -8,7 +8,7 @@ python=${PYTHON:-python3}
 
 packages="python3-venv nftables libnftables1 libseccomp2 iproute2 busybox-static mmdebstrap"
 case $mode in
-    test) packages="$packages docker-registry skopeo apache2-utils erofs-utils curl procps gcc libc6-dev openssl openssh-server openssh-client runc crun" ;;
+    test) packages="$packages docker-registry skopeo apache2-utils erofs-utils curl procps gcc libc6-dev iptables openssl openssh-server openssh-client runc crun" ;;
     bench) packages="$packages docker-registry iptables" ;;
 esac
 
@@ -45,8 +45,8 @@ if [ "$mode" != run ] && ! command -v docker >/dev/null 2>&1; then
     echo "setup: installing docker.io for the docker command line (its service stays off)"
     quiet_install docker.io
 fi
-if [ "$mode" = bench ] && ! command -v dockerd >/dev/null 2>&1; then
-    echo "setup: installing docker.io to measure against (its service stays off)"
+if [ "$mode" != run ] && ! command -v dockerd >/dev/null 2>&1; then
+    echo "setup: installing docker.io to run beside ours (its service stays off)"
     quiet_install docker.io
 fi
 

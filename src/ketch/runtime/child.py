@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ketch.runtime.channel import Channel
+    from ketch.runtime.mounting import CgroupView
     from ketch.runtime.namespace_plan import NamespacePlan
 
 
@@ -31,7 +32,7 @@ class ChildSetup:
         self.namespaces = plan
         self.joins = joins
         self.cgroup_tasks: list[int] = []
-        self.cgroup_view: list[tuple[str, list[tuple[str, str | None]]]] = []
+        self.cgroup_view: CgroupView = []
         self.keyring = self.prepare = True
 
 

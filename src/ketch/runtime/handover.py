@@ -110,12 +110,17 @@ def close_all(fds: "Sequence[int]") -> None:
 
 def cgroup_view(
     hierarchies: "Sequence[Hierarchy]",
-) -> "list[tuple[str, list[tuple[str, str | None]]]]":
-    """The v1 hierarchies as the container sees them (``Mounter``); empty on a pure v2 machine."""
+    own: str = "",
+) -> "list[tuple[str, list[tuple[str, str | None]], str]]":
+    """The v1 hierarchies as the container sees them (``Mounter``); empty on a pure v2 machine.
+
+    ``own`` is the container's path in them when it has no cgroup namespace to hide the rest.
+    """
     if all(hierarchy.version == 2 for hierarchy in hierarchies):
         return []
     return [
-        (os.path.basename(hierarchy.mount), _view_options(hierarchy)) for hierarchy in hierarchies
+        (os.path.basename(hierarchy.mount), _view_options(hierarchy), own)
+        for hierarchy in hierarchies
     ]
 
 

@@ -16,8 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ketch.mounts import Mount
 
-    # (name below /sys/fs/cgroup, options) of each v1 hierarchy; [] on a pure v2 machine
-    CgroupView = list[tuple[str, list[tuple[str, str | None]]]]
+    # (name below /sys/fs/cgroup, options, the directory shown) of each v1 hierarchy; [] on a pure
+    # v2 machine
+    CgroupView = list[tuple[str, list[tuple[str, str | None]], str]]
 
 # The image must not choose where these end up.
 _NO_LINKS = ("/proc", "/sys", "/dev")
@@ -118,14 +119,16 @@ class Mounter:
     def _mount_cgroups(self, target: str, attributes: int) -> None:
         """The v1 view: a tmpfs with one directory per hierarchy, all with ``attributes``."""
         base = m.new_filesystem("tmpfs", [("mode", "755"), ("size", "64k")])
-        for name, _ in self.cgroup_view:
+        for name, _, _ in self.cgroup_view:
             os.mkdir(name, 0o755, dir_fd=base)
             for alias in name.split(",") if "," in name else ():
                 os.symlink(name, alias, dir_fd=base)
         self.attach(base, target)
-        for name, options in self.cgroup_view:
+        for name, options, shown in self.cgroup_view:
             kind = "cgroup" if options else "cgroup2"
             fd = m.new_filesystem(kind, options, attributes)
+            if shown:
+                fd = _part(fd, shown, attributes)
             m.move_mount(fd, base, name)
             os.close(fd)
         m.mount_setattr(base, attributes)
@@ -177,6 +180,14 @@ class Mounter:
         m.move_mount(copy, target)
         os.close(copy)
         os.close(target)
+
+
+def _part(whole: int, path: str, attributes: int) -> int:
+    """A mount of one directory of the mount ``whole``, which is closed."""
+    fd = m.open_tree(path, whole)
+    os.close(whole)
+    m.mount_setattr(fd, attributes)
+    return fd
 
 
 def populate_dev(dev_fd: int) -> None:

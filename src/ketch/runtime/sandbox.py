@@ -203,7 +203,9 @@ def _clone(plan: NamespacePlan, cgroup: Cgroup, flags: int, keyring: bool) -> Sa
         setup = ChildSetup(plan, joins)
         setup.prepare = not plan.has_user
         setup.keyring = keyring
-        setup.cgroup_view = handover.cgroup_view(cgroup.hierarchies)
+        has_view = plan.makes(namespaces.CLONE_NEWCGROUP) or "cgroup" in plan.join
+        own = "" if has_view else f"{cgroup.parent}/{cgroup.name}"
+        setup.cgroup_view = handover.cgroup_view(cgroup.hierarchies, own)
         setup.cgroup_tasks, unified = cgroup.open_doors()
         opened += setup.cgroup_tasks
         if unified >= 0:
