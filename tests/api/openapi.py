@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,26 @@ import jsonschema
 import pytest
 import yaml
 
-FILE = Path(__file__).parents[2].parent / "shared" / "reference" / "engine-api-1.56-swagger.yaml"
+NAME = "reference/engine-api-1.56-swagger.yaml"
+
+
+def _file() -> Path | None:
+    """``$KETCH_SHARED``, or ``shared`` beside the project (or beside the folder of worktrees)."""
+    root = Path(__file__).parents[2]
+    named = os.environ.get("KETCH_SHARED")
+    folders = [Path(named)] if named else [root.parent / "shared", root.parent.parent / "shared"]
+    return next((path for folder in folders if (path := folder / NAME).exists()), None)
 
 
 @cache
 def document() -> dict[str, Any]:
-    if not FILE.exists():
-        pytest.skip(f"{FILE} is not there: shapes can't be checked")
+    file = _file()
+    if file is None:
+        pytest.skip(
+            f"{NAME} is neither in $KETCH_SHARED nor in ../shared: nothing to check against"
+        )
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return relaxed(yaml.load(FILE.read_text(), loader))
+    return relaxed(yaml.load(file.read_text(), loader))
 
 
 def relaxed(node: Any) -> Any:

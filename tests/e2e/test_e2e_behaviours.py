@@ -15,7 +15,7 @@ import pytest
 
 from api import openapi
 from e2e.ketchd_process import Ketchd
-from e2e.test_e2e_fuzz import UnixConnection
+from e2e.unix_http import UnixConnection
 
 pytestmark = pytest.mark.root
 
@@ -118,7 +118,7 @@ def test_create_refusals(api: Api, config: dict[str, Any], status: int, message:
         ("DELETE", "/networks/bridge", 403, "bridge"),
         ("GET", "/system/df?type=bogus", 400, "unknown object type: bogus"),
         ("GET", "/events?since=abc", 400, "invalid value for 'since': invalid timestamp"),
-        ("POST", "/build?dockerfile=Missing", 500, "Cannot locate specified Dockerfile: Missing"),
+        ("POST", "/build?dockerfile=Missing", 400, "Cannot locate specified Dockerfile: Missing"),
     ],
 )
 def test_refusals(api: Api, method: str, path: str, status: int, message: str) -> None:
@@ -286,6 +286,45 @@ def test_volumes(api: Api, name: str) -> None:
     for volume in (name, anonymous["Name"]):
         assert api("DELETE", f"/volumes/{volume}") == (204, b"")
     assert api("DELETE", f"/volumes/{name}?force=1") == (204, b"")
+
+
+def test_a_pattern_shows_only_its_names(api: Api) -> None:
+    assert api("POST", "/images/busybox/tag?repo=pattern-x&tag=1") == (201, b"")
+    found = api("GET", f"/images/json?filters={quote(json.dumps({'reference': ['pattern-*']}))}")
+    assert [image["RepoTags"] for image in found[1]] == [["pattern-x:1"]]
+    assert api("DELETE", "/images/pattern-x:1") == (200, [{"Untagged": "pattern-x:1"}])
+
+
+def test_paths_that_no_file_system_has(api: Api, name: str) -> None:
+    api.create(name, Cmd=["ln", "-s", "loop", "/loop"])
+    assert api("POST", f"/containers/{name}/start") == (204, b"")
+    assert api("POST", f"/containers/{name}/wait")[0] == 200
+    for path in ("/" + "x" * 3000, "/loop/x"):
+        for method in ("GET", "HEAD", "PUT"):
+            data = empty_tar() if method == "PUT" else None
+            status, found = api(method, f"/containers/{name}/archive?path={path}", data)
+            assert 400 <= status < 500, found
+
+
+def test_a_terminal_that_is_not_there_has_no_size(api: Api, name: str) -> None:
+    api.create(name, Cmd=["sleep", "60"])
+    assert api("POST", f"/containers/{name}/resize?h=1&w=1")[0] == 409
+    assert api("POST", f"/containers/{name}/start") == (204, b"")
+    assert api("POST", f"/containers/{name}/resize?h=1&w=1") == (200, b"")
+
+
+def test_refusals_that_docker_calls_its_own_fault(api: Api, name: str) -> None:
+    identity = api.create(name, Cmd=["sleep", "60"])
+    assert api("POST", f"/containers/{name}/start") == (204, b"")
+    status, found = api("POST", f"/containers/{name}/unpause")
+    assert (status, found["message"]) == (409, f"Container {identity} is not paused")
+    for arguments, words in (("-o args", "Couldn't find PID field"), ("'", "invalid ps_args")):
+        status, found = api("GET", f"/containers/{name}/top?ps_args={quote(arguments)}")
+        assert status == 400
+        assert words in found["message"]
+    status, found = api("POST", f"/containers/{name}/exec", {"Cmd": ["true"], "DetachKeys": "zz-"})
+    assert status == 400
+    assert "Invalid escape keys (zz-) provided" in found["message"]
 
 
 def test_log_driver_none(api: Api, name: str) -> None:

@@ -75,10 +75,11 @@ def endpoint_json(
 ) -> dict[str, Any]:
     """One of ``Networks``."""
     aliases = list(endpoint.aliases or (asked.aliases if asked else ()))
+    shown = aliases + _short_id(endpoint, record) if version < (1, 45) else aliases
     found: dict[str, Any] = {
         "IPAMConfig": _ipam(asked),
         "Links": list(asked.links) if asked and asked.links else None,
-        "Aliases": aliases or None,
+        "Aliases": shown or None,
         "DriverOpts": (asked.driver_options if asked else None) or None,
         "NetworkID": endpoint.network_id,
         **_addresses(endpoint),
@@ -97,8 +98,17 @@ def _ipam(asked: EndpointSpec | None) -> dict[str, str] | None:
     return {name: value for name, value in found.items() if value} or None
 
 
+def _short_id(endpoint: Endpoint, record: ContainerRecord) -> list[str]:
+    """What ``Aliases`` ended with before API 1.45, on networks that users made."""
+    return [record.id[:12]] if _has_names(endpoint) else []
+
+
+def _has_names(endpoint: Endpoint) -> bool:
+    return endpoint.network not in ("bridge", "host", "none") and bool(endpoint.network_id)
+
+
 def _dns_names(endpoint: Endpoint, aliases: list[str], record: ContainerRecord) -> list[str] | None:
-    if endpoint.network in ("bridge", "host", "none") or not endpoint.network_id:
+    if not _has_names(endpoint):
         return None
     return list(dict.fromkeys((record.name, *aliases, record.id[:12])))
 

@@ -16,8 +16,13 @@ def list_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
     return image_summary(summary.record, version) | {
         "Labels": summary.labels or None,
         "SharedSize": summary.shared_size,
-        "Containers": summary.containers,
+        "Containers": summary.containers if version >= (1, 51) else -1,
     }
+
+
+def usage_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
+    """One row of ``GET /system/df``, which counted containers in every version."""
+    return list_json(summary, version) | {"Containers": summary.containers}
 
 
 def image_summary(record: ImageRecord, version: Version) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[s
         "Created": config.created or "",
         "DockerVersion": config.docker_version or "",
         "Author": config.author or "",
-        "Config": config_json(config.run),
+        "Config": config_json(config.run, version),
         "Architecture": config.architecture,
         "Os": config.os,
         "Size": record.size,
@@ -72,21 +77,27 @@ def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[s
     return found
 
 
-def config_json(run: RunConfig) -> dict[str, Any]:
+_NOT_OF_IMAGES: dict[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Image": "",
+}
+"""Members of a container's configuration that images showed, always empty, before API 1.50."""
+
+
+def config_json(run: RunConfig, version: Version) -> dict[str, Any]:
     """``Config`` of an image."""
     found: dict[str, Any] = {
-        "Hostname": "",
-        "Domainname": "",
+        **(_NOT_OF_IMAGES if version < (1, 50) else {}),
         "User": run.user,
-        "AttachStdin": False,
-        "AttachStdout": False,
-        "AttachStderr": False,
-        "Tty": False,
-        "OpenStdin": False,
-        "StdinOnce": False,
         "Env": run.env,
         "Cmd": run.cmd,
-        "Image": "",
         "Volumes": run.volumes,
         "WorkingDir": run.working_dir,
         "Entrypoint": run.entrypoint,
@@ -96,7 +107,7 @@ def config_json(run: RunConfig) -> dict[str, Any]:
     optional = {
         "ExposedPorts": run.exposed_ports,
         "StopSignal": run.stop_signal,
-        "StopTimeout": run.stop_timeout,
+        "StopTimeout": run.stop_timeout if version < (1, 50) else None,
         "Shell": run.shell,
         "Healthcheck": _healthcheck(run.healthcheck),
     }

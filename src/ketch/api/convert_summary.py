@@ -9,7 +9,7 @@ from ketch.api.convert_endpoint import networks_json, summary_ports
 from ketch.api.convert_mounts import point_json
 from ketch.api.times import SECOND
 from ketch.api.versions import Version
-from ketch.engine.model import ContainerRecord, ContainerSizes, Status
+from ketch.engine.model import ContainerRecord, ContainerSizes, ContainerSpec, Status
 
 
 def summary_json(
@@ -28,12 +28,19 @@ def summary_json(
         "Labels": spec.labels,
         "State": record.state.status.value,
         "Status": status_text(record, time.time_ns()),
-        "HostConfig": {"NetworkMode": spec.network_mode},
+        "HostConfig": _host_json(spec, version),
         "NetworkSettings": {"Networks": networks_json(record, version)},
         "Mounts": [point_json(point) for point in record.mount_points],
     }
     if sizes is not None:
         found["SizeRw"], found["SizeRootFs"] = sizes.rw, sizes.root
+    return found
+
+
+def _host_json(spec: ContainerSpec, version: Version) -> dict[str, Any]:
+    found: dict[str, Any] = {"NetworkMode": spec.network_mode}
+    if version >= (1, 46) and spec.annotations:
+        found["Annotations"] = spec.annotations
     return found
 
 

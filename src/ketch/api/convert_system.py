@@ -1,16 +1,13 @@
-"""Version, info and disk usage in Docker's shapes."""
+"""Version and info in Docker's shapes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ketch import __version__
-from ketch.api.convert_image import image_summary
-from ketch.api.convert_summary import summary_json
-from ketch.api.convert_volume import volume_json
 from ketch.api.times import rfc3339
 from ketch.api.versions import MAXIMUM, MINIMUM, Version, text
-from ketch.engine.model import DiskUsage, SystemInfo, VersionFacts
+from ketch.engine.model import SystemInfo, VersionFacts
 from ketch.engine.runtimes import Program
 
 
@@ -40,9 +37,9 @@ def version_json(facts: VersionFacts) -> dict[str, Any]:
     }
 
 
-def info_json(info: SystemInfo) -> dict[str, Any]:
-    """``GET /info``."""
-    return {
+def info_json(info: SystemInfo, version: Version) -> dict[str, Any]:
+    """``GET /info`` in the shape of ``version``."""
+    found = {
         **_counts(info),
         **_storage(info),
         **_limits(info),
@@ -52,6 +49,26 @@ def info_json(info: SystemInfo) -> dict[str, Any]:
         "SecurityOptions": list(info.security_options),
         "Labels": list(info.labels),
         "Warnings": list(info.warnings) or None,
+    }
+    _by_version(found, version)
+    return found
+
+
+def _by_version(found: dict[str, Any], version: Version) -> None:
+    """Members that came and went."""
+    if version >= (1, 44):
+        found.setdefault("CDISpecDirs", [])
+    if version < (1, 50):
+        found |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}
+    if version >= (1, 49):
+        found["FirewallBackend"] = {"Driver": "nftables"}
+        return
+    for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
+        found[name] = {**found[name], "Expected": found[name]["ID"]}
+    found["RegistryConfig"] = {
+        "AllowNondistributableArtifactsCIDRs": None,
+        "AllowNondistributableArtifactsHostnames": None,
+        **found["RegistryConfig"],
     }
 
 
@@ -119,7 +136,7 @@ def _runtime(program: Program) -> dict[str, Any]:
 
 
 def _runtimes(info: SystemInfo) -> dict[str, Any]:
-    none = {"ID": "", "Expected": ""}
+    none = {"ID": ""}
     return {
         "Runtimes": {name: _runtime(program) for name, program in info.runtimes.items()},
         "DefaultRuntime": info.default_runtime,
@@ -137,8 +154,6 @@ _SINGLE_NODE: dict[str, Any] = {
     "NEventsListener": 0,
     "IndexServerAddress": "https://index.docker.io/v1/",
     "RegistryConfig": {
-        "AllowNondistributableArtifactsCIDRs": None,
-        "AllowNondistributableArtifactsHostnames": None,
         "InsecureRegistryCIDRs": [],
         "IndexConfigs": {},
         "Mirrors": None,
@@ -160,23 +175,3 @@ _SINGLE_NODE: dict[str, Any] = {
     "Isolation": "",
     "ProductLicense": "",
 }
-
-
-def disk_usage_json(usage: DiskUsage, asked: frozenset[str], version: Version) -> dict[str, Any]:
-    """``GET /system/df`` as API versions below 1.52 have it."""
-    found: dict[str, Any] = {"BuilderSize": 0} if version < (1, 42) else {}
-    if "image" in asked:
-        found["LayersSize"] = usage.layers_size
-        found["Images"] = [image_summary(image, version) for image in usage.images]
-    if "container" in asked:
-        found["Containers"] = [
-            summary_json(record, version, sizes) for record, sizes in usage.containers
-        ]
-    if "volume" in asked:
-        found["Volumes"] = [
-            volume_json(volume) | {"UsageData": {"Size": size, "RefCount": references}}
-            for volume, size, references in usage.volumes
-        ]
-    if "build-cache" in asked:
-        found["BuildCache"] = []
-    return {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None} | found

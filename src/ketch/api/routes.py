@@ -46,6 +46,9 @@ _CONTAINERS = (
     Route("POST", "/containers/{id}/unpause", containers.unpause),
     Route("POST", "/containers/{id}/rename", containers.rename),
     Route("POST", "/containers/{id}/update", containers.update),
+    Route("GET", "/containers/{id}/checkpoints", swarm.no_checkpoints),
+    Route("POST", "/containers/{id}/checkpoints", swarm.no_checkpoints),
+    Route("DELETE", "/containers/{id}/checkpoints/{checkpoint}", swarm.no_checkpoints),
     Route("DELETE", "/containers/{id}", containers.remove),
     Route("GET", "/containers/{id}/top", containers.top),
     Route("GET", "/containers/{id}/stats", stats.stats, streams=True),
@@ -118,6 +121,9 @@ _NOT_HERE = (
         Route("POST", f"/plugins/{{name}}/{verb}", swarm.plugin_missing)
         for verb in ("enable", "disable", "upgrade", "push", "set")
     ),
+    Route("POST", "/session", swarm.no_build_kit),
+    Route("POST", "/grpc", swarm.no_build_kit),
+    Route("PUT", "/volumes/{name}", swarm.not_a_manager, since=(1, 42)),
     Route("GET", "/swarm", swarm.not_a_manager),
     Route("GET", "/swarm/unlockkey", swarm.not_a_manager),
     *(

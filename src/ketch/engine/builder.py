@@ -22,7 +22,7 @@ from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.refusals import check_options
 from ketch.build.solver import Built, Prepared, prepare, solve
 from ketch.engine import builder_floor
-from ketch.engine.builder_cache import BuildCache
+from ketch.engine.builder_cache import BuildCache, CacheUsage
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
@@ -114,8 +114,8 @@ class Builder:
 
         try:
             found = await fed(context, receive)
-        except NotFound as error:
-            raise KetchError(str(error)) from None  # clients know it as a fault of the server
+        except NotFound as error:  # the route is there, whatever the context lacks
+            raise InvalidParameter(str(error)) from None
         return b64decode(found["dockerfile"])
 
     async def _solve(self, room: BuildRoom, runner: StepRunner, prepared: Prepared) -> Built:
@@ -145,6 +145,12 @@ class Builder:
         self._sums.clear()
         reclaimed = await self._parts.images.collect_garbage()
         return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
+
+    async def usage(self) -> list[CacheUsage]:
+        """What the cache holds, for ``system df``."""
+        images = self._parts.images
+        held = frozenset(layer for image in images.records() for layer in image.layers)
+        return await asyncio.to_thread(self._cache.usage, images.layer_size, held)
 
     async def start(self) -> None:
         """Before any build: throw away what builds of a daemon before left."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +23,19 @@ class CachedStep(msgspec.Struct, frozen=True, kw_only=True):
 
     layer: str
     created: str
+    used_at: int
+
+
+class CacheUsage(NamedTuple):
+    """A record of the cache for ``system df``: bytes; ns since the epoch.
+
+    ``shared``: an image holds the layer too, so forgetting the record frees nothing.
+    """
+
+    key: str
+    layer: str
+    size: int
+    shared: bool
     used_at: int
 
 
@@ -74,6 +88,19 @@ class BuildCache:
         if len(self._steps) > _MOST:
             oldest = sorted(self._steps, key=lambda key: self._steps[key].used_at)
             self._forget(oldest[: _MOST // 10])
+
+    def usage(self, size: Callable[[str], int], held: frozenset[str]) -> list[CacheUsage]:
+        """Every record; ``size`` tells a layer's bytes, ``held`` are the layers of images."""
+        return [
+            CacheUsage(
+                key,
+                step.layer,
+                size(step.layer) if step.layer else 0,
+                step.layer in held,
+                step.used_at,
+            )
+            for key, step in tuple(self._steps.items())
+        ]
 
     def layers(self) -> Iterator[str]:
         """The layers that entries name."""

@@ -86,9 +86,10 @@ class Attacher:
             await loop.sock_sendall(options.sock, data)
 
     async def resize(self, ref: str, height: int, width: int) -> None:
-        """Set the terminal's size; raises ``Conflict`` when it does not run."""
+        """Set the terminal's size, if it has one; raises ``Conflict`` when it does not run."""
         record = self._parts.store.resolve(ref)
         shim = self._parts.live[record.id].shim
         if shim is None:
             raise Conflict(f"container {record.id} is not running")
-        await shim.resize(height, width)
+        if record.spec.tty:
+            await shim.resize(height, width)

@@ -8,6 +8,7 @@ have mounts of their own (volumes, tmpfs), the worker joins their mount namespac
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ketch.engine import builder_floor
 from ketch.engine.model import ArchivePut, Change, ContainerRecord, MountPoint, PathStat
 from ketch.engine.pipes import drained, fed
-from ketch.errors import InvalidParameter, NotFound
+from ketch.errors import InvalidParameter, KetchError, NotFound
 from ketch.mounts import Mount, Rootfs
 
 if TYPE_CHECKING:
@@ -103,6 +104,23 @@ class Files:
         writes: bool = False,
     ) -> dict[str, Any]:
         """Run an archive function where ``path`` means what the container's processes see."""
+        try:
+            return await self._where_it_is(record, function, args, fds, writes)
+        except KetchError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _FAULTS_OF_PATHS:
+                reason = os.strerror(cause.errno)
+                raise InvalidParameter(f"bad parameter: path {args['path']}: {reason}") from None
+            raise
+
+    async def _where_it_is(
+        self,
+        record: ContainerRecord,
+        function: str,
+        args: dict[str, Any],
+        fds: list[int],
+        writes: bool,
+    ) -> dict[str, Any]:
         if record.state.running:
             return await self._inside(record, function, args, fds)
         point = _mount_below(record, str(args["path"]))
@@ -143,6 +161,10 @@ class Files:
         """The image over the mount points that every container has."""
         floor, _ = builder_floor.archive()
         return self._parts.snapshots.view((floor, *record.layers))
+
+
+_FAULTS_OF_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+"""What is wrong with the path that was asked for, not with the machine."""
 
 
 def _checked(path: str) -> str:

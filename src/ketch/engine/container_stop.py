@@ -151,10 +151,10 @@ class Stopper:
             self._record_frozen(record, Status.PAUSED, "pause")
 
     async def unpause(self, ref: str) -> None:
-        """Thaw; raises ``KetchError`` when it is not frozen, as Docker does."""
+        """Thaw; raises ``Conflict`` when it is not frozen (Docker calls it a fault of its own)."""
         async with self._parts.store.locked(ref) as record:
             if record.state.status is not Status.PAUSED:
-                raise KetchError(f"Container {record.id} is not paused")
+                raise Conflict(f"Container {record.id} is not paused")
             await container_cgroup.freeze(record.state, False)
             self._record_frozen(record, Status.RUNNING, "unpause")
 

@@ -6,16 +6,20 @@ import asyncio
 import shlex
 
 from ketch.engine.model import TopTable
-from ketch.errors import InvalidParameter, KetchError, Unavailable
+from ketch.errors import InvalidParameter, Unavailable
 
 
 async def top(pids: list[int], ps_args: str) -> TopTable:
     """Run ps and keep the rows of ``pids``.
 
-    Raises ``InvalidParameter`` when ps refuses the arguments, ``KetchError`` when its output has
-    no PID column, ``Unavailable`` when there is no ps.
+    Raises ``InvalidParameter`` when ps refuses the arguments or its output has no PID column
+    (Docker takes that for a fault of its own), ``Unavailable`` when there is no ps.
     """
-    output = await _ps(shlex.split(ps_args) if ps_args else ["-ef"])
+    try:
+        words = shlex.split(ps_args) or ["-ef"]
+    except ValueError as error:
+        raise InvalidParameter(f"invalid ps_args {ps_args!r}: {error}") from None
+    output = await _ps(words)
     return select(output, set(pids))
 
 
@@ -28,6 +32,8 @@ async def _ps(arguments: list[str]) -> str:
         raise Unavailable(
             "the program 'ps' is not installed on the host (package procps)"
         ) from None
+    except (OSError, ValueError) as error:  # too long, a NUL byte
+        raise InvalidParameter(f"invalid ps_args: {error}") from None
     out, err = await process.communicate()
     if process.returncode:
         raise InvalidParameter(f"ps: {err.decode(errors='replace').strip()}")
@@ -39,7 +45,7 @@ def select(output: str, pids: set[int]) -> TopTable:
     header, *rows = output.splitlines() or [""]
     titles = header.split()
     if "PID" not in titles:
-        raise KetchError("Couldn't find PID field in ps output")
+        raise InvalidParameter("Couldn't find PID field in ps output")
     column = titles.index("PID")
     processes = [row.split(None, len(titles) - 1) for row in rows]
     return TopTable(

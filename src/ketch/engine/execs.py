@@ -66,7 +66,7 @@ class Execs:
         container = self._parts.store.resolve(ref)
         if not spec.cmd:
             raise InvalidParameter("No exec command specified")
-        _check_keys(spec.detach_keys)
+        detach_keys.parse(spec.detach_keys)
         _check_running(container, ref)
         record = ExecRecord(id=secrets.token_hex(32), container_id=container.id, spec=spec)
         self._prune(container.id)
@@ -185,7 +185,8 @@ class Execs:
         shim = self._shims.get(exec_id)
         if shim is None:
             raise Conflict(f"exec {exec_id} is not running")
-        await shim.resize(height, width)
+        if record.spec.tty:
+            await shim.resize(height, width)
 
     async def inspect(self, exec_id: str) -> ExecRecord:
         """The record; raises ``NotFound``.
@@ -303,13 +304,6 @@ def _check_running(container: ContainerRecord, ref: str) -> None:
         raise Conflict(f"Container {ref} is restarting, wait until the container is running")
     if not container.state.running:
         raise Conflict(f"container {container.id} is not running")
-
-
-def _check_keys(text: str) -> None:
-    try:
-        detach_keys.parse(text)
-    except InvalidParameter as error:
-        raise KetchError(str(error)) from None  # a server error in Docker, too
 
 
 async def _tell(attach: AttachOptions, text: str) -> None:

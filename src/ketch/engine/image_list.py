@@ -6,12 +6,14 @@ import fnmatch
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
+
 from ketch.engine.event_filters import labels_match
 from ketch.engine.image_configs import Configs
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
 from ketch.engine.image_values import HistoryLine, ImageSummary
-from ketch.engine.model import Filters
+from ketch.engine.model import Filters, ImageRecord
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import image as images
 from ketch.oci import reference as references
@@ -43,6 +45,23 @@ class ImageFilters:
         """Whether tagged images go too, and the images that the other keys let through."""
         _check_keys(filters, _PRUNE_KEYS)
         return _dangling(filters) is False, self._chosen(self._tests(filters))
+
+    def shown(self, image: StoredImage, filters: Filters) -> ImageRecord:
+        """An image as a list shows it: with ``reference``, only the names that were asked for."""
+        record = self._store.record(image)
+        patterns = filters.get("reference", ())
+        if not patterns:
+            return record
+        names = [
+            name
+            for name in self._store.names(image.id)
+            if any(_matches(name, pattern) for pattern in patterns)
+        ]
+        return msgspec.structs.replace(
+            record,
+            tags=tuple(name.familiar for name in names if not name.digest),
+            digests=tuple(name.familiar for name in names if name.digest),
+        )
 
     def is_dangling(self, image: StoredImage) -> bool:
         """Whether it has no tag."""
@@ -92,7 +111,7 @@ class Lister:
         layers = Counter(layer for image in self._parts.store for layer in set(image.layers))
         return tuple(
             ImageSummary(
-                record=self._parts.store.record(image),
+                record=self._filters.shown(image, filters),
                 labels=self._configs.get(image.id).run.labels or {},
                 shared_size=self._shared(image, layers) if shared_size else -1,
                 containers=used[image.id],

@@ -111,6 +111,10 @@ class Images:
         """The steps of an image, newest first."""
         return self._lister.history(self._store.resolve(ref))
 
+    def layer_size(self, diff_id: str) -> int:
+        """Bytes of one layer, 0 when it is not there."""
+        return self._lister.layer_size(diff_id)
+
     def layers_size(self) -> int:
         """Bytes of all stored layers, each counted once. Blocks; to be called in a thread."""
         return sum(self._lister.layer_size(layer) for layer in self._parts.snapshots.layers())

@@ -638,6 +638,5 @@ class DiskUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Facts for ``system df``: records with their sizes in bytes."""
 
     layers_size: int = 0
-    images: tuple[ImageRecord, ...] = ()
     containers: tuple[tuple[ContainerRecord, ContainerSizes], ...] = ()
     volumes: tuple[tuple[VolumeRecord, int, int], ...] = ()  # record, size, reference count

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint, PortBinding, PortSpec
 from ketch.engine.network_values import Stored, any_address, forwards
 from ketch.engine.tasks import Background
-from ketch.errors import KetchError, Unsupported
+from ketch.errors import Conflict, KetchError, Unsupported
 from ketch.linux import conntrack
 from ketch.network.firewall import Firewall
 from ketch.network.ports import HostPorts, PortTaken
@@ -34,7 +34,7 @@ class PublishedPorts:
     def publish(self, container: ContainerRecord, endpoint: Endpoint) -> tuple[PortBinding, ...]:
         """Publish what a container's specification asks for, all or nothing.
 
-        Raises ``KetchError`` with Docker's words for a port that is taken.
+        Raises ``Conflict`` with Docker's words for a port that is taken.
         """
         bindings: list[PortBinding] = []
         try:
@@ -44,7 +44,7 @@ class PublishedPorts:
         except BaseException as error:
             self._let_go(bindings)
             if isinstance(error, PortTaken):
-                raise KetchError(
+                raise Conflict(
                     "driver failed programming external connectivity on endpoint "
                     f"{container.name} ({endpoint.endpoint_id}): {error}"
                 ) from None

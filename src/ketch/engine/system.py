@@ -88,17 +88,17 @@ class System:
             now=time.time_ns(),
         )
 
-    async def disk_usage(self) -> DiskUsage:
-        """Sizes of layers, containers, volumes."""
-        images = self._parts.images
-        records = list(self._parts.store)
+    async def disk_usage(self, kinds: frozenset[str]) -> DiskUsage:
+        """Sizes of what ``kinds`` names: ``image`` (all layers), ``container``, ``volume``."""
+        parts = self._parts
+        records = list(parts.store) if "container" in kinds else []
         sizes = [await self._containers.sizes(record.id) for record in records]
-        volumes = await self._parts.volumes.usage()
         return DiskUsage(
-            layers_size=await asyncio.to_thread(images.layers_size),
-            images=tuple(images.records()),
+            layers_size=(
+                await asyncio.to_thread(parts.images.layers_size) if "image" in kinds else 0
+            ),
             containers=tuple(zip(records, sizes, strict=True)),
-            volumes=tuple(volumes),
+            volumes=tuple(await parts.volumes.usage()) if "volume" in kinds else (),
         )
 
 

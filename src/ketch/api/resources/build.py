@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ketch.api import responses
 from ketch.api.convert_build import build_options, output_lines
 from ketch.api.filters import keys, resolve_until
+from ketch.api.refusal import refused
 from ketch.api.resources.container_files import upload
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from ketch.api.call import Call
 
 _PRUNE_FILTERS = keys("until id parent type description inuse shared private label label!")
+
+
+_PRUNE_SPACES = ("keep-storage", "reserved-space", "max-used-space", "min-free-space")
 
 
 async def build(call: Call) -> StreamResponse:
@@ -35,6 +39,9 @@ async def build(call: Call) -> StreamResponse:
 
 async def prune(call: Call) -> StreamResponse:
     """POST /build/prune"""
+    for name in _PRUNE_SPACES:
+        if call.integer(name):
+            raise refused(f"the parameter {name}")
     filters = resolve_until(call.filters(_PRUNE_FILTERS))
     report = await call.engine.builder.prune(filters, all=call.flag("all"))
     return responses.json(

@@ -10,6 +10,7 @@ from ketch.api.convert_container import inspect_json
 from ketch.api.convert_create import container_spec
 from ketch.api.convert_summary import summary_json
 from ketch.api.filters import keys, resolve_until
+from ketch.api.older_bodies import forget_newer
 from ketch.api.schema.container import ContainerCreate
 from ketch.api.schema.host import Limits, Update
 from ketch.engine.model import ListOptions, UpdateOptions
@@ -30,7 +31,9 @@ _PRUNE_FILTERS = keys("until label label!")
 async def create(call: Call) -> StreamResponse:
     """POST /containers/create"""
     body = await call.json(ContainerCreate)
-    spec = container_spec(body, call.text("platform"))
+    forget_newer(body, call.version)
+    platform = call.text("platform") if call.version >= (1, 41) else ""
+    spec = container_spec(body, platform)
     container_id, warnings = await call.engine.containers.create(spec, call.text("name"))
     notes = [*warnings, *_kernel_memory(body.HostConfig)]
     if any(endpoint.aliases for endpoint in spec.endpoints):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.api import hijack, responses
 from ketch.api.convert_create import console_size, words
+from ketch.api.older_bodies import forget_newer_exec
 from ketch.api.resources.container_io import detach_keys, terminal_size
 from ketch.api.schema.exec import ExecCreate, ExecStart
 from ketch.engine.model import AttachOptions, ExecRecord, ExecSpec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 async def create(call: Call) -> StreamResponse:
     """POST /containers/{id}/exec"""
     body = await call.json(ExecCreate)
+    forget_newer_exec(body, call.version)
     spec = ExecSpec(
         cmd=words(body.Cmd) or (),
         env=tuple(body.Env or ()),

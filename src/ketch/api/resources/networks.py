@@ -10,7 +10,7 @@ from ketch.api.convert_network import network_json, network_spec
 from ketch.api.filters import keys, resolve_until
 from ketch.api.schema.container import EndpointSettings
 from ketch.api.schema.network import NetworkConnect, NetworkCreate, NetworkDisconnect
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, NotFound
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -38,6 +38,8 @@ async def inspect(call: Call) -> StreamResponse:
     """GET /networks/{id}"""
     networks = call.engine.networks
     network = await networks.get(call.id)
+    if call.text("scope") not in ("", "local"):
+        raise NotFound(f"network {call.id} not found")
     members = await networks.members(network.id)
     return responses.json(network_json(network, call.version, members))
 

@@ -26,7 +26,7 @@ async def stats(call: Call) -> StreamResponse:
     if call.flag("stream", default=True):
         return await _stream(call, record.id)
     before = None
-    if not call.flag("one-shot"):
+    if call.version < (1, 41) or not call.flag("one-shot"):
         before = await containers.stats(record.id)
         if before is not None:
             await asyncio.sleep(_INTERVAL)

@@ -1,4 +1,4 @@
-"""Swarm and plugins: what an engine says that is not part of a swarm and has no plugins."""
+"""What an engine says that is not part of a swarm, has no plugins, and what ketch does not do."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ async def not_a_manager(call: Call) -> StreamResponse:
 async def no_swarm(call: Call) -> StreamResponse:
     """Making or joining a swarm."""
     raise Unsupported("swarm mode is not supported by ketch")
+
+
+async def no_build_kit(call: Call) -> StreamResponse:
+    """The connections of BuildKit's clients."""
+    raise Unsupported("BuildKit is not supported by ketch yet: build with DOCKER_BUILDKIT=0")
+
+
+async def no_checkpoints(call: Call) -> StreamResponse:
+    """Checkpoints of containers."""
+    raise Unsupported("checkpoints are not supported by ketch: it does not use CRIU")
 
 
 async def no_plugins(call: Call) -> StreamResponse:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch.api import responses
-from ketch.api.convert_system import disk_usage_json, info_json, version_json
+from ketch.api.convert_system import info_json, version_json
+from ketch.api.convert_usage import UsageFacts, disk_usage_json
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def version(call: Call) -> StreamResponse:
 
 async def info(call: Call) -> StreamResponse:
     """GET /info"""
-    return responses.json(info_json(await call.engine.system.info()))
+    return responses.json(info_json(await call.engine.system.info(), call.version))
 
 
 async def disk_usage(call: Call) -> StreamResponse:
@@ -44,5 +45,12 @@ async def disk_usage(call: Call) -> StreamResponse:
     asked = frozenset(call.query.getall("type", ()))
     for name in asked - _USAGE_TYPES:
         raise InvalidParameter(f"unknown object type: {name}")
-    usage = await call.engine.system.disk_usage()
-    return responses.json(disk_usage_json(usage, asked or _USAGE_TYPES, call.version))
+    if not asked or call.version < (1, 42):
+        asked = _USAGE_TYPES
+    engine = call.engine
+    facts = UsageFacts(
+        await engine.system.disk_usage(asked),
+        await engine.images.list({}, all=False, shared_size=True) if "image" in asked else (),
+        await engine.builder.usage() if "build-cache" in asked else (),
+    )
+    return responses.json(disk_usage_json(facts, asked, call.version))
