@@ -13,17 +13,17 @@ import pytest
 
 from engine.fakes import FakeLauncher, FakeShim, open_engine
 from ketch.engine.engine import Engine
+from ketch.engine.health_values import Healthcheck
 from ketch.engine.model import (
     AttachOptions,
     ContainerSpec,
     ExecSpec,
-    Healthcheck,
     ListOptions,
     RestartPolicy,
     Status,
-    UpdateOptions,
     WaitCondition,
 )
+from ketch.engine.update_values import UpdateOptions
 from ketch.errors import (
     Conflict,
     InvalidParameter,

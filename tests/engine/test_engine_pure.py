@@ -14,14 +14,12 @@ from ketch.engine import (
 )
 from ketch.engine.container_health import judged
 from ketch.engine.container_top import select
+from ketch.engine.health_values import Health, Healthcheck, HealthProbe
 from ketch.engine.model import (
     ContainerRecord,
     ContainerSpec,
     ContainerState,
     Event,
-    Health,
-    Healthcheck,
-    HealthProbe,
     RestartPolicy,
     Status,
 )

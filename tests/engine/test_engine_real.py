@@ -27,9 +27,9 @@ from ketch.engine.model import (
     Resources,
     RestartPolicy,
     Status,
-    UpdateOptions,
     WaitCondition,
 )
+from ketch.engine.update_values import UpdateOptions
 from ketch.errors import Conflict, InvalidParameter, NotFound, StartFailed
 from ketch.runtime.remote import Launcher
 

@@ -8,15 +8,10 @@ from ketch.api import times
 from ketch.api.convert_endpoint import network_settings
 from ketch.api.convert_host import host_json
 from ketch.api.convert_mounts import point_json
+from ketch.api.convert_update import pending_json
 from ketch.api.versions import Version
-from ketch.engine.model import (
-    ContainerRecord,
-    ContainerSizes,
-    ContainerSpec,
-    Health,
-    Healthcheck,
-    Status,
-)
+from ketch.engine.health_values import Health, Healthcheck
+from ketch.engine.model import ContainerRecord, ContainerSizes, ContainerSpec, Status
 
 
 def inspect_json(
@@ -57,6 +52,8 @@ def inspect_json(
         "Config": config_json(record),
         "NetworkSettings": network_settings(record, version),
     }
+    if record.pending is not None:
+        found["Ketch"] = pending_json(record.pending)
     if sizes is not None:
         found["SizeRw"], found["SizeRootFs"] = sizes.rw, sizes.root
     return found

@@ -9,14 +9,9 @@ from ketch.api.convert_limits import resources, restart_policy
 from ketch.api.convert_mounts import mounts
 from ketch.api.refusal import refuse_fields
 from ketch.api.schema.container import Config, ContainerCreate, EndpointSettings, Health
-from ketch.api.schema.host import Host, Log
-from ketch.engine.model import (
-    ContainerSpec,
-    EndpointSpec,
-    Healthcheck,
-    LogConfig,
-    PortSpec,
-)
+from ketch.api.schema.host import Binding, Host, Log
+from ketch.engine.health_values import Healthcheck
+from ketch.engine.model import ContainerSpec, EndpointSpec, LogConfig, PortSpec
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -44,7 +39,7 @@ def container_spec(body: ContainerCreate, platform: str = "") -> ContainerSpec:
         mounts=mounts(host),
         binds=tuple(host.Binds or ()),
         volumes_from=tuple(host.VolumesFrom or ()),
-        ports=_ports(host),
+        ports=ports(host.PortBindings),
         publish_all=bool(host.PublishAllPorts),
         network_mode=network_mode,
         endpoints=_endpoints(body, network_mode),
@@ -181,11 +176,12 @@ def _exposed(texts: Iterable[str]) -> Iterable[str]:
             yield f"{number}/{first[1]}"
 
 
-def _ports(host: Host) -> tuple[PortSpec, ...]:
+def ports(bindings: dict[str, list[Binding] | None] | None) -> tuple[PortSpec, ...]:
+    """``PortBindings``: what to publish."""
     found = []
-    for text, bindings in (host.PortBindings or {}).items():
+    for text, asked in (bindings or {}).items():
         number, protocol = port(text)
-        for binding in bindings or ():
+        for binding in asked or ():
             found.append(
                 PortSpec(
                     container_port=number,

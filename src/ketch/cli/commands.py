@@ -42,6 +42,7 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "tag": ("images:tag", "Create a tag that refers to an image"),
     "top": ("inspect:top", "Display the running processes of a container"),
     "unpause": ("control:unpause", "Unpause all processes within containers"),
+    "update": ("update:update", "Change limits, ports, labels, environment or mounts"),
     "wait": ("control:wait", "Block until containers stop, then print their exit codes"),
     "image bootstrap": ("bootstrap:bootstrap", "Make a base image without a registry"),
     "image build": ("build:build", "Build an image from a Dockerfile"),
@@ -105,6 +106,7 @@ CONTAINER_VERBS = [
     "stop",
     "top",
     "unpause",
+    "update",
     "wait",
 ]
 COMMANDS.update({f"container {verb}": COMMANDS[verb] for verb in CONTAINER_VERBS})

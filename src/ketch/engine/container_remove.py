@@ -70,7 +70,7 @@ class Remover:
         self._background.spawn(self._release(record))
 
     async def _remove_volumes(self, record: ContainerRecord) -> None:
-        for point in record.mount_points:
+        for point in record.held_points:
             if point.type == "volume" and point.anonymous:
                 try:
                     await self._parts.volumes.remove(point.name)

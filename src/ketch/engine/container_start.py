@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch.engine.container_attach import attach_wire
+from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
 from ketch.engine.container_place import place
-from ketch.engine.model import ContainerRecord, Health, Status
+from ketch.engine.health_values import Health
+from ketch.engine.model import ContainerRecord, Status
 from ketch.engine.process_facts import start_time
 from ketch.engine.spec_external import external_config
 from ketch.engine.spec_oci import oci_config
@@ -57,6 +59,8 @@ class Starter:
 
     async def _start(self, record: ContainerRecord, *, by_policy: bool) -> None:
         _check_state(record)
+        if record.pending is not None:
+            record = self._parts.store.put(with_pending(record))
         live = self._parts.live[record.id]
         await live.released()
         try:

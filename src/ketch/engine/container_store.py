@@ -100,6 +100,15 @@ class ContainerStore:
         self._put(record)
         return record
 
+    def put(self, record: ContainerRecord) -> ContainerRecord:
+        """Record a container that is there as it is given."""
+        self._put(record)
+        return record
+
+    def undone(self, record: ContainerRecord) -> None:
+        """A transaction around a change of this container was undone: it is ``record`` again."""
+        self._records[record.id] = record
+
     def set_state(
         self, container_id: str, *, durable: bool = True, **changes: object
     ) -> ContainerRecord:

@@ -1,4 +1,4 @@
-"""Changing containers that are there: name, limits, restart policy."""
+"""Changing containers that are there: name, limits, restart policy, and what ``Changer`` does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from ketch.engine import (
     spec_resources,
     spec_validate,
 )
-from ketch.engine.model import ContainerRecord, ContainerSpec, Resources, UpdateOptions
+from ketch.engine.container_change import Changer, Plan
+from ketch.engine.model import ContainerRecord, ContainerSpec, Resources, Status
+from ketch.engine.update_values import Updated, UpdateOptions
 from ketch.errors import Conflict, InvalidParameter
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Updater:
     def __init__(self, parts: Parts, facts: spec_validate.Facts) -> None:
         self._parts = parts
         self._facts = facts
+        self._changer = Changer(parts, facts)
 
     async def rename(self, ref: str, name: str) -> None:
         """Give another name; raises ``InvalidParameter``, ``Conflict``."""
@@ -44,21 +47,44 @@ class Updater:
                 raise Conflict(f"Error when allocating new name: {error}") from None
             self._parts.publish(renamed, "rename", oldName=f"/{record.name}")
 
-    async def update(self, ref: str, options: UpdateOptions) -> tuple[str, ...]:
-        """Change the record, and the cgroup of a running container; both or neither."""
+    async def update(self, ref: str, options: UpdateOptions) -> Updated:
+        """Change the record, and the cgroup and the ports of a running container; all or nothing.
+
+        Raises ``InvalidParameter``, ``Conflict``, ``KetchError`` for a port that is taken.
+        """
         async with self._parts.store.locked(ref) as record:
-            spec, warnings = record.spec, tuple[str, ...]()
-            if options.restart is not None:
-                spec = self._with_policy(record, options)
-            if options.resources is not None:
-                change, warnings = spec_kernel.fitted(options.resources, self._facts.kernel)
-                new = self._resources(record, change)
-                spec = msgspec.structs.replace(spec, resources=new)
-                if record.state.running:
-                    container_cgroup.update(record.state, _live(new, change))
-            updated = self._parts.store.replace(record.id, spec=spec)
-            self._parts.publish(updated, "update")
-        return warnings
+            if record.state.status in (Status.REMOVING, Status.DEAD):
+                raise Conflict(f"Cannot update container {record.id}: it is being removed")
+            plan = Plan()
+            if options.changes is not None:
+                plan = await self._changer.plan(record, options.changes)
+            try:
+                changed, told = self._carry_out(self._parts.store.by_id(record.id), options, plan)
+            except BaseException:
+                await self._changer.take_back(plan)
+                raise
+            self._parts.publish(changed, "update")
+        return told
+
+    def _carry_out(
+        self, record: ContainerRecord, options: UpdateOptions, plan: Plan
+    ) -> tuple[ContainerRecord, Updated]:
+        spec, warnings = record.spec, tuple[str, ...]()
+        live = None
+        if options.restart is not None:
+            spec = self._with_policy(record, options)
+        if options.resources is not None:
+            change, warnings = spec_kernel.fitted(options.resources, self._facts.kernel)
+            new = self._resources(record, change)
+            spec = msgspec.structs.replace(spec, resources=new)
+            live = _live(new, change)
+
+        def set_limits() -> None:
+            if live is not None and record.state.running:
+                container_cgroup.update(record.state, live)
+
+        changed, told = self._changer.carry_out(record, spec, plan, set_limits)
+        return changed, msgspec.structs.replace(told, warnings=(*warnings, *told.warnings))
 
     def _with_policy(self, record: ContainerRecord, options: UpdateOptions) -> ContainerSpec:
         assert options.restart is not None

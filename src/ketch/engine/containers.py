@@ -37,9 +37,9 @@ from ketch.engine.model import (
     PruneReport,
     Stats,
     TopTable,
-    UpdateOptions,
     WaitCondition,
 )
+from ketch.engine.update_values import Updated, UpdateOptions
 from ketch.engine.wait import Waiter
 from ketch.errors import NotModified
 
@@ -130,8 +130,9 @@ class Containers:
         """Register a wait; returns at once, ``await waiter.result()`` answers later."""
         return self._parts.waiters.add(self._parts.store.resolve(ref), condition)
 
-    async def update(self, ref: str, options: UpdateOptions) -> tuple[str, ...]:
-        """Change limits and restart policy, live; returns warnings."""
+    async def update(self, ref: str, options: UpdateOptions) -> Updated:
+        """Change limits, restart policy, ports and labels live, environment and mounts at the
+        next start."""
         return await self._updater.update(ref, options)
 
     async def prune(self, filters: Filters) -> PruneReport:

@@ -18,14 +18,8 @@ from ketch.engine import health_spec
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_place import hostname
 from ketch.engine.exec_process import exec_wire
-from ketch.engine.model import (
-    AttachOptions,
-    ContainerRecord,
-    ExecRecord,
-    ExecSpec,
-    Healthcheck,
-    HealthProbe,
-)
+from ketch.engine.health_values import Healthcheck, HealthProbe
+from ketch.engine.model import AttachOptions, ContainerRecord, ExecRecord, ExecSpec
 from ketch.errors import KetchError, StartFailed
 
 if TYPE_CHECKING:

@@ -14,24 +14,12 @@ from enum import StrEnum
 import msgspec
 
 from ketch.engine.endings import OutOfMemory, PastExit, SentSignal
+from ketch.engine.health_values import Health, Healthcheck
 from ketch.engine.runtimes import Program
 from ketch.logs import entries
 
 LogEntry = entries.Entry
 """One line of a log."""
-
-
-class Healthcheck(msgspec.Struct, frozen=True, kw_only=True):
-    """How to probe a container; zero durations mean Docker's defaults (30 s, 30 s, 3 tries)."""
-
-    # ("NONE",), ("CMD", …), ("CMD-SHELL", "…"); empty inherits. Of the engine's own probes (never
-    # from an image): ("HTTP", target[, statuses]) and ("TCP", target), see ``health_spec``
-    test: tuple[str, ...] = ()
-    interval: int = 0
-    timeout: int = 0
-    start_period: int = 0
-    start_interval: int = 0
-    retries: int = 0
 
 
 class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,23 +254,6 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True):
     anonymous: bool = False
 
 
-class HealthProbe(msgspec.Struct, frozen=True, kw_only=True):
-    """One health probe that ended; ``output`` is capped at 4096 bytes."""
-
-    start: int
-    end: int
-    exit_code: int
-    output: str = ""
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Health as inspect shows it: ``starting``, ``healthy`` or ``unhealthy``; five probes kept."""
-
-    status: str = "starting"
-    failing_streak: int = 0
-    log: tuple[HealthProbe, ...] = ()
-
-
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     """The changing part; ``pid`` is 0 unless running."""
 
@@ -312,6 +283,16 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in (Status.RUNNING, Status.PAUSED)
 
 
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next start changes, as whole new values of the specification."""
+
+    env: tuple[str, ...]
+    mounts: tuple[MountSpec, ...]
+    binds: tuple[str, ...]
+    anonymous_volumes: tuple[str, ...]
+    mount_points: tuple[MountPoint, ...]
+
+
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A container: identity, specification, state."""
 
@@ -325,6 +306,12 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     mount_points: tuple[MountPoint, ...] = ()
     bundle: str = ""
     log_path: str = ""
+    pending: Pending | None = None
+
+    @property
+    def held_points(self) -> tuple[MountPoint, ...]:
+        """Mounts of this run and of the next: their volumes are in use."""
+        return (*self.mount_points, *(self.pending.mount_points if self.pending else ()))
 
 
 class AttachOptions(msgspec.Struct, kw_only=True):
@@ -508,13 +495,6 @@ class CommitOptions(msgspec.Struct, frozen=True, kw_only=True):
     pause: bool = True
     changes: tuple[str, ...] = ()
     overrides: ContainerSpec | None = None
-
-
-class UpdateOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``update`` changes; zero values of ``resources`` mean: leave as it is."""
-
-    resources: Resources | None = None
-    restart: RestartPolicy | None = None
 
 
 class ArchivePut(msgspec.Struct, frozen=True, kw_only=True):

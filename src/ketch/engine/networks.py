@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
 
 from ketch.engine.event_filters import labels_match
 from ketch.engine.events import Events
@@ -176,11 +179,7 @@ class Networks:
             return Connection()
         if record.driver != "bridge":
             return Connection(None, (_bare(record),))
-        if record.internal and wanted_ports(container.spec):
-            raise Unsupported(
-                f"ports cannot be published on the internal network {record.name}: nothing outside "
-                "reaches it"
-            )
+        _refuse_unreachable(record, container.spec)
         endpoint, link = self._plan(container.spec, record, lease)
         try:
             ports = self._ports.publish(container, endpoint)
@@ -190,6 +189,26 @@ class Networks:
         self._hold(container, (endpoint,), ports)
         self._tell("connect", record, container.id)
         return Connection(link, (endpoint,), ports)
+
+    @contextmanager
+    def republished(self, container: ContainerRecord) -> Iterator[tuple[PortBinding, ...]]:
+        """Publish what the specification of a running container asks for now.
+
+        The block records it: what it writes to the database and what is noted here become true
+        together or, when it raises, not at all. Never await inside. Raises what ``connect`` does.
+        """
+        record = self._network_of(container.spec)
+        stored = self._members.get(container.id)
+        if record is None or record.driver != "bridge" or stored is None:
+            yield ()
+            return
+        _refuse_unreachable(record, container.spec)
+        with self._ports.exchanged(container, stored) as ports:
+            now = msgspec.structs.replace(stored, ports=ports)
+            with self._database.transaction():
+                self._held.put(container.id, now)
+                yield ports
+            self._members[container.id] = now
 
     async def disconnect(self, container_id: str) -> None:
         """Give back what a container held; no error when it held nothing."""
@@ -402,6 +421,14 @@ _TESTS: dict[str, Callable[[NetworkRecord, str], bool]] = {
     "label!": lambda record, value: not labels_match(record.labels, (value,)),
     "until": lambda record, value: record.created_at < float(value) * 1e9,
 }
+
+
+def _refuse_unreachable(record: NetworkRecord, spec: ContainerSpec) -> None:
+    if record.internal and wanted_ports(spec):
+        raise Unsupported(
+            f"ports cannot be published on the internal network {record.name}: nothing outside "
+            "reaches it"
+        )
 
 
 def _refuse_user_settings(asked: EndpointSpec) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint, PortBinding, PortSpec
 from ketch.engine.network_values import Stored, any_address, forwards
 from ketch.engine.tasks import Background
 from ketch.errors import Conflict, KetchError, Unsupported
 from ketch.linux import conntrack
-from ketch.network.firewall import Firewall
+from ketch.network.firewall import Firewall, Forward
 from ketch.network.ports import HostPorts, PortTaken
 
 _log = logging.getLogger("ketch.engine.networks")
@@ -44,13 +45,41 @@ class PublishedPorts:
         except BaseException as error:
             self._let_go(bindings)
             if isinstance(error, PortTaken):
-                raise Conflict(
-                    "driver failed programming external connectivity on endpoint "
-                    f"{container.name} ({endpoint.endpoint_id}): {error}"
-                ) from None
+                raise _taken(container, endpoint, error) from None
             raise
         self._forget_flows(bindings)
         return tuple(bindings)
+
+    @contextmanager
+    def exchanged(
+        self, container: ContainerRecord, stored: Stored
+    ) -> Iterator[tuple[PortBinding, ...]]:
+        """Publish what the specification asks for now, instead of what the container holds.
+
+        Yields what is published then; when the block fails everything is as it was. Raises
+        ``KetchError`` for a port that is taken.
+        """
+        kept, gone, wanted = _compared(stored.ports, wanted_ports(container.spec))
+        added: list[PortBinding] = []
+        self._let_go(gone)
+        exchanged = False
+        old, new = forwards(stored.endpoints, gone), list[Forward]()
+        try:
+            for port in wanted:
+                added.append(self._bind(port))
+            new = forwards(stored.endpoints, added)
+            self._firewall.exchange(old, new)
+            exchanged = True
+            yield (*kept, *added)
+        except BaseException as error:
+            self._let_go(added)
+            self._hold_all(gone)
+            if exchanged:
+                self._firewall.exchange(new, old)
+            if isinstance(error, PortTaken):
+                raise _taken(container, stored.endpoints[0], error) from None
+            raise
+        self._forget_flows((*gone, *added))
 
     def unpublish(self, stored: Stored) -> None:
         """Take back what a container published; never raises, since the container is gone."""
@@ -63,7 +92,10 @@ class PublishedPorts:
 
     def hold_again(self, stored: Stored) -> None:
         """Hold the ports of a container that a daemon before this one published."""
-        for port in stored.ports:
+        self._hold_all(stored.ports)
+
+    def _hold_all(self, bindings: Iterable[PortBinding]) -> None:
+        for port in bindings:
             try:
                 self._ports.hold(port.protocol, any_address(port.host_ip), str(port.host_port))
             except PortTaken as error:
@@ -90,6 +122,38 @@ class PublishedPorts:
         changed = {port.host_port for port in ports if port.protocol == "udp"}
         if changed:
             self._background.spawn(asyncio.to_thread(_forget_udp, changed))
+
+
+def _compared(
+    held: Sequence[PortBinding], asked: Sequence[PortSpec]
+) -> tuple[list[PortBinding], list[PortBinding], list[PortSpec]]:
+    """What stays, what goes, what is to be bound (pure)."""
+    kept: list[PortBinding] = []
+    gone, wanted = list(held), []
+    for port in asked:
+        same = next((binding for binding in gone if _fits(binding, port)), None)
+        if same is None:
+            wanted.append(port)
+        else:
+            gone.remove(same)
+            kept.append(same)
+    return kept, gone, wanted
+
+
+def _fits(binding: PortBinding, port: PortSpec) -> bool:
+    first, _, last = port.host_port.partition("-")
+    return (
+        (binding.container_port, binding.protocol) == (port.container_port, port.protocol)
+        and any_address(binding.host_ip) == any_address(port.host_ip)
+        and (first in ("", "0") or int(first) <= binding.host_port <= int(last or first))
+    )
+
+
+def _taken(container: ContainerRecord, endpoint: Endpoint, error: PortTaken) -> Conflict:
+    return Conflict(
+        "driver failed programming external connectivity on endpoint "
+        f"{container.name} ({endpoint.endpoint_id}): {error}"
+    )
 
 
 def wanted_ports(spec: ContainerSpec) -> list[PortSpec]:

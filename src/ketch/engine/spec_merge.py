@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ketch.engine.model import ContainerSpec, Healthcheck
+from ketch.engine.health_values import Healthcheck
+from ketch.engine.model import ContainerSpec
 from ketch.errors import InvalidParameter
 
 

@@ -158,7 +158,7 @@ class Volumes:
         """Volume name → IDs of the containers that mount it, running or not."""
         users: dict[str, Sequence[str]] = {}
         for container in self._containers():
-            for name in {p.name for p in container.mount_points if p.type == "volume"}:
+            for name in {p.name for p in container.held_points if p.type == "volume"}:
                 users[name] = (*users.get(name, ()), container.id)
         return users
 

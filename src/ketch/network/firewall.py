@@ -151,6 +151,23 @@ class Firewall:
         except Unavailable:
             self.heal()  # somebody flushed the table: make it anew, without these
 
+    def exchange(self, old: Iterable[Forward], new: Iterable[Forward]) -> None:
+        """Take ports back and publish others in one transaction: all or nothing."""
+        gone = [f for f in old if (f.map, f.key) in self._forwards]
+        come = list(new)
+        changes = "".join(self._change("delete", forward, forward.key) for forward in gone)
+        changes += "".join(self._change("add", forward, forward.element) for forward in come)
+        try:
+            self._run(changes)
+        except Unavailable:
+            if self.is_intact():
+                raise
+            self.heal()  # somebody flushed the table
+            self._run(changes)
+        for forward in gone:
+            del self._forwards[(forward.map, forward.key)]
+        self._forwards.update({(forward.map, forward.key): forward for forward in come})
+
     def heal(self) -> None:
         """Make the table again as it should be."""
         self._run(self._text())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ketch.api import convert_limits, responses
+from ketch.api import convert_limits, convert_update, responses
 from ketch.api.client_facts import introduce
 from ketch.api.convert_container import inspect_json
 from ketch.api.convert_create import container_spec
@@ -13,7 +13,8 @@ from ketch.api.filters import keys, resolve_until
 from ketch.api.older_bodies import forget_newer
 from ketch.api.schema.container import ContainerCreate
 from ketch.api.schema.host import Limits, Update
-from ketch.engine.model import ListOptions, UpdateOptions
+from ketch.engine.model import ListOptions
+from ketch.engine.update_values import UpdateOptions
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -142,10 +143,15 @@ async def remove(call: Call) -> StreamResponse:
 async def update(call: Call) -> StreamResponse:
     """POST /containers/{id}/update"""
     body = await call.json(Update)
-    policy = convert_limits.restart_policy(body.RestartPolicy) if body.RestartPolicy else None
-    options = UpdateOptions(resources=convert_limits.update(body), restart=policy)
-    notes = [*await call.engine.containers.update(call.id, options), *_kernel_memory(body)]
-    return responses.json({"Warnings": notes or None})
+    named = body.RestartPolicy is not None and body.RestartPolicy.Name  # "" leaves it as it is
+    policy = convert_limits.restart_policy(body.RestartPolicy) if named else None
+    changes = convert_update.changes(body.Ketch) if body.Ketch is not None else None
+    options = UpdateOptions(resources=convert_limits.update(body), restart=policy, changes=changes)
+    done = await call.engine.containers.update(call.id, options)
+    answer: dict[str, Any] = {"Warnings": [*done.warnings, *_kernel_memory(body)] or None}
+    if changes is not None:
+        answer["Ketch"] = {"Live": list(done.live), "NextStart": list(done.next_start)}
+    return responses.json(answer)
 
 
 def _kernel_memory(limits: Limits | None) -> list[str]:

@@ -143,10 +143,24 @@ class Limits(Body):
     IOMaximumBandwidth: Int64 | None = None
 
 
+class UpdateChanges(Body):
+    """What ketch changes beyond Docker: ``Ketch`` of the update body (docs/beyond.md)."""
+
+    PublishAdd: dict[str, list[Binding] | None] | None = None
+    PublishRemove: Names = None
+    LabelsAdd: Map = None
+    LabelsRemove: Names = None
+    EnvAdd: Names = None
+    EnvRemove: Names = None
+    MountsAdd: list[Mount] | None = None
+    MountsRemove: Names = None
+
+
 class Update(Limits):
     """The body of ``POST /containers/{id}/update``."""
 
     RestartPolicy: Restart | None = None
+    Ketch: UpdateChanges | None = None
 
 
 class Host(Limits):
