@@ -5,6 +5,11 @@ launcher's socket as plain dictionaries. This module is on the launcher's import
 imports nothing.
 """
 
+SUBPATH = "x-ketch.subpath="
+"""A word of a bind's options: only this path, which must not lead out of the source, is bound."""
+IMAGE = "image:"
+"""The source of a bind that is the n-th image mounted for the container: ``image:0``."""
+
 
 class Mount:
     """One mount: the arguments of mount(2) as data.

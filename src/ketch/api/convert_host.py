@@ -47,7 +47,7 @@ def _files(spec: ContainerSpec) -> dict[str, Any]:
 
 
 def _plain_tmpfs(mount: MountSpec) -> bool:
-    return mount.type == "tmpfs" and not mount.tmpfs_size and not mount.tmpfs_mode
+    return mount.short
 
 
 def _network(spec: ContainerSpec) -> dict[str, Any]:

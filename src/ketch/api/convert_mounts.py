@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ketch.api.schema.host import Host, Mount
+from ketch.api.schema.host import ForBind, Host, Mount
 from ketch.engine.model import MountPoint, MountSpec
 from ketch.errors import InvalidParameter, Unsupported
 
@@ -17,7 +17,7 @@ def mounts(host: Host) -> tuple[MountSpec, ...]:
     """All mounts that a ``HostConfig`` asks for."""
     return (
         *(parse_bind(bind, host.VolumeDriver or "") for bind in host.Binds or ()),
-        *(_mount(mount) for mount in host.Mounts or ()),
+        *(_typed(mount) for mount in host.Mounts or ()),
         *(_tmpfs(target, options) for target, options in (host.Tmpfs or {}).items()),
     )
 
@@ -65,20 +65,23 @@ def _tmpfs(target: str, options: str) -> MountSpec:
     return MountSpec(
         type="tmpfs",
         target=target,
+        short=True,
         tmpfs_options=tuple(word for word in options.split(",") if word),
     )
 
 
-def _mount(mount: Mount) -> MountSpec:
+def _typed(mount: Mount) -> MountSpec:
     kind = mount.Type or ""
-    reader = {"bind": _bind, "volume": _volume, "tmpfs": _typed_tmpfs}.get(kind)
+    reader = _READERS.get(kind)
     if reader is None:
-        if kind in ("image", "npipe", "cluster"):
+        if kind in ("npipe", "cluster"):
             raise Unsupported(f"mounts of type {kind!r} are not supported by ketch")
         raise InvalidParameter(f'invalid mount config for type "{kind}": mount type unknown')
     if not mount.Target:
         raise _invalid(kind, "field Target must not be empty")
     _only_own_options(mount, kind)
+    if mount.Consistency and mount.Consistency not in _CONSISTENCY:
+        raise _invalid(kind, f"invalid consistency: {mount.Consistency}")
     return reader(mount)
 
 
@@ -97,26 +100,45 @@ def _bind(mount: Mount) -> MountSpec:
     propagation = (options and options.Propagation) or ""
     if propagation and propagation not in _PROPAGATIONS:
         raise _invalid("bind", f"invalid propagation mode: {propagation}")
-    for name in ("NonRecursive", "ReadOnlyNonRecursive", "ReadOnlyForceRecursive"):
-        if options and getattr(options, name):
-            raise Unsupported(f"BindOptions.{name} is not supported by ketch")
+    options = options or ForBind()
+    _check_recursion(mount, options)
     return MountSpec(
         type="bind",
         source=mount.Source,
         target=mount.Target or "",
         read_only=bool(mount.ReadOnly),
         propagation=propagation,
-        create_source=bool(options and options.CreateMountpoint),
+        create_source=bool(options.CreateMountpoint),
+        recursive=not options.NonRecursive,
+        recursive_ro=not options.ReadOnlyNonRecursive,
+        force_recursive_ro=bool(options.ReadOnlyForceRecursive),
+        consistency=mount.Consistency or "",
     )
+
+
+def _check_recursion(mount: Mount, options: ForBind) -> None:
+    """How deep read-only goes: only of a mount that is read-only, and only one of the ways."""
+    for name in ("ReadOnlyNonRecursive", "ReadOnlyForceRecursive"):
+        if getattr(options, name) and not mount.ReadOnly:
+            raise _invalid("bind", f"BindOptions.{name} needs ReadOnly")
+    if options.ReadOnlyNonRecursive and options.ReadOnlyForceRecursive:
+        raise _invalid(
+            "bind", "BindOptions.ReadOnlyNonRecursive and ReadOnlyForceRecursive exclude each other"
+        )
+    if options.ReadOnlyForceRecursive and options.NonRecursive:
+        raise _invalid("bind", "BindOptions.ReadOnlyForceRecursive excludes NonRecursive")
+    if options.ReadOnlyForceRecursive and (options.Propagation or "rprivate") != "rprivate":
+        raise _invalid("bind", "BindOptions.ReadOnlyForceRecursive needs the propagation rprivate")
 
 
 def _volume(mount: Mount) -> MountSpec:
     options = mount.VolumeOptions
-    if options and options.Subpath:
-        raise Unsupported("VolumeOptions.Subpath is not supported by ketch")
     driver = options.DriverConfig if options else None
     if mount.Source and "/" in mount.Source:
         raise _invalid("volume", f"{mount.Source!r} is no volume name; use type bind for a path")
+    subpath = _subpath("volume", options.Subpath if options else "")
+    if subpath and not mount.Source:
+        raise _invalid("volume", "must not set Subpath when using anonymous volumes")
     return MountSpec(
         type="volume",
         source=mount.Source or "",
@@ -126,7 +148,30 @@ def _volume(mount: Mount) -> MountSpec:
         labels=(options and options.Labels) or {},
         driver=(driver and driver.Name) or "",
         driver_options=(driver and driver.Options) or {},
+        subpath=subpath,
+        consistency=mount.Consistency or "",
     )
+
+
+def _image(mount: Mount) -> MountSpec:
+    if not mount.Source:
+        raise _invalid("image", "field Source must not be empty")
+    options = mount.ImageOptions
+    return MountSpec(
+        type="image",
+        source=mount.Source,
+        target=mount.Target or "",
+        read_only=bool(mount.ReadOnly),
+        subpath=_subpath("image", options.Subpath if options else ""),
+        consistency=mount.Consistency or "",
+    )
+
+
+def _subpath(kind: str, text: str | None) -> str:
+    parts = (text or "").split("/")
+    if text and (text.startswith("/") or ".." in parts or "\0" in text):
+        raise _invalid(kind, f"subpath must be a relative path within the {kind}: {text}")
+    return text or ""
 
 
 def _typed_tmpfs(mount: Mount) -> MountSpec:
@@ -143,6 +188,7 @@ def _typed_tmpfs(mount: Mount) -> MountSpec:
         tmpfs_size=size,
         tmpfs_mode=mode,
         tmpfs_options=tuple("=".join(pair) for pair in (options and options.Options) or ()),
+        consistency=mount.Consistency or "",
     )
 
 
@@ -173,6 +219,8 @@ def spec_json(spec: MountSpec) -> dict[str, Any]:
         found["Source"] = spec.source
     if spec.read_only:
         found["ReadOnly"] = True
+    if spec.consistency:
+        found["Consistency"] = spec.consistency
     options = _OPTIONS[spec.type](spec)
     if options:
         found[f"{spec.type.capitalize()}Options"] = options
@@ -180,7 +228,13 @@ def spec_json(spec: MountSpec) -> dict[str, Any]:
 
 
 def _bind_options(spec: MountSpec) -> dict[str, Any]:
-    asked = {"Propagation": spec.propagation, "CreateMountpoint": spec.create_source}
+    asked = {
+        "Propagation": spec.propagation,
+        "NonRecursive": not spec.recursive,
+        "CreateMountpoint": spec.create_source,
+        "ReadOnlyNonRecursive": not spec.recursive_ro,
+        "ReadOnlyForceRecursive": spec.force_recursive_ro,
+    }
     return {name: value for name, value in asked.items() if value}
 
 
@@ -190,6 +244,7 @@ def _volume_options(spec: MountSpec) -> dict[str, Any]:
         "NoCopy": spec.no_copy,
         "Labels": spec.labels,
         "DriverConfig": {name: value for name, value in driver.items() if value},
+        "Subpath": spec.subpath,
     }
     return {name: value for name, value in asked.items() if value}
 
@@ -203,4 +258,14 @@ def _tmpfs_options(spec: MountSpec) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
-_OPTIONS = {"bind": _bind_options, "volume": _volume_options, "tmpfs": _tmpfs_options}
+def _image_options(spec: MountSpec) -> dict[str, Any]:
+    return {"Subpath": spec.subpath} if spec.subpath else {}
+
+
+_READERS = {"bind": _bind, "volume": _volume, "tmpfs": _typed_tmpfs, "image": _image}
+_OPTIONS = {
+    "bind": _bind_options,
+    "volume": _volume_options,
+    "tmpfs": _tmpfs_options,
+    "image": _image_options,
+}

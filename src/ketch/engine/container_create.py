@@ -41,7 +41,7 @@ class Creator:
     def __init__(self, parts: Parts, facts: spec_validate.Facts) -> None:
         self._parts = parts
         self._facts = facts
-        self._planner = Planner(parts.store, parts.volumes)
+        self._planner = Planner(parts.store, parts.volumes, parts.images)
 
     async def create(self, spec: ContainerSpec, name: str) -> tuple[str, tuple[str, ...]]:
         """Create; returns the ID and warnings."""

@@ -125,7 +125,12 @@ class Files:
             return await self._inside(record, function, args, fds)
         point = _mount_below(record, str(args["path"]))
         if point is not None and point.type != "tmpfs":
-            args = {**args, "path": os.path.relpath(str(args["path"]), point.target)}
+            inside = os.path.relpath(str(args["path"]), point.target)
+            args = {**args, "path": os.path.join(point.subpath, inside)}
+            if point.type == "image":
+                return await self._work(
+                    function, args, fds, self._parts.snapshots.view(point.layers)
+                )
             return await self._at(point.source, function, args, fds)
         rootfs = self._parts.snapshots.rootfs(record.id) if writes else self._readable(record)
         return await self._work(function, args, fds, rootfs)
@@ -175,7 +180,7 @@ def _checked(path: str) -> str:
 
 def _mount_below(record: ContainerRecord, path: str) -> MountPoint | None:
     """The mount that ``path`` is in, textually; the deepest one."""
-    whole = os.path.normpath("/" + path)
+    whole = os.path.normpath("/" + path.lstrip("/"))  # normpath keeps two leading slashes
     holding = [
         point
         for point in record.mount_points

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine.model import ContainerSpec, MountPoint, MountSpec
-from ketch.errors import InvalidParameter, KetchError
-from ketch.mounts import Mount
+from ketch.engine.mount_propagation import check_propagation
+from ketch.errors import InvalidParameter, KetchError, NotFound
+from ketch.mounts import IMAGE, SUBPATH, Mount
 from ketch.volumes.options import bound_directory
 
 if TYPE_CHECKING:
     from ketch.engine.container_store import ContainerStore
+    from ketch.engine.images import Images
     from ketch.engine.volumes import Volumes
 
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
@@ -27,9 +29,10 @@ _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 class Planner:
     """Turns a specification's mounts into mount points; makes the volumes they need."""
 
-    def __init__(self, store: ContainerStore, volumes: Volumes) -> None:
+    def __init__(self, store: ContainerStore, volumes: Volumes, images: Images) -> None:
         self._store = store
         self._volumes = volumes
+        self._images = images
 
     async def points(self, spec: ContainerSpec) -> tuple[MountPoint, ...]:
         """All mount points, one per target; raises ``InvalidParameter``, ``NotFound``."""
@@ -59,11 +62,23 @@ class Planner:
             return MountPoint(
                 type="tmpfs", source="", target=_clean(mount.target), writable=not mount.read_only
             )
-        if mount.type == "volume":
-            return await self._volume_point(mount)
-        raise InvalidParameter(
-            f"invalid mount config: mount type '{mount.type}' unknown to ketch "
-            "(bind, volume, tmpfs)"
+        if mount.type == "image":
+            return self._image_point(mount)
+        return await self._volume_point(mount)
+
+    def _image_point(self, mount: MountSpec) -> MountPoint:
+        try:
+            image = self._images.resolve(mount.source)
+        except NotFound as error:  # a 404 would make the CLI pull the container's own image
+            raise InvalidParameter(f'invalid mount config for type "image": {error}') from None
+        return MountPoint(
+            type="image",
+            source=mount.source,
+            target=_clean(mount.target),
+            name=image.id,
+            writable=False,
+            subpath=mount.subpath,
+            layers=image.layers,
         )
 
     async def _volume_point(self, mount: MountSpec) -> MountPoint:
@@ -82,6 +97,7 @@ class Planner:
             mode=mount.mode or "z",
             writable=not mount.read_only,
             anonymous=volume.anonymous,
+            subpath=mount.subpath,
         )
 
     async def _with_volume(self, point: MountPoint) -> MountPoint:
@@ -111,6 +127,8 @@ def _bind_point(mount: MountSpec) -> MountPoint:
         mode=mount.mode,
         writable=not mount.read_only,
         propagation=mount.propagation or "rprivate",
+        recursive=mount.recursive,
+        recursive_ro=mount.recursive_ro,
     )
 
 
@@ -123,10 +141,20 @@ def _clean(target: str) -> str:
 def executable(spec: ContainerSpec, points: tuple[MountPoint, ...]) -> tuple[Mount, ...]:
     """The mounts of one start; makes the missing directories of ``-v`` binds on the host."""
     asked = {_clean(mount.target): mount for mount in spec.mounts}
-    return tuple(_mount(point, asked.get(point.target)) for point in points)
+    images = {point.target: f"{IMAGE}{n}" for n, point in enumerate(image_points(points))}
+    return tuple(
+        _mount(point, asked.get(point.target), images.get(point.target, "")) for point in points
+    )
 
 
-def _mount(point: MountPoint, asked: MountSpec | None) -> Mount:
+def image_points(points: tuple[MountPoint, ...]) -> tuple[MountPoint, ...]:
+    """Those whose source is an image, in the order in which the launcher mounts them."""
+    return tuple(point for point in points if point.type == "image")
+
+
+def _mount(point: MountPoint, asked: MountSpec | None, image: str) -> Mount:
+    if image:
+        return Mount("bind", image, point.target, _bind_options(point))
     if point.type == "tmpfs":
         return Mount("tmpfs", "tmpfs", point.target, _tmpfs_options(point, asked))
     if point.type == "bind" and not os.path.lexists(point.source):
@@ -141,9 +169,18 @@ def _mount(point: MountPoint, asked: MountSpec | None) -> Mount:
             f"failed to mount local volume: {point.source} (volume {point.name}): no such file or "
             "directory"
         )
-    access = "rw" if point.writable else "ro"
-    return Mount(
-        "bind", point.source, point.target, ("rbind", access, point.propagation or "rprivate")
+    check_propagation(point.source, point.propagation)
+    return Mount("bind", point.source, point.target, _bind_options(point))
+
+
+def _bind_options(point: MountPoint) -> tuple[str, ...]:
+    """Without a word on access the mount stays as the host has it: a read-only one read-only."""
+    read_only = () if point.writable else ("rro" if point.recursive_ro else "ro",)
+    return (
+        "rbind" if point.recursive else "bind",
+        *read_only,
+        point.propagation or "rprivate",
+        *((f"{SUBPATH}{point.subpath}",) if point.subpath else ()),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
+from ketch.engine.container_mounts import image_points
 from ketch.engine.container_place import place
 from ketch.engine.health_values import Health
 from ketch.engine.model import ContainerRecord, Status
@@ -122,6 +123,10 @@ class Starter:
             warm=member.id if member else "",
             init=self._parts.config.init if record.spec.init is None else record.spec.init,
             link=connection.link,
+            images=tuple(
+                self._parts.snapshots.view(point.layers)
+                for point in image_points(record.mount_points)
+            ),
             log_max_size=self._parts.config.log_max_size,
             log_max_files=self._parts.config.log_max_files,
         )

@@ -16,7 +16,11 @@ async def fill_volumes(
     parts: Parts, record: ContainerRecord, points: tuple[MountPoint, ...]
 ) -> None:
     """Copy into every volume that is empty, unless the request said ``nocopy``."""
-    uncopied = {os.path.normpath(mount.target) for mount in record.spec.mounts if mount.no_copy}
+    uncopied = {
+        os.path.normpath(mount.target)
+        for mount in record.spec.mounts
+        if mount.no_copy or mount.subpath
+    }
     for point in points:
         if point.type != "volume" or point.target in uncopied:
             continue

@@ -55,6 +55,8 @@ class Collector:
     def _container_layers(self) -> Iterable[str]:
         for container in self._parts.containers():
             yield from container.layers
+            for point in container.mount_points:
+                yield from point.layers
 
     def _named_layers(self) -> set[str]:
         named = {layer for image in self._parts.store for layer in image.layers}

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ketch.engine import model_limits
 from ketch.engine.endings import OutOfMemory, PastExit, SentSignal
 from ketch.engine.health_values import Health, Healthcheck
 from ketch.engine.runtimes import Program
@@ -20,6 +21,10 @@ from ketch.logs import entries
 
 LogEntry = entries.Entry
 """One line of a log."""
+Ulimit = model_limits.Ulimit
+DeviceMap = model_limits.DeviceMap
+DeviceRate = model_limits.DeviceRate
+Resources = model_limits.Resources
 
 
 class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,61 +41,11 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str] = {}
 
 
-class Ulimit(msgspec.Struct, frozen=True, kw_only=True):
-    """One rlimit by its lower-case name without RLIMIT_."""
-
-    name: str
-    soft: int
-    hard: int
-
-
-class DeviceMap(msgspec.Struct, frozen=True, kw_only=True):
-    """A host device made visible inside; ``permissions`` from ``rwm``."""
-
-    host_path: str
-    container_path: str
-    permissions: str = "rwm"
-
-
-class DeviceRate(msgspec.Struct, frozen=True, kw_only=True):
-    """A number for one block device: a weight, bytes or operations per second."""
-
-    path: str  # on the host
-    value: int
-
-
-class Resources(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits; 0 (or empty) means none. -1 lifts ``memory_swap``, ``cpu_quota``, ``pids_limit``."""
-
-    memory: int = 0
-    memory_swap: int = 0
-    memory_reservation: int = 0
-    memory_swappiness: int | None = None  # 0-100; None = the kernel's
-    nano_cpus: int = 0
-    cpu_shares: int = 0
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpu_rt_period: int = 0  # microseconds
-    cpu_rt_runtime: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    pids_limit: int = 0
-    oom_kill_disable: bool = False
-    blkio_weight: int = 0
-    blkio_weight_devices: tuple[DeviceRate, ...] = ()
-    blkio_read_bps: tuple[DeviceRate, ...] = ()
-    blkio_write_bps: tuple[DeviceRate, ...] = ()
-    blkio_read_iops: tuple[DeviceRate, ...] = ()
-    blkio_write_iops: tuple[DeviceRate, ...] = ()
-    devices: tuple[DeviceMap, ...] = ()
-    device_cgroup_rules: tuple[str, ...] = ()
-    ulimits: tuple[Ulimit, ...] = ()
-
-
 class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One mount asked for: ``bind``, ``volume`` or ``tmpfs``.
+    """One mount asked for: ``bind``, ``volume``, ``tmpfs`` or ``image``.
 
-    ``source`` is a host path or a volume name (empty: anonymous volume). ``create_source`` is
+    ``source`` is a host path, a volume name (empty: anonymous volume) or an image. ``short`` tells
+    that it came from ``--tmpfs``, ``consistency`` is kept for inspect. ``create_source`` is
     true for ``-v`` syntax, where a missing host path is made. ``mode`` keeps the words after the
     second colon of ``-v`` (``ro,z``) for inspect.
     """
@@ -109,6 +64,12 @@ class MountSpec(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     driver: str = ""
     mode: str = ""
+    subpath: str = ""  # of a volume or an image
+    recursive: bool = True  # what is mounted below a bind's source comes along
+    recursive_ro: bool = True  # and becomes read-only too
+    force_recursive_ro: bool = False
+    consistency: str = ""
+    short: bool = False
 
 
 class PortSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,6 +213,10 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True):
     writable: bool = True
     propagation: str = ""
     anonymous: bool = False
+    subpath: str = ""
+    recursive: bool = True
+    recursive_ro: bool = True
+    layers: tuple[str, ...] = ()  # of an image: diff IDs, base first
 
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):

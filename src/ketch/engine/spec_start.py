@@ -29,6 +29,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     warm: str = ""
     init: bool = False
     link: Link | None = None
+    images: tuple[Rootfs, ...] = ()  # mounted for the binds whose source is ``image:n``
     log_max_size: int = 0
     log_max_files: int = 1
 
@@ -42,6 +43,7 @@ def start_wire(record: ContainerRecord, launch: Launch) -> Start:
         "spec": launch.config,
         "rootfs": launch.rootfs.to_wire(),
         "warm": launch.warm or None,
+        "images": [image.to_wire() for image in launch.images],
         "link": launch.link.to_wire() if launch.link is not None else None,
         "cgroup": {"parent": launch.cgroup_parent, "name": record.id},
         "user": spec.user,

@@ -18,6 +18,14 @@ from ketch.network import ports
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 LOG_DRIVERS = ("json-file", "none")
+_TMPFS_FLAGS = frozenset(
+    str.split(
+        "ro rw suid nosuid dev nodev exec noexec atime noatime diratime nodiratime relatime "
+        "norelatime strictatime nostrictatime symfollow nosymfollow defaults private rprivate "
+        "slave rslave shared rshared unbindable runbindable inode32 inode64 noswap"
+    )
+)
+_TMPFS_VALUES = frozenset(str.split("size nr_blocks nr_inodes mode uid gid mpol huge"))
 _MODE = re.compile(r"container:\S+\Z")
 _SYSCTL = re.compile(
     r"(net\.[\w./:-]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|"
@@ -97,7 +105,16 @@ def _paths(spec: ContainerSpec, facts: Facts) -> None:
             raise InvalidParameter(
                 f"invalid mount path: '{mount.target}' mount path must be absolute"
             )
+        for option in mount.tmpfs_options:
+            _check_tmpfs_option(option)
     _no_duplicate_targets(spec)
+
+
+def _check_tmpfs_option(option: str) -> None:
+    """tmpfs(5); a flag has no value, and the others have one."""
+    key, equals, _ = option.partition("=")
+    if not (key in _TMPFS_VALUES if equals else key in _TMPFS_FLAGS):
+        raise InvalidParameter(f'invalid tmpfs option ["{key}" "{option}"]')
 
 
 def _no_duplicate_targets(spec: ContainerSpec) -> None:

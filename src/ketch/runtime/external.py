@@ -17,7 +17,7 @@ from ketch.links import Link
 from ketch.linux import fastjson, links
 from ketch.linux import mountapi as m
 from ketch.linux.namespaces import CLONE_NEWNS, unshare
-from ketch.runtime import external_init, hostmounts, users
+from ketch.runtime import external_init, external_mounts, hostmounts, users
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.external_program import Errand, Program
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Body = dict[str, Any]
 
 
-def launch(start: "Body", root_fd: int, stdio: "Stdio") -> "tuple[Body, list[int]]":
-    """Run the container of START; what the maker tells its shim.
+def launch(start: "Body", roots: "list[int]", stdio: "Stdio") -> "tuple[Body, list[int]]":
+    """Run the container of START; what the maker tells its shim. ``roots``: root, then images.
 
     Raises ``StartFailed`` in the runtime's words, OSError; nothing is left behind then.
     """
@@ -39,7 +39,7 @@ def launch(start: "Body", root_fd: int, stdio: "Stdio") -> "tuple[Body, list[int
     cgroup = Cgroup(start["cgroup"]["parent"], start["cgroup"]["name"])
     program.delete(start["id"])  # what a shim that was killed could not take away
     try:
-        return _launch(program, cgroup, start, root_fd, stdio)
+        return _launch(program, cgroup, start, roots, stdio)
     except BaseException:
         _unmount(program.folder(start["id"]))
         program.delete(start["id"])
@@ -49,10 +49,10 @@ def launch(start: "Body", root_fd: int, stdio: "Stdio") -> "tuple[Body, list[int
 
 
 def _launch(
-    program: Program, cgroup: Cgroup, start: "Body", root_fd: int, stdio: "Stdio"
+    program: Program, cgroup: Cgroup, start: "Body", roots: "list[int]", stdio: "Stdio"
 ) -> "tuple[Body, list[int]]":
     errand = Errand(program, start["id"], bool(start["terminal"]))
-    _write_bundle(errand.folder, start, root_fd)
+    _write_bundle(errand.folder, start, roots)
     words = ["create", "--bundle", errand.folder, *errand.options(), start["id"]]
     command = str((start["spec"]["process"].get("args") or [""])[0])
     errand.run(words, stdio.theirs, command)
@@ -67,12 +67,13 @@ def _launch(
     return outcome, [pidfd, *([master] if master >= 0 else [])]
 
 
-def _write_bundle(folder: str, start: "Body", root_fd: int) -> None:
+def _write_bundle(folder: str, start: "Body", roots: "list[int]") -> None:
     """Mount the root and write ``config.json`` with the user as numbers."""
     spec = start["spec"]
     root = f"{folder}/rootfs"
     os.mkdir(root, 0o700)
-    _mount_apart(root_fd, root, spec)
+    _mount_apart(roots[0], root, spec)
+    spec = external_mounts.placed(spec, folder, roots[1:])
     tree = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         user = _user(tree, start, spec["process"])
@@ -109,7 +110,9 @@ def _mount_apart(root_fd: int, target: str, spec: "Body") -> None:
 
 
 def _unmount(folder: str) -> None:
-    for name in ("rootfs", external_init.FOLDER):
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    own = [name for name in names if name.startswith(external_mounts.PREFIX)]
+    for name in ("rootfs", external_init.FOLDER, *own):
         try:
             m.umount(f"{folder}/{name}", m.MNT_DETACH)
         except OSError:

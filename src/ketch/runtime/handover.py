@@ -9,7 +9,9 @@ import os
 from ketch.errors import StartFailed
 from ketch.linux import mountapi as m
 from ketch.linux.namespaces import NAMESPACES, same_namespace
+from ketch.linux.paths import open_in_root
 from ketch.linux.process import SIGKILL
+from ketch.mounts import IMAGE, SUBPATH
 from ketch.runtime.cgroups.hierarchy import detect
 
 TYPE_CHECKING = False
@@ -81,18 +83,41 @@ def read_filter(path: str) -> bytes:
     return program
 
 
-def open_binds(sources: "Sequence[Mount]") -> "list[int]":
-    """Detached copies of what is to be bound, in order; raises ``StartFailed`` naming the path."""
+def open_binds(sources: "Sequence[Mount]", images: "Sequence[int]" = ()) -> "list[int]":
+    """Detached copies of what is to be bound, in order; raises ``StartFailed`` naming the path.
+
+    ``images`` are the mounts that sources like ``image:0`` mean.
+    """
     found: list[int] = []
     for mount in sources:
         try:
-            found.append(m.open_tree(mount.source, recursive="rbind" in mount.options))
+            found.append(_open_bind(mount, images))
         except OSError as error:
             close_all(found)
             raise StartFailed(
                 f"cannot mount {mount.source} at {mount.target}: {error.strerror}", 128
             ) from None
     return found
+
+
+def _open_bind(mount: "Mount", images: "Sequence[int]") -> int:
+    recursive = "rbind" in mount.options
+    image = images[int(mount.source[len(IMAGE) :])] if mount.source.startswith(IMAGE) else -1
+    subpath = next((word for word in mount.options if word.startswith(SUBPATH)), "")
+    if not subpath:
+        return m.open_tree("" if image >= 0 else mount.source, image, recursive=recursive)
+    if image >= 0:
+        root = os.dup(image)
+    else:
+        root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        inside = open_in_root(root, subpath[len(SUBPATH) :])
+        try:
+            return m.open_tree("", inside, recursive=recursive)
+        finally:
+            os.close(inside)
+    finally:
+        os.close(root)
 
 
 def stdio_fds(stdio: "Sequence[int]") -> "list[int]":

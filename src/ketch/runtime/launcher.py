@@ -157,20 +157,22 @@ class Launcher:
         start = message.body["start"]
         if not message.fds or len(message.fds) != 1 + len(start["attach"]):
             raise InvalidParameter("a start needs a control socket, and a socket per client")
-        root_fd = mount_rootfs(Rootfs.from_wire(start["rootfs"]), self._layers)
+        roots: list[int] = []
         try:
-            if self._start_warm(start, message, root_fd):
+            for wire in (start["rootfs"], *start.get("images", ())):
+                roots.append(mount_rootfs(Rootfs.from_wire(wire), self._layers))
+            if self._start_warm(start, message, roots):
                 return {"warm": True}
-            protocol.send_raw(self._zygote, message.raw, [root_fd, *message.fds])
+            protocol.send_raw(self._zygote, message.raw, [*roots, *message.fds])
         finally:
-            os.close(root_fd)
+            protocol.close_all(roots)
         return {"warm": False}
 
-    def _start_warm(self, start: "Body", message: Message, root_fd: int) -> bool:
+    def _start_warm(self, start: "Body", message: Message, roots: "list[int]") -> bool:
         member = self._members.get(start["warm"] or "")
         if member is None:
             return False
-        taken = member.ready and member.hand_over(message, root_fd)
+        taken = member.ready and member.hand_over(message, roots)
         self._dismiss(member)
         return taken
 

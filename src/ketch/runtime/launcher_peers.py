@@ -98,9 +98,9 @@ class Member:
         seq, self._seq = self._seq, None
         self._daemon.answer(seq, answer)
 
-    def hand_over(self, message: Message, root_fd: int) -> bool:
+    def hand_over(self, message: Message, roots: "list[int]") -> bool:
         """Pass a START on; False when the member is dead."""
-        fds = (root_fd, *message.fds)
+        fds = (*roots, *message.fds)
         try:
             protocol.send_raw(self.sock, message.raw, fds, _socket.MSG_DONTWAIT)
         except OSError:

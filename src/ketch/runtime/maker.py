@@ -22,7 +22,7 @@ from ketch.runtime.stdio import Stdio
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     Body = dict[str, Any]
@@ -49,14 +49,20 @@ def make_warm(warm: "Body", launcher: "_socket.socket", shim: "_socket.socket") 
         box.destroy()
         return
     launcher.close()
-    root_fd, *fds = message.fds
-    _make(
-        message.body["start"], fds, shim, lambda start, stdio: _launch(box, root_fd, start, stdio)
-    )
+    start = message.body["start"]
+    roots, fds = _roots(start, message.fds)
+    _make(start, fds, shim, lambda start, stdio: _launch(box, roots, start, stdio))
 
 
-def make_cold(start: "Body", root_fd: int, fds: "list[int]", shim: "_socket.socket") -> None:
-    """Start without a sandbox made ahead; ``fds`` are the control socket and the clients."""
+def _roots(start: "Body", fds: "Sequence[int]") -> "tuple[list[int], list[int]]":
+    """The mounts that the launcher made (the root, then images), and the other fds of a START."""
+    count = 1 + len(start.get("images", ()))
+    return list(fds[:count]), list(fds[count:])
+
+
+def make_cold(start: "Body", fds: "list[int]", shim: "_socket.socket") -> None:
+    """Start without a sandbox made ahead; ``fds`` are the mounts, the control socket, clients."""
+    roots, fds = _roots(start, fds)
     warm = {
         "id": start["id"],
         "cgroup": start["cgroup"],
@@ -66,8 +72,8 @@ def make_cold(start: "Body", root_fd: int, fds: "list[int]", shim: "_socket.sock
 
     def launch(start: "Body", stdio: Stdio) -> "tuple[Body, list[int]]":
         if start.get("runtime"):
-            return external.launch(start, root_fd, stdio)
-        return _launch(sandbox.prepare(warm, CLONE_PARENT), root_fd, start, stdio)
+            return external.launch(start, roots, stdio)
+        return _launch(sandbox.prepare(warm, CLONE_PARENT), roots, start, stdio)
 
     _make(start, fds, shim, launch)
 
@@ -115,11 +121,11 @@ def _failure(error: BaseException) -> "Body":
 
 
 def _launch(
-    box: sandbox.Sandbox, root_fd: int, start: "Body", stdio: Stdio
+    box: sandbox.Sandbox, roots: "list[int]", start: "Body", stdio: Stdio
 ) -> "tuple[Body, list[int]]":
     """Launch; what the shim is to know and to have of it. Nothing is left when it fails."""
     try:
-        started = box.launch(start, root_fd, stdio.theirs)
+        started = box.launch(start, roots[0], stdio.theirs, images=roots[1:])
     except BaseException:
         box.destroy()
         raise

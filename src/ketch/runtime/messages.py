@@ -75,6 +75,7 @@ class Start(TypedDict):
     bundle: str
     spec: Wire
     rootfs: Wire
+    images: list[Wire]  # ``Rootfs`` of each image that is mounted: sources ``image:0``…
     warm: str | None
     link: Wire | None
     cgroup: CgroupName

@@ -69,14 +69,16 @@ class Sandbox:
         root_fd: int,
         stdio: "Sequence[int]",
         *,
+        images: "Sequence[int]" = (),
         gate: "Sequence[int]" = (),
         before_pivot: "Callable[[], None] | None" = None,
         hook_state: "Wire | None" = None,
     ) -> Started:
         """Turn the parked init into the container's program; returns when execve succeeded.
 
-        ``start`` is START of the launcher protocol. With ``gate`` (two FIFOs) it returns when the
-        program is about to be executed; ``before_pivot`` is called while the child is parked.
+        ``start`` is START of the launcher protocol; ``images`` are the mounts of its images. With
+        ``gate`` (two FIFOs) it returns when the program is about to be executed; ``before_pivot``
+        is called while the child is parked.
         Raises ``StartFailed``, ``InvalidParameter``, ``Unsupported``, OSError.
         """
         spec = start["spec"]
@@ -84,7 +86,7 @@ class Sandbox:
         self._take_place(start["cgroup"]["name"], linux.get("resources") or {})
         if before_pivot is not None:
             before_pivot()
-        wire, fds = self._order(start, root_fd, stdio, gate)
+        wire, fds = self._order(start, (root_fd, *images), stdio, gate)
         if hook_state is not None:
             wire["process"]["hook_state"] = hook_state
             wire["process"]["start_hooks"] = list(
@@ -97,7 +99,7 @@ class Sandbox:
         return Started(self.pid, self.pidfd, self._await_program())
 
     def _order(
-        self, start: "Wire", root_fd: int, stdio: "Sequence[int]", gate: "Sequence[int]"
+        self, start: "Wire", roots: "Sequence[int]", stdio: "Sequence[int]", gate: "Sequence[int]"
     ) -> "tuple[Wire, list[int]]":
         """The plan as it crosses the channel, and its fds in the order of ``execute_plan``."""
         if (start["spec"].get("linux") or {}).get("seccomp") and not start.get("seccomp"):
@@ -108,12 +110,12 @@ class Sandbox:
         plan.process["stdio_count"] = max(3, len(stdio))
         wire = plan.to_wire()
         hostmounts.come_back()
-        opened = handover.open_binds(plan.bind_sources)
+        opened = handover.open_binds(plan.bind_sources, roots[1:])
         extra = [*gate]
         if plan.process["has_init"]:
             extra.append(init_program.open_init())
         wire["extra_count"] = len(extra)
-        return wire, [root_fd, *handover.stdio_fds(stdio), *extra, *opened]
+        return wire, [roots[0], *handover.stdio_fds(stdio), *extra, *opened]
 
     def _take_place(self, name: str, resources: "Wire") -> None:
         """The container's name and limits for the cgroup that was made ahead."""

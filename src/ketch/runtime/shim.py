@@ -41,7 +41,7 @@ def run(message: "Message") -> None:
     else:
         if body["start"].get("runtime"):
             process.set_child_subreaper()  # before there is anything to inherit
-        _run_shim(lambda shim: maker.make_cold(body["start"], fds[0], fds[1:], shim), fds)
+        _run_shim(lambda shim: maker.make_cold(body["start"], fds, shim), fds)
 
 
 def _run_shim(make: "Callable[[_socket.socket], None]", makers_fds: "list[int]") -> None:

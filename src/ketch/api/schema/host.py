@@ -84,6 +84,12 @@ class ForVolume(Body):
     Subpath: str | None = None
 
 
+class ForImage(Body):
+    """Of a mount of type image."""
+
+    Subpath: str | None = None
+
+
 class ForTmpfs(Body):
     """Of a mount of type tmpfs; ``Mode`` is a number of permission bits."""
 
@@ -103,7 +109,7 @@ class Mount(Body):
     BindOptions: ForBind | None = None
     VolumeOptions: ForVolume | None = None
     TmpfsOptions: ForTmpfs | None = None
-    ImageOptions: dict[str, Any] | None = None
+    ImageOptions: ForImage | None = None
     ClusterOptions: dict[str, Any] | None = None
 
 
