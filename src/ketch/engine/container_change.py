@@ -38,7 +38,7 @@ class Changer:
     def __init__(self, parts: Parts, facts: spec_validate.Facts) -> None:
         self._parts = parts
         self._facts = facts
-        self._planner = Planner(parts.store, parts.volumes)
+        self._planner = Planner(parts.store, parts.volumes, parts.images)
 
     async def plan(self, record: ContainerRecord, changes: Changes) -> Plan:
         """Check everything and make the volumes; raises ``InvalidParameter``, ``NotFound``…"""
