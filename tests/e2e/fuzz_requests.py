@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from api import openapi
+from e2e.contract_world import tar_of
 
 STRINGS = (
     "", "x", "busybox", "a/b", "../..", "%00", "\0", "é" * 50, "x" * 3000, "-1", "1e309", "{}",
@@ -50,8 +51,42 @@ NOWHERE = "127.0.0.1:9"
 MADE = ("fz-made-0", "fz-made-1", "fz-made-2")
 """Names that created containers get, so that later requests hit them."""
 
+FOREIGN = ("swarm", "nodes", "services", "tasks", "secrets", "configs", "plugins")
+"""What is refused as a whole needs few requests."""
+
+TEMPLATES: dict[str, dict[str, Any]] = {
+    "POST /containers/create": {"Image": "busybox", "Cmd": ["sleep", "60"]},
+    "POST /containers/{id}/exec": {"Cmd": ["echo", "x"], "AttachStdout": True},
+    "POST /containers/{id}/update": {},
+    "POST /exec/{id}/start": {},
+    "POST /commit": {},
+    "POST /networks/create": {"Name": "fz-made-net", "Labels": {}},
+    "POST /volumes/create": {"Name": "fz-made-vol"},
+}
+"""Bodies that work, to be varied."""
+
+ARCHIVES = {
+    "/build": (
+        tar_of(Dockerfile=b"FROM busybox\nRUN true\n"),
+        tar_of(Dockerfile=b"FROM fz-image:1\nCOPY . /x\nUSER 5\nVOLUME /v\n", a=b"1"),
+        tar_of(Dockerfile=b"FROM scratch\nCOPY --from=busybox /bin /\nONBUILD RUN x\n"),
+        tar_of(Dockerfile=b"ARG \nFROM"),
+        tar_of(x=b""),
+        b"\0" * 700,
+        b"",
+    ),
+    "/images/load": (tar_of(), tar_of(manifest__json=b"[{}]"), tar_of(manifest__json=b"{"), b"x"),
+    "/containers/{id}/archive": (tar_of(a=b"1"), tar_of(), b"x" * 600, b""),
+}
+"""Bodies of routes that take no JSON."""
+
+_PLAIN = {
+    "boolean": ("0", "1", "true", "false"),
+    "integer": ("0", "1", "2", "10"),
+}
+
 STREAMING = ("/events", "/attach", "/attach/ws", "/stats", "/logs", "/wait", "/session", "/grpc")
-MAY_BLOCK = (*STREAMING, "/stop", "/restart", "/start")
+MAY_BLOCK = (*STREAMING, "/stop", "/restart", "/start", "/exec/{id}/resize")
 """What may rightly take as long as a client or a container wants."""
 
 
@@ -74,27 +109,36 @@ class Generator:
         self._names = names
         self._operations = [
             (method.upper(), path, operation)
-            for path, item in openapi.document()["paths"].items()
+            for path, item in openapi.described()["paths"].items()
             for method, operation in item.items()
             if isinstance(operation, dict)
+        ]
+        self._weights = [
+            0.1 if path.split("/")[1] in FOREIGN else 1.0 for _, path, _ in self._operations
         ]
 
     def request(self) -> Request:
         dice = self._dice
         self._wrong = dice.choice((0, 0.02, 0.1))
-        method, pattern, operation = dice.choice(self._operations)
+        method, pattern, operation = dice.choices(self._operations, self._weights)[0]
         path, query, body = pattern, {}, None
         headers = {"Content-Type": "application/json"}
-        for parameter in operation.get("parameters", []):
+        parameters = operation.get("parameters", [])
+        for parameter in parameters:
             place, name = parameter.get("in"), parameter.get("name")
             if place == "path":
                 path = path.replace(f"{{{name}}}", _quoted(self._name(pattern)))
-            elif place == "query" and dice.random() < 0.4:
+            elif place == "query" and dice.random() < self._share(parameter, parameters):
                 query[name] = self._parameter(pattern, name, parameter)
             elif place == "header" and name != "Content-type" and dice.random() < 0.4:
                 headers[name] = self._header()
             elif place == "body":
-                body = self._body(parameter.get("schema"))
+                body = self._body(f"{method} {pattern}", parameter.get("schema"))
+        if pattern in ARCHIVES:
+            body = dice.choice(ARCHIVES[pattern])
+            headers["Content-Type"] = "application/x-tar"
+        if pattern.endswith("/prune") and dice.random() < 0.95:
+            query["filters"] = '{"label":["none-such"]}'  # else nothing would be left to hit
         if pattern == "/images/create":
             query["fromImage"] = f"{NOWHERE}/{query.get('fromImage', '')}"[:300]
         if dice.random() < 0.05:
@@ -104,6 +148,10 @@ class Generator:
         text = urlencode(query, errors="surrogatepass")
         target = f"{self._prefix()}{path}{'?' + text if text else ''}"
         return Request(method, target, body, headers, pattern.endswith(MAY_BLOCK))
+
+    def _share(self, parameter: dict[str, Any], among: list[Any]) -> float:
+        """How often a parameter of the query is given."""
+        return 0.8 if parameter.get("required") else min(0.3, 2 / len(among))
 
     def _prefix(self) -> str:
         roll = self._dice.random()
@@ -130,18 +178,21 @@ class Generator:
             return self._dice.choice(MADE)
         if name == "container" and self._dice.random() < 0.7:
             return self._any_name()
-        kind = parameter.get("type")
-        if kind and "boolean" in kind and self._dice.random() < 0.7:
-            return self._dice.choice(("0", "1", "true", "false"))
+        if self._dice.random() < 0.6 and (plain := _PLAIN.get(parameter.get("type", ""))):
+            return self._dice.choice(plain)
         return str(self._dice.choice((*STRINGS, *NUMBERS)))
 
     def _header(self) -> str:
         text = self._dice.choice(STRINGS)
         return "".join(c for c in text if c.isascii() and c.isprintable()) or "e30="
 
-    def _body(self, schema: Any) -> bytes:
+    def _body(self, operation: str, schema: Any) -> bytes:
         dice = self._dice
-        value = self.value(schema)
+        template = TEMPLATES.get(operation)
+        if template is not None and dice.random() < 0.8:
+            value = self._variation(template, schema)
+        else:
+            value = self.value(schema)
         text = json.dumps(value).encode()
         if dice.random() < 0.95:
             return text
@@ -150,24 +201,46 @@ class Generator:
             (text[:cut], text + text, text[:cut] + b"\xff" + text[cut:], b"", b"[" * 9999)
         )
 
+    def _variation(self, template: dict[str, Any], schema: Any) -> dict[str, Any]:
+        """A body that works, and a few members more."""
+        properties = self._properties(schema)
+        found = dict(template)
+        for name in self._dice.sample(sorted(properties), min(len(properties), 2)):
+            if name not in template:
+                found[name] = self._member(name, properties[name], 3)
+        if "HostConfig" in properties:
+            host = self._properties(properties["HostConfig"])
+            names = self._dice.sample(sorted(host), self._dice.randrange(4))
+            found["HostConfig"] = {name: self._member(name, host[name], 3) for name in names}
+        return found
+
+    def _properties(self, schema: Any) -> dict[str, Any]:
+        while "$ref" in schema:
+            schema = openapi.described()["definitions"][schema["$ref"].rpartition("/")[2]]
+        found = dict(schema.get("properties", {}))
+        for part in schema.get("allOf", ()):
+            found.update(self._properties(part))
+        return found
+
     def value(self, schema: Any, depth: int = 0) -> Any:
         """Something that has the schema's type, or (as often as this request may) has not."""
         dice = self._dice
         if dice.random() < self._wrong:
             return dice.choice(WRONG)
-        if depth > 6 or not isinstance(schema, dict):
+        if depth > 8 or not isinstance(schema, dict):
             return None
+        if "example" in schema and dice.random() < 0.5:
+            return schema["example"]
         if "$ref" in schema:
             name = schema["$ref"].rpartition("/")[2]
-            return self.value(openapi.document()["definitions"][name], depth)
+            return self.value(openapi.described()["definitions"][name], depth)
         if "allOf" in schema:
             found: dict[str, Any] = {}
             for part in schema["allOf"]:
                 one = self.value(part, depth)
                 found.update(one if isinstance(one, dict) else {})
             return found
-        kind = schema.get("type", "object")
-        return self._typed(kind[0] if isinstance(kind, list) else kind, schema, depth)
+        return self._typed(schema.get("type", "object"), schema, depth)
 
     def _typed(self, kind: str, schema: dict[str, Any], depth: int) -> Any:
         dice = self._dice
@@ -193,7 +266,7 @@ class Generator:
         extra = schema.get("additionalProperties")
         if isinstance(extra, dict) or not properties:
             for _ in range(dice.randrange(3)):
-                found[dice.choice(STRINGS)] = self.value(extra or {"type": ["string"]}, depth + 1)
+                found[dice.choice(STRINGS)] = self.value(extra or {"type": "string"}, depth + 1)
         return found
 
     def _member(self, name: str, schema: Any, depth: int) -> Any:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from e2e.contract_world import World
 from e2e.fuzz_requests import MADE, Generator, Request
 from e2e.ketchd_process import Ketchd, busybox_tar
 
@@ -87,8 +88,12 @@ def furnish(ketchd: Ketchd) -> dict[str, tuple[str, ...]]:
     ketchd.docker("run", "--name", "fz-gone", "busybox", "sh", "-c", "echo out; exit 3", code=3)
     ketchd.docker("network", "create", "fz-net")
     ketchd.docker("tag", "busybox", "fz-image:1")
+    world = World(ketchd)
+    body = {"Cmd": ["echo", "x"], "AttachStdout": True}
+    execs = [str(world.must("POST", "/containers/fz-up/exec", body)["Id"]) for _ in range(9)]
     return {
         "containers": ("fz-up", "fz-up", "fz-new", "fz-gone", *MADE, *MADE),
+        "exec": tuple(execs),
         "volumes": ("fz-vol",),
         "networks": ("fz-net", "bridge", "host"),
         "images": ("fz-image:1", "busybox"),

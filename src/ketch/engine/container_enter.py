@@ -8,6 +8,7 @@ file of the tree is ever executed as code.
 import os
 import sys
 
+from ketch.errors import Unavailable
 from ketch.linux import capabilities, process
 from ketch.linux.namespaces import CLONE_NEWNS, setns
 
@@ -27,17 +28,20 @@ _KEPT = capabilities.mask(
 def run(args: "Args", fds: "list[int]") -> "Args":
     """Call ``args["task"]`` (``module:function``) with ``args["args"]``, rooted in a tree.
 
-    ``args["root"]`` is a directory of the host; with ``args["pid"]`` the worker first joins that
-    process's mount namespace (setns(2), needs CAP_SYS_ADMIN), so that its mounts are there.
+    ``args["root"]`` is a directory of the host. With ``args["pid"]`` instead the tree is what that
+    process sees: the worker joins its mount namespace (setns(2), needs CAP_SYS_ADMIN). The process
+    must be in the control group of the name ``args["cgroup"]``, else ``Unavailable`` is raised:
+    it has ended, and its number may be another's by now.
     """
     module, _, name = str(args["task"]).partition(":")
     __import__(module)
     function: Callable[[Args, list[int]], Args] = getattr(sys.modules[module], name)
     inner = args["args"]
     assert isinstance(inner, dict)
-    root = os.open(str(args["root"]), os.O_PATH | os.O_DIRECTORY)
     if "pid" in args:
-        _join_mounts(int(str(args["pid"])))
+        root = _join(int(str(args["pid"])), str(args["cgroup"]))
+    else:
+        root = os.open(str(args["root"]), os.O_PATH | os.O_DIRECTORY)
     os.fchdir(root)
     os.close(root)
     os.chroot(".")
@@ -45,12 +49,29 @@ def run(args: "Args", fds: "list[int]") -> "Args":
     return function(inner, fds)
 
 
-def _join_mounts(pid: int) -> None:
-    namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+def _join(pid: int, cgroup: str) -> int:
+    """Enter a process's mount namespace; its root as a descriptor.
+
+    Everything is opened below one descriptor of /proc/PID, which is of one process for good.
+    """
     try:
-        setns(namespace, CLONE_NEWNS)
-    finally:
-        os.close(namespace)
+        folder = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY)
+        if cgroup not in _groups(folder):
+            raise ProcessLookupError(f"{pid} is another process")
+        root = os.open("root", os.O_PATH | os.O_DIRECTORY, dir_fd=folder)
+        namespace = os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise Unavailable(f"the container's first process has ended: {error}") from None
+    setns(namespace, CLONE_NEWNS)
+    os.close(namespace)
+    os.close(folder)
+    return root
+
+
+def _groups(folder: int) -> "set[str]":
+    """The names of the control groups that a process is in, or below."""
+    with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as file:
+        return {name for line in file for name in line.rstrip("\n").split(":", 2)[2].split("/")}
 
 
 def _shut_off() -> None:

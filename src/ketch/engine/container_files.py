@@ -13,10 +13,10 @@ import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from ketch.engine import builder_floor
+from ketch.engine import builder_floor, container_cgroup
 from ketch.engine.model import ArchivePut, Change, ContainerRecord, MountPoint, PathStat
 from ketch.engine.pipes import drained, fed
-from ketch.errors import InvalidParameter, KetchError, NotFound
+from ketch.errors import InvalidParameter, KetchError, NotFound, Unavailable
 from ketch.mounts import Mount, Rootfs
 
 if TYPE_CHECKING:
@@ -122,7 +122,10 @@ class Files:
         writes: bool,
     ) -> dict[str, Any]:
         if record.state.running:
-            return await self._inside(record, function, args, fds)
+            try:
+                return await self._inside(record, function, args, fds)
+            except Unavailable:
+                pass  # it has ended since
         point = _mount_below(record, str(args["path"]))
         if point is not None and point.type != "tmpfs":
             inside = os.path.relpath(str(args["path"]), point.target)
@@ -138,8 +141,8 @@ class Files:
     async def _inside(
         self, record: ContainerRecord, function: str, args: dict[str, Any], fds: list[int]
     ) -> dict[str, Any]:
-        root = f"/proc/{record.state.pid}/root"
-        return await self._enter({"pid": record.state.pid, "root": root}, function, args, fds)
+        group = container_cgroup.of(record.state).name
+        return await self._enter({"pid": record.state.pid, "cgroup": group}, function, args, fds)
 
     async def _at(
         self, source: str, function: str, args: dict[str, Any], fds: list[int]

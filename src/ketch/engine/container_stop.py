@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ketch.engine.containers")
 _KILL_PATIENCE = 10.0  # seconds from SIGKILL to a recorded exit
+_THAW_EVERY = 0.5  # seconds
 
 
 class Stopper:
@@ -185,8 +186,20 @@ async def _within(exited: asyncio.Future[None] | None, patience: float | None) -
     return bool(done)
 
 
+async def _thaw(record: ContainerRecord) -> None:
+    """A pause that was under way when the signal came holds back the death of the processes."""
+    try:
+        await container_cgroup.freeze(record.state, False)
+    except KetchError:
+        pass  # the group is gone, or has no freezer
+
+
 async def _killed(record: ContainerRecord, exited: asyncio.Future[None] | None) -> None:
-    if not await _within(exited, _KILL_PATIENCE):
+    for _ in range(round(_KILL_PATIENCE / _THAW_EVERY)):
+        if await _within(exited, _THAW_EVERY):
+            return
+        await _thaw(record)
+    if not await _within(exited, 0):
         raise KetchError(
             f"container {record.id} did not end within {_KILL_PATIENCE:.0f} seconds of SIGKILL; "
             "a process of it may hang in the kernel"

@@ -8,6 +8,8 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from ketch.errors import DataCorrupt, InvalidParameter
+
 _CHUNK = 256 * 1024
 _F_SETPIPE_SZ = 1031
 Work = Callable[[int], Awaitable[Any]]
@@ -48,7 +50,8 @@ async def _rest(first: bytes, reading: int, task: asyncio.Future[Any]) -> AsyncI
 async def fed(data: AsyncIterator[bytes], work: Work) -> Any:
     """Start ``work`` with the reading end of a pipe and write ``data`` into it; its result.
 
-    Work that ends early leaves the rest of the data unread.
+    Work that ends early leaves the rest of the data unread. Raises ``InvalidParameter`` where the
+    work finds the data malformed: it is a client's.
     """
     reading, writing = _pipe()
     os.set_blocking(writing, False)
@@ -62,7 +65,10 @@ async def fed(data: AsyncIterator[bytes], work: Work) -> Any:
         raise
     finally:
         os.close(writing)
-    return await task
+    try:
+        return await task
+    except DataCorrupt as error:
+        raise InvalidParameter(str(error)) from None
 
 
 def _run(work: Work, fd: int) -> asyncio.Future[Any]:
