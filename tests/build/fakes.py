@@ -11,6 +11,7 @@ from ketch.build.classic import ClassicText
 from ketch.build.executor import (
     BaseImage,
     CacheEntry,
+    CopyPart,
     CopyStep,
     MakeEntry,
     RunOutcome,
@@ -53,6 +54,8 @@ class FakeExecutor:
         self.output: dict[str, str] = {}
         self.lost: set[str] = set()
         self.nonce = 0
+        self.secrets: dict[str, bytes] = {}
+        self.agents: set[str] = set()
 
     def add_image(self, name: str, config: ImageConfig | None = None, layer: str = "") -> BaseImage:
         config = config or ImageConfig(os="linux", architecture="amd64")
@@ -91,7 +94,8 @@ class FakeExecutor:
     async def exists(self, tree: Tree, path: str) -> bool:
         return path in self._files(tree)
 
-    async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
+    async def checksum(self, part: CopyPart) -> str:
+        tree, sources = part.tree, part.sources
         files = self._files(tree)
         if tree.kind == "layers":
             return digest(tree.layers, sources)
@@ -100,12 +104,14 @@ class FakeExecutor:
                 raise NotFound(f"stat {source}: file does not exist")
         found = [(s, sorted(files.items()) if s == "." else files[s]) for s in sources]
         kind = "multi" if len(sources) > 1 else "dir" if sources == (".",) else "file"
-        return digest(found).replace("sha256", kind)
+        return digest(found, part.excludes, part.parents).replace("sha256", kind)
 
     async def copy(self, step: CopyStep) -> str:
         self.copied.append(step)
-        sums = [await self.checksum(part.tree, part.sources) for part in step.parts]
-        return digest("copy", step.layers, step.destination, step.owner, step.mode, sums)
+        sums = [await self.checksum(part) for part in step.parts]
+        return digest(
+            "copy", () if step.link else step.layers, step.destination, step.owner, step.mode, sums
+        )
 
     async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
         return "" if path == "/there" else digest("mkdir", layers, path)
@@ -113,8 +119,17 @@ class FakeExecutor:
     async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:
         return self._tree(dict(files))
 
-    async def fetch(self, url: str, name: str) -> Tree:
-        return self._tree({name: url.encode()})
+    async def fetch(self, url: str, name: str, checksum: str) -> Tree:
+        return self._tree({name: url.encode() + checksum.encode()})
+
+    async def clone(self, url: str, checksum: str, *, keep_git_dir: bool, report: Report) -> Tree:
+        return self._tree({".": f"{url} {checksum} {keep_git_dir}".encode()})
+
+    async def secret(self, id: str) -> bytes | None:
+        return self.secrets.get(id)
+
+    async def has_agent(self, id: str) -> bool:
+        return id in self.agents
 
     async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
         image = "sha256:" + hashlib.sha256(config).hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ketch.build.offers import Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.engine.builder import Builder
 from ketch.engine.container_parts import Config, Parts
@@ -21,6 +22,7 @@ from ketch.engine.events import Events
 from ketch.engine.image_values import NewImage
 from ketch.engine.model import ImageRecord
 from ketch.engine.pool import Pool, Settings
+from ketch.engine.runtimes import Runtimes
 from ketch.engine.seccomp_filters import SeccompFilters
 from ketch.engine.tasks import Background
 from ketch.errors import NotFound
@@ -33,7 +35,10 @@ from ketch.state.database import Database
 
 BUSYBOX = "/bin/busybox"
 ENTRY = Path(os.environ.get("KETCH_TEST_LAUNCHER", spawning.ENTRY))
-APPLETS = ("sh", "cat", "echo", "ls", "mkdir", "rm", "sleep", "stat", "id", "env", "touch", "seq")
+APPLETS = (
+    *("sh", "cat", "echo", "ls", "mkdir", "rm", "sleep", "stat", "id", "env", "touch", "seq", "nc"),
+    *("test", "grep", "wc", "tr", "cp", "ln", "find", "true", "false", "chmod", "sort", "head"),
+)
 
 
 class Images:
@@ -123,6 +128,7 @@ class Bench:
             launcher=self.launcher,
             pool=Pool(self.launcher, self.networks, Background(), settings),  # type: ignore[arg-type]
             filters=SeccompFilters(f"{data}/seccomp"),
+            runtimes=Runtimes(config.runtimes_folder, config.runtimes, config.default_runtime),
         )
         self.builder = Builder(self.parts, self.database)
         await self.builder.start()
@@ -148,14 +154,28 @@ class Bench:
             path.rmdir()
 
     async def build(
-        self, text: str, files: dict[str, bytes] | None = None, **options: Any
+        self,
+        text: str,
+        files: dict[str, Any] | None = None,
+        *,
+        options: BuildOptions | None = None,
+        offers: Offers | None = None,
+        fails: bool = False,
+        **more: Any,
     ) -> dict[str, Any]:
-        """Build; the image's configuration and layers, or an AssertionError with the output."""
+        """Build; the image's configuration and layers, or an AssertionError with the output.
+
+        ``files`` maps to contents, or to ``("link", target)``.
+        """
         self.outputs = []
         stream = context({"Dockerfile": text.encode(), **(files or {})})
-        async for output in self.builder.build(stream, BuildOptions(**options)):
+        options = options or BuildOptions(**more)
+        async for output in self.builder.build(stream, options, offers):
             self.outputs.append(output)
-        assert not self.outputs[-1].error, self.text + self.outputs[-1].error
+        error = self.outputs[-1].error
+        assert bool(error) == fails, self.text + error
+        if error:
+            return {}
         image = [output.aux for output in self.outputs if output.aux][-1]
         layers = self.images.layers[image]
         return {"id": image, "config": self.images.config(image), "layers": layers}
@@ -168,6 +188,13 @@ class Bench:
         """What is in a layer."""
         with self.snapshots.open_tar(layer) as raw, tarfile.open(fileobj=raw, mode="r|") as tar:
             return sorted(tar.getnames())
+
+    def read(self, layer: str, name: str) -> bytes:
+        """A file's content in a layer."""
+        with self.snapshots.open_tar(layer) as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
+            file = tar.extractfile(name)
+            assert file is not None
+            return file.read()
 
     def members(self, layer: str) -> dict[str, tarfile.TarInfo]:
         with self.snapshots.open_tar(layer) as raw, tarfile.open(fileobj=raw, mode="r|") as tar:
@@ -182,12 +209,16 @@ class Bench:
         return found + [str(path) for path in (self.folder / "run" / "shims").iterdir()]
 
 
-async def context(files: dict[str, bytes]) -> AsyncIterator[bytes]:
+async def context(files: dict[str, Any]) -> AsyncIterator[bytes]:
     """A build context as a tar stream."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
+            if isinstance(data, tuple):
+                info.type, info.linkname = tarfile.SYMTYPE, data[1]
+                tar.addfile(info)
+                continue
             info.size, info.mode, info.uid = len(data), 0o644, 1234
             tar.addfile(info, io.BytesIO(data))
     yield out.getvalue()

@@ -290,9 +290,21 @@ async def test_add_of_urls(executor: FakeExecutor) -> None:
     local, remote = executor.copied[0].parts
     assert (local.extract, local.sources) == (True, ("a.txt",))
     assert (remote.extract, remote.sources) == (False, ("x.tar.gz",))
+
+
+async def test_add_of_repositories(executor: FakeExecutor) -> None:
     for git in ("https://h/x.git#main", "git@h:x"):
-        with pytest.raises(DockerfileError, match="git repository"):
-            await build(executor, f"FROM base\nADD {git} /d/\n")
+        await build(executor, f"FROM base\nADD --keep-git-dir {git} /d/\n")
+        (part,) = executor.copied[-1].parts
+        assert part.sources == (".",)
+        assert executor.trees[part.tree.handle]["."] == f"{git}  True".encode()
+
+
+async def test_checksums_of_urls(executor: FakeExecutor) -> None:
+    good = "sha256:" + "a" * 64
+    await build(executor, f"FROM base\nARG c={good}\nADD --checksum=$c http://h/x /d/\n")
+    with pytest.raises(DockerfileError, match="invalid checksum"):
+        await build(executor, "FROM base\nADD --checksum=md5:1 http://h/x /d/\n")
 
 
 async def test_copy_flags_and_destination(executor: FakeExecutor) -> None:
@@ -300,7 +312,7 @@ async def test_copy_flags_and_destination(executor: FakeExecutor) -> None:
         executor, "FROM base\nENV u=7\nWORKDIR /w\nCOPY --chown=$u:8 --chmod=0640 a.txt ./\n"
     )
     (copy,) = executor.copied
-    assert (copy.destination, copy.owner, copy.mode) == ("/w/", "7:8", 0o640)
+    assert (copy.destination, copy.owner, copy.mode) == ("/w/", "7:8", "0640")
 
 
 async def test_scratch_alone_makes_no_image(executor: FakeExecutor) -> None:
@@ -355,3 +367,16 @@ async def test_unknown_base(executor: FakeExecutor) -> None:
         await build(executor, "FROM nope\n")
     with pytest.raises(DockerfileError, match="should not be blank"):
         await build(executor, "FROM $nope\n")
+
+
+@pytest.mark.parametrize(
+    ("flag", "entitlement"),
+    [("--network=host", "network.host"), ("--security=insecure", "security.insecure")],
+)
+async def test_what_weakens_the_sandbox_must_be_allowed(
+    executor: FakeExecutor, flag: str, entitlement: str
+) -> None:
+    with pytest.raises(DockerfileError, match=f"{entitlement} is not allowed"):
+        await build(executor, f"FROM base\nRUN {flag} x\n")
+    await build(executor, f"FROM base\nRUN {flag} x\n", BuildOptions(allow=(entitlement,)))
+    assert executor.ran[0].insecure == (entitlement == "security.insecure")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import stat
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ketch.linux import mountapi
+from layers.chrooted import run_in_root
 
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 
@@ -112,34 +112,7 @@ def tree_of() -> Callable[[str], dict[str, dict[str, object]]]:
 @pytest.fixture
 def in_root() -> Callable[..., object]:
     """Run a worker function in a forked child that is chrooted into a tree."""
-
-    def run(root: Path, task: Callable[..., object], args: dict, fds: list[int] | None = None):
-        read_fd, write_fd = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _child(root, write_fd, lambda: task(args, fds or []))
-        os.close(write_fd)
-        with os.fdopen(read_fd, "rb") as answer:
-            kind, value = pickle.loads(answer.read())
-        os.waitpid(pid, 0)
-        if kind == "error":
-            raise value
-        return value
-
-    return run
-
-
-def _child(root: Path, write_fd: int, work: Callable[[], object]) -> None:
-    try:
-        os.chroot(root)
-        os.chdir("/")
-        answer: tuple[str, object] = ("ok", work())
-    except BaseException as error:
-        error.__cause__ = error.__context__ = None
-        answer = ("error", error)
-    with os.fdopen(write_fd, "wb") as out:
-        out.write(pickle.dumps(answer))
-    os._exit(0)
+    return run_in_root
 
 
 @pytest.fixture

@@ -78,16 +78,43 @@ class Label(Instruction, frozen=True, kw_only=True):
     pairs: tuple[tuple[str, str], ...]
 
 
+class RunMount(msgspec.Struct, frozen=True, kw_only=True):
+    """``--mount`` of a RUN; words as written, ``place`` where the flag stands.
+
+    ``type`` is ``bind``, ``cache``, ``tmpfs``, ``secret`` or ``ssh``. ``writable`` None means the
+    default of its type. ``sharing`` is ``shared``, ``private`` or ``locked``. ``env`` is the
+    variable that gets a secret's value.
+    """
+
+    place: Range
+    type: str = "bind"
+    target: str = ""
+    source: str = ""
+    from_: str = ""
+    writable: bool | None = None
+    id: str = ""
+    sharing: str = ""
+    required: bool = False
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int = 0
+    env: str = ""
+
+
 class Run(Instruction, frozen=True, kw_only=True):
-    """``RUN``; ``network`` is ``default``, ``none``, ``host`` or empty."""
+    """``RUN``; ``network`` is ``default``, ``none``, ``host`` or empty; ``security`` is
+    ``sandbox``, ``insecure`` or empty."""
 
     command: Command
     heredocs: tuple[Heredoc, ...] = ()
     network: str = ""
+    security: str = ""
+    mounts: tuple[RunMount, ...] = ()
 
 
 class Copy(Instruction, frozen=True, kw_only=True):
-    """``COPY [--from] [--chown] [--chmod] source… destination``.
+    """``COPY [--from] [--chown] [--chmod] [--link] [--parents] [--exclude]… source… destination``.
 
     A lone ``#`` word makes ``comment``; then ``with_comment`` holds all words, for the case that
     the context does have a file of that name.
@@ -98,14 +125,20 @@ class Copy(Instruction, frozen=True, kw_only=True):
     from_: str = ""
     chown: str = ""
     chmod: str = ""
+    link: bool = False
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
     heredocs: tuple[Heredoc, ...] = ()
     with_comment: tuple[str, ...] = ()
 
 
 class Add(Copy, frozen=True, kw_only=True):
-    """``ADD``: like COPY, but unpacks local archives and fetches URLs; never ``--from``."""
+    """``ADD``: like COPY, but unpacks local archives and fetches URLs and git repositories; never
+    ``--from``. ``unpack`` None: local archives are unpacked, downloaded ones are not."""
 
     checksum: str = ""
+    keep_git_dir: bool = False
+    unpack: bool | None = None
 
 
 class Cmd(Instruction, frozen=True, kw_only=True):

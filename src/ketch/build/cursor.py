@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ketch.build.ast import Command, Comment
 from ketch.build.lexer import Heredoc, RawInstruction
 from ketch.build.source import DockerfileError, did_you_mean
 from ketch.build.words import Flag, exec_form, skip_blank, split_blank, split_quoted, take_flags
+
+
+class Flags:
+    """The flags of one instruction."""
+
+    def __init__(self, cursor: Cursor, found: dict[str, list[Flag]]) -> None:
+        self._cursor = cursor
+        self._found = found
+
+    def text(self, name: str) -> str:
+        """A flag's value; empty when it is not there."""
+        return (self._found[name][0].value or "") if name in self._found else ""
+
+    def all(self, name: str) -> tuple[Flag, ...]:
+        """A flag that may be repeated."""
+        return tuple(self._found.get(name, ()))
+
+    def switch(self, name: str) -> bool | None:
+        """A flag that is on, off or (None) not there; raises for other values."""
+        if name not in self._found:
+            return None
+        flag = self._found[name][0]
+        value = {None: True, "true": True, "1": True, "false": False, "0": False}.get(flag.value)
+        if value is None:
+            reason = f"expecting boolean value for flag {name}, not: {flag.value}"
+            raise self._cursor.error(reason, flag.start, flag.end)
+        return value
+
+    def one_of(self, name: str, words: Sequence[str]) -> str:
+        """A flag with one of some values, or empty."""
+        value = self.text(name)
+        if value and value not in words:
+            flag = self._found[name][0]
+            raise self._cursor.error(
+                f"invalid value {value!r} for --{name}: it must be {' or '.join(words)}"
+                f"{did_you_mean(value, words)}",
+                flag.start,
+                flag.end,
+            )
+        return value
 
 
 class Cursor:
@@ -35,30 +77,28 @@ class Cursor:
         """An error about a piece of the line, by default about the arguments."""
         return self.line.error(reason, self.start if start is None else start, end)
 
-    def flags(self, known: tuple[str, ...], unsupported: tuple[str, ...] = ()) -> dict[str, Flag]:
-        """Take the flags off; raises for unknown, unsupported, doubled and valueless ones."""
-        flags, self.start = take_flags(self.line.text, self.start, self.escape)
-        found: dict[str, Flag] = {}
-        for flag in flags:
-            self._check(flag, known, unsupported, found)
-            found[flag.name] = flag
-        return found
+    def flags(self, known: Sequence[str]) -> Flags:
+        """Take the flags off; raises for unknown, doubled and valueless ones.
 
-    def _check(
-        self,
-        flag: Flag,
-        known: tuple[str, ...],
-        unsupported: tuple[str, ...],
-        found: dict[str, Flag],
-    ) -> None:
+        ``known`` holds names, with ``*`` behind those that may be repeated and ``?`` behind those
+        that may stand without a value (then they are on).
+        """
+        flags, self.start = take_flags(self.line.text, self.start, self.escape)
+        kinds = {name.rstrip("*?"): name for name in known}
+        found: dict[str, list[Flag]] = {}
+        for flag in flags:
+            self._check(flag, kinds, found)
+            found.setdefault(flag.name, []).append(flag)
+        return Flags(self, found)
+
+    def _check(self, flag: Flag, kinds: dict[str, str], found: dict[str, list[Flag]]) -> None:
         reason = ""
-        if flag.name in unsupported:
-            reason = f"the flag --{flag.name} of {self.name} is not supported by this builder"
-        elif flag.name not in known:
-            reason = f"unknown flag: --{flag.name}{did_you_mean(flag.name, known)}"
-        elif flag.name in found:
+        kind = kinds.get(flag.name)
+        if kind is None:
+            reason = f"unknown flag: --{flag.name}{did_you_mean(flag.name, kinds)}"
+        elif flag.name in found and not kind.endswith("*"):
             reason = f"duplicate flag specified: --{flag.name}"
-        elif not flag.value:
+        elif not flag.value and not (flag.value is None and kind.endswith("?")):
             reason = f"missing a value on flag: --{flag.name}"
         if reason:
             raise self.error(reason, flag.start, flag.end)

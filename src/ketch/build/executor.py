@@ -52,9 +52,33 @@ class CacheEntry(msgspec.Struct, frozen=True):
 MakeEntry = Callable[[], Awaitable[CacheEntry]]
 
 
+class StepMount(msgspec.Struct, frozen=True, kw_only=True):
+    """``--mount`` of one RUN, ready to be made.
+
+    ``type`` and the rest as in ``ast.RunMount``, all words expanded and defaults filled in.
+    ``tree`` and ``source`` are what a bind shows and what a new cache begins with; without a tree
+    a cache begins empty. ``number`` tells the ssh mounts of a step apart.
+    """
+
+    type: str
+    target: str
+    tree: Tree | None = None
+    source: str = "/"
+    writable: bool = False
+    id: str = ""
+    sharing: str = "shared"
+    required: bool = False
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    env: str = ""
+    number: int = 0
+
+
 class RunStep(msgspec.Struct, frozen=True, kw_only=True):
-    """One RUN. ``env`` is complete; ``script`` is the text of a here-document with a ``#!`` line,
-    to be put at ``script_path`` while the step runs."""
+    """One RUN. ``env`` is complete but for what mounts add; ``script`` is the text of a
+    here-document with a ``#!`` line, to be put at ``script_path`` while the step runs."""
 
     layers: tuple[str, ...]
     argv: tuple[str, ...]
@@ -66,6 +90,8 @@ class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     extra_hosts: tuple[str, ...] = ()
     script: str = ""
     script_path: str = ""
+    insecure: bool = False
+    mounts: tuple[StepMount, ...] = ()
 
 
 class RunOutcome(msgspec.Struct, frozen=True):
@@ -76,25 +102,33 @@ class RunOutcome(msgspec.Struct, frozen=True):
 
 
 class CopyPart(msgspec.Struct, frozen=True):
-    """Files of one tree: ``sources`` are globs relative to the tree's root."""
+    """Files of one tree: ``sources`` are globs relative to the tree's root.
+
+    ``extract`` unpacks what is an archive; ``parents`` keeps the directories that a source is in
+    (below a ``/./`` in it, if there is one); ``excludes`` are patterns as in ``.dockerignore``.
+    """
 
     tree: Tree
     sources: tuple[str, ...]
     extract: bool = False
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
 
 
 class CopyStep(msgspec.Struct, frozen=True, kw_only=True):
     """One COPY or ADD. ``destination`` is absolute; a closing ``/`` says that it is a directory.
 
     ``owner`` is ``user:group`` of the image, names or numbers; empty means root, and for unpacked
-    archives what they say. ``mode`` None keeps the files'.
+    archives what they say. ``mode`` is octal or symbolic as chmod(1) reads it; empty keeps the
+    files'. With ``link`` the layer holds nothing of the layers below, which only know the owner.
     """
 
     layers: tuple[str, ...]
     parts: tuple[CopyPart, ...]
     destination: str
     owner: str = ""
-    mode: int | None = None
+    mode: str = ""
+    link: bool = False
 
 
 class Executor(Protocol):
@@ -123,7 +157,7 @@ class Executor(Protocol):
         """Whether a tree has a file of exactly that name."""
         ...
 
-    async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
+    async def checksum(self, part: CopyPart) -> str:
         """Digest of what ``copy`` would take: names, contents, modes; not times, nor owners,
         which ``copy`` sets. Its form is ``file:<hex>``, ``dir:<hex>`` or, when there are several
         sources, ``multi:<hex>``.
@@ -145,8 +179,23 @@ class Executor(Protocol):
         """A tree of files given as bytes (mode 0644)."""
         ...
 
-    async def fetch(self, url: str, name: str) -> Tree:
-        """A tree of one file ``name`` from an http or https URL (mode 0600)."""
+    async def fetch(self, url: str, name: str, checksum: str) -> Tree:
+        """A tree of one file ``name`` from an http or https URL (mode 0600).
+
+        Raises ``InvalidParameter`` when its digest is not ``checksum`` (empty: any).
+        """
+        ...
+
+    async def clone(self, url: str, checksum: str, *, keep_git_dir: bool, report: Report) -> Tree:
+        """A tree of a commit of a git repository, ``url#ref:subdirectory``."""
+        ...
+
+    async def secret(self, id: str) -> bytes | None:
+        """A secret that the client offers; None when it has none of that name."""
+        ...
+
+    async def has_agent(self, id: str) -> bool:
+        """Whether the client offers an SSH agent of that name."""
         ...
 
     async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:

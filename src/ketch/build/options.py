@@ -25,7 +25,9 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``dockerfile`` is a path inside the context. ``build_args`` maps to None for an argument that
     was named without a value (then it is as if it were not given). ``credentials`` maps a
-    registry's host to a user and a password (``docker.io`` for the Hub). What ketch can't honour
+    registry's host to a user and a password (``docker.io`` for the Hub). ``secrets`` are values
+    by ID, for mounts of that type. ``allow`` names entitlements: ``network.host`` and
+    ``security.insecure``, which a RUN must not take by itself. What ketch can't honour
     (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``, ``outputs``) is
     here so that it can be refused by name.
     """
@@ -45,6 +47,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     extra_hosts: tuple[str, ...] = ()
     limits: BuildLimits = BuildLimits()
     credentials: dict[str, tuple[str, str]] = {}
+    secrets: dict[str, bytes] = {}
+    allow: tuple[str, ...] = ()
     remote: str = ""
     squash: bool = False
     cache_from: tuple[str, ...] = ()

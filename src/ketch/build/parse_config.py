@@ -20,9 +20,8 @@ from ketch.build.ast import (
     Volume,
     Workdir,
 )
-from ketch.build.cursor import Cursor
+from ketch.build.cursor import Cursor, Flags
 from ketch.build.durations import parse_duration
-from ketch.build.words import Flag
 
 _MILLISECOND = 1_000_000
 _BLANKS = re.compile(r"\s+")
@@ -148,7 +147,7 @@ def parse_healthcheck(cursor: Cursor) -> Healthcheck:
     kind_start, kind = cursor.blank_words()[0]
     after = kind_start + len(kind)
     if kind.upper() == "NONE":
-        if cursor.line.text[after:].strip() or flags:
+        if cursor.line.text[after:].strip() or any(flags.text(name) for name in names):
             raise cursor.error("HEALTHCHECK NONE takes no arguments", after)
         return Healthcheck(line=cursor.line, test=("NONE",))
     if kind.upper() != "CMD":
@@ -169,10 +168,10 @@ def parse_healthcheck(cursor: Cursor) -> Healthcheck:
     )
 
 
-def _duration(cursor: Cursor, flags: dict[str, Flag], name: str) -> int:
-    if name not in flags:
+def _duration(cursor: Cursor, flags: Flags, name: str) -> int:
+    if not flags.text(name):
         return 0
-    flag = flags[name]
+    (flag,) = flags.all(name)
     try:
         value = parse_duration(flag.value or "")
     except ValueError as error:
@@ -182,10 +181,10 @@ def _duration(cursor: Cursor, flags: dict[str, Flag], name: str) -> int:
     return value
 
 
-def _retries(cursor: Cursor, flags: dict[str, Flag]) -> int:
-    if "retries" not in flags:
+def _retries(cursor: Cursor, flags: Flags) -> int:
+    if not flags.text("retries"):
         return 0
-    flag = flags["retries"]
+    (flag,) = flags.all("retries")
     value = flag.value or ""
     if not (value.isascii() and value.isdigit() and len(value) < 10):
         raise cursor.error("--retries must be a number that is not negative", flag.start, flag.end)

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from ketch.build.ast import Add, Copy, Instruction
-from ketch.build.cursor import Cursor
-from ketch.build.words import Flag
+from ketch.build.cursor import Cursor, Flags
 
-_BUILDKIT_COPY = ("link", "parents", "exclude")
-_BUILDKIT_ADD = ("link", "exclude", "checksum", "keep-git-dir", "unpack")
+_COPY = ("from", "chown", "chmod", "link?", "parents?", "exclude*")
+_ADD = ("chown", "chmod", "link?", "exclude*", "checksum", "keep-git-dir?", "unpack?")
 
 
 def parse_copy(cursor: Cursor) -> Copy:
-    """``COPY [--from=…] [--chown=…] [--chmod=…] source… destination``."""
-    flags = cursor.flags(("from", "chown", "chmod"), unsupported=_BUILDKIT_COPY)
-    words, full = _words(cursor)
+    """``COPY [--from=…] [--chown=…] [--chmod=…] … source… destination``."""
+    flags = cursor.flags(_COPY)
     return Copy(
-        line=cursor.line,
-        comment=cursor.comment,
-        sources=words[:-1],
-        destination=words[-1],
-        from_=_value(flags, "from"),
-        chown=_value(flags, "chown"),
-        chmod=_value(flags, "chmod"),
-        heredocs=cursor.heredocs,
-        with_comment=full,
+        **_common(cursor, flags),
+        from_=flags.text("from"),
+        parents=bool(flags.switch("parents")),
     )
 
 
 def parse_add(cursor: Cursor) -> Add:
-    """``ADD [--chown=…] [--chmod=…] source… destination``."""
-    flags = cursor.flags(("chown", "chmod"), unsupported=_BUILDKIT_ADD)
-    words, full = _words(cursor)
+    """``ADD [--chown=…] [--chmod=…] [--checksum=…] … source… destination``."""
+    flags = cursor.flags(_ADD)
     return Add(
-        line=cursor.line,
-        comment=cursor.comment,
-        sources=words[:-1],
-        destination=words[-1],
-        chown=_value(flags, "chown"),
-        chmod=_value(flags, "chmod"),
-        heredocs=cursor.heredocs,
-        with_comment=full,
+        **_common(cursor, flags),
+        checksum=flags.text("checksum"),
+        keep_git_dir=bool(flags.switch("keep-git-dir")),
+        unpack=flags.switch("unpack"),
     )
+
+
+def _common(cursor: Cursor, flags: Flags) -> dict[str, Any]:
+    words, full = _words(cursor)
+    return {
+        "line": cursor.line,
+        "comment": cursor.comment,
+        "sources": words[:-1],
+        "destination": words[-1],
+        "chown": flags.text("chown"),
+        "chmod": flags.text("chmod"),
+        "link": bool(flags.switch("link")),
+        "excludes": tuple(flag.value or "" for flag in flags.all("exclude")),
+        "heredocs": cursor.heredocs,
+        "with_comment": full,
+    }
 
 
 def _words(cursor: Cursor) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -65,10 +69,6 @@ def _words(cursor: Cursor) -> tuple[tuple[str, ...], tuple[str, ...]]:
             f"Destination could not be determined."
         )
     return words, full if cursor.comment is not None else ()
-
-
-def _value(flags: Mapping[str, Flag], name: str) -> str:
-    return flags[name].value or "" if name in flags else ""
 
 
 FILE_PARSERS: dict[str, Callable[[Cursor], Instruction]] = {"COPY": parse_copy, "ADD": parse_add}

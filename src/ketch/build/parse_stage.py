@@ -8,9 +8,11 @@ from collections.abc import Callable
 from ketch.build.ast import Arg, From, Instruction, Onbuild, Run
 from ketch.build.cursor import Cursor
 from ketch.build.lexer import HEREDOC_INSTRUCTIONS
+from ketch.build.parse_mount import parse_mount
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _RUN_NETWORKS = ("default", "none", "host")
+_SECURITY = ("sandbox", "insecure")
 
 
 def parse_from(cursor: Cursor) -> From:
@@ -34,9 +36,12 @@ def parse_from(cursor: Cursor) -> From:
             start,
             start + len(word),
         )
-    platform = flags["platform"].value or "" if "platform" in flags else ""
     return From(
-        line=cursor.line, comment=cursor.comment, image=texts[0], platform=platform, alias=alias
+        line=cursor.line,
+        comment=cursor.comment,
+        image=texts[0],
+        platform=flags.text("platform"),
+        alias=alias,
     )
 
 
@@ -55,15 +60,7 @@ def parse_arg(cursor: Cursor) -> Arg:
 
 def parse_run(cursor: Cursor) -> Run:
     """``RUN``, in shell form, exec form or with here-documents."""
-    flags = cursor.flags(("network",), unsupported=("mount", "security", "device"))
-    network = flags["network"].value or "" if "network" in flags else ""
-    if network and network not in _RUN_NETWORKS:
-        flag = flags["network"]
-        raise cursor.error(
-            f"invalid value {network!r} for --network: it must be default, none or host",
-            flag.start,
-            flag.end,
-        )
+    flags = cursor.flags(("mount*", "network", "security"))
     cursor.need()
     command = cursor.command()
     if not command.words:
@@ -73,7 +70,9 @@ def parse_run(cursor: Cursor) -> Run:
         comment=cursor.comment,
         command=command,
         heredocs=cursor.heredocs if command.shell else (),
-        network=network,
+        network=flags.one_of("network", _RUN_NETWORKS),
+        security=flags.one_of("security", _SECURITY),
+        mounts=tuple(parse_mount(cursor, flag) for flag in flags.all("mount")),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ketch.build.ast import Copy, Dockerfile, Stage
+from ketch.build.ast import Copy, Dockerfile, Instruction, Run, Stage
 from ketch.build.scope import GlobalScope, expand_in
 from ketch.build.source import did_you_mean
 from ketch.errors import InvalidParameter
@@ -78,16 +78,25 @@ def _resolve(dockerfile: Dockerfile, stage: Stage, scope: GlobalScope) -> Planne
 def _used(dockerfile: Dockerfile, stage: Stage) -> list[tuple[int, int]]:
     found = []
     for place, step in enumerate(stage.steps, 1):
-        if isinstance(step, Copy) and step.from_:
-            index = find_stage(dockerfile, step.from_, stage.index, numbers=True)
+        for name in sources_of(step):
+            index = find_stage(dockerfile, name, stage.index, numbers=True)
             if index is not None:
                 found.append((place, index))
-            elif step.from_.isascii() and step.from_.isdigit():
+            elif name.isascii() and name.isdigit():
                 raise step.error(
-                    f"invalid from flag value {step.from_}: there is no stage of that number "
+                    f"invalid from flag value {name}: there is no stage of that number "
                     "before this one"
                 )
     return found
+
+
+def sources_of(step: Instruction) -> list[str]:
+    """The stages, images and named contexts that a step takes files from."""
+    if isinstance(step, Copy):
+        return [step.from_] if step.from_ else []
+    if isinstance(step, Run):
+        return list(dict.fromkeys(mount.from_ for mount in step.mounts if mount.from_))
+    return []
 
 
 def _target(dockerfile: Dockerfile, target: str) -> int:

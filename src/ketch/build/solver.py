@@ -39,9 +39,10 @@ from ketch.build.executor import BaseImage, Executor, Tree
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions
 from ketch.build.parser import parse, parse_trigger
-from ketch.build.plan import Plan, PlannedStage, find_stage, make_plan
+from ketch.build.plan import Plan, PlannedStage, find_stage, make_plan, sources_of
 from ketch.build.progress import Report, Sink, StageDone
 from ketch.build.refusals import check_options, check_syntax
+from ketch.build.run_mounts import Trees
 from ketch.build.scope import GlobalScope
 from ketch.build.source import LogicalLine, Position
 from ketch.build.state import BuildContext, StageState
@@ -164,10 +165,10 @@ class _Solver:
     async def _stage(self, planned: PlannedStage) -> StageState:
         state = await self._from(planned)
         for place, step in enumerate(planned.stage.steps, 1):
-            tree = await self._tree(step, planned.stage.index)
+            trees = await self._trees(step, planned.stage.index)
             state.report = Report(self.shared.sink, self.vertices.step(planned, place))
             try:
-                await self._dispatch(state, step, tree)
+                await self._dispatch(state, step, trees)
             except BaseException as error:
                 if isinstance(error, StepFailed):
                     await self._keep(state)
@@ -242,33 +243,35 @@ class _Solver:
         state.report.note(f"# Executing {len(triggers)} build trigger{plural}\n")
         for text in triggers:
             step = parse_trigger(text)
-            await self._dispatch(state, step, await self._tree(step, index))
+            await self._dispatch(state, step, await self._trees(step, index))
 
     # steps
 
-    async def _dispatch(self, state: StageState, step: Instruction, tree: Tree | None) -> None:
+    async def _dispatch(self, state: StageState, step: Instruction, trees: Trees) -> None:
         if isinstance(step, Copy):
-            assert tree is not None
-            await do_copy(state, step, tree)
+            await do_copy(state, step, trees[step.from_])
             return
         if step.comment is not None:
             _warn_comment(state.report, step)
-        await _HANDLERS[type(step)](state, step)
+        if isinstance(step, Run):
+            await do_run(state, step, trees)
+        else:
+            await _HANDLERS[type(step)](state, step)
 
-    async def _tree(self, step: Instruction, index: int) -> Tree | None:
-        """Where a COPY takes its files from, as soon as it is there; None for other steps."""
-        if not isinstance(step, Copy):
-            return None
-        if not step.from_:
-            return Tree("context")
-        stage = find_stage(self.prepared.dockerfile, step.from_, index, numbers=True)
+    async def _trees(self, step: Instruction, index: int) -> Trees:
+        """What a step may take files from, by name, as soon as it is there; "" is the context."""
+        found = {name: await self._tree(step, name, index) for name in sources_of(step)}
+        return {"": Tree("context"), **found}
+
+    async def _tree(self, step: Instruction, name: str, index: int) -> Tree:
+        stage = find_stage(self.prepared.dockerfile, name, index, numbers=True)
         if stage is not None and stage not in self.stages:
-            raise step.error(f"the stage {step.from_} was not built: only a trigger names it")
+            raise step.error(f"the stage {name} was not built: only a trigger names it")
         if stage is not None:
             return Tree("layers", tuple((await self._done(stage)).layers))
-        if step.from_ == SCRATCH:
+        if name == SCRATCH:
             raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
-        return Tree("layers", (await self._other_image(step.from_)).layers)
+        return Tree("layers", (await self._other_image(name)).layers)
 
     async def _other_image(self, reference: str) -> BaseImage:
         """An image that only files are taken from."""
@@ -310,7 +313,6 @@ _HANDLERS: dict[type[Instruction], Callable[..., Awaitable[None]]] = {
     Label: do_label,
     Maintainer: do_maintainer,
     Onbuild: do_onbuild,
-    Run: do_run,
     Shell: do_shell,
     Stopsignal: do_stopsignal,
     User: do_user,

@@ -82,9 +82,14 @@ class StageState:
         """
         return self._key(msgspec.structs.replace(self.run, **_UNSEEN), identity)
 
-    def _key(self, run: RunConfig, identity: str) -> str:
+    def bare_key(self, identity: str) -> str:
+        """The key of a step whose layer does not depend on what it stands on."""
+        return self._key(RunConfig(), identity, [])
+
+    def _key(self, run: RunConfig, identity: str, layers: list[str] | None = None) -> str:
         digest = hashlib.sha256(_KEY_VERSION)
-        facts = (self.layers, run, self.image.os, self.image.architecture, identity)
+        below = self.layers if layers is None else layers
+        facts = (below, run, self.image.os, self.image.architecture, identity)
         digest.update(msgspec.json.encode(facts, order="deterministic"))
         return "sha256:" + digest.hexdigest()
 

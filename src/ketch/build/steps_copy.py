@@ -20,7 +20,9 @@ from ketch.errors import KetchError, NotFound
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _GIT = re.compile(r"(?:git@|git://|ssh://)|https?://[^#?]*\.git(?:[#?].*)?$", re.IGNORECASE)
-_MODE = re.compile(r"0?[0-7]{3,4}")
+_MODE = re.compile(r"0?[0-7]{3,4}|[ugoa]*([-+=][rwxXst]*)+(,[ugoa]*([-+=][rwxXst]*)+)*")
+_NUMBERS = re.compile(r"\d+(:\d+)?")
+_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class CopyWords(msgspec.Struct, frozen=True):
@@ -40,6 +42,7 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
         destination=_destination(state, step, words),
         owner=_expand(state, step, step.chown),
         mode=_mode(step, _expand(state, step, step.chmod)),
+        link=step.link,
     )
     try:
         await _commit(state, step, copy)
@@ -53,26 +56,27 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
 
 async def _commit(state: StageState, step: Copy, copy: CopyStep) -> None:
     executor = state.shared.executor
-    sums = [await executor.checksum(part.tree, part.sources) for part in copy.parts]
-    identity = "\0".join(
-        [
-            step.name,
-            copy.destination,
-            copy.owner,
-            "" if copy.mode is None else oct(copy.mode),
-            *(
-                f"{'x' if part.extract else ''}{s}"
-                for part, s in zip(copy.parts, sums, strict=True)
-            ),
-        ]
-    )
+    sums = [await executor.checksum(part) for part in copy.parts]
+    identity = _identity(step, copy, sums)
     shown = _shown(sums)
     created_by = nop_file(state.run, f"{step.name} {shown} in {copy.destination} ")
 
     async def make() -> str:
         return await executor.copy(copy)
 
-    await state.commit(identity, created_by, make)
+    key = state.bare_key(identity) if _stands_alone(copy) else ""
+    await state.commit(identity, created_by, make, key=key)
+
+
+def _identity(step: Copy, copy: CopyStep, sums: list[str]) -> str:
+    marks = [("x" if part.extract else "") + ("p" if part.parents else "") for part in copy.parts]
+    contents = [mark + sum for mark, sum in zip(marks, sums, strict=True)]
+    return "\0".join([step.name, copy.destination, copy.owner, copy.mode, *contents])
+
+
+def _stands_alone(copy: CopyStep) -> bool:
+    """Whether the layer is the same on any base: then it outlives a new base image."""
+    return copy.link and (not copy.owner or bool(_NUMBERS.fullmatch(copy.owner)))
 
 
 def _shown(sums: list[str]) -> str:
@@ -119,15 +123,42 @@ async def _parts(
     executor = state.shared.executor
     add = isinstance(step, Add)
     inline = {document.word: document for document in step.heredocs}
-    plain = [s for s in words.sources if s not in inline and not (add and _is_remote(s))]
-    parts = [CopyPart(tree, tuple(_relative(step, s) for s in plain), add)] if plain else []
-    for url in [s for s in words.sources if add and _is_remote(s)]:
-        name = _url_name(step, url, words.destination)
-        parts.append(CopyPart(await executor.fetch(url, name), (name,)))
+    plain = [s for s in words.sources if s not in inline and not (add and is_remote(s))]
+    excludes = _excludes(state, step)
+    parts = []
+    if plain:
+        unpack = isinstance(step, Add) and step.unpack is not False
+        paths = tuple(_relative(step, source) for source in plain)
+        parts.append(CopyPart(tree, paths, unpack, step.parents, excludes))
+    if isinstance(step, Add):
+        remote = [source for source in words.sources if is_remote(source)]
+        parts += [await _remote(state, step, url, words.destination) for url in remote]
     files = _inline_files(state, step)
     if files:
         parts.append(CopyPart(await executor.inline(files), tuple(name for name, _ in files)))
     return tuple(parts)
+
+
+def _excludes(state: StageState, step: Copy) -> tuple[str, ...]:
+    return tuple(_expand(state, step, pattern) for pattern in step.excludes)
+
+
+async def _remote(state: StageState, step: Add, url: str, destination: str) -> CopyPart:
+    """A URL or a git repository."""
+    executor = state.shared.executor
+    checksum = _expand(state, step, step.checksum)
+    if _GIT.match(url):
+        tree = await executor.clone(
+            url, checksum, keep_git_dir=step.keep_git_dir, report=state.report
+        )
+        return CopyPart(tree, (".",), excludes=_excludes(state, step))
+    if checksum and not _CHECKSUM.fullmatch(checksum):
+        raise step.error(f"invalid checksum {checksum!r}: write sha256: and 64 hexadecimal digits")
+    name = _url_name(url, destination)
+    if not name:
+        raise step.error(f"cannot determine filename from url: {url}")
+    tree = await executor.fetch(url, name, checksum)
+    return CopyPart(tree, (name,), step.unpack is True)
 
 
 def _inline_files(state: StageState, step: Copy) -> tuple[tuple[str, bytes], ...]:
@@ -145,16 +176,15 @@ def _inline_files(state: StageState, step: Copy) -> tuple[tuple[str, bytes], ...
     return tuple(files)
 
 
-def _is_remote(source: str) -> bool:
+def is_remote(source: str) -> bool:
+    """Whether ADD fetches it: a URL or a git repository."""
     return bool(_URL.match(source) or _GIT.match(source))
 
 
-def _url_name(step: Copy, url: str, destination: str) -> str:
-    if _GIT.match(url):
-        raise step.error(f"ADD from a git repository ({url}) is not supported by this builder")
+def _url_name(url: str, destination: str) -> str:
     name = posixpath.basename(unquote(urlsplit(url).path))
     if not name and destination.endswith("/"):
-        raise step.error(f"cannot determine filename from url: {url}")
+        return ""
     return name if name not in ("", ".", "..") and "\0" not in name else "download"
 
 
@@ -167,31 +197,38 @@ def _relative(step: Copy, source: str) -> str:
             raise StepFailed(
                 f"{step.name} failed: forbidden path outside the build context: {source} ()"
             )
+    if step.parents:
+        return source.lstrip("/") or "."  # where a ``/./`` stands matters
     cleaned = posixpath.normpath("/" + source).lstrip("/") or "."
     return cleaned + "/" if source.endswith("/") and cleaned != "." else cleaned
 
 
 def _destination(state: StageState, step: Copy, words: CopyWords) -> str:
     text = words.destination
-    many = len(words.sources) > 1 or any(has_wildcard(source) for source in words.sources)
+    many = (
+        step.parents
+        or len(words.sources) > 1
+        or any(has_wildcard(source) for source in words.sources)
+    )
     if len(words.sources) > 1 and not text.endswith("/") and text not in (".", "..", ""):
         raise StepFailed(
             f"When using {step.name} with more than one source file, the "
             "destination must be a directory and end with a /"
         )
-    directory = text.endswith(("/", "/.", "/..")) or text in (".", "..", "")
+    directory = step.parents or text.endswith(("/", "/.", "/..")) or text in (".", "..", "")
     path = posixpath.normpath(posixpath.join("/", state.run.working_dir, text))
     path = "/" + path.lstrip("/")
     keeps = directory or (many and text.endswith("/"))
     return path + "/" if keeps and path != "/" else path
 
 
-def _mode(step: Copy, text: str) -> int | None:
-    if not text:
-        return None
-    if not _MODE.fullmatch(text):
-        raise step.error(f"invalid chmod value {text!r}: write an octal mode such as 755 or 0644")
-    return int(text, 8)
+def _mode(step: Copy, text: str) -> str:
+    if text and not _MODE.fullmatch(text):
+        raise step.error(
+            f"invalid chmod value {text!r}: write an octal mode such as 755, or changes such as "
+            "u=rwX,go=rX"
+        )
+    return text
 
 
 def _expand(state: StageState, step: Copy, word: str) -> str:

@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import posixpath
 
+import msgspec
+
+from ketch.build import run_mounts
 from ketch.build.ast import Run, Workdir
 from ketch.build.config import shell_words
-from ketch.build.executor import RunStep
+from ketch.build.executor import RunStep, StepMount
 from ketch.build.failures import StepFailed
+from ketch.build.run_mounts import Trees
 from ketch.build.scope import expand_in
 from ketch.build.state import StageState, nop_file
 
 _SCRIPT_DIRECTORY = "/dev/pipes/"
 
 
-async def do_run(state: StageState, step: Run) -> None:
-    """RUN: arguments in scope are part of the key and of the history."""
+async def do_run(state: StageState, step: Run, trees: Trees) -> None:
+    """RUN: arguments in scope are part of the key and of the history.
+
+    ``trees`` is what its mounts take files from (see ``run_mounts``).
+    """
+    _check_entitlements(state, step)
     argv, script, path = _argv(state, step)
+    mounts = await run_mounts.resolve(state, step, trees)
     args = state.scope.run_args(state.env())
     prefix = [f"|{len(args)}", *args] if args else []
     created_by = " ".join([*prefix, *argv])
-    identity = "\0".join(["run", step.network, *args, "", *argv, script])
+    seen = await run_mounts.identity(state, mounts)
+    network = step.network or state.shared.options.network_mode
+    identity = "\0".join(["run", network, step.security, *args, "", *seen, "", *argv, script])
+    planned = _planned(state, step, mounts)
 
     async def make() -> str:
-        return await _execute(state, step, argv, script, path)
+        run = msgspec.structs.replace(planned, argv=tuple(argv), script=script, script_path=path)
+        return await _execute(state, run)
 
     await state.commit(identity, created_by, make)
+
+
+def _check_entitlements(state: StageState, step: Run) -> None:
+    """A Dockerfile is somebody else's: what weakens the sandbox, the one who builds must allow."""
+    options = state.shared.options
+    wanted = []
+    if step.security == "insecure":
+        wanted.append("security.insecure")
+    if step.network == "host" and options.network_mode != "host":
+        wanted.append("network.host")
+    for entitlement in wanted:
+        if entitlement not in options.allow:
+            raise step.error(f"{entitlement} is not allowed: build with --allow {entitlement}")
 
 
 def _argv(state: StageState, step: Run) -> tuple[list[str], str, str]:
@@ -46,9 +72,26 @@ def _argv(state: StageState, step: Run) -> tuple[list[str], str, str]:
     return [*shell, text + rest], "", ""
 
 
-async def _execute(state: StageState, step: Run, argv: list[str], script: str, path: str) -> str:
-    shared = state.shared
-    options = shared.options
+def _planned(state: StageState, step: Run, mounts: tuple[StepMount, ...]) -> RunStep:
+    """The step without its command."""
+    options = state.shared.options
+    env = state.env()
+    return RunStep(
+        layers=tuple(state.layers),
+        argv=(),
+        env=(*(state.run.env or ()), *state.scope.run_args(env), *state.scope.proxies(env)),
+        user=state.run.user,
+        working_dir=state.run.working_dir or "/",
+        network=step.network or options.network_mode,
+        limits=options.limits,
+        extra_hosts=options.extra_hosts,
+        insecure=step.security == "insecure",
+        mounts=mounts,
+    )
+
+
+async def _execute(state: StageState, step: RunStep) -> str:
+    options = state.shared.options
     container = ""
 
     def started(identity: str) -> None:
@@ -56,27 +99,11 @@ async def _execute(state: StageState, step: Run, argv: list[str], script: str, p
         container = identity[:12]
         state.report.note(f" ---> Running in {container}\n")
 
-    env = state.env()
-    outcome = await shared.executor.run(
-        RunStep(
-            layers=tuple(state.layers),
-            argv=tuple(argv),
-            env=(*(state.run.env or ()), *state.scope.run_args(env), *state.scope.proxies(env)),
-            user=state.run.user,
-            working_dir=state.run.working_dir or "/",
-            network=step.network or options.network_mode,
-            limits=options.limits,
-            extra_hosts=options.extra_hosts,
-            script=script,
-            script_path=path,
-        ),
-        started,
-        state.report,
-    )
+    outcome = await state.shared.executor.run(step, started, state.report)
     if options.force_remove or (options.remove and outcome.exit_code == 0):
         state.report.note(f" ---> Removed intermediate container {container}\n")
     if outcome.exit_code:
-        command = " ".join(argv)
+        command = " ".join(step.argv)
         raise StepFailed(
             f"The command '{command}' returned a non-zero code: {outcome.exit_code}",
             outcome.exit_code,

@@ -16,9 +16,10 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
+from ketch.build import stubs
+from ketch.build.copy_tasks import checksum
 from ketch.build.ignore import IgnoreRules, parse_ignore
 from ketch.errors import InvalidParameter, NotFound, StartFailed
-from ketch.layers import sources
 from ketch.layers.compression import decompressed
 from ketch.layers.create import open_umask
 from ketch.layers.placing import unpack_stream
@@ -59,6 +60,12 @@ def serve(args: Args, fds: list[int]) -> Args:
 def _ingest(request: Args) -> Args:
     from ketch.snapshots.tasks import ingest_diff  # a build from the cache stores nothing
 
+    if "stubs" in request:
+        upper = os.open(str(request["upper"]), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            stubs.clean(upper, request["stubs"])
+        finally:
+            os.close(upper)
     return ingest_diff(request, [])
 
 
@@ -152,26 +159,6 @@ def _remove_directory(name: str, fd: int) -> None:
         os.unlink(name, dir_fd=fd)  # a link to a directory
     except OSError:
         pass  # not empty: an exception is below
-
-
-def checksum(args: Args, fds: list[int]) -> Args:
-    """Of what ``sources`` name below fds ``[directory]`` or in an image's tree → ``{"digest"}``.
-
-    See ``Executor.checksum`` for its form and errors.
-    """
-    root_fd = fds[0] if fds else os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    patterns = [str(source) for source in args["sources"]]
-    try:
-        paths = sources.expand(root_fd, patterns)
-    except NotFound:
-        raise NotFound("no source files were specified") from None
-    digits = sources.digest(root_fd, patterns).removeprefix("sha256:")
-    kind = "multi"
-    if len(paths) == 1:
-        fd = open_in_root(root_fd, paths[0])
-        kind = "dir" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"
-        os.close(fd)
-    return {"digest": f"{kind}:{digits}"}
 
 
 def make_directory(args: Args, fds: list[int]) -> Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
@@ -18,14 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.build.classic import ClassicText
 from ketch.build.failures import StepFailed
+from ketch.build.offers import GivenSecrets, Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.refusals import check_options
 from ketch.build.solver import Built, Prepared, prepare, solve
 from ketch.engine import builder_floor
 from ketch.engine.builder_cache import BuildCache, CacheUsage
+from ketch.engine.builder_cachemounts import CacheMounts
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
+from ketch.engine.builder_mounts import SECRETS
 from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.builder_workers import BuildWorkers
@@ -53,15 +57,22 @@ class Builder:
         self._parts = parts
         self._facts = Facts(cpus=os.cpu_count() or 1, capabilities=frozenset(NAMES))
         self._cache = BuildCache(database)
+        self._caches = CacheMounts(database, parts.config.data_root)
+        self._slots = asyncio.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
         self._background = Background()
         self._open: dict[int, BuildRoom] = {}
         self._sums: dict[tuple[object, ...], str] = {}
         parts.images.keep_layers(self._kept)
 
     async def build(
-        self, context: AsyncIterator[bytes], options: BuildOptions
+        self,
+        context: AsyncIterator[bytes],
+        options: BuildOptions,
+        offers: Offers | None = None,
     ) -> AsyncIterator[BuildOutput]:
         """Build; ``context`` is a tar stream (plain, gzip, bzip2, xz or zstd).
+
+        ``offers`` are the client's secrets and agents, by default those of ``options``.
 
         An async generator. What is wrong before the first step is raised by its first
         ``__anext__`` (``InvalidParameter`` for the Dockerfile, ``Unsupported`` for an option that
@@ -69,13 +80,14 @@ class Builder:
         (``aclose``) or cancelling its task kills the running step and leaves nothing half-made.
         """
         _check(options)
-        room = await self._make_room(options)
-        runner = StepRunner(room, self._facts)
+        room = await self._make_room(options, offers or GivenSecrets(options.secrets))
+        files = StepFiles(room, self._sums)
+        runner = StepRunner(room, files, self._facts)
         try:
             runner.check()
             text = await self._receive(room, context)
             prepared = prepare(text, options, _platform(options))
-            task = asyncio.create_task(self._solve(room, runner, prepared))
+            task = asyncio.create_task(self._solve(room, runner, files, prepared))
             try:
                 async for output in _classic(room, task):
                     yield output
@@ -85,7 +97,7 @@ class Builder:
         finally:
             await asyncio.shield(self._close_room(room))
 
-    async def _make_room(self, options: BuildOptions) -> BuildRoom:
+    async def _make_room(self, options: BuildOptions, offers: Offers) -> BuildRoom:
         directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
         os.mkdir(directory, mode=0o700)
         room = BuildRoom(
@@ -95,6 +107,9 @@ class Builder:
             directory,
             await builder_floor.ensure(self._parts),
             BuildWorkers(self._parts.launcher, directory),
+            self._caches,
+            offers,
+            self._slots,
         )
         self._open[id(room)] = room
         return room
@@ -118,9 +133,10 @@ class Builder:
             raise InvalidParameter(str(error)) from None
         return b64decode(found["dockerfile"])
 
-    async def _solve(self, room: BuildRoom, runner: StepRunner, prepared: Prepared) -> Built:
+    async def _solve(
+        self, room: BuildRoom, runner: StepRunner, files: StepFiles, prepared: Prepared
+    ) -> Built:
         """Run the steps; the channel is closed at the end, whatever that is."""
-        files = StepFiles(room, self._sums)
         executor = BuildExecutor(room, self._cache, runner, files)
         try:
             return await solve(prepared, executor, room.channel.put)
@@ -143,6 +159,7 @@ class Builder:
             raise Unsupported(f"the build cache can't be filtered by {unknown[0]!r}, only by until")
         deleted = self._cache.prune(_until(filters))
         self._sums.clear()
+        deleted += self._caches.prune(_until(filters))
         reclaimed = await self._parts.images.collect_garbage()
         return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
 
@@ -155,6 +172,9 @@ class Builder:
     async def start(self) -> None:
         """Before any build: throw away what builds of a daemon before left."""
         root = self._parts.config.data_root
+        self._caches.start()
+        leftover = f"{self._parts.config.exec_root}/{SECRETS}"
+        await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
         for name in os.listdir(f"{root}/tmp"):
             if name.startswith(PREFIX):
                 os.rename(f"{root}/tmp/{name}", f"{root}/trash/{name}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ketch.build.executor import (
     BaseImage,
     CacheEntry,
+    CopyPart,
     CopyStep,
     MakeEntry,
     RunOutcome,
@@ -17,15 +18,15 @@ from ketch.build.executor import (
 )
 from ketch.build.progress import Report
 from ketch.engine.builder_fetch import fetch
-from ketch.engine.builder_files import StepFiles
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.image_values import Credentials, NewImage
-from ketch.errors import InvalidParameter, NotFound
+from ketch.errors import InvalidParameter, NotFound, Unsupported
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
 if TYPE_CHECKING:
     from ketch.engine.builder_cache import BuildCache
+    from ketch.engine.builder_files import StepFiles
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.model import ImageRecord
 
@@ -123,9 +124,9 @@ class BuildExecutor:
         """By a worker."""
         return await self._files.exists(tree, path)
 
-    async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
+    async def checksum(self, part: CopyPart) -> str:
         """By a worker."""
-        return await self._files.checksum(tree, sources)
+        return await self._files.checksum(part)
 
     async def copy(self, step: CopyStep) -> str:
         """By workers."""
@@ -147,13 +148,27 @@ class BuildExecutor:
             os.utime(path, (0, 0))
         return tree
 
-    async def fetch(self, url: str, name: str) -> Tree:
+    async def fetch(self, url: str, name: str, checksum: str) -> Tree:
         """Downloaded into the build's own directory."""
         tree = self._new_tree()
         if len(os.fsencode(name)) > 255:
             raise InvalidParameter(f"the file name in {url} is longer than 255 bytes")
-        await fetch(url, f"{self._room.directory}/{tree.handle}/{name}")
+        digest = await fetch(url, f"{self._room.directory}/{tree.handle}/{name}")
+        if checksum and digest != checksum:
+            raise InvalidParameter(f"digest mismatch of {url}: {digest}, wanted {checksum}")
         return tree
+
+    async def clone(self, url: str, checksum: str, *, keep_git_dir: bool, report: Report) -> Tree:
+        """By a worker that runs git."""
+        raise Unsupported(f"git repositories ({url}) are not supported yet")
+
+    async def secret(self, id: str) -> bytes | None:
+        """From the client."""
+        return await self._room.offers.secret(id)
+
+    async def has_agent(self, id: str) -> bool:
+        """Asked of the client."""
+        return await self._room.offers.has_agent(id)
 
     def _new_tree(self) -> Tree:
         self._room.fetched += 1

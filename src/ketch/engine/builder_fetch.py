@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from email.utils import parsedate_to_datetime
 
@@ -12,8 +13,8 @@ _CONNECT_TIMEOUT, _IDLE_TIMEOUT = 30, 60  # seconds
 _REDIRECTS = 10
 
 
-async def fetch(url: str, path: str) -> None:
-    """Download into ``path`` (mode 0600; its time is the answer's ``Last-Modified``).
+async def fetch(url: str, path: str) -> str:
+    """Download into ``path`` (mode 0600; its time is the answer's ``Last-Modified``); its digest.
 
     Raises ``KetchError`` with Docker's words for another status than 200.
     """
@@ -30,20 +31,24 @@ async def fetch(url: str, path: str) -> None:
             if response.status != 200:
                 status = f"{response.status} {response.reason or ''}".strip()
                 raise KetchError(f"failed to GET {url} with status {status}")
-            await _save(response.content, path)
+            digest = await _save(response.content, path)
             _set_time(path, response.headers.get("Last-Modified", ""))
+            return digest
     except (aiohttp.ClientError, TimeoutError) as error:
         raise KetchError(f"failed to GET {url}: {error or type(error).__name__}") from None
 
 
-async def _save(content: object, path: str) -> None:
+async def _save(content: object, path: str) -> str:
     from aiohttp import StreamReader
 
     assert isinstance(content, StreamReader)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    digest = hashlib.sha256()
     with os.fdopen(fd, "wb") as file:
         async for chunk in content.iter_chunked(_CHUNK):
             file.write(chunk)
+            digest.update(chunk)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _set_time(path: str, modified: str) -> None:

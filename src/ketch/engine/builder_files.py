@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ketch.runtime import users
 if TYPE_CHECKING:
     from ketch.engine.builder_room import BuildRoom
 
-_ARCHIVE = "ketch.layers.archive"
+_COPY = "ketch.build.copy_tasks"
 _TASKS = "ketch.build.tasks"
 _MOST_SUMS = 5000
 _NUMBERS = re.compile(r"(\d{1,10})(?::(\d{1,10}))?")
@@ -31,18 +32,20 @@ class StepFiles:
         self._room = room
         self._sums = sums
 
-    async def checksum(self, tree: Tree, sources: tuple[str, ...]) -> str:
+    async def checksum(self, part: CopyPart) -> str:
         """See the executor's protocol."""
+        tree = part.tree
+        taken = _taken(part)
         if tree.kind != "layers":
             name = tree.handle or "context"
-            found = await self._room.workers.ask("checksum", tree=name, sources=sources)
+            found = await self._room.workers.ask("checksum", tree=name, **taken)
             return str(found["digest"])
-        known = (tree.layers, sources)
+        known = (tree.layers, part.sources, part.parents, part.excludes)
         if known not in self._sums:
             if len(self._sums) > _MOST_SUMS:
                 self._sums.clear()
-            args, view = {"sources": list(sources)}, self._view(tree.layers)
-            found = await self._room.parts.launcher.work(f"{_TASKS}:checksum", args, [], view)
+            view = self._view(tree.layers)
+            found = await self._room.parts.launcher.work(f"{_COPY}:checksum", taken, [], view)
             self._sums[known] = str(found["digest"])
         return self._sums[known]
 
@@ -66,46 +69,58 @@ class StepFiles:
 
     async def copy(self, step: CopyStep) -> str:
         """See the executor's protocol."""
-        args = {
+        args: dict[str, Any] = {
             "destination": step.destination,
             "chown": await self._owner(step),
             "chmod": step.mode,
         }
         args["archive_chown"] = args["chown"] if step.owner else None
-        async with self._snapshot(step.layers) as key:
+        async with self._snapshot(() if step.link else step.layers) as key:
             for part in step.parts:
                 await self._copy_part(key, part, {**args, "extract": part.extract})
             return await self._room.ingest(key)
 
+    async def copy_tree(self, tree: Tree, source: str, path: str) -> None:
+        """Copy what is at ``source`` of a tree into an empty directory of the host, owners kept."""
+        part = CopyPart(tree, (source.lstrip("/") or ".",))
+        work = f"{path}.work"
+        os.mkdir(work, 0o700)
+        target = Rootfs(self._view(()).lowers, path, work)
+        args: dict[str, Any] = {"destination": "/", "chown": None, "chmod": ""}
+        launcher = self._room.parts.launcher
+        try:
+            if tree.kind == "layers":
+                await self._copy_between(part, target, args)
+                return
+            with _opened(self._directory(tree)) as fd:
+                await launcher.work(f"{_COPY}:copy", {**args, **_taken(part)}, [fd], target)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
     async def _copy_part(self, key: str, part: CopyPart, args: dict[str, Any]) -> None:
         parts = self._room.parts
         rootfs = parts.snapshots.rootfs(key)
-        sources = list(part.sources)
         if part.tree.kind == "layers":
-            await self._copy_between(part.tree.layers, sources, rootfs, args)
+            await self._copy_between(part, rootfs, args)
             return
         with _opened(self._directory(part.tree)) as fd:
-            await parts.launcher.work(
-                f"{_ARCHIVE}:copy", {**args, "sources": sources}, [fd], rootfs
-            )
+            await parts.launcher.work(f"{_COPY}:copy", {**args, **_taken(part)}, [fd], rootfs)
 
-    async def _copy_between(
-        self, layers: tuple[str, ...], sources: list[str], rootfs: Rootfs, args: dict[str, Any]
-    ) -> None:
+    async def _copy_between(self, part: CopyPart, rootfs: Rootfs, args: dict[str, Any]) -> None:
         """One worker in the source's tree, one in the destination's, a pipe between them."""
         launcher = self._room.parts.launcher
-        view = self._view(layers)
+        view = self._view(part.tree.layers)
         reading, writing = os.pipe2(os.O_CLOEXEC)
 
         async def send() -> None:
             try:
-                await launcher.work(f"{_ARCHIVE}:copy_out", {"sources": sources}, [writing], view)
+                await launcher.work(f"{_COPY}:copy_out", _taken(part), [writing], view)
             finally:
                 os.close(writing)
 
         async def take() -> None:
             try:
-                await launcher.work(f"{_ARCHIVE}:copy_in", args, [reading], rootfs)
+                await launcher.work(f"{_COPY}:copy_in", args, [reading], rootfs)
             finally:
                 os.close(reading)
 
@@ -147,6 +162,15 @@ class StepFiles:
             yield key
         finally:
             self._room.later(asyncio.to_thread(snapshots.remove, key))
+
+
+def _taken(part: CopyPart) -> dict[str, Any]:
+    """What a part takes, in the words of ``ketch.build.copy_tasks``."""
+    return {
+        "sources": list(part.sources),
+        "parents": part.parents,
+        "excludes": list(part.excludes),
+    }
 
 
 class _opened:

@@ -14,6 +14,8 @@ from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_workers import BuildWorkers
 
 if TYPE_CHECKING:
+    from ketch.build.offers import Offers
+    from ketch.engine.builder_cachemounts import CacheMounts
     from ketch.engine.container_parts import Parts
 
 _log = logging.getLogger("ketch.engine.builder")
@@ -34,6 +36,9 @@ class BuildRoom:
     directory: str
     floor: str
     workers: BuildWorkers
+    caches: CacheMounts
+    offers: Offers
+    slots: asyncio.Semaphore  # RUN steps at once, of all builds
     held: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     fetched: int = 0
@@ -48,10 +53,19 @@ class BuildRoom:
         """Keep layers from being collected while the build runs."""
         self.held.update(layers)
 
-    async def ingest(self, key: str) -> str:
-        """What a snapshot changed as a layer; "" when it changed nothing."""
+    async def ingest(self, key: str, stubs: dict[str, Any] | None = None) -> str:
+        """What a snapshot changed as a layer; "" when it changed nothing.
+
+        ``stubs`` are mount points that are no change (``ketch.build.stubs``).
+        """
         parts = self.parts
-        args = {"root": parts.config.data_root, "snapshotter": parts.snapshots.name, "key": key}
+        args: dict[str, Any] = {
+            "root": parts.config.data_root,
+            "snapshotter": parts.snapshots.name,
+            "key": key,
+        }
+        if stubs:
+            args |= {"stubs": stubs, "upper": parts.snapshots.upper(key)}
         info = await self.workers.ask("ingest", **args)
         if not info["entries"]:
             return ""

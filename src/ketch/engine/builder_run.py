@@ -15,9 +15,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ketch.build.executor import RunOutcome, RunStep
 from ketch.build.progress import Report
 from ketch.engine import spec_validate
+from ketch.engine.builder_mounts import Made, made
 from ketch.engine.builder_output import relay
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_place import place
@@ -37,6 +40,7 @@ from ketch.errors import KetchError
 
 if TYPE_CHECKING:
     from ketch.build.options import BuildLimits
+    from ketch.engine.builder_files import StepFiles
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.networks import Connection
     from ketch.runtime.remote import Shim
@@ -48,24 +52,36 @@ _SHM_SIZE = 64 << 20  # bytes
 class StepRunner:
     """Runs the RUN steps of one build."""
 
-    def __init__(self, room: BuildRoom, facts: spec_validate.Facts) -> None:
+    def __init__(self, room: BuildRoom, files: StepFiles, facts: spec_validate.Facts) -> None:
         self._room = room
+        self._files = files
         self._facts = facts
 
     async def run(
         self, step: RunStep, started: Callable[[str], None], report: Report
     ) -> RunOutcome:
         """Run to the end; when cancelled, the process is killed and nothing stays."""
-        record = self._record(step)
-        self._room.parts.snapshots.prepare(record.id, (self._room.floor, *step.layers))
+        async with self._room.slots, made(self._room, self._files, step) as mounts:
+            return await self._run(self._record(step, mounts), mounts, started, report)
+
+    async def _run(
+        self,
+        record: ContainerRecord,
+        mounts: Made,
+        started: Callable[[str], None],
+        report: Report,
+    ) -> RunOutcome:
+        self._room.parts.snapshots.prepare(record.id, (self._room.floor, *record.layers))
         started(record.id)
         shims: list[Shim] = []
         try:
-            client = await self._start(record, shims)
+            client = await self._start(record, mounts, shims)
             with client:
                 await relay(client, report, self._room.channel.room)
             status = (await shims[0].exited()).status
-            layer = "" if status else await self._room.ingest(record.id)
+            if mounts.points:
+                await _end(shims[0])  # nothing may still be at work in a mount
+            layer = "" if status else await self._room.ingest(record.id, mounts.stubs)
         finally:
             self._room.later(self._retire(record, shims))
         return RunOutcome(status, layer)
@@ -85,18 +101,21 @@ class StepRunner:
         )
         spec_validate.validate(_spec(step), self._facts)
 
-    def _record(self, step: RunStep) -> ContainerRecord:
+    def _record(self, step: RunStep, mounts: Made) -> ContainerRecord:
         spec = _spec(step)
+        spec = msgspec.structs.replace(
+            spec, env=(*spec.env, *mounts.env), mounts=tuple(mounts.specs)
+        )
         identity = secrets.token_hex(32)
         bundle = self._room.make_directory(identity)
-        points: tuple[MountPoint, ...] = ()
+        points = list(mounts.points)
         if step.script_path:
             script = f"{bundle}/script"
             with open(script, "w", encoding="utf-8") as file:
                 file.write(step.script)
             os.chmod(script, 0o755)
-            points = (
-                MountPoint(type="bind", source=script, target=step.script_path, writable=False),
+            points.append(
+                MountPoint(type="bind", source=script, target=step.script_path, writable=False)
             )
         return ContainerRecord(
             id=identity,
@@ -105,11 +124,13 @@ class StepRunner:
             image_id="",
             layers=step.layers,
             spec=spec,
-            mount_points=points,
+            mount_points=tuple(points),
             bundle=bundle,
         )
 
-    async def _start(self, record: ContainerRecord, shims: list[Shim]) -> socket.socket:
+    async def _start(
+        self, record: ContainerRecord, mounts: Made, shims: list[Shim]
+    ) -> socket.socket:
         """Network and process; returns the socket that carries the framed output.
 
         The shim goes into ``shims`` as soon as there is one, so that a failure later ends it.
@@ -123,6 +144,7 @@ class StepRunner:
                 await asyncio.shield(parts.pool.discard(member))
             raise
         launch = self._launch(record, connection, member.id if member else "")
+        launch = msgspec.structs.replace(launch, images=tuple(mounts.roots))
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -182,6 +204,7 @@ def _spec(step: RunStep) -> ContainerSpec:
         image="",
         cmd=step.argv,
         env=step.env,
+        privileged=step.insecure,
         user=step.user,
         working_dir=step.working_dir,
         network_mode=network,

@@ -14,11 +14,10 @@ from collections.abc import Callable
 from typing import BinaryIO, cast
 
 from ketch.errors import InvalidParameter, KetchError, NotFound
-from ketch.layers import diff, sources
+from ketch.layers import diff
 from ketch.layers.compression import decompressed
 from ketch.layers.create import open_umask
-from ketch.layers.placing import Placing, content_of, unpack_stream
-from ketch.layers.tarread import TarReader
+from ketch.layers.placing import unpack_stream
 from ketch.layers.tarwrite import TarWriter
 from ketch.layers.unpack import Fill, Ownership, Unpacker
 from ketch.layers.walk import Walk
@@ -95,63 +94,6 @@ def copy_up(args: Args, fds: list[int]) -> Args:
             os.close(fd)
 
     return _in_root(run)
-
-
-def copy(args: Args, fds: list[int]) -> Args:
-    """COPY and ADD from a directory. fds ``[source root]`` (a directory).
-
-    ``{"sources": [glob…], "destination": absolute path, a trailing slash counts, "chown": [uid,
-    gid] or None (keep), "chmod": int or None, "extract": bool (ADD: unpack local archives),
-    "archive_chown": [uid, gid] or None (as the archive says)}`` → ``{"entries"}``.
-    """
-
-    def run(root_fd: int) -> Args:
-        placing = _placing(root_fd, args)
-        for entry, fd in sources.collect(fds[0], _sources(args)):
-            placing.put(entry, copier(fd, entry.size), fd)
-        placing.finish()
-        return {"entries": placing.entries}
-
-    return _in_root(run)
-
-
-def copy_out(args: Args, fds: list[int]) -> Args:
-    """First half of COPY --from, in the source's tree: ``{"sources"}``, fds ``[out]``: writes a
-    stream that ``copy_in`` reads → ``{"entries"}``."""
-
-    def run(root_fd: int) -> Args:
-        with os.fdopen(os.dup(fds[0]), "wb", 1 << 20) as out:
-            writer = TarWriter(out)
-            for entry, fd in sources.collect(root_fd, _sources(args)):
-                writer.add(entry, fd)
-            writer.finish()
-        return {"entries": writer.entries}
-
-    return _in_root(run)
-
-
-def copy_in(args: Args, fds: list[int]) -> Args:
-    """Second half of COPY --from, in the destination's tree: the args of ``copy`` but
-    ``sources`` and ``extract``, fds ``[in]`` → ``{"entries"}``."""
-
-    def run(root_fd: int) -> Args:
-        placing = _placing(root_fd, {**args, "extract": False})
-        reader = TarReader(_reader(fds[0]))
-        for entry in reader:
-            placing.put(entry, content_of(reader))
-        placing.finish()
-        return {"entries": placing.entries}
-
-    return _in_root(run)
-
-
-def checksum(args: Args, fds: list[int]) -> Args:
-    """Content hash of what ``copy`` would take: ``{"sources"}``, fds ``[source root]`` →
-    ``{"digest": "sha256:…"}``; names, modes, link targets and contents count, owners and times
-    don't. With no fds, ``/`` is the source root."""
-    if fds:
-        return {"digest": sources.digest(fds[0], _sources(args))}
-    return _in_root(lambda root_fd: {"digest": sources.digest(root_fd, _sources(args))})
 
 
 def changes(args: Args, fds: list[int]) -> Args:
@@ -254,24 +196,6 @@ def _copy_up(source_fd: int, volume_fd: int) -> int:
 
 def _reader(fd: int) -> BinaryIO:
     return os.fdopen(os.dup(fd), "rb", 1 << 20)
-
-
-def _placing(root_fd: int, args: Args) -> Placing:
-    chmod = args.get("chmod")
-    return Placing(
-        root_fd,
-        "/" + str(args["destination"]).lstrip("/"),
-        Ownership(_pair(args, "chown"), chmod if isinstance(chmod, int) else None),
-        extract=bool(args.get("extract")),
-        archive_chown=_pair(args, "archive_chown"),
-    )
-
-
-def _sources(args: Args) -> list[str]:
-    given = args.get("sources")
-    if not isinstance(given, list) or not given:
-        raise InvalidParameter("no source files were given")
-    return [str(source) for source in given]
 
 
 def _pair(args: Args, key: str) -> tuple[int, int] | None:

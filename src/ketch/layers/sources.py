@@ -2,7 +2,8 @@
 
 A stream of sources names its entries ``d<n>/<path below the source>`` for a source directory and
 ``f<n>/<base name>`` for a source file, ``n`` being how many sources there are; that is all a
-destination needs to know, be it in this process or at the other end of a pipe.
+destination needs to know, be it in this process or at the other end of a pipe. Sources that keep
+their parents are all named like parts of one directory.
 """
 
 from __future__ import annotations
@@ -14,45 +15,83 @@ import posixpath
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 from ketch.errors import InvalidParameter, NotFound
 from ketch.layers.entry import Entry
-from ketch.layers.walk import Found, Walk, join
+from ketch.layers.walk import Found, Walk, describe, join, read_xattrs
 from ketch.linux.paths import open_in_root
 
 _MAGIC = re.compile(r"[*?\[\\]")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
-def expand(root_fd: int, patterns: Sequence[str]) -> list[str]:
+class Rules(Protocol):
+    """Which paths are left out; relative, ``/`` between (``.dockerignore``)."""
+
+    def excludes(self, path: str) -> bool:
+        """Whether the path itself is left out."""
+
+    def prunes(self, directory: str) -> bool:
+        """Whether all below a directory is left out too."""
+
+
+class Choice(NamedTuple):
+    """How sources are taken: with the directories they are in, and without what rules exclude."""
+
+    parents: bool = False
+    rules: Rules | None = None
+
+
+ALL = Choice()
+
+
+def expand(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> list[str]:
     """Absolute paths for patterns (Go's filepath.Match, one component at a time), sorted each.
 
-    A plain path is returned as it is, there or not. Raises ``NotFound`` for a pattern that matches
-    nothing, ``InvalidParameter`` for a malformed one.
+    With ``parents``, ``**`` stands for any number of directories. A plain path is returned as it
+    is, there or not. Raises ``NotFound`` for a pattern that matches nothing, ``InvalidParameter``
+    for a malformed one.
     """
-    found: list[str] = []
-    for pattern in patterns:
-        clean = posixpath.normpath("/" + pattern.lstrip("/"))
-        matches = [clean] if not _MAGIC.search(clean) else _matches(root_fd, clean)
-        if not matches:
-            raise NotFound(f"no source files: nothing matches {pattern}")
-        found += matches
-    return found
+    return [path for pattern in patterns for path in _expand(root_fd, pattern, choice)]
 
 
-def _matches(root_fd: int, pattern: str) -> list[str]:
+def _expand(root_fd: int, pattern: str, choice: Choice) -> list[str]:
+    clean = posixpath.normpath("/" + pattern.lstrip("/"))
+    matches = [clean] if not _MAGIC.search(clean) else _matches(root_fd, clean, choice.parents)
+    if not matches:
+        raise NotFound(f"no source files: nothing matches {pattern}")
+    return matches
+
+
+def _matches(root_fd: int, pattern: str, deep: bool) -> list[str]:
     paths = ["/"]
     for step in pattern.strip("/").split("/"):
-        if not _MAGIC.search(step):
+        if deep and step == "**":
+            paths = [below for path in paths for below in _directories(root_fd, path)]
+        elif not _MAGIC.search(step):
             paths = [posixpath.join(path, step) for path in paths]
+        else:
+            expression = _expression(step)
+            paths = [
+                posixpath.join(path, name)
+                for path in paths
+                for name in _names(root_fd, path)
+                if expression.fullmatch(name)
+            ]
+    return [path for path in dict.fromkeys(paths) if _exists(root_fd, path)]
+
+
+def _directories(root_fd: int, top: str) -> Iterator[str]:
+    """A directory and all below it; links are not followed."""
+    yield top
+    for name in _names(root_fd, top):
+        path = posixpath.join(top, name)
+        try:
+            os.close(open_in_root(root_fd, path, _DIRECTORY | os.O_NOFOLLOW))
+        except OSError:
             continue
-        expression = _expression(step)
-        paths = [
-            posixpath.join(path, name)
-            for path in paths
-            for name in _names(root_fd, path)
-            if expression.fullmatch(name)
-        ]
-    return [path for path in paths if _exists(root_fd, path)]
+        yield from _directories(root_fd, path)
 
 
 def _expression(step: str) -> re.Pattern[str]:
@@ -68,7 +107,7 @@ def _expression(step: str) -> re.Pattern[str]:
 
 def _names(root_fd: int, path: str) -> list[str]:
     try:
-        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_DIRECTORY)
+        fd = open_in_root(root_fd, path, _DIRECTORY)
     except OSError:
         return []
     try:
@@ -85,23 +124,104 @@ def _exists(root_fd: int, path: str) -> bool:
     return True
 
 
-def collect(root_fd: int, patterns: Sequence[str]) -> Iterator[Found]:
+def collect(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> Iterator[Found]:
     """Everything that the patterns name below ``root_fd``, in the naming of this module.
 
     Links in a source's own path are followed inside the root, links below it are kept. Raises
     ``NotFound``.
     """
-    paths = expand(root_fd, patterns)
-    walk = Walk()
+    if choice.parents:
+        found = _with_parents(root_fd, patterns, choice)
+    else:
+        found = _plain(root_fd, patterns, choice)
+    return found if choice.rules is None else _filtered(found, choice.rules)
+
+
+def _plain(root_fd: int, patterns: Sequence[str], choice: Choice) -> Iterator[Found]:
+    paths = expand(root_fd, patterns, choice)
+    walk = _walk(choice)
     for path in paths:
         parent, base = os.path.split(_resolved(root_fd, path))
         yield from _one(root_fd, (parent, base or "."), len(paths), walk, path)
 
 
+def _walk(choice: Choice) -> Walk:
+    rules = choice.rules
+    if rules is None:
+        return Walk()
+
+    def skips(path: bytes, is_dir: bool) -> bool:
+        inner = _inner(path)
+        return bool(inner) and (rules.prunes(inner) if is_dir else rules.excludes(inner))
+
+    return Walk(skips)
+
+
+def _inner(name: bytes) -> str:
+    """An entry's path without the mark of its source."""
+    return os.fsdecode(name.partition(b"/")[2])
+
+
+def _filtered(found: Iterator[Found], rules: Rules) -> Iterator[Found]:
+    """Without excluded directories, unless something that is wanted lies in them."""
+    waiting: list[Entry] = []
+    for entry, fd in found:
+        while waiting and not entry.name.startswith(waiting[-1].name + b"/"):
+            waiting.pop()
+        if entry.is_dir and rules.excludes(_inner(entry.name)):
+            waiting.append(entry)
+            continue
+        yield from ((outer, -1) for outer in waiting)
+        waiting.clear()
+        yield entry, fd
+
+
+def _with_parents(root_fd: int, patterns: Sequence[str], choice: Choice) -> Iterator[Found]:
+    """Each source below the directories that lead to it, from a ``/./`` in its pattern on."""
+    walk = _walk(choice)
+    made: set[str] = set()
+    for pattern in patterns:
+        pivot = pattern.partition("/./")[0] if "/./" in pattern else ""
+        depth = len([part for part in pivot.split("/") if part not in ("", ".")])
+        for path in _expand(root_fd, pattern, choice):
+            _resolved(root_fd, path)  # raises when it is not there
+            parts = path.strip("/").split("/")
+            for end in range(depth + 1, len(parts)):
+                yield from _directory(root_fd, "/".join(parts[:end]), depth, made)
+            yield from _tree(root_fd, parts, depth, walk)
+
+
+def _directory(root_fd: int, path: str, depth: int, made: set[str]) -> Iterator[Found]:
+    """A directory on the way to a source, once."""
+    if path in made:
+        return
+    made.add(path)
+    fd = open_in_root(root_fd, path, _DIRECTORY)
+    try:
+        entry = describe(_name(path.split("/"), depth), os.fstat(fd))
+        entry.xattrs = read_xattrs(fd)
+        yield entry, fd
+    finally:
+        os.close(fd)
+
+
+def _tree(root_fd: int, parts: list[str], depth: int, walk: Walk) -> Iterator[Found]:
+    parent_fd = open_in_root(root_fd, "/" + "/".join(parts[:-1]), _DIRECTORY)
+    try:
+        name = os.fsencode(parts[-1] or ".")
+        yield from walk.tree(parent_fd, name, _name(parts, depth))
+    finally:
+        os.close(parent_fd)
+
+
+def _name(parts: list[str], depth: int) -> bytes:
+    return join(b"d2", os.fsencode("/".join(parts[depth:]))) if parts[depth:] else b"d2"
+
+
 def _one(
     root_fd: int, where: tuple[str, str], count: int, walk: Walk, path: str
 ) -> Iterator[Found]:
-    parent_fd = open_in_root(root_fd, where[0], os.O_RDONLY | os.O_DIRECTORY)
+    parent_fd = open_in_root(root_fd, where[0], _DIRECTORY)
     try:
         name = os.fsencode(where[1])
         info = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
@@ -132,11 +252,11 @@ def _resolved(root_fd: int, path: str) -> str:
     raise InvalidParameter(f"{path}: too many symbolic links")
 
 
-def digest(root_fd: int, patterns: Sequence[str]) -> str:
+def digest(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> str:
     """``sha256:…`` of what ``collect`` gives: names, types, modes, link targets, xattrs, contents;
     not owners and times, which differ between two checkouts of one tree."""
     sha = hashlib.sha256()
-    for entry, fd in collect(root_fd, patterns):
+    for entry, fd in collect(root_fd, patterns, choice):
         sha.update(_fingerprint(entry))
         if entry.is_file:
             while data := os.read(fd, 1 << 20):

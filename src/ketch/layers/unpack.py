@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ketch.errors import InvalidParameter, NotFound
 from ketch.layers.create import OPEN_DIR, create, finish_directory, set_mtime
 from ketch.layers.entry import Entry, Inode, shown
+from ketch.layers.modes import ModeChange
 from ketch.layers.names import components
 from ketch.layers.remove import remove
 from ketch.layers.tree import storable
@@ -26,7 +27,9 @@ class Ownership:
 
     __slots__ = ("chmod", "chown")
 
-    def __init__(self, chown: tuple[int, int] | None = None, chmod: int | None = None) -> None:
+    def __init__(
+        self, chown: tuple[int, int] | None = None, chmod: ModeChange | None = None
+    ) -> None:
         self.chown = chown
         self.chmod = chmod
 
@@ -35,7 +38,7 @@ class Ownership:
         if self.chown is not None:
             inode.uid, inode.gid = self.chown
         if self.chmod is not None and not stat.S_ISLNK(inode.mode):
-            inode.mode = stat.S_IFMT(inode.mode) | self.chmod & 0o7777
+            inode.mode = stat.S_IFMT(inode.mode) | self.chmod(inode.mode)
 
 
 class Unpacker:

@@ -18,10 +18,14 @@ Found = tuple[Entry, int]
 
 
 class Walk:
-    """Walks trees and remembers inodes, so that later names of one become hard links."""
+    """Walks trees and remembers inodes, so that later names of one become hard links.
 
-    def __init__(self) -> None:
+    ``skips`` says of a path, and whether it is a directory, that it is left out with all below it.
+    """
+
+    def __init__(self, skips: Callable[[bytes, bool], bool] | None = None) -> None:
         self._names: dict[tuple[int, int], bytes] = {}
+        self._skips = skips
 
     def tree(self, dir_fd: int, name: bytes, prefix: bytes) -> Iterator[Found]:
         """``name`` in ``dir_fd`` and all below it; the first entry is called ``prefix``.
@@ -55,6 +59,8 @@ class Walk:
         try:
             info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
             if stat.S_ISSOCK(info.st_mode):
+                return None
+            if self._skips is not None and self._skips(path, stat.S_ISDIR(info.st_mode)):
                 return None
             linked = self._linked(info, path)
             if linked is not None:

@@ -1,0 +1,143 @@
+"""Worker functions of COPY and ADD; those with a destination run pivoted into its tree.
+
+Signature ``(args, fds) -> dict`` of the launcher's ``work`` operation. What is taken is described
+by ``"sources"`` (globs), ``"parents"`` (keep the directories they are in) and ``"excludes"``
+(patterns as in ``.dockerignore``). Sources and destinations are somebody else's: every path is
+looked up inside its own root.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from ketch.build.globs import BadPattern
+from ketch.build.ignore import IgnoreRules
+from ketch.errors import InvalidParameter, NotFound
+from ketch.layers import sources
+from ketch.layers.archive import copier
+from ketch.layers.create import open_umask
+from ketch.layers.modes import mode_change
+from ketch.layers.placing import Placing, content_of
+from ketch.layers.tarread import TarReader
+from ketch.layers.tarwrite import TarWriter
+from ketch.layers.unpack import Ownership
+from ketch.linux.paths import open_in_root
+
+Args = dict[str, Any]
+
+
+def copy(args: Args, fds: list[int]) -> Args:
+    """From a directory. fds ``[source root]`` (a directory).
+
+    ``{"destination": absolute path, a trailing slash counts, "chown": [uid, gid] or None (keep),
+    "chmod": text as chmod(1) reads it or "", "extract": bool (unpack archives), "archive_chown":
+    [uid, gid] or None (as the archive says)}`` → ``{"entries"}``.
+    """
+
+    def run(root_fd: int) -> Args:
+        placing = _placing(root_fd, args)
+        for entry, fd in sources.collect(fds[0], _sources(args), _choice(args)):
+            placing.put(entry, copier(fd, entry.size), fd)
+        placing.finish()
+        return {"entries": placing.entries}
+
+    return _in_root(run)
+
+
+def copy_out(args: Args, fds: list[int]) -> Args:
+    """First half of a copy between trees, in the source's: fds ``[out]``: writes a stream that
+    ``copy_in`` reads → ``{"entries"}``."""
+
+    def run(root_fd: int) -> Args:
+        with os.fdopen(os.dup(fds[0]), "wb", 1 << 20) as out:
+            writer = TarWriter(out)
+            for entry, fd in sources.collect(root_fd, _sources(args), _choice(args)):
+                writer.add(entry, fd)
+            writer.finish()
+        return {"entries": writer.entries}
+
+    return _in_root(run)
+
+
+def copy_in(args: Args, fds: list[int]) -> Args:
+    """Second half, in the destination's tree: the args of ``copy`` but what is taken and
+    ``extract``, fds ``[in]`` → ``{"entries"}``."""
+
+    def run(root_fd: int) -> Args:
+        placing = _placing(root_fd, {**args, "extract": False})
+        with os.fdopen(os.dup(fds[0]), "rb", 1 << 20) as stream:
+            reader = TarReader(stream)
+            for entry in reader:
+                placing.put(entry, content_of(reader))
+        placing.finish()
+        return {"entries": placing.entries}
+
+    return _in_root(run)
+
+
+def checksum(args: Args, fds: list[int]) -> Args:
+    """Of what a copy would take below fds ``[directory]`` or in an image's tree → ``{"digest"}``.
+
+    See ``Executor.checksum`` for its form and errors.
+    """
+    root_fd = fds[0] if fds else os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    patterns, choice = _sources(args), _choice(args)
+    try:
+        paths = sources.expand(root_fd, patterns, choice)
+    except NotFound:
+        raise NotFound("no source files were specified") from None
+    digits = sources.digest(root_fd, patterns, choice).removeprefix("sha256:")
+    kind = "multi"
+    if len(paths) == 1:
+        fd = open_in_root(root_fd, paths[0])
+        kind = "dir" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"
+        os.close(fd)
+    return {"digest": f"{kind}:{digits}"}
+
+
+def _in_root(run: Callable[[int], Args]) -> Args:
+    root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open_umask():
+            return run(root_fd)
+    finally:
+        os.close(root_fd)
+
+
+def _placing(root_fd: int, args: Args) -> Placing:
+    chmod = str(args.get("chmod") or "")
+    return Placing(
+        root_fd,
+        "/" + str(args["destination"]).lstrip("/"),
+        Ownership(_pair(args, "chown"), mode_change(chmod) if chmod else None),
+        extract=bool(args.get("extract")),
+        archive_chown=_pair(args, "archive_chown"),
+    )
+
+
+def _sources(args: Args) -> list[str]:
+    given = args.get("sources")
+    if not isinstance(given, list) or not given:
+        raise InvalidParameter("no source files were given")
+    return [str(source) for source in given]
+
+
+def _choice(args: Args) -> sources.Choice:
+    patterns = [str(pattern) for pattern in args.get("excludes") or ()]
+    try:
+        rules = IgnoreRules(pattern.strip("/") for pattern in patterns) if patterns else None
+    except (BadPattern, re.error) as error:
+        raise InvalidParameter(f"--exclude: {error}") from None
+    return sources.Choice(bool(args.get("parents")), rules)
+
+
+def _pair(args: Args, key: str) -> tuple[int, int] | None:
+    given = args.get(key)
+    if given is None:
+        return None
+    uid, gid = given
+    return int(uid), int(gid)

@@ -1,0 +1,152 @@
+"""Directories of ``RUN --mount=type=cache``: kept across builds, shared or locked as asked.
+
+Each is a directory below ``build-caches`` of the data root, with a record. A directory without a
+record is swept at start; a record without its directory is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from ketch.state.database import Database, Table
+
+FOLDER = "build-caches"
+PRIVATE, LOCKED = "private", "locked"
+
+
+class CacheMount(msgspec.Struct, frozen=True, kw_only=True):
+    """One directory; times in ns since the epoch. ``name`` is its directory's."""
+
+    id: str
+    name: str
+    created_at: int
+    used_at: int
+    uses: int = 0
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A directory for one step: where it is, and whether it is empty yet."""
+
+    path: str
+    fresh: bool
+
+
+class CacheMounts:
+    """All cache directories."""
+
+    def __init__(self, database: Database, data_root: str) -> None:
+        self._database = database
+        self._root = f"{data_root}/{FOLDER}"
+        self._trash = f"{data_root}/trash"
+        self._table = Table(database, "build_cache_mounts", CacheMount)
+        self._mounts = self._table.all()
+        self._users: dict[str, int] = {}  # name → steps that have it now
+        self._exclusive: set[str] = set()
+        self._changed = asyncio.Condition()
+
+    def start(self) -> None:
+        """Drop what a killed daemon left half-made."""
+        os.makedirs(self._root, 0o710, exist_ok=True)
+        there = set(os.listdir(self._root))
+        for name in there - set(self._mounts):
+            os.rename(f"{self._root}/{name}", f"{self._trash}/{secrets.token_hex(8)}")
+        self._forget([name for name in self._mounts if name not in there])
+
+    @asynccontextmanager
+    async def lease(
+        self, id: str, sharing: str, mode: int, uid: int, gid: int
+    ) -> AsyncIterator[Lease]:
+        """A directory for ``id`` while a step runs; made with this mode and owner when new.
+
+        ``locked`` waits until nobody else has it, ``private`` takes another one instead.
+        """
+        alone = sharing in (PRIVATE, LOCKED)
+        async with self._changed:
+            while (name := self._choose(id, sharing, alone)) is None:
+                await self._changed.wait()
+            self._users[name] = self._users.get(name, 0) + 1
+            if alone:
+                self._exclusive.add(name)
+        try:
+            path = f"{self._root}/{name}"
+            if name not in self._mounts:
+                self._make(id, name, mode, uid, gid)
+            self._touch(name)
+            yield Lease(path=path, fresh=not os.listdir(path))
+        finally:
+            async with self._changed:
+                self._users[name] -= 1
+                if not self._users[name]:
+                    del self._users[name]
+                self._exclusive.discard(name)
+                self._changed.notify_all()
+
+    def _choose(self, id: str, sharing: str, alone: bool) -> str | None:
+        """The name of a directory to take now; None: wait for one."""
+        base = hashlib.sha256(id.encode()).hexdigest()[:32]
+        number = 0
+        while True:
+            name = base if not number else f"{base}-{number}"
+            busy = name in self._exclusive or (alone and name in self._users)
+            if not busy:
+                return name
+            if sharing != PRIVATE:
+                return None
+            number += 1
+
+    def _make(self, id: str, name: str, mode: int, uid: int, gid: int) -> None:
+        path = f"{self._root}/{name}"
+        os.mkdir(path)
+        os.chown(path, uid, gid)
+        os.chmod(path, mode)
+        now = time.time_ns()
+        self._put(CacheMount(id=id, name=name, created_at=now, used_at=now))
+
+    def _touch(self, name: str) -> None:
+        mount = self._mounts[name]
+        used = msgspec.structs.replace(mount, used_at=time.time_ns(), uses=mount.uses + 1)
+        self._put(used)
+
+    def _put(self, mount: CacheMount) -> None:
+        with self._database.transaction(durable=False):
+            self._table.put(mount.name, mount)
+        self._mounts[mount.name] = mount
+
+    def all(self) -> Iterator[CacheMount]:
+        """Every directory's record."""
+        return iter(tuple(self._mounts.values()))
+
+    def path(self, mount: CacheMount) -> str:
+        """Where a directory is."""
+        return f"{self._root}/{mount.name}"
+
+    def in_use(self, mount: CacheMount) -> bool:
+        """Whether a step has it now."""
+        return mount.name in self._users
+
+    def prune(self, until: int) -> list[str]:
+        """Move what nobody uses and was last used before an instant (ns) to the trash; names."""
+        doomed = [
+            mount.name
+            for mount in self._mounts.values()
+            if mount.used_at < until and mount.name not in self._users
+        ]
+        for name in doomed:
+            os.rename(f"{self._root}/{name}", f"{self._trash}/{secrets.token_hex(8)}")
+        self._forget(doomed)
+        return doomed
+
+    def _forget(self, names: list[str]) -> None:
+        with self._database.transaction(durable=False):
+            for name in names:
+                self._table.delete(name)
+        for name in names:
+            self._mounts.pop(name, None)

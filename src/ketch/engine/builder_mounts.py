@@ -1,0 +1,184 @@
+"""Mounts of a RUN step: what they show is put in place for the step and taken away after it.
+
+Nothing here trusts a tree: a bind's source is looked up inside its tree, links included. Secrets
+lie below the exec root, which is in memory, and only while the step runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ketch.engine.builder_agent import ForwardedAgent
+from ketch.engine.model import MountPoint, MountSpec
+from ketch.errors import InvalidParameter, NotFound
+from ketch.mounts import Mount, Rootfs
+
+if TYPE_CHECKING:
+    from ketch.build.executor import RunStep, StepMount, Tree
+    from ketch.engine.builder_files import StepFiles
+    from ketch.engine.builder_room import BuildRoom
+
+_TASKS = "ketch.build.stubs"
+SECRETS = "build-secrets"  # below the exec root
+
+
+@dataclass(slots=True)
+class Made:
+    """Mounts in place. ``stubs`` is for ``ketch.build.stubs.clean``, empty without mounts."""
+
+    points: list[MountPoint] = field(default_factory=list)
+    specs: list[MountSpec] = field(default_factory=list)
+    roots: list[Rootfs] = field(default_factory=list)  # of points of type image, in order
+    env: list[str] = field(default_factory=list)
+    stubs: dict[str, Any] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def made(room: BuildRoom, files: StepFiles, step: RunStep) -> AsyncIterator[Made]:
+    """The mounts of one step."""
+    found = Made()
+    if not step.mounts:
+        yield found
+        return
+    async with AsyncExitStack() as stack:
+        place = _Place(room, files, found, stack)
+        for mount in step.mounts:
+            await place.put(mount)
+        targets = [mount.target for mount in step.mounts if mount.target]
+        view = room.parts.snapshots.view(step.layers or (room.floor,))
+        work = room.parts.launcher.work
+        found.stubs = await work(f"{_TASKS}:missing", {"targets": targets}, [], view)
+        yield found
+
+
+class _Place:
+    """Puts the mounts of one step in place."""
+
+    def __init__(
+        self, room: BuildRoom, files: StepFiles, found: Made, stack: AsyncExitStack
+    ) -> None:
+        self._room = room
+        self._files = files
+        self._found = found
+        self._stack = stack
+        self._secrets = ""
+
+    async def put(self, mount: StepMount) -> None:
+        """One mount."""
+        if mount.type == "tmpfs":
+            self._tmpfs(mount)
+        elif mount.type == "cache":
+            await self._cache(mount)
+        elif mount.type == "secret":
+            await self._secret(mount)
+        elif mount.type == "ssh":
+            await self._agent(mount)
+        else:
+            self._bind(mount)
+
+    def _tmpfs(self, mount: StepMount) -> None:
+        self._found.points.append(MountPoint(type="tmpfs", source="", target=mount.target))
+        self._found.specs.append(
+            MountSpec(
+                type="tmpfs", target=mount.target, tmpfs_size=mount.size, tmpfs_options=("exec",)
+            )
+        )
+
+    async def _cache(self, mount: StepMount) -> None:
+        lease = await self._stack.enter_async_context(
+            self._room.caches.lease(mount.id, mount.sharing, mount.mode, mount.uid, mount.gid)
+        )
+        if lease.fresh and mount.tree is not None:
+            await self._files.copy_tree(mount.tree, mount.source, lease.path)
+        self._bind_path(lease.path, mount.target, writable=mount.writable)
+
+    async def _secret(self, mount: StepMount) -> None:
+        value = await self._room.offers.secret(mount.id)
+        if value is None:
+            raise NotFound(f"secret {mount.id}: not found")
+        if mount.env:
+            self._found.env.append(f"{mount.env}={_text(mount.id, value)}")
+        if mount.target:
+            path = f"{self._folder()}/{len(self._found.points)}"
+            _write(path, value, mount)
+            self._bind_path(path, mount.target, writable=False)
+
+    def _folder(self) -> str:
+        """A directory of the step's own, which goes with it."""
+        if not self._secrets:
+            root = f"{self._room.parts.config.exec_root}/{SECRETS}"
+            os.makedirs(root, 0o700, exist_ok=True)
+            self._secrets = f"{root}/{secrets.token_hex(4)}"
+            os.mkdir(self._secrets, 0o700)
+            self._stack.callback(shutil.rmtree, self._secrets, ignore_errors=True)
+        return self._secrets
+
+    async def _agent(self, mount: StepMount) -> None:
+        path = f"{self._folder()}/{len(self._found.points)}"
+        agent = ForwardedAgent(self._room.offers, mount.id)
+        await self._stack.enter_async_context(agent.listening(path))
+        os.chown(path, mount.uid, mount.gid)
+        os.chmod(path, mount.mode)
+        self._bind_path(path, mount.target, writable=True)
+        if not mount.number:
+            self._found.env.append(f"SSH_AUTH_SOCK={mount.target}")
+
+    def _bind(self, mount: StepMount) -> None:
+        """The launcher mounts the tree and looks the source up inside it."""
+        assert mount.tree is not None
+        rootfs = self._rootfs(mount.tree, writable=mount.writable)
+        self._found.points.append(
+            MountPoint(
+                type="image",
+                source="build",
+                target=mount.target,
+                writable=mount.writable,
+                subpath=mount.source.strip("/"),
+            )
+        )
+        self._found.roots.append(rootfs)
+
+    def _rootfs(self, tree: Tree, *, writable: bool) -> Rootfs:
+        """A tree as a mount; what is written to it is thrown away after the step."""
+        snapshots = self._room.parts.snapshots
+        if tree.kind == "layers":
+            lowers = snapshots.view(tree.layers or (self._room.floor,)).lowers
+        else:
+            lowers = (Mount("bind", f"{self._room.directory}/{tree.handle or 'context'}"),)
+        if not writable:
+            return Rootfs(lowers)
+        key = f"build-{secrets.token_hex(16)}"
+        snapshots.prepare(key, (self._room.floor,))
+        self._stack.push_async_callback(asyncio.to_thread, snapshots.remove, key)
+        scratch = snapshots.rootfs(key)
+        return Rootfs(lowers, scratch.upper, scratch.work)
+
+    def _bind_path(self, source: str, target: str, *, writable: bool) -> None:
+        self._found.points.append(
+            MountPoint(type="bind", source=source, target=target, writable=writable)
+        )
+
+
+def _text(id: str, value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise InvalidParameter(f"secret {id} is not text: it cannot be a variable") from None
+    if "\0" in text:
+        raise InvalidParameter(f"secret {id} holds a NUL byte: it cannot be a variable")
+    return text
+
+
+def _write(path: str, value: bytes, mount: StepMount) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(value)
+        os.fchown(fd, mount.uid, mount.gid)
+        os.fchmod(fd, mount.mode)

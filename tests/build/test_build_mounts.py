@@ -1,0 +1,213 @@
+"""RUN --mount with real processes: binds, caches, secrets, agents, and what is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from build.real import Bench
+from ketch.build.options import BuildOptions
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not os.access("/bin/busybox", os.X_OK), reason="needs busybox-static"),
+]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    await bench.open()
+    try:
+        yield bench
+        assert bench.leftovers() == []
+    finally:
+        await bench.close()
+
+
+async def test_bind_of_the_context_is_read_only_and_leaves_nothing(bench: Bench) -> None:
+    built = await bench.build(
+        "FROM busybox\n"
+        "RUN --mount=target=/src cat /src/a.txt && ! touch /src/x 2>/dev/null && echo read-only\n",
+        {"a.txt": b"content\n"},
+    )
+    assert "content\n" in bench.text
+    assert "read-only\n" in bench.text
+    assert len(built["layers"]) == 1
+
+
+async def test_what_is_written_to_a_writable_bind_is_thrown_away(bench: Bench) -> None:
+    built = await bench.build(
+        "FROM busybox\n"
+        "RUN --mount=target=/src,rw echo more >> /src/a.txt && cat /src/a.txt\n"
+        "RUN --mount=target=/src cat /src/a.txt > /copy\n",
+        {"a.txt": b"content\n"},
+    )
+    assert "content\nmore\n" in bench.text
+    assert bench.read(built["layers"][1], "copy") == b"content\n"
+
+
+async def test_bind_from_a_stage_and_of_a_part_of_it(bench: Bench) -> None:
+    await bench.build(
+        "FROM busybox AS made\nRUN mkdir -p /out/deep && echo built > /out/deep/x\n"
+        "FROM busybox\nRUN --mount=from=made,source=/out/deep,target=/in cat /in/x\n"
+    )
+    assert "built\n" in bench.text
+
+
+async def test_a_changed_bind_is_another_step(bench: Bench) -> None:
+    text = "FROM busybox\nRUN --mount=source=a.txt,target=/a cat /a > /copy\n"
+    await bench.build(text, {"a.txt": b"1", "b.txt": b"1"})
+    await bench.build(text, {"a.txt": b"1", "b.txt": b"2"})
+    assert "Using cache" in bench.text
+    built = await bench.build(text, {"a.txt": b"2", "b.txt": b"2"})
+    assert bench.read(built["layers"][1], "copy") == b"2"
+
+
+async def test_links_out_of_the_context_show_nothing_of_the_host(bench: Bench) -> None:
+    """A source that is a link is looked up inside the context (scorecard A9)."""
+    links = {"escape": ("link", "../../../../../../etc/hostname"), "a.txt": b""}
+    await bench.build(
+        "FROM busybox\nRUN --mount=source=escape,target=/h cat /h\n", links, fails=True
+    )
+    assert "not found" in bench.outputs[-1].error or "does not exist" in bench.outputs[-1].error
+
+
+async def test_a_cache_is_kept_between_builds_and_in_no_layer(bench: Bench) -> None:
+    text = "FROM busybox\nRUN --mount=type=cache,target=/c/d sh -c 'ls /c/d; echo x > /c/d/{}'\n"
+    built = await bench.build(text.replace("{}", "one"))
+    assert len(built["layers"]) == 1
+    await bench.build(text.replace("{}", "two"))
+    assert "\none\n" in bench.text
+
+
+async def test_a_cache_begins_with_what_from_names(bench: Bench) -> None:
+    await bench.build(
+        "FROM busybox AS seed\nRUN mkdir /s && echo seeded > /s/x\n"
+        "FROM busybox\nRUN --mount=type=cache,id=i,from=seed,source=/s,target=/c cat /c/x\n"
+    )
+    assert "seeded\n" in bench.text
+
+
+async def test_two_steps_never_hold_a_locked_cache_at_once(bench: Bench) -> None:
+    step = (
+        "RUN --mount=type=cache,target=/c,sharing=locked "
+        "mkdir /c/busy && sleep 0.2 && rm -r /c/busy && touch /{0}\n"
+    )
+    stages = "".join(f"FROM busybox AS {name}\n{step.format(name)}" for name in "ab")
+    await bench.build(f"{stages}FROM busybox\nCOPY --from=a /a /\nCOPY --from=b /b /\n")
+
+
+async def test_private_caches_are_apart(bench: Bench) -> None:
+    step = (
+        "RUN --mount=type=cache,target=/c,sharing=private "
+        "touch /c/{0} && sleep 0.3 && ls /c | wc -l > /{0}\n"
+    )
+    stages = "".join(f"FROM busybox AS {name}\n{step.format(name)}" for name in "ab")
+    built = await bench.build(f"{stages}FROM busybox\nCOPY --from=a /a /\nCOPY --from=b /b /\n")
+    assert [bench.read(built["layers"][n], name).strip() for n, name in ((1, "a"), (2, "b"))] == [
+        b"1",
+        b"1",
+    ]
+
+
+async def test_secrets_are_seen_by_the_step_and_by_nothing_else(bench: Bench) -> None:
+    secret = b"do-not-keep-me"
+    options = BuildOptions(secrets={"token": secret})
+    built = await bench.build(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=token,env=TOKEN,target=/run/secrets/token,mode=0440 "
+        "test $(cat /run/secrets/token) = $TOKEN && stat -c %a /run/secrets/token && touch /done\n",
+        options=options,
+    )
+    assert "440\n" in bench.text
+    assert bench.names(built["layers"][1]) == ["done"]
+    await asyncio.gather(*bench.builder._background._tasks)  # the trash is emptied
+    for path in bench.folder.rglob("*"):
+        if path.is_file():
+            assert secret not in path.read_bytes(), path
+
+
+async def test_a_required_secret_that_is_not_there(bench: Bench) -> None:
+    text = "FROM busybox\nRUN --mount=type=secret,id=x{} test ! -e /run/secrets/x\n"
+    await bench.build(text.replace("{}", ""))
+    await bench.build(text.replace("{}", ",required"), fails=True)
+    assert "secret x: not found" in bench.outputs[-1].error
+
+
+class Agent:
+    """A client that offers an SSH agent: whatever is asked is answered backwards."""
+
+    async def secret(self, id: str) -> bytes | None:
+        return None
+
+    async def has_agent(self, id: str) -> bool:
+        return id == "default"
+
+    async def agent(self, id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        ours, theirs = socket.socketpair()
+        self.serving = asyncio.create_task(self._serve(theirs))
+        return await asyncio.open_connection(sock=ours)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=sock)
+        writer.write((await reader.readline()).strip()[::-1])
+        writer.close()
+
+
+async def test_an_agent_is_reached_through_its_socket(bench: Bench) -> None:
+    """The step waits while the test, in place of a program in it, talks to the socket."""
+    building = asyncio.create_task(
+        bench.build(
+            "FROM busybox\nRUN --mount=type=ssh --mount=type=cache,target=/c "
+            "test -S $SSH_AUTH_SOCK && echo at $SSH_AUTH_SOCK && touch /c/there && "
+            "until test -e /c/go; do sleep 0.05; done\n",
+            offers=Agent(),
+        )
+    )
+    caches, secrets = bench.folder / "data/build-caches", bench.folder / "run/build-secrets"
+    async with asyncio.timeout(20):
+        while not (there := list(caches.glob("*/there"))):
+            assert not building.done()
+            await asyncio.sleep(0.02)
+    (path,) = secrets.glob("*/*")
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"abc\n")
+    assert await reader.read() == b"cba"
+    writer.close()
+    there[0].with_name("go").touch()
+    await building
+    assert "at /run/buildkit/ssh_agent.0\n" in bench.text
+    assert list(secrets.iterdir()) == []
+
+
+async def test_tmpfs(bench: Bench) -> None:
+    built = await bench.build(
+        "FROM busybox\n"
+        "RUN --mount=type=tmpfs,target=/t,size=1m touch /t/x && grep ' /t ' /proc/mounts\n"
+    )
+    assert "tmpfs" in bench.text
+    assert "size=1024k" in bench.text
+    assert len(built["layers"]) == 1
+
+
+async def test_directories_made_next_to_a_mount_point_stay(bench: Bench) -> None:
+    built = await bench.build(
+        "FROM busybox\nRUN --mount=type=cache,target=/x/y/z touch /x/y/kept /x/y/z/gone\n"
+    )
+    assert bench.names(built["layers"][1]) == ["x", "x/y", "x/y/kept"]
+
+
+async def test_a_linked_layer_outlives_another_base(bench: Bench) -> None:
+    text = "FROM busybox AS base\nRUN echo {} > /b\nFROM base\nCOPY --link a.txt /deep/a\n"
+    first = await bench.build(text.replace("{}", "1"), {"a.txt": b"a"})
+    second = await bench.build(text.replace("{}", "2"), {"a.txt": b"a"})
+    assert first["layers"][-1] == second["layers"][-1]
+    assert first["layers"][1] != second["layers"][1]
+    assert bench.names(second["layers"][-1]) == ["deep", "deep/a"]
