@@ -34,12 +34,14 @@ class BaseImage(msgspec.Struct, frozen=True):
 class Tree(msgspec.Struct, frozen=True):
     """Where files come from: ``context``, ``layers`` (a stage or an image), or ``fetched``.
 
-    ``handle`` is the executor's own name of a fetched tree.
+    ``handle`` is the executor's own name of a fetched tree; ``name`` that of a context, empty for
+    the build's own.
     """
 
     kind: str
     layers: tuple[str, ...] = ()
     handle: str = ""
+    name: str = ""
 
 
 class CacheEntry(msgspec.Struct, frozen=True):

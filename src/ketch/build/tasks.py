@@ -71,8 +71,9 @@ def _ingest(request: Args) -> Args:
 
 def _receive(request: Args, fds: list[int]) -> Args:
     """The stream is closed afterwards, so that who sends more than is wanted notices."""
-    os.mkdir("context", 0o700, dir_fd=fds[2])
-    root_fd = os.open("context", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fds[2])
+    name = os.path.basename(str(request["directory"]))
+    os.mkdir(name, 0o700, dir_fd=fds[2])
+    root_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fds[2])
     try:
         return receive(request, [fds[1], root_fd])
     finally:
@@ -93,12 +94,15 @@ def receive(args: Args, fds: list[int]) -> Args:
     """Unpack a context and read its Dockerfile; what ``.dockerignore`` names is left out.
 
     ``{"dockerfile": path in the context}``, fds ``[tar stream, empty directory]``; the answer has
-    ``dockerfile`` in base64. Raises ``NotFound`` when there is no Dockerfile.
+    ``dockerfile`` in base64. Without such a path nothing is read and nothing left out. Raises
+    ``NotFound`` when there is no Dockerfile.
     """
     stream, root_fd = fds
     with open_umask(), os.fdopen(os.dup(stream), "rb", 1 << 20) as raw:
         unpack_stream(decompressed(raw), Unpacker(root_fd, b"/"))
     name = str(args["dockerfile"])
+    if not name:
+        return {}
     text = _dockerfile(root_fd, name)
     ignore = _ignore_text(root_fd, name)
     if ignore is not None:

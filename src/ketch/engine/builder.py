@@ -12,17 +12,17 @@ import os
 import secrets
 import shutil
 import time
-from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ketch.build.classic import ClassicText
 from ketch.build.failures import StepFailed
 from ketch.build.offers import GivenSecrets, Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.refusals import check_options
-from ketch.build.solver import Built, Prepared, prepare, solve
+from ketch.build.solver import prepare
 from ketch.engine import builder_floor
 from ketch.engine.builder_cache import BuildCache, CacheUsage
 from ketch.engine.builder_cachemounts import CacheMounts
@@ -32,12 +32,13 @@ from ketch.engine.builder_files import StepFiles
 from ketch.engine.builder_mounts import SECRETS
 from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
+from ketch.engine.builder_running import RunningBuild
+from ketch.engine.builder_source import Source, TarSource
 from ketch.engine.builder_workers import BuildWorkers
 from ketch.engine.model import Filters, PruneReport
-from ketch.engine.pipes import fed
 from ketch.engine.spec_validate import Facts
 from ketch.engine.tasks import Background
-from ketch.errors import InvalidParameter, KetchError, NotFound, Unsupported
+from ketch.errors import InvalidParameter, KetchError, Unsupported
 from ketch.layers.remove import remove
 from ketch.linux.capabilities import NAMES
 from ketch.oci import platform as platforms
@@ -79,29 +80,41 @@ class Builder:
         ketch does not honour); what fails later is its last output, with ``error`` set. Closing it
         (``aclose``) or cancelling its task kills the running step and leaves nothing half-made.
         """
+        async with self.running(TarSource(context), options, offers) as build:
+            async for output in _classic(build, quiet=options.quiet):
+                yield output
+
+    @asynccontextmanager
+    async def running(
+        self, source: Source, options: BuildOptions, offers: Offers | None = None
+    ) -> AsyncIterator[RunningBuild]:
+        """A build whose steps run while the block does; leaving it kills what still runs.
+
+        Raises what is wrong before the first step, as ``build`` does.
+        """
         _check(options)
-        room = await self._make_room(options, offers or GivenSecrets(options.secrets))
+        room = await self._make_room(source, options, offers or GivenSecrets(options.secrets))
         files = StepFiles(room, self._sums)
         runner = StepRunner(room, files, self._facts)
         try:
             runner.check()
-            text = await self._receive(room, context)
+            text = await source.dockerfile(room.workers, options.dockerfile)
             prepared = prepare(text, options, _platform(options))
-            task = asyncio.create_task(self._solve(room, runner, files, prepared))
+            executor = BuildExecutor(room, self._cache, runner, files)
+            build = RunningBuild(room, prepared, executor)
             try:
-                async for output in _classic(room, task):
-                    yield output
+                yield build
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await build.cancel()
         finally:
             await asyncio.shield(self._close_room(room))
 
-    async def _make_room(self, options: BuildOptions, offers: Offers) -> BuildRoom:
+    async def _make_room(self, source: Source, options: BuildOptions, offers: Offers) -> BuildRoom:
         directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
         os.mkdir(directory, mode=0o700)
         room = BuildRoom(
             self._parts,
+            source,
             options,
             Channel(),
             directory,
@@ -120,28 +133,6 @@ class Builder:
             self._background.spawn(asyncio.to_thread(_delete, trash))
         finally:
             self._open.pop(id(room), None)
-
-    async def _receive(self, room: BuildRoom, context: AsyncIterator[bytes]) -> bytes:
-        """Unpack the context; returns the Dockerfile's bytes."""
-
-        async def receive(stream: int) -> Any:
-            return await room.workers.receive(stream, dockerfile=room.options.dockerfile)
-
-        try:
-            found = await fed(context, receive)
-        except NotFound as error:  # the route is there, whatever the context lacks
-            raise InvalidParameter(str(error)) from None
-        return b64decode(found["dockerfile"])
-
-    async def _solve(
-        self, room: BuildRoom, runner: StepRunner, files: StepFiles, prepared: Prepared
-    ) -> Built:
-        """Run the steps; the channel is closed at the end, whatever that is."""
-        executor = BuildExecutor(room, self._cache, runner, files)
-        try:
-            return await solve(prepared, executor, room.channel.put)
-        finally:
-            room.channel.close()
 
     def _kept(self) -> Iterator[str]:
         """Layers that must not be collected: of the cache, of running builds, the floor."""
@@ -181,16 +172,16 @@ class Builder:
                 self._background.spawn(asyncio.to_thread(_delete, f"{root}/trash/{name}"))
 
 
-async def _classic(room: BuildRoom, solving: asyncio.Task[Built]) -> AsyncIterator[BuildOutput]:
+async def _classic(build: RunningBuild, *, quiet: bool) -> AsyncIterator[BuildOutput]:
     """What the classic builder says; the last message says why it ended, if not well."""
-    text = ClassicText(quiet=room.options.quiet)
-    while (event := await room.channel.get()) is not None:
+    text = ClassicText(quiet=quiet)
+    async for event in build.events():
         for output in text.feed(event):
             yield output
     for output in text.rest():
         yield output
     try:
-        built = await solving
+        built = await build.built()
     except StepFailed as error:
         yield BuildOutput(error=str(error), code=error.code)
     except KetchError as error:

@@ -37,8 +37,8 @@ class StepFiles:
         tree = part.tree
         taken = _taken(part)
         if tree.kind != "layers":
-            name = tree.handle or "context"
-            found = await self._room.workers.ask("checksum", tree=name, **taken)
+            path = os.path.basename(await self._room.load(tree))
+            found = await self._room.workers.ask("checksum", tree=path, **taken)
             return str(found["digest"])
         known = (tree.layers, part.sources, part.parents, part.excludes)
         if known not in self._sums:
@@ -52,7 +52,7 @@ class StepFiles:
     async def exists(self, tree: Tree, path: str) -> bool:
         """See the executor's protocol."""
         if tree.kind != "layers":
-            name = tree.handle or "context"
+            name = os.path.basename(await self._room.load(tree))
             found = await self._room.workers.ask("exists", tree=name, path=path)
         else:
             args, view = {"path": path}, self._view(tree.layers)
@@ -92,7 +92,7 @@ class StepFiles:
             if tree.kind == "layers":
                 await self._copy_between(part, target, args)
                 return
-            with _opened(self._directory(tree)) as fd:
+            with _opened(await self._room.load(tree)) as fd:
                 await launcher.work(f"{_COPY}:copy", {**args, **_taken(part)}, [fd], target)
         finally:
             await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
@@ -103,7 +103,7 @@ class StepFiles:
         if part.tree.kind == "layers":
             await self._copy_between(part, rootfs, args)
             return
-        with _opened(self._directory(part.tree)) as fd:
+        with _opened(await self._room.load(part.tree)) as fd:
             await parts.launcher.work(f"{_COPY}:copy", {**args, **_taken(part)}, [fd], rootfs)
 
     async def _copy_between(self, part: CopyPart, rootfs: Rootfs, args: dict[str, Any]) -> None:
@@ -149,9 +149,6 @@ class StepFiles:
 
     def _view(self, layers: tuple[str, ...]) -> Rootfs:
         return self._room.parts.snapshots.view(layers or (self._room.floor,))
-
-    def _directory(self, tree: Tree) -> str:
-        return f"{self._room.directory}/{tree.handle or 'context'}"
 
     @asynccontextmanager
     async def _snapshot(self, layers: tuple[str, ...]) -> AsyncIterator[str]:

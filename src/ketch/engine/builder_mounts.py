@@ -81,7 +81,7 @@ class _Place:
         elif mount.type == "ssh":
             await self._agent(mount)
         else:
-            self._bind(mount)
+            await self._bind(mount)
 
     def _tmpfs(self, mount: StepMount) -> None:
         self._found.points.append(MountPoint(type="tmpfs", source="", target=mount.target))
@@ -130,10 +130,10 @@ class _Place:
         if not mount.number:
             self._found.env.append(f"SSH_AUTH_SOCK={mount.target}")
 
-    def _bind(self, mount: StepMount) -> None:
+    async def _bind(self, mount: StepMount) -> None:
         """The launcher mounts the tree and looks the source up inside it."""
         assert mount.tree is not None
-        rootfs = self._rootfs(mount.tree, writable=mount.writable)
+        rootfs = await self._rootfs(mount.tree, writable=mount.writable)
         self._found.points.append(
             MountPoint(
                 type="image",
@@ -145,13 +145,13 @@ class _Place:
         )
         self._found.roots.append(rootfs)
 
-    def _rootfs(self, tree: Tree, *, writable: bool) -> Rootfs:
+    async def _rootfs(self, tree: Tree, *, writable: bool) -> Rootfs:
         """A tree as a mount; what is written to it is thrown away after the step."""
         snapshots = self._room.parts.snapshots
         if tree.kind == "layers":
             lowers = snapshots.view(tree.layers or (self._room.floor,)).lowers
         else:
-            lowers = (Mount("bind", f"{self._room.directory}/{tree.handle or 'context'}"),)
+            lowers = (Mount("bind", await self._room.load(tree)),)
         if not writable:
             return Rootfs(lowers)
         key = f"build-{secrets.token_hex(16)}"

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ketch.build.options import BuildOptions
+from ketch.build.progress import Report, Vertex, vertex_digest
 from ketch.engine.builder_channel import Channel
+from ketch.engine.builder_source import directory_of
 from ketch.engine.builder_workers import BuildWorkers
 
 if TYPE_CHECKING:
+    from ketch.build.executor import Tree
     from ketch.build.offers import Offers
     from ketch.engine.builder_cachemounts import CacheMounts
+    from ketch.engine.builder_source import Source
     from ketch.engine.container_parts import Parts
 
 _log = logging.getLogger("ketch.engine.builder")
@@ -31,6 +35,7 @@ class BuildRoom:
     """
 
     parts: Parts
+    source: Source
     options: BuildOptions
     channel: Channel
     directory: str
@@ -41,7 +46,29 @@ class BuildRoom:
     slots: asyncio.Semaphore  # RUN steps at once, of all builds
     held: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    loads: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     fetched: int = 0
+
+    async def load(self, tree: Tree) -> str:
+        """The directory of a tree of files; a context is brought when it is first wanted."""
+        if tree.kind != "context":
+            return f"{self.directory}/{tree.handle}"
+        if tree.name not in self.loads:
+            loading = asyncio.create_task(self._load(tree.name))
+            self.loads[tree.name] = loading
+        await asyncio.shield(self.loads[tree.name])
+        return f"{self.directory}/{directory_of(tree.name)}"
+
+    async def _load(self, name: str) -> None:
+        title = f"load build context {name}".rstrip()
+        digest = vertex_digest(self.directory, title)
+        report = Report(self.channel.put, Vertex(digest=digest, name=f"[internal] {title}"))
+        try:
+            await self.source.files(self.workers, name, report)
+        except BaseException as error:
+            report.end(error=str(error) or "canceled")
+            raise
+        report.end()
 
     def make_directory(self, name: str) -> str:
         """A new directory of the build's own."""
@@ -86,6 +113,9 @@ class BuildRoom:
 
     async def close(self) -> str:
         """Wait for the tidying, then move the directory to the trash; its path there."""
+        for loading in self.loads.values():
+            loading.cancel()
+        await asyncio.gather(*self.loads.values(), return_exceptions=True)
         await self.workers.close()
         while self.tasks:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)

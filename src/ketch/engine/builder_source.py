@@ -1,0 +1,58 @@
+"""Where a build's Dockerfile and files come from."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ketch.build.progress import Report
+from ketch.engine.pipes import fed
+from ketch.errors import InvalidParameter, NotFound
+
+if TYPE_CHECKING:
+    from ketch.engine.builder_workers import BuildWorkers
+
+
+class Source(Protocol):
+    """A client's files. ``dockerfile`` is called first, ``files`` when a step wants some.
+
+    Files arrive through a worker (``BuildWorkers.receive``), which unpacks them in a directory of
+    the build's own, named by ``directory_of``.
+    """
+
+    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+        """The Dockerfile's bytes; raises ``InvalidParameter`` when there is none."""
+
+    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+        """Bring the build context ("") or another local directory of the client's by its name."""
+
+
+def directory_of(name: str) -> str:
+    """The directory of a context: the build's own ("") or a named one."""
+    return f"context-{hashlib.sha256(name.encode()).hexdigest()[:16]}" if name else "context"
+
+
+class TarSource:
+    """Everything in one tar stream (plain, gzip, bzip2, xz or zstd), Dockerfile included."""
+
+    def __init__(self, stream: AsyncIterator[bytes]) -> None:
+        self._stream = stream
+
+    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+        """Unpacks the context too, since nobody knows where in the stream the Dockerfile is."""
+
+        async def receive(stream: int) -> Any:
+            return await workers.receive(stream, dockerfile=path, directory=directory_of(""))
+
+        try:
+            found = await fed(self._stream, receive)
+        except NotFound as error:  # the route is there, whatever the context lacks
+            raise InvalidParameter(str(error)) from None
+        return b64decode(found["dockerfile"])
+
+    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+        """The context is there already."""
+        if name:
+            raise InvalidParameter(f"the build has no context named {name!r}")
