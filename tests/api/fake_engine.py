@@ -69,6 +69,9 @@ def record(**changes: Any) -> ContainerRecord:
 
 
 class FakeContainers:
+    def link_names(self, record: ContainerRecord) -> tuple[str, ...]:
+        return ()
+
     def __init__(self) -> None:
         self.records = {ID: record()}
         self.created: list[tuple[ContainerSpec, str]] = []

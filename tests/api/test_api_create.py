@@ -83,10 +83,8 @@ async def test_old_mac_address_warns(client: Client, engine: FakeEngine) -> None
     ("members", "named"),
     [
         ({"DeviceRequests": [{"Count": -1}]}, "DeviceRequests"),
-        ({"StorageOpt": {"size": "1G"}}, "StorageOpt"),
         ({"IOMaximumIOps": 5}, "IOMaximumIOps"),
         ({"Mounts": [{"Type": "npipe", "Target": "/i", "Source": "x"}]}, "npipe"),
-        ({"Links": ["a:b"]}, "HostConfig.Links"),
         ({"FutureOption": "x"}, "HostConfig.FutureOption"),
     ],
 )  # fmt: skip

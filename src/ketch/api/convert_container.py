@@ -46,7 +46,7 @@ def inspect_json(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": list(execs) or None,
-        "HostConfig": host_json(spec, version),
+        "HostConfig": host_json(spec, version) | {"Links": _links(record)},
         "GraphDriver": {"Name": driver, "Data": None},
         "Mounts": [point_json(point) for point in record.mount_points],
         "Config": config_json(record),
@@ -57,6 +57,12 @@ def inspect_json(
     if sizes is not None:
         found["SizeRw"], found["SizeRootFs"] = sizes.rw, sizes.root
     return found
+
+
+def _links(record: ContainerRecord) -> list[str] | None:
+    """Docker's way: ``/other:/this/alias``."""
+    found = [f"/{link.name}:/{record.name}/{link.alias}" for link in record.links]
+    return sorted(found) or None
 
 
 def state_json(record: ContainerRecord) -> dict[str, Any]:
@@ -126,6 +132,8 @@ def _optional(spec: ContainerSpec) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if spec.exposed_ports:
         found["ExposedPorts"] = {port: {} for port in spec.exposed_ports}
+    if spec.network_disabled:
+        found["NetworkDisabled"] = True
     if spec.stop_signal:
         found["StopSignal"] = spec.stop_signal
     if spec.stop_timeout is not None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PORT = re.compile(r"(\d{1,5})(?:/(tcp|udp|sctp))?")
-_REFUSED_HOST = ("Cgroup", "Links", "StorageOpt")
-_REFUSED_CONFIG = ("NetworkDisabled", "ArgsEscaped", "OnBuild")
+_REFUSED_HOST = ("Cgroup",)
+_REFUSED_CONFIG = ("ArgsEscaped", "OnBuild")
 
 
 def container_spec(body: ContainerCreate, platform: str = "") -> ContainerSpec:
@@ -42,11 +42,16 @@ def container_spec(body: ContainerCreate, platform: str = "") -> ContainerSpec:
         ports=ports(host.PortBindings),
         publish_all=bool(host.PublishAllPorts),
         network_mode=network_mode,
+        network_disabled=bool(body.NetworkDisabled),
+        storage_options=host.StorageOpt or {},
+        id_file=host.ContainerIDFile or "",
+        volume_driver=host.VolumeDriver or "",
         endpoints=_endpoints(body, network_mode),
         dns=tuple(host.Dns or ()),
         dns_search=tuple(host.DnsSearch or ()),
         dns_options=tuple(host.DnsOptions or ()),
         extra_hosts=tuple(host.ExtraHosts or ()),
+        links=tuple(host.Links or ()),
         restart=restart_policy(host.RestartPolicy),
         auto_remove=bool(host.AutoRemove),
         log=_log(host.LogConfig),

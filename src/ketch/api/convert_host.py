@@ -32,15 +32,17 @@ def _files(spec: ContainerSpec) -> dict[str, Any]:
     typed = [spec_json(mount) for mount in asked if not _plain_tmpfs(mount)]
     found: dict[str, Any] = {
         "Binds": list(spec.binds) or None,
-        "ContainerIDFile": "",
+        "ContainerIDFile": spec.id_file,
         "LogConfig": {"Type": spec.log.driver or "json-file", "Config": spec.log.options},
-        "VolumeDriver": "",
+        "VolumeDriver": spec.volume_driver,
         "VolumesFrom": list(spec.volumes_from) or None,
         "ReadonlyRootfs": spec.read_only_rootfs,
         "ShmSize": spec.shm_size,
     }
     if typed:
         found["Mounts"] = typed
+    if spec.storage_options:
+        found["StorageOpt"] = spec.storage_options
     if tmpfs:
         found["Tmpfs"] = tmpfs
     return found
@@ -64,7 +66,6 @@ def _network(spec: ContainerSpec) -> dict[str, Any]:
         "DnsOptions": list(spec.dns_options),
         "DnsSearch": list(spec.dns_search),
         "ExtraHosts": list(spec.extra_hosts) or None,
-        "Links": None,
     }
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from ketch.engine import (
     builder_floor,
+    container_links,
     container_names,
     health_spec,
     spec_kernel,
@@ -54,6 +55,7 @@ class Creator:
         warnings = (*discarded, *spec_validate.validate(spec, self._facts))
         self._parts.filters.of(spec)  # a profile that can't be honoured is refused now
         self._check_joined(spec)
+        links = container_links.resolved(self._parts.store, spec)
         record = ContainerRecord(
             id=secrets.token_hex(32),
             name=name,
@@ -61,6 +63,7 @@ class Creator:
             image_id=image.id,
             layers=image.layers,
             spec=spec,
+            links=links,
         )
         record = await self._made(record)
         return record.id, warnings

@@ -14,23 +14,26 @@ from ketch.network import files
 if TYPE_CHECKING:
     from ketch.engine.model import ContainerRecord, Endpoint
 
+Names = tuple[str, Sequence[tuple[str, str]]]
 _HOST_RESOLVER = "/etc/resolv.conf"
 _HOST_HOSTS = "/etc/hosts"
 
 
 def write(
-    record: ContainerRecord, hostname: str, endpoints: Sequence[Endpoint], dns: tuple[str, ...]
+    record: ContainerRecord, known: Names, endpoints: Sequence[Endpoint], dns: tuple[str, ...]
 ) -> None:
     """Write the three files into the bundle; ``dns`` are the daemon's nameservers.
 
+    ``known`` is the hostname, and (address, names) of linked containers.
     Raises ``InvalidParameter`` for a bad ``--add-host``.
     """
     os.makedirs(record.bundle, mode=0o710, exist_ok=True)
+    hostname, linked = known
     domain = record.spec.domainname
     names = [f"{hostname}.{domain}" if domain else "", hostname]
     texts = {
         "hostname": f"{hostname}\n",
-        "hosts": _hosts(record, names, endpoints),
+        "hosts": _hosts(record, names, endpoints) + files.entries(linked),
         "resolv.conf": _resolv_conf(record, dns),
     }
     for name, text in texts.items():

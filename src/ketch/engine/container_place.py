@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ketch.engine import container_etc, spec_devices
+from ketch.engine import container_etc, container_links, spec_devices
 from ketch.engine.container_mounts import executable
 from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint
 from ketch.engine.spec_oci import Place
@@ -50,7 +50,8 @@ def _etc(parts: Parts, record: ContainerRecord, name: str, endpoints: Sequence[E
     """The directory of hostname, hosts and resolv.conf: with a network shared, its owner's."""
     if record.spec.network_mode.startswith("container:"):
         return _other(parts, record.spec.network_mode).bundle
-    container_etc.write(record, name, endpoints, parts.config.dns)
+    linked = list(container_links.hosts(parts.store, record)) if record.links else []
+    container_etc.write(record, (name, linked), endpoints, parts.config.dns)
     return record.bundle
 
 

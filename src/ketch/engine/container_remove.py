@@ -12,9 +12,10 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from ketch.engine import container_links
 from ketch.engine.event_filters import labels_match
 from ketch.engine.model import ContainerRecord, ExitResult, Filters, PruneReport, Status
-from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, Unsupported
+from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -34,7 +35,8 @@ class Remover:
     ) -> None:
         """Remove for a user; raises ``Conflict`` when it runs and ``force`` is not given."""
         if link:
-            raise Unsupported("removing a legacy link (link=1) is not supported by ketch")
+            container_links.remove(self._parts.store, ref)
+            return
         async with self._parts.store.locked(ref) as record:
             self._check_state(record, ref, force)
             live = self._parts.live[record.id]

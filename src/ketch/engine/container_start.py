@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ketch.engine import container_links
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
@@ -75,6 +76,7 @@ class Starter:
         self._record(record, started, connection, by_policy=by_policy)
         live.started(shim)
         self._supervisor.watch(record.id, shim)
+        container_links.refresh(self._parts.store, self._parts.store.by_id(record.id))
         self._parts.publish(record, "start")
         self._parts.pool.stir()
 

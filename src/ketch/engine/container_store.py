@@ -26,6 +26,7 @@ class ContainerStore:
         self._table: Table[ContainerRecord] = Table(database, "containers", ContainerRecord)
         self._records = {record.id: record for record in self._table.values()}
         self._names = {record.name: record.id for record in self._records.values()}
+        self._linking = {record.id for record in self._records.values() if record.links}
         self._locks: dict[str, asyncio.Lock] = {}
 
     def __iter__(self) -> Iterator[ContainerRecord]:
@@ -56,7 +57,20 @@ class ContainerStore:
         found = self._records.get(ref) or self._records.get(
             self._names.get(ref.removeprefix("/"), "")
         )
-        return found or self._by_prefix(ref)
+        return found or self._by_link(ref) or self._by_prefix(ref)
+
+    def linking(self) -> Iterator[ContainerRecord]:
+        """Containers that have legacy links."""
+        return (self._records[container_id] for container_id in tuple(self._linking))
+
+    def _by_link(self, ref: str) -> ContainerRecord | None:
+        """``parent/alias``: what the parent links to."""
+        name, slash, alias = ref.removeprefix("/").partition("/")
+        parent = self._records.get(self._names.get(name, "")) if slash else None
+        for link in parent.links if parent else ():
+            if link.alias == alias:
+                return self._records.get(link.container)
+        return None
 
     def _by_prefix(self, ref: str) -> ContainerRecord:
         matching = [known for known in self._records if ref and known.startswith(ref)]
@@ -131,11 +145,16 @@ class ContainerStore:
             self._table.delete(container_id)
         del self._records[container_id]
         del self._names[record.name]
+        self._linking.discard(container_id)
 
     def _put(self, record: ContainerRecord, durable: bool = True) -> None:
         with self._database.transaction(durable=durable and not record.spec.auto_remove):
             self._table.put(record.id, record)
         self._records[record.id] = record
+        if record.links:
+            self._linking.add(record.id)
+        else:
+            self._linking.discard(record.id)
 
     @asynccontextmanager
     async def locked(self, ref: str) -> AsyncIterator[ContainerRecord]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from ketch.engine import container_links
 from ketch.engine.container_attach import Attacher
 from ketch.engine.container_commit import Committer
 from ketch.engine.container_create import Creator
@@ -179,6 +180,10 @@ class Containers:
     async def list(self, options: ListOptions) -> Records:
         """Records, newest first."""
         return self._lister.select(options)
+
+    def link_names(self, record: ContainerRecord) -> tuple[str, ...]:
+        """``parent/alias`` for each container that links to this one."""
+        return tuple(container_links.names_of(self._parts.store, record))
 
     async def sizes(self, ref: str) -> ContainerSizes:
         """Bytes on disk."""

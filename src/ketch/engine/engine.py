@@ -112,6 +112,7 @@ def _facts() -> Facts:
     return Facts(
         cpus=os.cpu_count() or 1,
         capabilities=frozenset(NAMES),
+        unified_cgroups=all(tree.version == 2 for tree in container_cgroup.hierarchies()),
         kernel=spec_kernel.look(container_cgroup.hierarchies()),
         hard_limits=spec_kernel.own_hard_limits(),
     )

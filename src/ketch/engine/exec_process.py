@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ketch.engine.model import ContainerRecord, ExecRecord, ExecSpec
+from ketch.engine import spec_security
+from ketch.engine.model import ContainerRecord, ExecRecord, ExecSpec, Ulimit
 from ketch.engine.spec_merge import process_env
-from ketch.engine.spec_oci import capabilities, no_new_privileges
-from ketch.engine.spec_resources import rlimits
+from ketch.engine.spec_oci import capabilities
+from ketch.engine.spec_resources import rlimits, ulimits
 from ketch.linux.capabilities import NAMES
 from ketch.runtime.messages import Exec, Runtime
 
@@ -22,6 +23,7 @@ def exec_wire(
     seccomp: str,
     socket: str,
     runtime: Runtime | None = None,
+    default_ulimits: tuple[Ulimit, ...] = (),
 ) -> Exec:
     """The whole object; ``seccomp`` is the container's filter, which privileged execs keep too."""
     spec = record.spec
@@ -30,7 +32,7 @@ def exec_wire(
         "container": container.id,
         "bundle": container.bundle,
         "init_pid": container.state.pid,
-        "process": oci_process(spec, container, hostname),
+        "process": oci_process(spec, container, hostname, default_ulimits),
         "user": spec.user or container.spec.user,
         "groups_add": list(container.spec.group_add),
         "seccomp": seccomp,
@@ -46,7 +48,12 @@ def exec_wire(
     return found
 
 
-def oci_process(spec: ExecSpec, container: ContainerRecord, hostname: str) -> dict[str, Any]:
+def oci_process(
+    spec: ExecSpec,
+    container: ContainerRecord,
+    hostname: str,
+    default_ulimits: tuple[Ulimit, ...] = (),
+) -> dict[str, Any]:
     """The OCI process object: the container's environment and limits, with the exec's on top."""
     everything = list(NAMES)
     return {
@@ -58,6 +65,7 @@ def oci_process(spec: ExecSpec, container: ContainerRecord, hostname: str) -> di
         "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), everything)
         if spec.privileged
         else capabilities(container.spec),
-        "rlimits": rlimits(container.spec.resources.ulimits),
-        "noNewPrivileges": no_new_privileges(container.spec) and not spec.privileged,
+        "rlimits": rlimits(ulimits(container.spec.resources.ulimits, default_ulimits)),
+        "noNewPrivileges": spec_security.flag(container.spec, "no-new-privileges")
+        and not spec.privileged,
     }

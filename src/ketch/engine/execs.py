@@ -143,6 +143,7 @@ class Execs:
             seccomp=self._parts.filters.of(container.spec),
             socket=self._parts.config.shim_socket(record.id),
             runtime=self._parts.runtimes.wire(container.spec.runtime),
+            default_ulimits=self._parts.config.default_ulimits,
         )
         clients = [(attach.sock, attach_wire(attach))] if attach else []
         shim = await self._parts.launcher.exec(wire, clients)

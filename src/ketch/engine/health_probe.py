@@ -128,6 +128,7 @@ class Prober:
                 seccomp=self._parts.filters.of(record.spec),
                 socket=self._parts.config.shim_socket(probe.id),
                 runtime=self._parts.runtimes.wire(record.spec.runtime),
+                default_ulimits=self._parts.config.default_ulimits,
             ),
             "die_with_client": 0,
         }

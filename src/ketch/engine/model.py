@@ -130,11 +130,13 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[PortSpec, ...] = ()
     publish_all: bool = False
     network_mode: str = "bridge"
+    network_disabled: bool = False  # nothing but loopback, whatever ``network_mode`` says
     endpoints: tuple[EndpointSpec, ...] = ()
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     extra_hosts: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()  # "name:alias", on the default bridge
     restart: RestartPolicy = RestartPolicy()
     auto_remove: bool = False
     log: LogConfig = LogConfig()
@@ -151,6 +153,9 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     cgroupns_mode: str = ""
     userns_mode: str = ""
     cgroup_parent: str = ""
+    storage_options: dict[str, str] = {}
+    id_file: str = ""  # where the client wrote the ID; kept for inspect, as ``volume_driver`` is
+    volume_driver: str = ""
     runtime: str = ""
     isolation: str = ""
     init: bool | None = None  # None = the engine's default
@@ -258,6 +263,14 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     mount_points: tuple[MountPoint, ...]
 
 
+class LinkedTo(msgspec.Struct, frozen=True, kw_only=True):
+    """A legacy link: the other container, its name when it was made, and what it is called here."""
+
+    container: str
+    name: str
+    alias: str
+
+
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A container: identity, specification, state."""
 
@@ -269,6 +282,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     spec: ContainerSpec  # merged with the image's config
     state: ContainerState = ContainerState()
     mount_points: tuple[MountPoint, ...] = ()
+    links: tuple[LinkedTo, ...] = ()
     bundle: str = ""
     log_path: str = ""
     pending: Pending | None = None

@@ -248,6 +248,8 @@ class Networks:
 
     def _network_of(self, spec: ContainerSpec) -> NetworkRecord | None:
         """The network a container starts in; None when it shares another's namespace."""
+        if spec.network_disabled:
+            return None
         mode = spec.network_mode
         if mode.startswith("container:"):
             return None

@@ -149,8 +149,10 @@ def fits(spec: ContainerSpec, cgroup_parent: str) -> bool:
     own_namespaces = not (spec.pid_mode or spec.uts_mode or spec.userns_mode) and (
         spec.ipc_mode in ("", "private") and spec.cgroupns_mode in ("", "private")
     )
-    plain_network = spec.network_mode in ("", "default", "bridge") and not any(
-        point.ipv4 or point.ipv6 or point.mac for point in spec.endpoints
+    plain_network = (
+        not spec.network_disabled
+        and spec.network_mode in ("", "default", "bridge")
+        and not any(point.ipv4 or point.ipv6 or point.mac for point in spec.endpoints)
     )
     one_network = len(spec.endpoints) <= 1
     same_parent = spec.cgroup_parent in ("", cgroup_parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ketch.engine import spec_security
 from ketch.engine.model import ContainerSpec
 from ketch.engine.spec_oci import capabilities
 from ketch.errors import Unsupported
@@ -50,16 +51,9 @@ class SeccompFilters:
 
 
 def asked_profile(spec: ContainerSpec) -> str:
-    """``unconfined``, ``builtin``, a profile's JSON, or "" without a wish; the last one counts.
-
-    A colon separates only where there is no equals sign (JSON has colons of its own).
-    """
-    asked = ""
-    for option in spec.security_options:
-        name, _, value = option.partition("=" if "=" in option else ":")
-        if name == "seccomp":
-            asked = value
-    return asked
+    """``unconfined``, ``builtin``, a profile's JSON, or "" without a wish; the last one counts."""
+    values = [value for name, value in spec_security.options(spec) if name == "seccomp"]
+    return values[-1] if values else ""
 
 
 def _profile(asked: str, held: frozenset[str]) -> Profile:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ketch.engine import spec_capabilities
+from ketch.engine import spec_capabilities, spec_security
 from ketch.engine.model import ContainerRecord, ContainerSpec, Ulimit
 from ketch.engine.spec_merge import process_env
 from ketch.engine.spec_resources import oci_resources, rlimits
@@ -66,7 +66,7 @@ def _process(spec: ContainerSpec, place: Place) -> dict[str, Any]:
         "cwd": spec.working_dir or "/",
         "capabilities": capabilities(spec),
         "rlimits": rlimits(place.ulimits),
-        "noNewPrivileges": no_new_privileges(spec),
+        "noNewPrivileges": spec_security.flag(spec, "no-new-privileges"),
     }
     if spec.oom_score_adj:
         process["oomScoreAdj"] = spec.oom_score_adj
@@ -82,12 +82,6 @@ def capabilities(spec: ContainerSpec) -> dict[str, list[str]]:
         privileged=spec.privileged,
     )
     return {"bounding": names, "effective": names, "permitted": names}
-
-
-def no_new_privileges(spec: ContainerSpec) -> bool:
-    """Whether ``--security-opt no-new-privileges`` is on."""
-    options = [option.replace(":", "=", 1) for option in spec.security_options]
-    return any(option in ("no-new-privileges", "no-new-privileges=true") for option in options)
 
 
 def _linux(spec: ContainerSpec, place: Place) -> dict[str, Any]:
@@ -148,12 +142,19 @@ def _mounts(spec: ContainerSpec, place: Place) -> list[dict[str, Any]]:
 
 def _pseudo(spec: ContainerSpec, place: Place) -> list[dict[str, Any]]:
     mounts = defaults.default_mounts(spec.shm_size)
-    return [_adapted(mount, spec, place) for mount in mounts]
+    return [
+        _adapted(mount, spec, place)
+        for mount in mounts
+        if spec.ipc_mode != "none" or mount["destination"] != "/dev/shm"
+    ]
 
 
 def _adapted(mount: dict[str, Any], spec: ContainerSpec, place: Place) -> dict[str, Any]:
     target = mount["destination"]
-    if spec.privileged and target in ("/sys", "/sys/fs/cgroup"):
+    writable = spec.privileged or (
+        target == "/sys/fs/cgroup" and spec_security.flag(spec, "writable-cgroups")
+    )
+    if writable and target in ("/sys", "/sys/fs/cgroup"):
         return {**mount, "options": [word for word in mount["options"] if word != "ro"]}
     if "ipc" in place.shared and target == "/dev/shm":  # a new mqueue shows the joined namespace's
         return _bind(target, target, "rbind", "nosuid", "noexec", "nodev")

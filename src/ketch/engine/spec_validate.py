@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ketch.engine import container_signals, health_spec, spec_kernel, spec_limits
+from ketch.engine import (
+    container_links,
+    container_signals,
+    health_spec,
+    spec_kernel,
+    spec_limits,
+    spec_security,
+    spec_sysctls,
+)
 from ketch.engine.model import ContainerSpec, RestartPolicy
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.network import ports
@@ -27,10 +35,6 @@ _TMPFS_FLAGS = frozenset(
 )
 _TMPFS_VALUES = frozenset(str.split("size nr_blocks nr_inodes mode uid gid mpol huge"))
 _MODE = re.compile(r"container:\S+\Z")
-_SYSCTL = re.compile(
-    r"(net\.[\w./:-]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|"
-    r"shm_rmid_forced)|fs\.mqueue\.\w+)\Z"
-)
 _MAC = re.compile("[0-9a-f][02468ace](:[0-9a-f]{2}){5}", re.IGNORECASE)  # no group address
 
 
@@ -40,6 +44,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     cpus: int
     capabilities: frozenset[str]  # names with CAP_
     log_drivers: tuple[str, ...] = LOG_DRIVERS
+    unified_cgroups: bool = False  # cgroup v2 alone
     kernel: spec_kernel.Kernel = spec_kernel.Kernel()
     hard_limits: dict[str, int] | None = None  # of this process, where it cannot raise them
 
@@ -159,6 +164,8 @@ def _namespaces(spec: ContainerSpec, facts: Facts) -> None:
 
 def _network(spec: ContainerSpec, facts: Facts) -> None:
     joins = spec.network_mode.startswith("container:")
+    if spec.network_disabled and (joins or spec.network_mode == "host"):
+        raise InvalidParameter("conflicting options: NetworkDisabled and a shared network")
     if joins and not _MODE.match(spec.network_mode):
         raise InvalidParameter("invalid container format container:<name|id>")
     if joins and (spec.ports or spec.publish_all):
@@ -186,6 +193,10 @@ def _network(spec: ContainerSpec, facts: Facts) -> None:
             raise InvalidParameter(f"invalid port: {port.container_port}/{port.protocol}")
 
 
+def _links(spec: ContainerSpec, facts: Facts) -> None:
+    container_links.check(spec)
+
+
 def _logging(spec: ContainerSpec, facts: Facts) -> None:
     driver = spec.log.driver or "json-file"
     if driver not in facts.log_drivers:
@@ -204,17 +215,7 @@ def _logging(spec: ContainerSpec, facts: Facts) -> None:
 
 
 def _security(spec: ContainerSpec, facts: Facts) -> None:
-    for option in spec.security_options:
-        name, _, value = option.replace(":", "=", 1).partition("=")
-        if name == "no-new-privileges" and value in ("", "true", "false"):
-            continue
-        if name == "seccomp" and value:
-            continue
-        if (name, value) in (("apparmor", "unconfined"), ("label", "disable")):
-            continue
-        if name in ("apparmor", "label", "writable-cgroups"):
-            raise Unsupported(f"security option '{option}' is not supported by ketch")
-        raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
+    spec_security.check(spec, facts.unified_cgroups)
 
 
 def _limits(spec: ContainerSpec, facts: Facts) -> None:
@@ -228,13 +229,17 @@ def _limits(spec: ContainerSpec, facts: Facts) -> None:
 
 
 def _sysctls(spec: ContainerSpec, facts: Facts) -> None:
-    for name in spec.sysctls:
-        if not _SYSCTL.match(name):
-            raise InvalidParameter(f"sysctl '{name}' is not allowed: it is not namespaced")
-        if name.startswith("net.") and spec.network_mode == "host":
-            raise InvalidParameter(
-                f"sysctl '{name}' is not allowed in the host's network namespace"
-            )
+    spec_sysctls.check(spec)
+
+
+def _storage(spec: ContainerSpec, facts: Facts) -> None:
+    for name in spec.storage_options:
+        if name != "size":
+            raise InvalidParameter(f"unknown storage option {name!r}: there is size")
+        raise InvalidParameter(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option: "
+            "ketch sets no quotas on writable layers"
+        )
 
 
 def _platform(spec: ContainerSpec, facts: Facts) -> None:
@@ -252,9 +257,11 @@ _CHECKS: tuple[Callable[[ContainerSpec, Facts], None], ...] = (
     _capabilities,
     _namespaces,
     _network,
+    _links,
     _logging,
     _security,
     _limits,
     _sysctls,
+    _storage,
     _platform,
 )

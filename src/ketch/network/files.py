@@ -39,6 +39,11 @@ def hosts(
     return "".join(lines)
 
 
+def entries(linked: Iterable[tuple[str, str]]) -> str:
+    """Lines of (address, names)."""
+    return "".join(f"{address}\t{names}\n" for address, names in linked)
+
+
 def extra_hosts(extra: Iterable[str], gateway: str) -> str:
     """The lines of ``--add-host``; see ``hosts``."""
     lines = []

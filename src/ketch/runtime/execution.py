@@ -100,7 +100,7 @@ def _make_device(root_fd: int, device: "dict[str, Any]") -> None:
 def _set_sysctls(proc_sys: int, values: "dict[str, str]") -> None:
     """Write below the /proc/sys that we mounted ourselves, before it becomes read-only."""
     for name, value in values.items():
-        path = name.replace(".", "/") if "/" not in name else name
+        path = sysctl_path(name)
         if proc_sys < 0 or ".." in path.split("/") or path.startswith("/"):
             raise StartFailed(f"cannot set sysctl {name}: no such parameter", 128)
         try:
@@ -109,6 +109,12 @@ def _set_sysctls(proc_sys: int, values: "dict[str, str]") -> None:
             os.close(fd)
         except OSError as error:
             raise StartFailed(f"cannot set sysctl {name}={value}: {error.strerror}", 128) from None
+
+
+def sysctl_path(name: str) -> str:
+    """Below /proc/sys; where a dot separates, a slash stands for a dot in a name (sysctl(8))."""
+    separator = next((letter for letter in name if letter in "./"), "/")
+    return name if separator == "/" else name.translate({46: 47, 47: 46})
 
 
 def _name_host(plan: "dict[str, Any]") -> None:

@@ -57,11 +57,12 @@ async def list_(call: Call) -> StreamResponse:
     )
     containers = call.engine.containers
     records = await containers.list(options)
-    if not call.flag("size"):
-        return responses.json([summary_json(record, call.version) for record in records])
-    rows = [
-        summary_json(record, call.version, await containers.sizes(record.id)) for record in records
-    ]
+    rows = [summary_json(record, call.version) for record in records]
+    for record, row in zip(records, rows, strict=True):
+        row["Names"] += [f"/{name}" for name in containers.link_names(record)]
+        if call.flag("size"):
+            sizes = await containers.sizes(record.id)
+            row["SizeRw"], row["SizeRootFs"] = sizes.rw, sizes.root
     return responses.json(rows)
 
 
