@@ -121,7 +121,7 @@ def test_mounts() -> None:
         mounts=(
             MountSpec(type="bind", source="/a", target="/b", read_only=True, mode="ro"),
             MountSpec(type="volume", source="v", target="/v", labels={"k": "v"}),
-            MountSpec(type="tmpfs", target="/t", tmpfs_options=("size=1m",)),
+            MountSpec(type="tmpfs", target="/t", tmpfs_options=("size=1m",), short=True),
             MountSpec(type="tmpfs", target="/u", tmpfs_size=4096),
         ),
     )
