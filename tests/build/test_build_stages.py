@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from build.fakes import FakeExecutor, build
-from ketch.build.executor import CacheEntry, RunOutcome, RunStep
+from ketch.build.executor import CacheEntry, RunOutcome, RunStep, Tree
 from ketch.build.failures import StepFailed
-from ketch.build.options import BuildOutput
+from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.progress import Began, Ended, Event, Report, Vertex
 from ketch.engine.builder_cache import BuildCache
 from ketch.state.database import Database
@@ -130,3 +130,37 @@ async def test_who_waits_for_a_step_makes_it_when_the_other_gives_up(tmp_path: o
     await asyncio.sleep(0)
     first.cancel()
     assert await asyncio.wait_for(second, 10) == (CacheEntry("layer", "now"), False)
+
+
+CONTEXTS = [
+    ("FROM base\n", {"base": "docker-image://other:1"}, "other:1"),
+    ("FROM docker.io/library/base:latest\n", {"base": "docker-image://other:1"}, "other:1"),
+    ("FROM base\n", {"docker.io/library/base:latest": "docker-image://other:1"}, "other:1"),
+    ("FROM base AS made\nRUN x\nFROM made\n", {"made": "docker-image://other:1"}, "other:1"),
+]
+
+
+@pytest.mark.parametrize(("text", "contexts", "expected"), CONTEXTS)
+async def test_named_contexts_stand_for_images_and_stages(
+    executor: FakeExecutor, text: str, contexts: dict[str, str], expected: str
+) -> None:
+    image = executor.add_image(expected)
+    result = await build(executor, text, BuildOptions(contexts=contexts))
+    assert result.built.image == image.id
+    assert executor.ran == []
+
+
+async def test_files_of_named_contexts(executor: FakeExecutor) -> None:
+    text = "FROM base\nCOPY --from=docs a.txt /y\nRUN --mount=from=docs,source=a.txt,target=/d z\n"
+    await build(executor, text, BuildOptions(contexts={"docs": "local:docs"}))
+    assert executor.copied[0].parts[0].tree == Tree("context", name="docs")
+    assert executor.ran[0].mounts[0].tree == Tree("context", name="docs")
+
+
+async def test_a_named_directory_as_base(executor: FakeExecutor) -> None:
+    result = await build(
+        executor, "FROM root\nENV a=b\n", BuildOptions(contexts={"root": "local:r"})
+    )
+    assert executor.copied[0].parts[0].tree == Tree("context", name="r")
+    assert len(result.layers) == 1
+    assert result.config.rootfs.diff_ids == list(result.layers)

@@ -23,7 +23,8 @@ class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a build, in the words of Docker's ``POST /build``.
 
-    ``dockerfile`` is a path inside the context. ``build_args`` maps to None for an argument that
+    ``dockerfile`` is a path inside the context; ``contexts`` are other ones by name
+    (``named_contexts``). ``build_args`` maps to None for an argument that
     was named without a value (then it is as if it were not given). ``credentials`` maps a
     registry's host to a user and a password (``docker.io`` for the Hub). ``secrets`` are values
     by ID, for mounts of that type. ``allow`` names entitlements: ``network.host`` and
@@ -49,6 +50,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     credentials: dict[str, tuple[str, str]] = {}
     secrets: dict[str, bytes] = {}
     allow: tuple[str, ...] = ()
+    contexts: dict[str, str] = {}
     remote: str = ""
     squash: bool = False
     cache_from: tuple[str, ...] = ()

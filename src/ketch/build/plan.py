@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
 from ketch.build.ast import Copy, Dockerfile, Instruction, Run, Stage
@@ -43,9 +45,17 @@ class Plan(msgspec.Struct, frozen=True):
         return sum(1 + len(planned.stage.steps) for planned in self.stages)
 
 
-def make_plan(dockerfile: Dockerfile, scope: GlobalScope, target: str) -> Plan:
-    """Resolve bases and names; raises ``InvalidParameter`` for an unknown target."""
-    resolved = [_resolve(dockerfile, stage, scope) for stage in dockerfile.stages]
+def make_plan(
+    dockerfile: Dockerfile, scope: GlobalScope, target: str, contexts: Container[str] = ()
+) -> Plan:
+    """Resolve bases and names; raises ``InvalidParameter`` for an unknown target.
+
+    A stage whose name is that of a named context is not built: it is what the context holds.
+    """
+    resolved = [
+        _replaced(stage) if stage.base.alias in contexts else _resolve(dockerfile, stage, scope)
+        for stage in dockerfile.stages
+    ]
     last = _target(dockerfile, target)
     needed = {last}
     for planned in reversed(resolved[: last + 1]):
@@ -62,6 +72,10 @@ def find_stage(dockerfile: Dockerfile, name: str, before: int, *, numbers: bool)
     if numbers and name.isascii() and name.isdigit() and len(name) < 6:
         return int(name) if int(name) < before else None
     return None
+
+
+def _replaced(stage: Stage) -> PlannedStage:
+    return PlannedStage(Stage(stage.index, stage.base, ()), None, stage.base.alias, "", ())
 
 
 def _resolve(dockerfile: Dockerfile, stage: Stage, scope: GlobalScope) -> PlannedStage:

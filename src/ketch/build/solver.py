@@ -38,6 +38,7 @@ from ketch.build.config import timestamp
 from ketch.build.executor import BaseImage, Executor, Tree
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions
+from ketch.build.origins import Origins
 from ketch.build.parser import parse, parse_trigger
 from ketch.build.plan import Plan, PlannedStage, find_stage, make_plan, sources_of
 from ketch.build.progress import Report, Sink, StageDone
@@ -64,9 +65,7 @@ from ketch.build.steps_config import (
 from ketch.build.steps_copy import comment_warning, do_copy
 from ketch.build.steps_run import do_run, do_workdir
 from ketch.build.vertices import Vertices
-from ketch.oci.image import ImageConfig, encode
-
-SCRATCH = "scratch"
+from ketch.oci.image import encode
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -97,7 +96,7 @@ def prepare(data: bytes, options: BuildOptions, platform: dict[str, str]) -> Pre
     scope = GlobalScope(options.build_args, platform, dockerfile.escape)
     for arg in dockerfile.global_args:
         scope.declare(arg)
-    plan = make_plan(dockerfile, scope, options.target)
+    plan = make_plan(dockerfile, scope, options.target, options.contexts)
     if options.labels:
         plan = _with_labels(plan, options.labels)
     return Prepared(dockerfile, plan, scope, options)
@@ -118,6 +117,7 @@ class _Solver:
         self.prepared = prepared
         self.shared = shared
         self.vertices = Vertices(prepared.plan)
+        self.origins = Origins(shared, self.vertices)
         self.stages: dict[int, asyncio.Task[StageState]] = {}
 
     async def run(self) -> Built:
@@ -214,24 +214,7 @@ class _Solver:
             config = encode(parent.image) if parent.image_id != parent.base.id else b""
             config = config or parent.base.config
             return BaseImage(parent.image_id, config, tuple(parent.layers))
-        if planned.image == SCRATCH:
-            return self._scratch()
-        return await self._image(planned.image, planned.platform, report)
-
-    async def _image(self, reference: str, platform: str, report: Report) -> BaseImage:
-        options = self.shared.options
-        return await self.shared.executor.base(
-            reference, platform or options.platform, pull=options.pull, report=report
-        )
-
-    def _scratch(self) -> BaseImage:
-        platform = self.shared.scope.platform
-        config = ImageConfig(
-            architecture=platform.get("TARGETARCH", ""),
-            os=platform.get("TARGETOS", ""),
-            variant=platform.get("TARGETVARIANT", ""),
-        )
-        return BaseImage("", encode(config), ())
+        return await self.origins.base(planned, report)
 
     async def _triggers(self, state: StageState, index: int) -> None:
         """Run what ONBUILD left in the base image."""
@@ -269,20 +252,7 @@ class _Solver:
             raise step.error(f"the stage {name} was not built: only a trigger names it")
         if stage is not None:
             return Tree("layers", tuple((await self._done(stage)).layers))
-        if name == SCRATCH:
-            raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
-        return Tree("layers", (await self._other_image(name)).layers)
-
-    async def _other_image(self, reference: str) -> BaseImage:
-        """An image that only files are taken from."""
-        report = Report(self.shared.sink, self.vertices.image(reference))
-        try:
-            image = await self._image(reference, "", report)
-        except BaseException as error:
-            report.end(error=str(error) or "canceled")
-            raise
-        report.end(image.id)
-        return image
+        return await self.origins.tree(step, name)
 
 
 def _warn_comment(report: Report, step: Instruction) -> None:

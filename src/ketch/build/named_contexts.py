@@ -1,0 +1,36 @@
+"""Named contexts (``--build-context name=…``): what a name in FROM and ``from`` means instead.
+
+A value is ``docker-image://reference``, ``local:name`` (a directory of the client's), a URL of an
+archive or a git repository, or ``oci-layout://…``. A name is matched as it is written or, for
+images, in its normal form, so that ``docker.io/library/alpine:latest`` stands for ``alpine`` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ketch.errors import InvalidParameter
+from ketch.oci import reference as references
+
+IMAGE, LOCAL, LAYOUT = "docker-image://", "local:", "oci-layout://"
+
+
+def find(contexts: Mapping[str, str], name: str, platform: str = "") -> str | None:
+    """The value of the context that ``name`` means; one for ``name::platform`` goes first."""
+    if not contexts or not name:
+        return None
+    for candidate in _spellings(name):
+        if platform and f"{candidate}::{platform}" in contexts:
+            return contexts[f"{candidate}::{platform}"]
+        if candidate in contexts:
+            return contexts[candidate]
+    return None
+
+
+def _spellings(name: str) -> list[str]:
+    try:
+        reference = references.parse(name).tagged()
+    except InvalidParameter:
+        return [name]
+    bare = (reference.familiar_name,) if reference.tag == "latest" else ()
+    return list(dict.fromkeys((name, *bare, reference.familiar, str(reference))))

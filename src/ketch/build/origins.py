@@ -1,0 +1,85 @@
+"""What stages begin with and steps take files from: images, named contexts, nothing at all."""
+
+from __future__ import annotations
+
+from ketch.build import named_contexts
+from ketch.build.ast import Instruction
+from ketch.build.executor import BaseImage, CopyPart, CopyStep, Tree
+from ketch.build.plan import PlannedStage
+from ketch.build.progress import Report
+from ketch.build.state import BuildContext
+from ketch.build.vertices import Vertices
+from ketch.errors import Unsupported
+from ketch.oci.image import ImageConfig, RootFS, encode
+
+SCRATCH = "scratch"
+
+
+class Origins:
+    """The origins of one build that are no stages of it."""
+
+    def __init__(self, shared: BuildContext, vertices: Vertices) -> None:
+        self._shared = shared
+        self._vertices = vertices
+
+    async def base(self, planned: PlannedStage, report: Report) -> BaseImage:
+        """What a stage that continues no other one begins with."""
+        value = self._named(planned.image, planned.platform)
+        if value is not None:
+            return await self._of_context(value, planned, report)
+        if planned.image == SCRATCH:
+            return BaseImage("", encode(self._config()), ())
+        return await self._image(planned.image, planned.platform, report)
+
+    async def tree(self, step: Instruction, name: str) -> Tree:
+        """The files of an image or a named context."""
+        value = self._named(name, "")
+        if value is not None and not value.startswith(named_contexts.IMAGE):
+            return self._files(value)
+        if name == SCRATCH:
+            raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
+        reference = (value or name).removeprefix(named_contexts.IMAGE)
+        report = Report(self._shared.sink, self._vertices.image(reference))
+        try:
+            image = await self._image(reference, "", report)
+        except BaseException as error:
+            report.end(error=str(error) or "canceled")
+            raise
+        report.end(image.id)
+        return Tree("layers", image.layers)
+
+    def _named(self, name: str, platform: str) -> str | None:
+        options = self._shared.options
+        return named_contexts.find(options.contexts, name, platform or options.platform)
+
+    async def _image(self, reference: str, platform: str, report: Report) -> BaseImage:
+        options = self._shared.options
+        return await self._shared.executor.base(
+            reference, platform or options.platform, pull=options.pull, report=report
+        )
+
+    async def _of_context(self, value: str, planned: PlannedStage, report: Report) -> BaseImage:
+        """An image, or one with nothing but the files of a directory."""
+        if value.startswith(named_contexts.IMAGE):
+            reference = value.removeprefix(named_contexts.IMAGE)
+            return await self._image(reference, planned.platform, report)
+        part = CopyPart(self._files(value), (".",))
+        layer = await self._shared.executor.copy(
+            CopyStep(layers=(), parts=(part,), destination="/", link=True)
+        )
+        config = self._config([layer] if layer else [])
+        return BaseImage("", encode(config), (layer,) if layer else ())
+
+    def _files(self, value: str) -> Tree:
+        if value.startswith(named_contexts.LOCAL):
+            return Tree("context", name=value.removeprefix(named_contexts.LOCAL))
+        raise Unsupported(f"the build context {value!r} is of a kind that is not supported")
+
+    def _config(self, layers: list[str] | None = None) -> ImageConfig:
+        platform = self._shared.scope.platform
+        return ImageConfig(
+            architecture=platform.get("TARGETARCH", ""),
+            os=platform.get("TARGETOS", ""),
+            variant=platform.get("TARGETVARIANT", ""),
+            rootfs=RootFS(diff_ids=layers or []),
+        )
