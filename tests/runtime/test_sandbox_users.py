@@ -31,7 +31,7 @@ def resolve(root: Path, user: str, add: tuple[str, ...] = ()) -> users.Identity:
 
 def test_no_files_at_all(root: Path) -> None:
     found = resolve(root, "")
-    assert (found.uid, found.gid, found.groups) == (0, 0, [])
+    assert (found.uid, found.gid, found.groups) == (0, 0, [0])
     assert resolve(root, "7:8").gid == 8
 
 

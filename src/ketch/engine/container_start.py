@@ -49,7 +49,9 @@ class Starter:
     async def start(self, ref: str) -> None:
         """Start for a user; raises ``NotModified``, ``Conflict``, ``StartFailed``."""
         async with self._parts.store.locked(ref) as record:
-            self._parts.live[record.id].cancel_restart()
+            live = self._parts.live[record.id]
+            live.cancel_restart()
+            live.backoff = 0.0  # a policy begins anew with its delays, as with Docker
             await self._start(record, by_policy=False)
 
     async def start_again(self, container_id: str) -> None:

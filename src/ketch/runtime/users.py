@@ -130,7 +130,7 @@ def resolve(root_fd: int, user: str, groups_add: "Sequence[str]" = ()) -> Identi
     """``name``, ``uid``, ``name:group``, ``uid:gid``, … as an ``Identity``; empty means root.
 
     Docker's rules: an unknown number is taken as it is with group 0; memberships in the group file
-    count only when no group is named.
+    count only when no group is named; the primary group is a supplementary one besides.
     """
     name, colon, group = user.partition(":")
     found = find_user(root_fd, name or "0")
@@ -149,7 +149,8 @@ def resolve(root_fd: int, user: str, groups_add: "Sequence[str]" = ()) -> Identi
         identity.groups = [gid for _, gid, members in _groups(root_fd) if found.name in members]
     for extra in groups_add:
         identity.groups.append(find_group(root_fd, extra))
-    identity.groups = list(dict.fromkeys(identity.groups))
+    # The primary group too, or the process could shed what a file denies to it (CVE-2022-36109).
+    identity.groups = list(dict.fromkeys((identity.gid, *identity.groups)))
     return identity
 
 
