@@ -1,23 +1,26 @@
-"""Printing lists of objects: table, ids only, JSON lines or a template."""
+"""Printing lists of objects: table, ids only, JSON lines, raw or a template.
+
+``--format`` wins, then the user's default in ``config.json`` (``psFormat``, ``imagesFormat``, …),
+then the table (docker's "Customize the default output format").
+"""
 
 import sys
 
-from ketch.cli import table, template
+from ketch.cli import table
 from ketch.cli.flags import Flag
-from ketch.linux import fastjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from ketch.cli.flags import Parsed
 
-FLAGS = (
-    Flag("format", help="table, json or a template such as '{{.Names}}'"),
-    Flag("quiet", "q", "switch", "Only display IDs"),
-    Flag("no-trunc", "", "switch", "Don't truncate output"),
-    Flag("filter", "f", "list", "Filter output (key=value)"),
-)
+FORMAT = Flag("format", help="table, table TEMPLATE, json or TEMPLATE, such as '{{.Names}}'")
+QUIET = Flag("quiet", "q", "switch", "Only display IDs")
+NO_TRUNC = Flag("no-trunc", "", "switch", "Don't truncate output")
+FILTER = Flag("filter", "f", "list", "Filter output (key=value)", type="filter")
+FLAGS = (FORMAT, QUIET, NO_TRUNC, FILTER)
 
 
 class Column:
@@ -30,6 +33,32 @@ class Column:
         self.header = header
 
 
+class Kind:
+    """What a listing is of: the words for errors, the key in config.json, further headers.
+
+    ``raw`` is the template of ``--format raw``; ``label`` gives a row's method ``.Label``.
+    """
+
+    __slots__ = ("config", "headers", "label", "raw", "type_name")
+
+    def __init__(
+        self,
+        type_name: str = "row",
+        config: str = "",
+        headers: "dict[str, str] | None" = None,
+        raw: str = "",
+        label: "Callable[[dict[str, Any], str], str] | None" = None,
+    ) -> None:
+        self.type_name = type_name
+        self.config = config
+        self.headers = headers or {}
+        self.raw = raw
+        self.label = label
+
+
+PLAIN = Kind()
+
+
 def filters_of(parsed: "Parsed") -> "dict[str, list[str]] | None":
     """``--filter`` words in the API's shape; raises ``UsageError`` for words without ``=``."""
     from ketch.cli.flags import UsageError
@@ -38,34 +67,87 @@ def filters_of(parsed: "Parsed") -> "dict[str, list[str]] | None":
     for word in parsed["filter"]:
         key, equals, value = word.partition("=")
         if not equals:
-            raise UsageError(f'invalid argument "{word}" for "-f, --filter" flag: use key=value')
-        filters.setdefault(key.strip(), []).append(value)
+            raise UsageError(
+                f'invalid argument "{word}" for "{parsed.spelling("filter")}" flag: '
+                f"invalid filter '{word}'"
+            )
+        filters.setdefault(key.strip().lower(), []).append(value.strip())
     return filters or None
 
 
 def show(
-    parsed: "Parsed", columns: "Sequence[Column]", rows: "Sequence[dict[str, str]]", key: str
+    parsed: "Parsed",
+    columns: "Sequence[Column]",
+    rows: "Sequence[dict[str, Any]]",
+    key: str,
+    kind: Kind = PLAIN,
 ) -> None:
     """Print ``rows`` (every row has all the columns' fields and ``key``, the ID)."""
-    form = parsed["format"] or "table"
-    if parsed["quiet"] and not parsed["format"]:
+    quiet = parsed.values.get("quiet", False)
+    form = parsed["format"] or (_configured(kind.config) if not quiet else "") or "table"
+    if form == "table" and quiet:
         sys.stdout.write("".join(row[key] + "\n" for row in rows))
-    elif form == "json":
-        sys.stdout.write("".join(fastjson.dumps(row).decode() + "\n" for row in rows))
     elif form == "table":
         header = [column.header for column in columns]
         sys.stdout.write(table.render(header, [[row[c.field] for c in columns] for row in rows]))
-    elif form.startswith("table "):
-        _table_of(form[6:], columns, rows)
     else:
-        sys.stdout.write("".join(template.expand(form, row) + "\n" for row in rows))
+        headers = {**kind.headers, **{column.field: column.header for column in columns}}
+        sys.stdout.write(formatted(form, rows, headers, kind, key if quiet else ""))
 
 
-def _table_of(form: str, columns: "Sequence[Column]", rows: "Sequence[dict[str, str]]") -> None:
-    headers = {column.field: column.header for column in columns}
-    lines = [template.expand(form, row).split("\t") for row in rows]
-    first = "".join(
-        headers.get(text.lstrip("."), text.lstrip(".").upper()) if is_action else text
-        for is_action, text in template.parts(form)
-    )
-    sys.stdout.write(table.render(first.split("\t"), lines))
+def _configured(key: str) -> str:
+    """The user's own default format, if any."""
+    if not key:
+        return ""
+    from ketch.client import config_file
+
+    value = config_file.load().get(key)
+    return value if isinstance(value, str) else ""
+
+
+def formatted(
+    form: str,
+    rows: "Sequence[dict[str, Any]]",
+    headers: "dict[str, str]",
+    kind: Kind = PLAIN,
+    quiet: str = "",
+) -> str:
+    """The rows by a template; every line ends with a newline."""
+    from ketch.cli import template
+
+    made = [_row(row, kind) for row in rows]
+    if form == "json":
+        return "".join(template.json_line(row) + "\n" for row in made)
+    if form == "raw" and kind.raw:
+        form = kind.raw.splitlines()[0] if quiet else kind.raw
+    if not form.startswith("table"):
+        fill = template.compiled(form)
+        return "".join(fill(row) + "\n" for row in made)
+    form = form[5:].strip()
+    fill = template.compiled(form)
+    lines = [line for row in made for line in fill(row).split("\n")]
+    cells = [line.split("\t") for line in (template.header(form, headers), *lines)]
+    return table.layout(cells)
+
+
+def _row(row: "dict[str, Any]", kind: Kind) -> "Any":
+    from ketch.cli.gotemplate.values import Row
+
+    label = kind.label
+    if label is None:
+        return Row(row, kind.type_name)
+    return Row(row, kind.type_name, {"Label": lambda name: label(row, name)})
+
+
+def label_of(row: "dict[str, Any]", name: str) -> str:
+    """The method ``.Label`` of rows that have labels."""
+    for word in row["Labels"].split(","):
+        key, _, value = word.partition("=")
+        if key == name:
+            return str(value)
+    return ""
+
+
+def labels_text(labels: "dict[str, str] | None") -> str:
+    """``a=1,b=2``, in the order of their names."""
+    return ",".join(f"{name}={value}" for name, value in sorted((labels or {}).items()))

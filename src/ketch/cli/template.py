@@ -1,70 +1,84 @@
-"""``--format``: the part of Go's text/template that people use on the command line.
+"""``--format``: Go templates over decoded JSON (``ketch.cli.gotemplate``), json, and raw text.
 
-``{{.Field.Sub}}``, ``{{json .Field}}``, ``{{json .}}``, literal text, ``\\t`` and ``\\n``; ``json``
-alone is one JSON object a line and ``table TEMPLATE`` puts a header over it. Anything else of the
-template language (range, if, pipes) is refused by name.
+Imported only when a format is asked for.
 """
 
-from ketch.cli.flags import UsageError
-from ketch.linux import fastjson
+from ketch.cli.flags import Failure
+from ketch.cli.gotemplate.errors import ExecError, ParseError
+from ketch.cli.gotemplate.evaluate import execute
+from ketch.cli.gotemplate.functions import FUNCTIONS, HEADER_FUNCTIONS, escaped
+from ketch.cli.gotemplate.parser import parse
+from ketch.cli.gotemplate.values import Row, structured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-
-def parts(template: str) -> "list[tuple[bool, str]]":
-    """Split into (is an action, text) pairs; raises ``UsageError`` when a ``}}`` is missing."""
-    found: list[tuple[bool, str]] = []
-    rest = template.replace("\\t", "\t").replace("\\n", "\n")
-    while rest:
-        literal, opened, rest = rest.partition("{{")
-        if literal:
-            found.append((False, literal))
-        if not opened:
-            break
-        action, closed, rest = rest.partition("}}")
-        if not closed:
-            raise UsageError(f"template parsing error: unclosed action in {template!r}")
-        found.append((True, action.strip().strip("-").strip()))
-    return found
+PREFIX = "template parsing error: "
 
 
-def expand(template: str, value: "Any") -> str:
-    """The template filled with ``value`` (a decoded JSON object)."""
-    out = []
-    for is_action, text in parts(template):
-        out.append(_action(text, value) if is_action else text)
-    return "".join(out)
+BAD_TEMPLATE = 64  # exit code of commands that check the template before all else
 
 
-def _action(text: str, value: "Any") -> str:
-    words = text.split()
-    if len(words) == 2 and words[0] == "json":
-        return fastjson.dumps(_field(words[1], value)).decode()
-    if len(words) == 1 and words[0].startswith("."):
-        return _text(_field(words[0], value))
-    raise UsageError(
-        f"template {{{{{text}}}}} is not supported: use {{{{.Field}}}} or {{{{json .Field}}}}"
-    )
+def compiled(
+    text: str, prefix: str = PREFIX, code: int = 1, fill_code: int = 1
+) -> "Callable[[Any], str]":
+    """A function from a value to text; raises ``Failure``, as does the function.
+
+    ``prefix`` goes before the errors; the codes are exit codes for a text that is no template and
+    for one that does not suit the value.
+    """
+    try:
+        template = parse(unescaped(text), FUNCTIONS)
+    except ParseError as error:
+        raise Failure(f"{prefix}{error}", code) from None
+
+    def fill(value: "Any") -> str:
+        try:
+            return execute(template, value if isinstance(value, Row) else structured(value))
+        except ExecError as error:
+            raise Failure(f"{prefix}{error}", fill_code) from None
+
+    return fill
 
 
-def _field(path: str, value: "Any") -> "Any":
-    for name in path.strip(".").split(".") if path != "." else ():
-        if not isinstance(value, dict) or name not in value:
-            raise UsageError(f"template parsing error: no field {name!r} for {path!r}")
-        value = value[name]
-    return value
+def expand(text: str, value: "Any") -> str:
+    """One template filled with one value."""
+    return compiled(text)(value)
 
 
-def _text(value: "Any") -> str:
-    """A value as Go prints it."""
-    if value is None:
-        return "<no value>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return "[" + " ".join(_text(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_text(value[key])}" for key in sorted(value)) + "]"
-    return str(value)
+def unescaped(text: str) -> str:
+    r"""``\t`` and ``\n`` typed as two characters become what they mean (docker's --format)."""
+    return text.replace("\\t", "\t").replace("\\n", "\n")
+
+
+class Headers(Row):
+    """The header line of a table: column names by field; ``.Label "a.b"`` names itself."""
+
+    def __init__(self, headers: "dict[str, str]") -> None:
+        super().__init__(headers, "", {"Label": _label_header})
+
+    def field(self, name: str) -> "tuple[bool, Any]":
+        """Fields without a header of their own show none."""
+        return True, self.get(name, "<no value>")
+
+
+def _label_header(name: str) -> str:
+    return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
+
+
+def header(text: str, headers: "dict[str, str]") -> str:
+    """The header line that ``table TEMPLATE`` has."""
+    try:
+        return execute(parse(unescaped(text), HEADER_FUNCTIONS), Headers(headers), HEADER_FUNCTIONS)
+    except (ParseError, ExecError) as error:
+        raise Failure(f"{PREFIX}{error}") from None
+
+
+def json_line(value: "Any") -> str:
+    """Compact JSON as Go's ``json.Marshal`` has it; rows have their keys in order."""
+    from ketch.linux import fastjson
+
+    plain = value.plain() if isinstance(value, Row) else value
+    return escaped(fastjson.dumps(plain).decode())
