@@ -33,7 +33,7 @@ def test_run_prints_and_returns_the_exit_code(ketchd: Ketchd) -> None:
         (["logs", "nobody"], 1, "No such container: nobody"),
         (["inspect", "nobody"], 1, "No such object: nobody"),
         (["pull", "127.0.0.1:1/x:1"], 1, "127.0.0.1:1"),
-        (["fly"], 1, "'fly' is not a ketch command"),
+        (["fly"], 1, "unknown command: ketch fly"),
     ],
 )
 def test_errors(ketchd: Ketchd, words: list[str], code: int, message: str) -> None:

@@ -2,14 +2,17 @@
 
 import sys
 
-from ketch.cli import foreground, terminal
+from ketch.cli import detach, foreground, terminal
 from ketch.cli.attached_run import exit_code, start_and_stay
-from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli.exits import prefix
+from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.cli.streams import Detached, Session
-from ketch.errors import Conflict, KetchError, NotModified
+from ketch.errors import KetchError, NotModified
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ketch.client.api import Client
 
 KEYS = Flag("detach-keys", help="Override the key sequence for detaching", default="")
@@ -21,6 +24,8 @@ ATTACH_FLAGS = (
 START_FLAGS = (
     KEYS,
     Flag("attach", "a", "switch", "Attach STDOUT/STDERR and forward signals"),
+    Flag("checkpoint", "", "text", "Restore from this checkpoint (not supported)", ""),
+    Flag("checkpoint-dir", "", "text", "Use a custom checkpoint storage (not supported)", ""),
     Flag("interactive", "i", "switch", "Attach container's STDIN"),
 )
 HELP = {
@@ -32,24 +37,23 @@ HELP = {
 def attach(client: "Client", argv: "list[str]") -> int:
     """Join a running container's stdio; returns its exit code when it ends meanwhile."""
     parsed = parse(ATTACH_FLAGS, argv)
-    if len(parsed.words) != 1:
-        raise UsageError("'ketch attach' requires 1 argument")
+    count(parsed, "attach", 1)
     path = f"/containers/{parsed.words[0]}"
     info = client.call("GET", f"{path}/json")
-    if not info["State"]["Running"]:
-        raise Conflict("cannot attach to a stopped container, start it first")
+    _check(info["State"])
     tty = info["Config"]["Tty"]
     stdin = info["Config"]["OpenStdin"] and not parsed["no-stdin"]
     query = {"stream": True, "stdin": stdin, "stdout": True, "stderr": True}
-    if parsed["detach-keys"]:
-        query["detachKeys"] = parsed["detach-keys"]
+    keys = detach.chosen(parsed["detach-keys"])
+    if keys:
+        query["detachKeys"] = keys
     waiting = client.stream("POST", f"{path}/wait")
     sock, early, _ = client.hijack(f"{path}/attach", query)
     if tty:
         foreground.follow_size(client, f"{path}/resize")
     elif parsed["sig-proxy"]:
         foreground.proxy_signals(client, parsed.words[0])
-    session = Session(sock, early, tty=tty, stdin=stdin, keys=parsed["detach-keys"])
+    session = Session(sock, early, tty=tty, stdin=stdin, keys=keys)
     try:
         if tty and stdin:
             with terminal.Raw():
@@ -62,14 +66,24 @@ def attach(client: "Client", argv: "list[str]") -> int:
     return exit_code(waiting)
 
 
+def _check(state: "dict[str, Any]") -> None:
+    if not state["Running"]:
+        raise Failure("You cannot attach to a stopped container, start it first")
+    if state["Paused"]:
+        raise Failure("You cannot attach to a paused container, unpause it first")
+    if state["Restarting"]:
+        raise Failure("You cannot attach to a restarting container, wait until it is running")
+
+
 def start(client: "Client", argv: "list[str]") -> int:
     """Start stopped containers; ``-a`` stays with one."""
     parsed = parse(START_FLAGS, argv)
-    if not parsed.words:
-        raise UsageError("'ketch start' requires at least 1 argument")
+    count(parsed, "start", 1, None)
+    if parsed["checkpoint"] or parsed["checkpoint-dir"]:
+        raise Failure("--checkpoint is not supported: containers cannot be checkpointed")
     if parsed["attach"] or parsed["interactive"]:
         if len(parsed.words) > 1:
-            raise UsageError("you cannot start and attach multiple containers at once")
+            raise Failure("you cannot start and attach multiple containers at once")
         info = client.call("GET", f"/containers/{parsed.words[0]}/json")
         how = {
             "tty": info["Config"]["Tty"],
@@ -77,21 +91,23 @@ def start(client: "Client", argv: "list[str]") -> int:
             "stdout": True,
             "stderr": True,
             "remove": info["HostConfig"]["AutoRemove"],
-            "keys": parsed["detach-keys"],
+            "keys": detach.chosen(parsed["detach-keys"]),
             "proxy": not info["Config"]["Tty"],
         }
         return start_and_stay(client, parsed.words[0], how)
-    code = 0
+    code, failed = 0, []
     for name in parsed.words:
         try:
             client.call("POST", f"/containers/{name}/start")
         except NotModified:
             pass
         except KetchError as error:
-            sys.stderr.write(f"Error response from daemon: {error}\n")
+            sys.stdout.flush()
+            sys.stderr.write(f"{prefix(error)}{error}\n")
             code = 1
+            failed.append(name)
             continue
         sys.stdout.write(name + "\n")
     if code:
-        sys.stderr.write("failed to start containers\n")
+        sys.stderr.write("Error: failed to start containers: " + ", ".join(failed) + "\n")
     return code

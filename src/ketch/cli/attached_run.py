@@ -6,7 +6,7 @@ process's output or exit is missed.
 
 import sys
 
-from ketch.cli import exits, foreground, terminal
+from ketch.cli import detach, exits, foreground, terminal
 from ketch.cli.streams import Detached, Session
 from ketch.errors import KetchError
 from ketch.linux import fastjson
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def stay(client: "Client", identity: str, parsed: "Parsed") -> int:
     """Returns the exit code of ``ketch run``."""
-    streams = {word.lower() for word in parsed["attach"]} or {"stdin", "stdout", "stderr"}
+    streams = set(parsed["attach"]) or {"stdin", "stdout", "stderr"}
     stdin = parsed["interactive"] and "stdin" in streams
     return start_and_stay(
         client,
@@ -33,7 +33,7 @@ def stay(client: "Client", identity: str, parsed: "Parsed") -> int:
             "stdout": "stdout" in streams,
             "stderr": "stderr" in streams,
             "remove": parsed["rm"],
-            "keys": parsed["detach-keys"],
+            "keys": detach.chosen(parsed["detach-keys"]),
             "proxy": parsed["sig-proxy"] and not parsed["tty"],
         },
     )

@@ -27,6 +27,7 @@ class AutoClient(Client):
     def __init__(self, address: Address, *, may_start: bool) -> None:
         super().__init__(address)
         self._may_start = may_start and address.text == DEFAULT
+        self.says_what_it_does = False
 
     def call(self, *arguments: "Any", **named: "Any") -> "Any":
         """As ``Client.call``; starts the daemon when there is none."""
@@ -36,7 +37,14 @@ class AutoClient(Client):
         """As ``Client.stream``; starts the daemon when there is none."""
         return self._retried(super().stream, arguments, named)
 
+    def hijack(self, *arguments: "Any", **named: "Any") -> "Any":
+        """As ``Client.hijack``; starts the daemon when there is none."""
+        return self._retried(super().hijack, arguments, named)
+
     def _retried(self, method: "Any", arguments: "Any", named: "Any") -> "Any":
+        if self.says_what_it_does:
+            words = " ".join(str(word) for word in (*arguments, *named.values()))
+            sys.stderr.write(f"ketch: {self.address.text}: {words}\n")
         try:
             return method(*arguments, **named)
         except EngineUnreachable as error:

@@ -2,8 +2,8 @@
 
 import sys
 
-from ketch.cli.flags import Flag, UsageError, parse
-from ketch.cli.images import split_tag
+from ketch.cli.flags import Flag, count, parse
+from ketch.cli.image_names import split_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ HELP = {"commit": ("[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", FLAGS)}
 def commit(client: "Client", argv: "list[str]") -> int:
     """Make an image of a container's present state; prints its ID."""
     parsed = parse(FLAGS, argv)
-    if not parsed.words or len(parsed.words) > 2:
-        raise UsageError("'ketch commit' requires 1 or 2 arguments")
+    count(parsed, "commit", 1, 2)
     repository, tag = split_tag(parsed.words[1]) if len(parsed.words) == 2 else ("", "")
     query = {
         "container": parsed.words[0],

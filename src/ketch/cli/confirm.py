@@ -3,8 +3,11 @@
 import sys
 
 
-def confirmed(warning: str) -> bool:
+def confirmed(question: str) -> bool:
     """Print the warning and ask; anything but ``y`` means no."""
-    sys.stdout.write(f"{warning}\nAre you sure you want to continue? [y/N] ")
+    sys.stdout.write(f"{question} [y/N] ")
     sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    try:
+        return sys.stdin.readline().strip().lower() == "y"
+    except UnicodeDecodeError:
+        return False

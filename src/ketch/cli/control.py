@@ -1,9 +1,9 @@
-"""Verbs on one or more containers: stop, kill, rm, restart, pause, rename, wait, prune."""
+"""Verbs on one or more containers: stop, kill, rm, restart, pause, rename, wait."""
 
 import sys
 
-from ketch.cli import listing, units
-from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli.exits import prefix
+from ketch.cli.flags import CountError, Failure, Flag, count, parse
 from ketch.errors import KetchError, NotModified
 from ketch.linux import fastjson
 
@@ -15,19 +15,14 @@ if TYPE_CHECKING:
     from ketch.client.api import Client
 
 STOP_FLAGS = (
-    Flag("signal", "s", "text", "Signal to send to the container", ""),
-    Flag("time", "t", "number", "Seconds to wait before killing the container"),
-    Flag("timeout", "", "number", "Seconds to wait before killing the container"),
+    Flag("signal", "s", "text", "Signal to send to the container", "", values="signals"),
+    Flag("timeout", "t", "number", "Seconds to wait before killing the container", also=("time",)),
 )
-KILL_FLAGS = (Flag("signal", "s", "text", "Signal to send to the container", ""),)
+KILL_FLAGS = STOP_FLAGS[:1]
 REMOVE_FLAGS = (
     Flag("force", "f", "switch", "Force the removal of a running container (uses SIGKILL)"),
     Flag("link", "l", "switch", "Remove the specified link"),
     Flag("volumes", "v", "switch", "Remove anonymous volumes associated with the container"),
-)
-PRUNE_FLAGS = (
-    Flag("force", "f", "switch", "Do not prompt for confirmation"),
-    Flag("filter", "", "list", "Provide filter values"),
 )
 SEVERAL = "CONTAINER [CONTAINER...]"
 HELP: "dict[str, tuple[str, tuple[Flag, ...]]]" = {
@@ -39,22 +34,26 @@ HELP: "dict[str, tuple[str, tuple[Flag, ...]]]" = {
     "unpause": (SEVERAL, ()),
     "rename": ("CONTAINER NEW_NAME", ()),
     "wait": (SEVERAL, ()),
-    "prune": ("[OPTIONS]", PRUNE_FLAGS),
 }
 
 
 def each(names: "list[str]", verb: str, act: "Callable[[str], Any]") -> int:
-    """Call ``act`` for every name and print the name; exit code 1 if any failed."""
+    """Call ``act`` for every name and print the name, unless it gives False.
+
+    Exit code 1 if any failed.
+    """
     if not names:
-        raise UsageError(f"'ketch {verb}' requires at least 1 argument")
+        raise CountError(f"'ketch {verb}' requires at least 1 argument")
     code = 0
     for name in names:
         try:
-            act(name)
+            if act(name) is False:
+                continue
         except NotModified:
             pass
         except KetchError as error:
-            sys.stderr.write(f"Error response from daemon: {error}\n")
+            sys.stdout.flush()
+            sys.stderr.write(f"{prefix(error)}{error}\n")
             code = 1
             continue
         sys.stdout.write(name + "\n")
@@ -64,8 +63,7 @@ def each(names: "list[str]", verb: str, act: "Callable[[str], Any]") -> int:
 
 def _stopping(client: "Client", argv: "list[str]", verb: str) -> int:
     parsed = parse(STOP_FLAGS, argv)
-    seconds = parsed["timeout"] if parsed["timeout"] is not None else parsed["time"]
-    query = {"t": seconds, "signal": parsed["signal"] or None}
+    query = {"t": parsed["timeout"], "signal": parsed["signal"] or None}
     return each(
         parsed.words, verb, lambda name: client.call("POST", f"/containers/{name}/{verb}", query)
     )
@@ -119,41 +117,30 @@ def unpause(client: "Client", argv: "list[str]") -> int:
 
 def rename(client: "Client", argv: "list[str]") -> int:
     """Give a container another name."""
-    words = parse((), argv).words
-    if len(words) != 2:
-        raise UsageError("'ketch rename' requires 2 arguments")
-    client.call("POST", f"/containers/{words[0]}/rename", {"name": words[1]})
+    parsed = parse((), argv)
+    count(parsed, "rename", 2)
+    old, new = parsed.words
+    try:
+        client.call("POST", f"/containers/{old}/rename", {"name": new})
+    except KetchError as error:
+        raise Failure(
+            f"{prefix(error)}{error}\nError: failed to rename container named {old}"
+        ) from None
     return 0
 
 
 def wait(client: "Client", argv: "list[str]") -> int:
     """Wait for containers; prints their exit codes."""
-    words = parse((), argv).words
-    if not words:
-        raise UsageError("'ketch wait' requires at least 1 argument")
+    parsed = parse((), argv)
+    count(parsed, "wait", 1, None)
     code = 0
-    for name in words:
+    for name in parsed.words:
         try:
             answer: Any = fastjson.loads(client.stream("POST", f"/containers/{name}/wait").body())
             sys.stdout.write(f"{answer['StatusCode']}\n")
+            sys.stdout.flush()
         except KetchError as error:
-            sys.stderr.write(f"Error response from daemon: {error}\n")
+            sys.stdout.flush()
+            sys.stderr.write(f"{prefix(error)}{error}\n")
             code = 1
     return code
-
-
-def prune(client: "Client", argv: "list[str]") -> int:
-    """Remove all stopped containers."""
-    from ketch.cli.confirm import confirmed
-
-    parsed = parse(PRUNE_FLAGS, argv)
-    if not parsed["force"] and not confirmed("WARNING! This will remove all stopped containers."):
-        return 1
-    answer = client.call("POST", "/containers/prune", {"filters": listing.filters_of(parsed)})
-    deleted = answer.get("ContainersDeleted") or []
-    if deleted:
-        sys.stdout.write("Deleted Containers:\n" + "".join(f"{name}\n" for name in deleted) + "\n")
-    sys.stdout.write(
-        f"Total reclaimed space: {units.human_size(answer.get('SpaceReclaimed', 0))}\n"
-    )
-    return 0

@@ -5,6 +5,16 @@ from ketch.cli.flags import UsageError
 DEFAULT = "ctrl-p,ctrl-q"
 
 
+def chosen(flag: str) -> str:
+    """``--detach-keys``, else ``detachKeys`` of config.json, else empty for the default."""
+    if flag:
+        return flag
+    from ketch.client import config_file
+
+    value = config_file.load().get("detachKeys")
+    return value if isinstance(value, str) else ""
+
+
 def parse(keys: str) -> bytes:
     """The byte sequence of ``ctrl-a,b``; raises ``UsageError``."""
     sequence = bytearray()

@@ -2,8 +2,9 @@
 
 import os
 
-from ketch.cli import foreground, terminal
-from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli import detach, foreground, terminal
+from ketch.cli.flag_values import environment_word
+from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.cli.streams import Detached, Session
 
 TYPE_CHECKING = False
@@ -17,8 +18,8 @@ FLAGS = (
     Flag("detach", "d", "switch", "Detached mode: run command in the background"),
     Flag("detach-keys", help="Override the key sequence for detaching", default=""),
     Flag("die-with-client", "", "switch", "End the command when this client goes away"),
-    Flag("env", "e", "list", "Set environment variables"),
-    Flag("env-file", "", "list", "Read in a file of environment variables"),
+    Flag("env", "e", "list", "Set environment variables", convert=environment_word),
+    Flag("env-file", "", "list", "Read in a file of environment variables", values="files"),
     Flag("interactive", "i", "switch", "Keep STDIN open even if not attached"),
     Flag("privileged", "", "switch", "Give extended privileges to the command"),
     Flag("tty", "t", "switch", "Allocate a pseudo-TTY"),
@@ -31,10 +32,9 @@ HELP = {"execute": ("[OPTIONS] CONTAINER COMMAND [ARG...]", FLAGS)}
 def execute(client: "Client", argv: "list[str]") -> int:
     """Run a command in a container; returns its exit code."""
     parsed = parse(FLAGS, argv, interspersed=False)
-    if len(parsed.words) < 2:
-        raise UsageError("'ketch exec' requires at least 2 arguments")
+    count(parsed, "exec", 2, None)
     if parsed["tty"] and parsed["interactive"] and not parsed["detach"] and not os.isatty(0):
-        raise UsageError("the input device is not a TTY")
+        raise Failure("the input device is not a TTY")
     identity = _create(client, parsed)
     if parsed["detach"]:
         client.call("POST", f"/exec/{identity}/start", body={"Detach": True, "Tty": parsed["tty"]})
@@ -43,7 +43,7 @@ def execute(client: "Client", argv: "list[str]") -> int:
 
 
 def _create(client: "Client", parsed: "Parsed") -> str:
-    from ketch.cli.create_body import environment
+    from ketch.cli.environment import environment
 
     attached = not parsed["detach"]
     body: dict[str, Any] = {
@@ -53,14 +53,14 @@ def _create(client: "Client", parsed: "Parsed") -> str:
         "WorkingDir": parsed["workdir"],
         "Tty": parsed["tty"],
         "Privileged": parsed["privileged"],
-        "DetachKeys": parsed["detach-keys"],
+        "DetachKeys": detach.chosen(parsed["detach-keys"]),
         "AttachStdin": attached and parsed["interactive"],
         "AttachStdout": attached,
         "AttachStderr": attached,
     }
     if parsed["die-with-client"]:
         if parsed["detach"]:
-            raise UsageError("Conflicting options: --die-with-client and -d")
+            raise Failure("Conflicting options: --die-with-client and -d")
         body["DieWithClient"] = True
     if parsed["tty"]:
         height, width = terminal.size()
@@ -73,7 +73,7 @@ def _stay(client: "Client", identity: str, parsed: "Parsed") -> int:
     body = {"Detach": False, "Tty": parsed["tty"]}
     sock, early, _ = client.hijack(f"/exec/{identity}/start", body=body)
     tty, stdin = parsed["tty"], parsed["interactive"]
-    session = Session(sock, early, tty=tty, stdin=stdin, keys=parsed["detach-keys"])
+    session = Session(sock, early, tty=tty, stdin=stdin, keys=detach.chosen(parsed["detach-keys"]))
     if tty:
         foreground.follow_size(client, f"/exec/{identity}/resize")
     try:

@@ -3,8 +3,8 @@
 Not ``exec ls``: a container may be called ``ls``.
 """
 
-from ketch.cli import control, listing, units
-from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli import control, instants, listing, units
+from ketch.cli.flags import Flag, count, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ LIST_FLAGS = (
     Flag("all", "a", "switch", "Show those that ended lately too"),
     *(flag for flag in listing.FLAGS if flag.name != "filter"),
 )
-KILL_FLAGS = (Flag("signal", "s", "text", "Signal to send (default KILL)", ""),)
+KILL_FLAGS = (Flag("signal", "s", "text", "Signal to send (default KILL)", "", values="signals"),)
 HELP = {
     "list_": ("[OPTIONS] CONTAINER", LIST_FLAGS),
     "kill": ("[OPTIONS] EXEC [EXEC...]", KILL_FLAGS),
@@ -37,8 +37,7 @@ COLUMNS = tuple(
 def list_(client: "Client", argv: "list[str]") -> int:
     """Print a table of a container's exec processes."""
     parsed = parse(LIST_FLAGS, argv)
-    if len(parsed.words) != 1:
-        raise UsageError("'ketch container execs' requires exactly 1 argument")
+    count(parsed, "container execs", 1)
     path = f"/ketch/containers/{parsed.words[0]}/execs"
     found = client.call("GET", path, {"all": parsed["all"]})
     listing.show(parsed, COLUMNS, [_row(item, whole=parsed["no-trunc"]) for item in found], "ID")
@@ -57,7 +56,7 @@ def _row(item: "dict[str, Any]", *, whole: bool) -> "dict[str, str]":
         "Command": command,
         "User": process.get("user", ""),
         "PID": str(item["Pid"] or ""),
-        "Started": units.since(units.epoch_of(item["StartedAt"])),
+        "Started": units.since(instants.split(item["StartedAt"])[0]),
         "Status": "Running" if item["Running"] else waiting,
     }
 

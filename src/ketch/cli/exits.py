@@ -8,6 +8,7 @@ from ketch.errors import KetchError
 
 USAGE = 125
 FAILED = 1
+INTERRUPTED = 130
 
 
 def of_run(error: KetchError) -> int:
@@ -18,3 +19,28 @@ def of_run(error: KetchError) -> int:
     if "permission denied" in text or "is a directory" in text:
         return 126
     return USAGE
+
+
+def prefix(error: KetchError) -> str:
+    """What goes before an error's message, in docker's words."""
+    return "Error response from daemon: " if error.from_engine else ""
+
+
+def of_system(command: str, error: OSError) -> str:
+    """A failed system call on this side, in a sentence."""
+    reason = (error.strerror or str(error)).lower()
+    return f"open {error.filename}: {reason}" if error.filename else f"ketch {command}: {reason}"
+
+
+def silent_pipe() -> int:
+    """Nobody reads our output any more: end as if SIGPIPE had ended us, without a word."""
+    import os
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        try:
+            os.write(fd, b"")
+        except OSError:
+            os.dup2(null, fd)
+    os.dup2(null, 1)  # what is buffered must not fail again when the interpreter ends
+    return 141

@@ -7,117 +7,237 @@ costs 8 ms of imports at every start and has other rules.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 
 class UsageError(Exception):
-    """The command line is wrong; exit code 125."""
+    """What was asked makes no sense, though each flag does."""
+
+
+class FlagError(UsageError):
+    """A flag is unknown or has a bad value; exit code 125, with the command's usage line."""
+
+
+class CountError(UsageError):
+    """Too few or too many words; exit code 1, with the command's usage line."""
+
+
+class Failure(Exception):
+    """The command failed on this side: printed as it is."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class HelpWanted(Exception):
     """``--help`` was given."""
 
 
-class Flag:
-    """One flag. ``kind``: ``switch``, ``text``, ``number`` or ``list`` (given again and again)."""
+WORDS = {"switch": "", "text": "string", "number": "int", "list": "list", "strings": "strings"}
 
-    __slots__ = ("default", "help", "kind", "name", "short")
+
+class Flag:
+    """One flag.
+
+    ``kind``: ``switch``, ``text``, ``number``, ``list`` (given again and again) or ``strings`` (the
+    same, and with commas). ``type`` is the word for the value in help. ``convert`` makes the value
+    of the text; it raises ``ValueError`` with the reason. ``values`` are what completion offers:
+    words, or the name of a live list such as ``containers``. ``also`` are old names that work.
+    """
+
+    __slots__ = ("also", "convert", "default", "help", "kind", "name", "short", "type", "values")
 
     def __init__(
-        self, name: str, short: str = "", kind: str = "text", help: str = "", default: object = None
+        self,
+        name: str,
+        short: str = "",
+        kind: str = "text",
+        help: str = "",
+        default: object = None,
+        **more: "Any",
     ) -> None:
         self.name = name
         self.short = short
         self.kind = kind
         self.help = help
         self.default = default
+        self.type: str = more.get("type") or WORDS[kind]
+        self.convert: Callable[[str], Any] | None = more.get("convert")
+        self.values: str | tuple[str, ...] = more.get("values", ())
+        self.also: tuple[str, ...] = more.get("also", ())
 
     def initial(self) -> object:
         """The value when the flag is absent."""
-        if self.kind == "list":
+        if self.kind in ("list", "strings"):
             return []
         return False if self.kind == "switch" and self.default is None else self.default
+
+    def spelling(self) -> str:
+        """``-f, --filter``, as error messages name it."""
+        return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
 
 
 class Parsed:
     """Flag values by name (``parsed["name"]``), the words left, and which flags were given."""
 
-    __slots__ = ("given", "values", "words")
+    __slots__ = ("flags", "given", "values", "words")
 
-    def __init__(self, values: "dict[str, Any]") -> None:
+    def __init__(self, values: "dict[str, Any]", flags: "dict[str, Flag]") -> None:
         self.values = values
+        self.flags = flags
         self.words: list[str] = []
         self.given: set[str] = set()
 
     def __getitem__(self, name: str) -> "Any":
         return self.values[name]
 
+    def spelling(self, name: str) -> str:
+        """How error messages name a flag."""
+        return self.flags[name].spelling()
+
+    def wrong(self, name: str, value: str, why: str) -> FlagError:
+        """The error for a value that a flag does not take."""
+        return FlagError(f'invalid argument "{value}" for "{self.spelling(name)}" flag: {why}')
+
 
 def parse(flags: "Sequence[Flag]", argv: "Sequence[str]", *, interspersed: bool = True) -> Parsed:
-    """Parse ``argv``; raises ``UsageError`` with Docker's words, or ``HelpWanted``."""
+    """Parse ``argv``; raises ``FlagError`` with Docker's words, or ``HelpWanted``."""
     names = {flag.name: flag for flag in flags}
-    shorts = {flag.short: flag for flag in flags if flag.short}
-    parsed = Parsed({flag.name: flag.initial() for flag in flags})
-    words = list(argv)
-    while words:
-        word = words.pop(0)
-        if word == "--":
-            parsed.words.extend(words)
-            break
-        if word.startswith("--"):
-            _long(names, word, words, parsed)
-        elif word.startswith("-") and len(word) > 1:
-            _short(shorts, word, words, parsed)
-        else:
-            parsed.words.append(word)
-            if not interspersed:
-                parsed.words.extend(words)
-                break
+    parsed = Parsed({flag.name: flag.initial() for flag in flags}, names)
+    reader = _Reader(names, parsed, list(argv))
+    reader.run(interspersed)
+    if reader.help:
+        raise HelpWanted
     return parsed
 
 
-def _long(names: "dict[str, Flag]", word: str, words: "list[str]", parsed: Parsed) -> None:
-    name, equals, value = word[2:].partition("=")
-    flag = names.get(name)
-    if flag is None:
-        if name == "help":
-            raise HelpWanted
-        raise UsageError(f"unknown flag: --{name}")
-    if flag.kind == "switch":
-        parsed.values[name] = _truth(flag, value) if equals else True
-    elif equals:
-        _store(flag, value, parsed)
-    elif words:
-        _store(flag, words.pop(0), parsed)
-    else:
-        raise UsageError(f"flag needs an argument: --{name}")
-    parsed.given.add(name)
+def count(parsed: Parsed, command: str, least: int, most: "int | None" = -1) -> None:
+    """Check how many words there are; ``most`` None is any number, -1 the same as ``least``.
 
-
-def _short(shorts: "dict[str, Flag]", word: str, words: "list[str]", parsed: Parsed) -> None:
-    letters = word[1:]
-    while letters:
-        letter, letters = letters[0], letters[1:]
-        flag = shorts.get(letter)
-        if flag is None:
-            if letter == "h":
-                raise HelpWanted
-            raise UsageError(f"unknown shorthand flag: {letter!r} in {word}")
-        parsed.given.add(flag.name)
-        if flag.kind == "switch":
-            if letters.startswith("="):
-                parsed.values[flag.name] = _truth(flag, letters[1:])
-                return
-            parsed.values[flag.name] = True
-            continue
-        if letters:
-            _store(flag, letters.removeprefix("="), parsed)
-        elif words:
-            _store(flag, words.pop(0), parsed)
-        else:
-            raise UsageError(f"flag needs an argument: {letter!r} in {word}")
+    Raises ``CountError`` with Docker's words.
+    """
+    most = least if most == -1 else most
+    found = len(parsed.words)
+    if found >= least and (most is None or found <= most):
         return
+    if most == 0:
+        rule = "accepts no arguments"
+    elif most is None:
+        rule = f"requires at least {least} argument{'s' * (least > 1)}"
+    elif least == most:
+        rule = f"requires {least} argument{'s' * (least > 1)}"
+    elif least == 0:
+        rule = f"requires at most {most} argument{'s' * (most > 1)}"
+    else:
+        rule = f"requires at least {least} and at most {most} arguments"
+    raise CountError(f"'ketch {command}' {rule}")
+
+
+class _Reader:
+    """One pass over the words of a command line."""
+
+    def __init__(self, names: "dict[str, Flag]", parsed: Parsed, words: "list[str]") -> None:
+        self.long = names
+        self.short = {flag.short: flag for flag in names.values() if flag.short}
+        self.parsed = parsed
+        self.words = words
+        self.next = 0
+        self.help = False
+
+    def run(self, interspersed: bool) -> None:
+        """Read all words."""
+        while self.next < len(self.words):
+            word = self.words[self.next]
+            self.next += 1
+            if word == "--":
+                break
+            if word.startswith("--"):
+                self._long(word)
+            elif word.startswith("-") and len(word) > 1:
+                self._short(word)
+            else:
+                self.parsed.words.append(word)
+                if not interspersed:
+                    break
+        self.parsed.words.extend(self.words[self.next :])
+
+    def _value(self, described: str) -> str:
+        if self.next == len(self.words):
+            raise FlagError(f"flag needs an argument: {described}")
+        self.next += 1
+        return self.words[self.next - 1]
+
+    def _find(self, name: str) -> "Flag | None":
+        found = self.long.get(name)
+        if found is None:
+            found = next((flag for flag in self.long.values() if name in flag.also), None)
+        return found
+
+    def _long(self, word: str) -> None:
+        name, equals, value = word[2:].partition("=")
+        flag = self._find(name)
+        if flag is None:
+            if name == "help":
+                self.help = not equals or _truth(HELP, value)
+                return
+            if not name or name.startswith("-"):
+                raise FlagError(f"bad flag syntax: {word}")
+            raise FlagError(f"unknown flag: --{name}{self._near(name)}")
+        if flag.kind == "switch":
+            self._store(flag, value if equals else "true")
+        else:
+            self._store(flag, value if equals else self._value(f"--{name}"))
+
+    def _near(self, name: str) -> str:
+        """A guess what was meant."""
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, self.long, 1, 0.75)
+        return f" (did you mean --{close[0]}?)" if close else ""
+
+    def _short(self, word: str) -> None:
+        letters = word[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            flag = self.short.get(letter)
+            if flag is None:
+                if letter == "h":
+                    self.help = True
+                    continue
+                raise FlagError(f"unknown shorthand flag: {letter!r} in -{letter}{letters}")
+            if flag.kind == "switch" and not letters.startswith("="):
+                self._store(flag, "true")
+                continue
+            rest = letters.removeprefix("=")
+            value = rest if letters else self._value(f"{letter!r} in -{letter}")
+            self._store(flag, value)
+            return
+
+    def _store(self, flag: Flag, value: str) -> None:
+        self.parsed.given.add(flag.name)
+        values = self.parsed.values
+        if flag.kind == "switch":
+            values[flag.name] = _truth(flag, value)
+            return
+        if flag.kind == "strings":
+            values[flag.name].extend(value.split(",") if value else [])
+            return
+        made: Any = value
+        convert = flag.convert or (_whole if flag.kind == "number" else None)
+        if convert is not None:
+            try:
+                made = convert(value)
+            except ValueError as error:
+                raise self.parsed.wrong(flag.name, value, str(error)) from None
+        if flag.kind == "list":
+            values[flag.name].append(made)
+        else:
+            values[flag.name] = made
+
+
+HELP = Flag("help", "h", "switch", "Print usage")
 
 
 def _truth(flag: Flag, value: str) -> bool:
@@ -125,29 +245,18 @@ def _truth(flag: Flag, value: str) -> bool:
         return True
     if value in ("0", "f", "F", "false", "FALSE", "False"):
         return False
-    raise UsageError(f'invalid argument "{value}" for "--{flag.name}" flag: use true or false')
+    why = f'strconv.ParseBool: parsing "{value}": invalid syntax'
+    raise FlagError(f'invalid argument "{value}" for "{flag.spelling()}" flag: {why}')
 
 
-def _store(flag: Flag, value: str, parsed: Parsed) -> None:
-    if flag.kind == "list":
-        parsed.values[flag.name].append(value)
-    elif flag.kind == "number":
-        try:
-            parsed.values[flag.name] = int(value)
-        except ValueError:
-            raise UsageError(
-                f'invalid argument "{value}" for "--{flag.name}" flag: not a whole number'
-            ) from None
-    else:
-        parsed.values[flag.name] = value
-
-
-def describe(flags: "Sequence[Flag]") -> str:
-    """The flags' section of a help page."""
-    rows = []
-    for flag in sorted(flags, key=lambda flag: flag.name):
-        short = f"-{flag.short}, " if flag.short else "    "
-        kind = "" if flag.kind == "switch" else f" {flag.kind}"
-        rows.append((f"  {short}--{flag.name}{kind}", flag.help))
-    width = max((len(left) for left, _ in rows), default=0) + 3
-    return "\n".join(f"{left:<{width}}{right}".rstrip() for left, right in rows)
+def _whole(text: str) -> int:
+    """A whole number as Go reads it; raises ``ValueError`` with Go's words."""
+    try:
+        if text.strip() != text or "_" in text or not text.isascii():
+            raise ValueError
+        value = int(text)
+    except ValueError:
+        raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return value

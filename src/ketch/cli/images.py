@@ -1,170 +1,167 @@
-"""``ketch images``, ``rmi``, ``tag``, ``history`` and ``image prune``."""
+"""``ketch images``, ``rmi`` and ``tag``."""
 
 import sys
 
-from ketch.cli import listing, units
-from ketch.cli.flags import Flag, UsageError, parse
-from ketch.errors import KetchError
+from ketch.cli import instants, listing, units
+from ketch.cli.exits import prefix
+from ketch.cli.flag_values import filter_word
+from ketch.cli.flags import Failure, Flag, count, parse
+from ketch.cli.image_names import platform_json, split_tag
+from ketch.client.api import quote
+from ketch.errors import KetchError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ketch.client.api import Client
 
 LIST_FLAGS = (
-    *listing.FLAGS,
-    Flag("all", "a", "switch", "Show all images"),
+    Flag("all", "a", "switch", "Show all images (default hides intermediate images)"),
     Flag("digests", "", "switch", "Show digests"),
-)
+    Flag("filter", "f", "list", "Filter output based on conditions provided", type="filter",
+         convert=filter_word, values="image-filters"),
+    listing.FORMAT,
+    listing.NO_TRUNC,
+    Flag("quiet", "q", "switch", "Only show image IDs"),
+    Flag("tree", "", "switch", "List multi-platform images as a tree (EXPERIMENTAL)"),
+)  # fmt: skip
 REMOVE_FLAGS = (
     Flag("force", "f", "switch", "Force removal of the image"),
     Flag("no-prune", "", "switch", "Do not delete untagged parents"),
-)
-HISTORY_FLAGS = listing.FLAGS[:3]
-PRUNE_FLAGS = (
-    Flag("all", "a", "switch", "Remove all unused images, not just dangling ones"),
-    Flag("force", "f", "switch", "Do not prompt for confirmation"),
-    Flag("filter", "", "list", "Provide filter values"),
+    Flag("platform", "", "strings", "Remove only the given platform variant", values="platforms"),
 )
 HELP: "dict[str, tuple[str, tuple[Flag, ...]]]" = {
     "images": ("[OPTIONS] [REPOSITORY[:TAG]]", LIST_FLAGS),
     "rmi": ("[OPTIONS] IMAGE [IMAGE...]", REMOVE_FLAGS),
     "tag": ("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", ()),
-    "history": ("[OPTIONS] IMAGE", HISTORY_FLAGS),
-    "prune": ("[OPTIONS]", PRUNE_FLAGS),
 }
 NONE = "<none>"
+HEADERS = {
+    "CreatedAt": "CREATED AT", "Containers": "CONTAINERS", "Digest": "DIGEST",
+    "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
+}  # fmt: skip
+COLUMNS = (
+    listing.Column("Repository", "REPOSITORY"),
+    listing.Column("Tag", "TAG"),
+    listing.Column("ID", "IMAGE ID"),
+    listing.Column("CreatedSince", "CREATED"),
+    listing.Column("Size", "SIZE"),
+)
+RAW = (
+    "repository: {{.Repository}}\ntag: {{.Tag}}\n{digest}image_id: {{.ID}}\n"
+    "created_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
+)
 
 
 def images(client: "Client", argv: "list[str]") -> int:
     """List images."""
     parsed = parse(LIST_FLAGS, argv)
-    if len(parsed.words) > 1:
-        raise UsageError("'ketch images' accepts at most 1 argument")
+    count(parsed, "images", 0, 1)
+    if parsed["tree"]:
+        raise Failure("--tree is not supported: an image here is of one platform; leave it out")
     filters = listing.filters_of(parsed) or {}
     if parsed.words:
-        filters["reference"] = [parsed.words[0]]
-    query = {"all": parsed["all"], "filters": filters or None}
-    rows: list[dict[str, str]] = []
-    for item in client.call("GET", "/images/json", query):
-        rows.extend(_rows(item, parsed["no-trunc"]))
-    columns = [
-        listing.Column("Repository", "REPOSITORY"),
-        listing.Column("Tag", "TAG"),
-        listing.Column("ID", "IMAGE ID"),
-        listing.Column("CreatedSince", "CREATED"),
-        listing.Column("Size", "SIZE"),
+        filters.setdefault("reference", []).append(parsed.words[0])
+    form = parsed["format"] or ""
+    query = {
+        "all": parsed["all"],
+        "filters": filters or None,
+        "shared-size": ".SharedSize" in form or ".UniqueSize" in form,
+    }
+    digests = parsed["digests"] or ".Digest" in form
+    whole = parsed["no-trunc"]
+    rows = [
+        row
+        for item in client.call("GET", "/images/json", query)
+        for row in rows_of(item, whole, digests)
     ]
+    columns = list(COLUMNS)
     if parsed["digests"]:
         columns.insert(2, listing.Column("Digest", "DIGEST"))
-    listing.show(parsed, columns, rows, "ID")
+    raw = RAW.replace("{digest}", "digest: {{.Digest}}\n" if parsed["digests"] else "")
+    kind = listing.Kind("*formatter.imageContext", "imagesFormat", HEADERS, raw)
+    if parsed["quiet"]:
+        parsed.values["quiet"] = not parsed["format"]
+    listing.show(parsed, columns, rows, "ID", kind)
     return 0
 
 
-def _rows(item: "dict[str, Any]", whole: bool) -> "list[dict[str, str]]":
-    digests = {
-        name: digest
-        for name, _, digest in (text.partition("@") for text in item.get("RepoDigests") or ())
+def rows_of(item: "dict[str, Any]", whole: bool, digests: bool = False) -> "list[dict[str, Any]]":
+    """One row for each name of an image; with ``digests`` for each digest of the name."""
+    common = {
+        "Containers": _known(item.get("Containers"), str),
+        "CreatedAt": instants.local(item["Created"]) if item["Created"] else "N/A",
+        "CreatedSince": units.since(item["Created"]),
+        "ID": item["Id"] if whole else units.short_id(item["Id"]),
+        "SharedSize": _known(item.get("SharedSize"), lambda size: units.human_size(size, 4)),
+        "Size": units.human_size(item["Size"]),
+        "UniqueSize": _unique(item),
+        "VirtualSize": units.human_size(item["Size"], 4),
     }
-    rows = []
-    for name in item.get("RepoTags") or [f"{NONE}:{NONE}"]:
-        repository, _, tag = name.rpartition(":")
-        rows.append(
-            {
-                "Repository": repository,
-                "Tag": tag,
-                "Digest": digests.get(repository, NONE),
-                "ID": item["Id"] if whole else units.short_id(item["Id"]),
-                "CreatedSince": units.since(item["Created"]),
-                "CreatedAt": str(item["Created"]),
-                "Size": units.human_size(item["Size"]),
-            }
-        )
-    return rows
+    found = []
+    for repository, tag, digest in _names(item, digests):
+        found.append({**common, "Repository": repository, "Tag": tag, "Digest": digest})
+    return found
+
+
+def _names(item: "dict[str, Any]", digests: bool) -> "list[tuple[str, str, str]]":
+    """(repository, tag, digest) of every name; ``<none>`` for what is missing."""
+    known: dict[str, list[str]] = {}
+    for text in item.get("RepoDigests") or ():
+        name, _, digest = text.partition("@")
+        known.setdefault(name, []).append(digest)
+    names = []
+    tagged = set()
+    for text in item.get("RepoTags") or ():
+        repository, _, tag = text.rpartition(":")
+        tagged.add(repository)
+        for digest in (known.get(repository) or [NONE]) if digests else [NONE]:
+            names.append((repository, tag, digest))
+    for name in known.keys() - tagged:
+        for digest in known[name] if digests else known[name][:1]:
+            names.append((name, NONE, digest if digests else NONE))
+    return names or [(NONE, NONE, NONE)]
+
+
+def _known(value: "Any", shown: "Callable[[Any], str]") -> str:
+    return "N/A" if value is None or value < 0 else shown(value)
+
+
+def _unique(item: "dict[str, Any]") -> str:
+    shared = item.get("SharedSize")
+    if shared is None or shared < 0:
+        return "N/A"
+    return units.human_size(item["Size"] - shared, 4)
 
 
 def rmi(client: "Client", argv: "list[str]") -> int:
     """Remove images; goes on after an error, exit code 1 at the end."""
     parsed = parse(REMOVE_FLAGS, argv)
-    if not parsed.words:
-        raise UsageError("'ketch rmi' requires at least 1 argument")
+    count(parsed, "rmi", 1, None)
     code = 0
-    query = {"force": parsed["force"], "noprune": parsed["no-prune"]}
+    query: dict[str, Any] = {"force": parsed["force"], "noprune": parsed["no-prune"]}
+    if parsed["platform"]:
+        query["platforms"] = [platform_json(text) for text in parsed["platform"]]
     for name in parsed.words:
         try:
-            for item in client.call("DELETE", f"/images/{name}", query):
+            for item in client.call("DELETE", f"/images/{quote(name)}", query):
                 for word, value in item.items():
                     sys.stdout.write(f"{word}: {value}\n")
         except KetchError as error:
-            sys.stderr.write(f"Error response from daemon: {error}\n")
-            code = 1
+            sys.stdout.flush()
+            sys.stderr.write(f"{prefix(error)}{error}\n")
+            if not (parsed["force"] and isinstance(error, NotFound)):
+                code = 1
     return code
 
 
 def tag(client: "Client", argv: "list[str]") -> int:
     """Give an image one more name."""
     parsed = parse((), argv)
-    if len(parsed.words) != 2:
-        raise UsageError("'ketch tag' requires 2 arguments")
+    count(parsed, "tag", 2)
     source, target = parsed.words
     repository, name = split_tag(target)
-    client.call("POST", f"/images/{source}/tag", {"repo": repository, "tag": name})
-    return 0
-
-
-def split_tag(target: str) -> "tuple[str, str]":
-    """``host:5000/name:tag`` → (``host:5000/name``, ``tag``); tag is empty when absent."""
-    path, slash, last = target.rpartition("/")
-    name, _, tag_name = last.partition(":")
-    return path + slash + name, tag_name
-
-
-def history(client: "Client", argv: "list[str]") -> int:
-    """Show how an image was made."""
-    parsed = parse(HISTORY_FLAGS, argv)
-    parsed.values["filter"] = []
-    if len(parsed.words) != 1:
-        raise UsageError("'ketch history' requires 1 argument")
-    whole = parsed["no-trunc"]
-    rows = []
-    for item in client.call("GET", f"/images/{parsed.words[0]}/history"):
-        created_by = item["CreatedBy"].replace("\t", " ")
-        rows.append(
-            {
-                "ID": item["Id"] if whole else units.short_id(item["Id"]),
-                "CreatedSince": units.since(item["Created"]),
-                "CreatedBy": created_by if whole else created_by[:45],
-                "Size": units.human_size(item["Size"]),
-                "Comment": item.get("Comment", ""),
-            }
-        )
-    columns = (
-        listing.Column("ID", "IMAGE"),
-        listing.Column("CreatedSince", "CREATED"),
-        listing.Column("CreatedBy", "CREATED BY"),
-        listing.Column("Size", "SIZE"),
-        listing.Column("Comment", "COMMENT"),
-    )
-    listing.show(parsed, columns, rows, "ID")
-    return 0
-
-
-def prune(client: "Client", argv: "list[str]") -> int:
-    """Remove images that nobody uses."""
-    from ketch.cli.confirm import confirmed
-
-    parsed = parse(PRUNE_FLAGS, argv)
-    what = "all images without at least one container" if parsed["all"] else "all dangling images"
-    if not parsed["force"] and not confirmed(f"WARNING! This will remove {what}."):
-        return 1
-    filters = listing.filters_of(parsed) or {}
-    filters["dangling"] = ["false" if parsed["all"] else "true"]
-    answer = client.call("POST", "/images/prune", {"filters": filters})
-    for item in answer.get("ImagesDeleted") or ():
-        for word, value in item.items():
-            sys.stdout.write(f"{word.lower()}: {value}\n")
-    sys.stdout.write(
-        f"\nTotal reclaimed space: {units.human_size(answer.get('SpaceReclaimed', 0))}\n"
-    )
+    client.call("POST", f"/images/{quote(source)}/tag", {"repo": repository, "tag": name})
     return 0

@@ -1,6 +1,7 @@
 """``ketch logs``."""
 
-from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli.flags import Flag, count, parse
+from ketch.cli.instants import asked
 from ketch.cli.streams import write_all, write_frames
 
 TYPE_CHECKING = False
@@ -10,19 +11,20 @@ if TYPE_CHECKING:
 FLAGS = (
     Flag("details", "", "switch", "Show extra details provided to logs"),
     Flag("follow", "f", "switch", "Follow log output"),
-    Flag("since", help="Show logs since timestamp or relative (42m for 42 minutes)", default=""),
+    Flag("since", help="Show logs since timestamp (2013-01-02T13:23:37Z) or "
+         "relative (42m for 42 minutes)", default=""),
     Flag("tail", "n", "text", "Number of lines to show from the end of the logs", "all"),
     Flag("timestamps", "t", "switch", "Show timestamps"),
-    Flag("until", help="Show logs before timestamp or relative (42m for 42 minutes)", default=""),
-)
+    Flag("until", help="Show logs before timestamp (2013-01-02T13:23:37Z) or "
+         "relative (42m for 42 minutes)", default=""),
+)  # fmt: skip
 HELP = {"logs": ("[OPTIONS] CONTAINER", FLAGS)}
 
 
 def logs(client: "Client", argv: "list[str]") -> int:
     """Print what a container wrote."""
     parsed = parse(FLAGS, argv)
-    if len(parsed.words) != 1:
-        raise UsageError("'ketch logs' requires 1 argument")
+    count(parsed, "logs", 1)
     path = f"/containers/{parsed.words[0]}"
     tty = client.call("GET", f"{path}/json")["Config"]["Tty"]
     query = {
@@ -32,8 +34,8 @@ def logs(client: "Client", argv: "list[str]") -> int:
         "timestamps": parsed["timestamps"],
         "details": parsed["details"],
         "tail": parsed["tail"],
-        "since": instant(parsed["since"], "since"),
-        "until": instant(parsed["until"], "until"),
+        "since": asked(parsed["since"], "since"),
+        "until": asked(parsed["until"], "until"),
     }
     rest = b""
     for piece in client.stream("GET", f"{path}/logs", query).pieces():
@@ -42,20 +44,3 @@ def logs(client: "Client", argv: "list[str]") -> int:
         else:
             rest = write_frames(rest + piece)
     return 0
-
-
-def instant(text: str, flag: str) -> "str | None":
-    """Unix seconds of an RFC 3339 instant, a number, or a duration back from now."""
-    if not text:
-        return None
-    if text.replace(".", "", 1).isdigit():
-        return text
-    if text[:4].isdigit() and text[4:5] == "-":
-        from datetime import datetime
-
-        return str(datetime.fromisoformat(text).timestamp())
-    import time
-
-    from ketch.cli.units import parse_duration
-
-    return f"{time.time() - parse_duration(text, flag) / 1e9:.9f}"

@@ -7,22 +7,32 @@ interpreter, so nothing here imports more than it must.
 import sys
 
 from ketch.cli import commands, exits
-from ketch.cli.flags import Flag, HelpWanted, UsageError, parse
+from ketch.cli.flags import CountError, Failure, Flag, FlagError, HelpWanted, UsageError, parse
 from ketch.client.address import DEFAULT, Address
-from ketch.client.endpoint import from_environment
 from ketch.errors import KetchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ketch.cli.flags import Parsed
     from ketch.client.api import Client
 
+LEVELS = ("debug", "info", "warn", "error", "fatal", "panic", "trace", "warning")
 GLOBAL_FLAGS = (
-    Flag("host", "H", "text", "Engine to talk to (unix:///path or tcp://host:port)", ""),
+    Flag("config", "", "text", "Location of client config files", "", values="files"),
+    Flag("context", "c", "text", "Name of the context to use (overrides DOCKER_HOST and the "
+         "default context set with 'ketch context use')", "", values="contexts"),
+    Flag("debug", "D", "switch", "Show the requests that are made"),
+    Flag("host", "H", "list", "Engine to talk to: unix:///path, tcp://host:port, ssh://host"),
+    Flag("log-level", "l", "text", "Set the logging level", "info", values=LEVELS[:5]),
+    Flag("tls", "", "switch", "Use TLS; implied by --tlsverify"),
+    Flag("tlscacert", "", "text", "Trust certs signed only by this CA", "", values="files"),
+    Flag("tlscert", "", "text", "Path to TLS certificate file", "", values="files"),
+    Flag("tlskey", "", "text", "Path to TLS key file", "", values="files"),
+    Flag("tlsverify", "", "switch", "Use TLS and verify the remote"),
     Flag("version", "v", "switch", "Print version information and quit"),
-    Flag("config", "", "text", "Location of client config files", ""),
-)
+)  # fmt: skip
 
 
 def main(argv: "list[str] | None" = None) -> int:
@@ -30,101 +40,134 @@ def main(argv: "list[str] | None" = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         return _dispatch(words)
-    except UsageError as error:
-        sys.stderr.write(f"ketch: {error}\n\nRun 'ketch --help' for more information\n")
+    except FlagError as error:
+        sys.stderr.write(
+            f"{error}\n\nUsage:  ketch [OPTIONS] COMMAND [ARG...]\n\n"
+            "Run 'ketch --help' for more information\n"
+        )
         return exits.USAGE
     except KeyboardInterrupt:
-        return 130
+        return exits.INTERRUPTED
     except BrokenPipeError:
-        return exits.FAILED
+        return exits.silent_pipe()
 
 
 def _dispatch(words: "list[str]") -> int:
     try:
         parsed = parse(GLOBAL_FLAGS, words, interspersed=False)
     except HelpWanted:
-        return _help()
+        return _help([])
     if parsed["version"]:
         from ketch import __version__
 
         sys.stdout.write(f"ketch version {__version__}\n")
         return 0
+    if parsed["log-level"] not in LEVELS:
+        sys.stderr.write(f"Unable to parse logging level: {parsed['log-level']}\n")
+        return exits.FAILED
+    if parsed["config"]:
+        import os
+
+        os.environ["DOCKER_CONFIG"] = parsed["config"]
     if not parsed.words or parsed.words[0] == "help":
-        return _help()
+        return _help(parsed.words[1:])
     found = commands.find(parsed.words)
-    if found is None:
-        return _unknown(parsed.words)
-    name, rest = found
-    return _run(name, rest, parsed["host"])
+    return _run(*found, parsed) if found is not None else _unknown(parsed.words)
 
 
-def _run(name: str, rest: "list[str]", host: str) -> int:
+def _run(name: str, rest: "list[str]", globals_: "Parsed") -> int:
     """Import the command's module and call it; engine errors are printed as Docker does."""
     module_name, _, function_name = commands.COMMANDS[name][0].partition(":")
     module = __import__(f"ketch.cli.{module_name}", fromlist=[function_name])
     function: Callable[[Client, list[str]], int] = getattr(module, function_name)
+    try:
+        code = function(_client(name, globals_), rest)
+        sys.stdout.flush()
+        return code
+    except HelpWanted:
+        return _help(name.split())
+    except UsageError as error:
+        return _usage(name, module, error)
+    except Failure as error:
+        sys.stderr.write(f"{error}\n")
+        return error.code
+    except KetchError as error:
+        sys.stderr.write(f"{exits.prefix(error)}{error}\n")
+        return exits.FAILED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stderr.write(f"{exits.of_system(name, error)}\n")
+        return exits.FAILED
+
+
+def _client(name: str, globals_: "Parsed") -> "Client":
+    """The door to the engine that the global flags and the environment say."""
     from ketch.cli.autostart import AutoClient
 
-    try:
-        local = name.startswith(commands.WITHOUT_ENGINE)
-        address = Address(DEFAULT) if local else from_environment(host)
-        return function(AutoClient(address, may_start=not host), rest)
-    except HelpWanted:
-        return _command_help(name, module)
-    except UsageError as error:
-        sys.stderr.write(f"{error}\n\nRun 'ketch {name} --help' for more information\n")
+    if name.startswith(commands.WITHOUT_ENGINE):
+        return AutoClient(Address(DEFAULT), may_start=False)
+    from ketch.client.endpoint import from_environment
+
+    hosts = globals_["host"]
+    if len(hosts) > 1:
+        raise Failure("Specify only one -H")
+    tls = None
+    if not globals_.given.isdisjoint(("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")):
+        from ketch.cli import tls_flags
+
+        tls = tls_flags.of(globals_)
+    address = from_environment(hosts[0] if hosts else "", globals_["context"], tls)
+    client = AutoClient(address, may_start=not hosts)
+    client.says_what_it_does = globals_["debug"] or globals_["log-level"] in ("debug", "trace")
+    return client
+
+
+def _usage(name: str, module: object, error: UsageError) -> int:
+    """Say what is wrong with the command line, in the form that docker has for it."""
+    if isinstance(error, FlagError):
+        from ketch.cli import help
+
+        usage = help.usage_line(name, help.find(name, module)[0])
+        sys.stderr.write(f"{error}\n\n{usage}\n\nRun 'ketch {name} --help' for more information\n")
         return exits.USAGE
-    except KetchError as error:
-        sys.stderr.write(f"{_prefix(error)}{error}\n")
+    if isinstance(error, CountError) or str(error).startswith("'ketch "):
+        from ketch.cli import help
+
+        usage = help.usage_line(name, help.find(name, module)[0])
+        verb = "See" if "at least" in str(error) else "Run"
+        sys.stderr.write(
+            f"ketch: {error}\n\n{usage}\n\n{verb} 'ketch {name} --help' for more information\n"
+        )
         return exits.FAILED
-    except OSError as error:
-        sys.stderr.write(f"ketch {name}: {error}\n")
-        return exits.FAILED
-
-
-def _prefix(error: KetchError) -> str:
-    return "Error response from daemon: " if error.from_engine else ""
-
-
-def _unknown(words: "list[str]") -> int:
-    import difflib
-
-    group = words[0] if words[0] in commands.GROUPS else ""
-    asked = " ".join(words[:2]) if group and len(words) > 1 else words[0]
-    if group and len(words) == 1:
-        return _help(group)
-    close = difflib.get_close_matches(asked, commands.COMMANDS, 1)
-    hint = f" Did you mean 'ketch {close[0]}'?" if close else ""
-    sys.stderr.write(f"ketch: '{asked}' is not a ketch command.{hint}\nSee 'ketch --help'\n")
+    sys.stderr.write(f"{error}\n")
     return exits.FAILED
 
 
-def _help(group: str = "") -> int:
-    """The list of commands; of one group when named."""
-    from ketch.cli.flags import describe
+def _unknown(words: "list[str]") -> int:
+    """Words that are no command: the group's help, why there is none, or a guess."""
+    if words[0] in commands.GROUPS and (len(words) == 1 or words[1] in ("--help", "-h", "help")):
+        return _help(words[:1])
+    if reason := commands.refusal(words):
+        sys.stderr.write(reason + "\n")
+        return exits.FAILED
+    import difflib
 
-    rows = [
-        (name, text)
-        for name, (_, text) in sorted(commands.COMMANDS.items())
-        if (name.startswith(group + " ") if group else " " not in name)
-    ]
-    out = [f"Usage:  ketch {group + ' ' if group else '[OPTIONS] '}COMMAND", ""]
-    out.append("Build and run containers, faster.\n\nCommands:")
-    out.extend(f"  {name.removeprefix(group + ' '):<12}{text}" for name, text in rows)
-    if not group:
-        out.append("\nManagement commands:\n  " + ", ".join(commands.GROUPS))
-        out.append("\nGlobal options:\n" + describe(GLOBAL_FLAGS))
-    sys.stdout.write("\n".join(out) + "\n")
-    return 0
+    group = words[0] if words[0] in commands.GROUPS else ""
+    asked = " ".join(words[:2]) if group else words[0]
+    if group and words[1].startswith("-"):
+        raise FlagError(f"unknown flag: {words[1]}")
+    close = difflib.get_close_matches(asked, [*commands.COMMANDS, *commands.GROUPS], 1)
+    hint = f"\n\nDid you mean 'ketch {close[0]}'?" if close else ""
+    usage = f"\n\nUsage:  ketch {group}" if group else ""
+    sys.stderr.write(
+        f"ketch: unknown command: ketch {asked}{hint}{usage}\n\n"
+        f"Run 'ketch {group + ' ' if group else ''}--help' for more information\n"
+    )
+    return exits.FAILED
 
 
-def _command_help(name: str, module: object) -> int:
-    """Help of one command, from its module's FLAGS and USAGE tables."""
-    from ketch.cli.flags import describe
+def _help(words: "list[str]") -> int:
+    from ketch.cli import help
 
-    function = commands.COMMANDS[name][0].partition(":")[2]
-    usage, flags = module.HELP[function]  # type: ignore[attr-defined]
-    sys.stdout.write(f"Usage:  ketch {name} {usage}\n\n{commands.COMMANDS[name][1]}\n")
-    if flags:
-        sys.stdout.write(f"\nOptions:\n{describe(flags)}\n")
-    return 0
+    return help.show(words, GLOBAL_FLAGS)

@@ -6,18 +6,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+PROTOCOLS = ("tcp", "udp", "sctp")
+
 
 def parse_publish(text: str) -> "list[tuple[str, dict[str, str]]]":
     """One ``-p`` value → (``80/tcp``, {"HostIp", "HostPort"}) pairs; raises ``UsageError``."""
+    if "=" in text:
+        text = _short_form(text)
     rest, _, protocol = text.partition("/")
     protocol = (protocol or "tcp").lower()
-    if protocol not in ("tcp", "udp", "sctp"):
-        raise UsageError(f"invalid containerPort: {text}: unknown protocol {protocol!r}")
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"invalid proto: {protocol}")
     host_ip, host, container = _split(rest)
-    inner = _range(container, text)
-    outer = _range(host, text) if host else None
+    inner = _range(container, "invalid containerPort")
+    outer = _range(host, "invalid hostPort") if host else None
     if outer and len(outer) != len(inner) and len(inner) != 1:
-        raise UsageError(f"invalid ranges specified for container and host Ports: {text}")
+        raise UsageError(
+            f"invalid ranges specified for container and host Ports: {container} and {host}"
+        )
     bindings = []
     for index, port in enumerate(inner):
         if not outer:
@@ -28,6 +34,20 @@ def parse_publish(text: str) -> "list[tuple[str, dict[str, str]]]":
             host_port = str(outer[index])
         bindings.append((f"{port}/{protocol}", {"HostIp": host_ip, "HostPort": host_port}))
     return bindings
+
+
+def _short_form(text: str) -> str:
+    """``target=80,published=8080,protocol=tcp`` as ``8080:80/tcp``."""
+    values = {"published": "", "protocol": "tcp", "target": ""}
+    for field in text.split(","):
+        key, _, value = field.partition("=")
+        if key not in values or not value:
+            raise UsageError(f"invalid field {field!r} in publish opts: use target=, published=")
+        values[key] = value
+    if not values["target"]:
+        raise UsageError(f"missing target port in publish opts: {text}")
+    published = f"{values['published']}:" if values["published"] else ""
+    return f"{published}{values['target']}/{values['protocol']}"
 
 
 def _split(text: str) -> "tuple[str, str, str]":
@@ -43,14 +63,14 @@ def _split(text: str) -> "tuple[str, str, str]":
     return ("", words[0], words[1]) if len(words) == 2 else ("", "", words[0])
 
 
-def _range(text: str, whole: str) -> range:
+def _range(text: str, what: str) -> range:
     first, _, last = text.partition("-")
-    try:
-        ports = range(int(first), int(last or first) + 1)
-    except ValueError:
-        raise UsageError(f"invalid containerPort: {whole}") from None
+    numbers = (first, last or first)
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        raise UsageError(f"{what}: {text}")
+    ports = range(int(first), int(last or first) + 1)
     if not ports or ports[0] < 1 or ports[-1] > 65535:
-        raise UsageError(f"invalid port range: {whole}")
+        raise UsageError(f"{what}: {text}")
     return ports
 
 
@@ -64,6 +84,11 @@ def of_flags(publish: "list[str]", expose: "list[str]") -> "tuple[dict[str, Any]
             bindings.setdefault(port, []).append(binding)
     for text in expose:
         inner, _, protocol = text.partition("/")
-        for number in _range(inner, text):
-            exposed[f"{number}/{protocol or 'tcp'}"] = {}
+        protocol = (protocol or "tcp").lower()
+        if ":" in inner:
+            raise UsageError(f"invalid port format for --expose: {text}")
+        if protocol not in PROTOCOLS:
+            raise UsageError(f"invalid protocol for --expose: {text}")
+        for number in _range(inner, "invalid range format for --expose"):
+            exposed[f"{number}/{protocol}"] = {}
     return exposed, bindings

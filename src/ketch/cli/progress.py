@@ -4,8 +4,6 @@ On a terminal bars, drawn by rich, which is imported only then; else one line pe
 without the counting.
 """
 
-import sys
-
 from ketch.errors import KetchError
 
 TYPE_CHECKING = False
@@ -19,10 +17,16 @@ def show(messages: "Iterable[dict[str, Any]]", output: "TextIO", *, quiet: bool 
     if quiet:
         for message in messages:
             _raise_error(message)
-    elif output.isatty():
-        _bars(messages)
+    elif output.isatty() and _can_draw():
+        _bars(messages, output)
     else:
         _plain(messages, output)
+
+
+def _can_draw() -> bool:
+    from ketch.cli import libraries
+
+    return libraries.has_rich()
 
 
 def _raise_error(message: "dict[str, Any]") -> None:
@@ -41,7 +45,8 @@ def _plain(messages: "Iterable[dict[str, Any]]", output: "TextIO") -> None:
         output.flush()
 
 
-def _bars(messages: "Iterable[dict[str, Any]]") -> None:
+def _bars(messages: "Iterable[dict[str, Any]]", output: "TextIO") -> None:
+    """One line for each layer; what belongs to no layer scrolls by above."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
@@ -51,19 +56,29 @@ def _bars(messages: "Iterable[dict[str, Any]]") -> None:
         DownloadColumn(),
     )
     bars: dict[str, Any] = {}
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+    with Progress(*columns, console=Console(file=output)) as progress:
         for message in messages:
             _raise_error(message)
             layer, status = message.get("id"), str(message.get("status", ""))
-            detail = message.get("progressDetail") or {}
             if "stream" in message or not layer:
-                progress.console.print(message.get("stream", status).rstrip(), highlight=False)
+                text = str(message.get("stream", status)).rstrip()
+                progress.console.print(text, highlight=False, markup=False)
                 continue
             if layer not in bars:
                 bars[layer] = progress.add_task(status, total=None, layer=layer)
-            progress.update(
-                bars[layer],
-                description=f"{status:<18}",
-                completed=detail.get("current"),
-                total=detail.get("total"),
-            )
+            _advance(progress, bars[layer], status, message.get("progressDetail") or {})
+
+
+def _advance(progress: "Any", task: "Any", status: str, detail: "dict[str, Any]") -> None:
+    if detail:
+        progress.update(
+            task,
+            description=f"{status:<18}",
+            completed=detail.get("current"),
+            total=detail.get("total"),
+        )
+    else:
+        done = "complete" in status.lower() or "exists" in status.lower()
+        progress.update(task, description=f"{status:<18}")
+        if done:
+            progress.update(task, total=1, completed=1)

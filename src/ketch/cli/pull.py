@@ -3,8 +3,8 @@
 import sys
 
 from ketch.cli import progress
-from ketch.cli.flags import Flag, UsageError, parse
-from ketch.cli.images import split_tag
+from ketch.cli.flags import Failure, Flag, count, parse
+from ketch.cli.image_names import split_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,20 +14,25 @@ if TYPE_CHECKING:
 
 FLAGS = (
     Flag("all-tags", "a", "switch", "Download all tagged images in the repository"),
-    Flag("platform", help="Set platform if server is multi-platform capable", default=""),
+    Flag("disable-content-trust", "", "switch", "Skip image verification", True),
+    Flag("platform", help="Set platform if server is multi-platform capable", default="",
+         values="platforms"),
     Flag("quiet", "q", "switch", "Suppress verbose output"),
-)
+)  # fmt: skip
 HELP = {"pull": ("[OPTIONS] NAME[:TAG|@DIGEST]", FLAGS)}
 
 
 def pull(client: "Client", argv: "list[str]") -> int:
     """Download an image; the last line is its full name."""
     parsed = parse(FLAGS, argv)
-    if len(parsed.words) != 1:
-        raise UsageError("'ketch pull' requires 1 argument")
-    if parsed["all-tags"]:
-        raise UsageError("--all-tags is not supported: pull the tags one by one")
+    count(parsed, "pull", 1)
+    if not parsed["disable-content-trust"]:
+        raise Failure("--disable-content-trust=false is not supported: name the image by digest")
     name = parsed.words[0]
+    if parsed["all-tags"] and ("@" in name or split_tag(name)[1]):
+        raise Failure("tag can't be used with --all-tags/-a")
+    if parsed["all-tags"]:
+        raise Failure("--all-tags is not supported: pull the tags one by one")
     if "@" not in name and not split_tag(name)[1]:
         sys.stdout.write("Using default tag: latest\n")
         sys.stdout.flush()

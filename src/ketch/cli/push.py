@@ -4,7 +4,7 @@ import sys
 
 from ketch.cli import credentials, progress
 from ketch.cli.flags import Flag, UsageError, parse
-from ketch.cli.images import split_tag
+from ketch.cli.image_names import platform_json, split_tag
 from ketch.client.api import quote
 
 TYPE_CHECKING = False
@@ -41,14 +41,3 @@ def push(client: "Client", argv: "list[str]") -> int:
     if parsed["quiet"]:
         sys.stdout.write(f"{parsed.words[0] if tag else name}\n")
     return 0
-
-
-def platform_json(text: str) -> "dict[str, str] | None":
-    """``os[/arch[/variant]]`` as the object that the API takes; None for empty."""
-    if not text:
-        return None
-    names = ("os", "architecture", "variant")
-    words = text.split("/")
-    if len(words) > len(names) or not all(words):
-        raise UsageError(f"invalid platform {text!r}: use os[/arch[/variant]]")
-    return dict(zip(names, words, strict=False))

@@ -5,7 +5,7 @@ import sys
 
 from ketch.cli import exits
 from ketch.cli.create_body import build
-from ketch.cli.flags import Parsed, UsageError, parse
+from ketch.cli.flags import Failure, Parsed, UsageError, count, parse
 from ketch.cli.run_flags import FLAGS
 from ketch.errors import KetchError, NotFound
 
@@ -27,9 +27,10 @@ HELP = {
 def create(client: "Client", argv: "list[str]") -> int:
     """Make a container without starting it; prints its ID."""
     parsed = parse(CREATE_FLAGS, argv, interspersed=False)
+    count(parsed, "create", 1, None)
     try:
         identity = _create(client, parsed)
-    except KetchError as error:
+    except (KetchError, UsageError) as error:
         return _refused("create", error)
     sys.stdout.write(identity + "\n")
     return 0
@@ -38,10 +39,11 @@ def create(client: "Client", argv: "list[str]") -> int:
 def run(client: "Client", argv: "list[str]") -> int:
     """Make a container, start it, and stay with it unless ``-d``."""
     parsed = parse(FLAGS, argv, interspersed=False)
+    count(parsed, "run", 1, None)
+    _check(parsed)
     try:
-        _check(parsed)
         identity = _create(client, parsed)
-    except KetchError as error:
+    except (KetchError, UsageError) as error:
         return _refused("run", error)
     if parsed["detach"]:
         return _start_detached(client, identity)
@@ -52,34 +54,46 @@ def run(client: "Client", argv: "list[str]") -> int:
 
 def _check(parsed: Parsed) -> None:
     if parsed["detach"] and parsed["attach"]:
-        raise UsageError("Conflicting options: -a and -d")
+        raise Failure("conflicting options: cannot specify both --attach and --detach")
     if parsed["tty"] and not parsed["detach"] and parsed["interactive"] and not os.isatty(0):
-        raise UsageError("the input device is not a TTY")
-    if parsed["pull"] not in ("always", "missing", "never"):
-        raise UsageError(
-            f"invalid pull option: '{parsed['pull']}': must be one of always, missing, never"
-        )
+        raise Failure("the input device is not a TTY")
 
 
 def _create(client: "Client", parsed: Parsed) -> str:
     """Create, pulling the image as ``--pull`` says; returns the container's ID."""
-    if not parsed.words:
-        raise UsageError("'ketch run' requires at least 1 argument")
-    image, command = parsed.words[0], parsed.words[1:]
-    body = build(parsed, image, command)
+    if parsed["pull"] not in ("always", "missing", "never"):
+        raise UsageError(
+            f"invalid pull option: '{parsed['pull']}': must be one of"
+            ' "always", "missing" or "never"'
+        )
+    body = build(parsed, parsed.words[0], parsed.words[1:])
     cidfile = _open_cidfile(parsed["cidfile"])
     query = {"name": parsed["name"] or None, "platform": parsed["platform"] or None}
+    try:
+        answer = _post(client, query, body, parsed)
+    except BaseException:
+        if cidfile is not None:
+            os.unlink(parsed["cidfile"])
+        raise
+    return _created(answer, cidfile)
+
+
+def _post(
+    client: "Client", query: "dict[str, Any]", body: "dict[str, Any]", parsed: Parsed
+) -> "dict[str, Any]":
+    """Create, and again once the image is there."""
+    image = parsed.words[0]
     if parsed["pull"] == "always":
         _pull(client, image, parsed)
     try:
-        answer = client.call("POST", "/containers/create", query, body)
+        answer: dict[str, Any] = client.call("POST", "/containers/create", query, body)
     except NotFound as error:
         if "No such image" not in error.message or parsed["pull"] == "never":
             raise
         sys.stderr.write(f"Unable to find image '{_with_tag(image)}' locally\n")
         _pull(client, image, parsed)
         answer = client.call("POST", "/containers/create", query, body)
-    return _created(answer, cidfile)
+    return answer
 
 
 def _pull(client: "Client", image: str, parsed: Parsed) -> None:
@@ -121,15 +135,16 @@ def _start_detached(client: "Client", identity: str) -> int:
     except KetchError as error:
         sys.stdout.write(identity + "\n")
         sys.stdout.flush()
-        sys.stderr.write(f"ketch: Error response from daemon: {error}\n")
+        sys.stderr.write(
+            f"ketch: Error response from daemon: {error}\n\n"
+            "Run 'ketch run --help' for more information\n"
+        )
         return exits.of_run(error)
     sys.stdout.write(identity + "\n")
     return 0
 
 
-def _refused(verb: str, error: KetchError) -> int:
-    from ketch.client.connection import LocalFault
-
-    prefix = "" if isinstance(error, LocalFault) else "Error response from daemon: "
+def _refused(verb: str, error: "KetchError | UsageError") -> int:
+    prefix = exits.prefix(error) if isinstance(error, KetchError) else ""
     sys.stderr.write(f"ketch: {prefix}{error}\n\nRun 'ketch {verb} --help' for more information\n")
     return exits.USAGE

@@ -28,23 +28,43 @@ def size() -> "tuple[int, int]":
     return 0, 0
 
 
-class Raw:
-    """Context manager: the terminal of stdin in raw mode (termios(3), cfmakeraw)."""
+def cooked_again() -> None:
+    """Put back what ``Raw`` changed; for the way out by a signal."""
+    import termios
 
-    def __init__(self) -> None:
-        self._saved: list[Any] | None = None
+    while _SAVED:
+        fd, mode = _SAVED.pop()
+        try:
+            termios.tcsetattr(fd, termios.TCSADRAIN, mode)
+        except termios.error:
+            continue  # the terminal is gone
+
+
+_SAVED: "list[tuple[int, Any]]" = []
+FATAL = (1, 3, 15)  # SIGHUP, SIGQUIT, SIGTERM: end us while the terminal is raw
+
+
+class Raw:
+    """Context manager: the terminal of stdin in raw mode (termios(3), cfmakeraw).
+
+    It is put back on every way out, a deadly signal among them.
+    """
 
     def __enter__(self) -> "Raw":
-        if is_terminal(0):
-            import termios
-            import tty
+        if not is_terminal(0):
+            return self
+        import termios
+        import tty
 
-            self._saved = termios.tcgetattr(0)
-            tty.setraw(0)
-            mode = termios.tcgetattr(1) if is_terminal(1) else None
-            if mode is not None:
-                mode[1] &= ~termios.OPOST
-                termios.tcsetattr(1, termios.TCSANOW, mode)
+        _SAVED.append((0, termios.tcgetattr(0)))
+        if is_terminal(1):
+            _SAVED.append((1, termios.tcgetattr(1)))
+        _die_cooked()
+        tty.setraw(0)
+        if is_terminal(1):
+            mode = termios.tcgetattr(1)
+            mode[1] &= ~termios.OPOST
+            termios.tcsetattr(1, termios.TCSANOW, mode)
         return self
 
     def __exit__(
@@ -53,8 +73,20 @@ class Raw:
         error: "BaseException | None",
         trace: "TracebackType | None",
     ) -> None:
-        if self._saved is not None:
-            import termios
-
-            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+        if _SAVED:
+            cooked_again()
             sys.stdout.flush()
+
+
+def _die_cooked() -> None:
+    """Signals that would end us put the terminal back first; handlers that are there stay."""
+    import _signal as signal  # type: ignore[import-not-found]
+
+    def end(number: int, _frame: object) -> None:
+        cooked_again()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in FATAL:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)

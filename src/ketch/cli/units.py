@@ -1,55 +1,46 @@
 """Sizes, durations and instants as people write and read them, with Docker's spellings."""
 
+from ketch.cli.flag_values import duration, size
 from ketch.cli.flags import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BINARY = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-SECONDS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
-
 
 def parse_size(text: str, flag: str) -> int:
-    """``512m``, ``1.5g``, ``1024`` → bytes (powers of 1024, as Docker reads memory sizes)."""
-    number = (
-        text.strip().lower().removesuffix("ib") if text.lower().endswith("ib") else text.lower()
-    )
-    number = number.strip()
-    if len(number) > 1 and number[-1] == "b" and number[-2] in "kmgtp":
-        number = number[:-1]
-    unit = number[-1:] if number[-1:].isalpha() else ""
+    """``512m``, ``1.5g``, ``1024`` → bytes; raises ``UsageError`` that names the flag."""
     try:
-        return int(float(number[: len(number) - len(unit)]) * BINARY[unit])
-    except (ValueError, KeyError, OverflowError):
-        raise UsageError(
-            f"invalid argument {text!r} for \"--{flag}\" flag: invalid size: '{text}'"
-        ) from None
+        return size(text)
+    except ValueError as error:
+        raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: {error}') from None
 
 
 def parse_duration(text: str, flag: str) -> int:
-    """Go's durations (``1m30s``, ``500ms``) → nanoseconds."""
-    total, rest = 0.0, text
-    while rest:
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        letters = len(rest[digits:]) - len(rest[digits:].lstrip("hmsuµn"))
-        unit = rest[digits : digits + letters].replace("µ", "u")
-        if not digits or unit not in SECONDS:
-            raise UsageError(
-                f'invalid argument "{text}" for "--{flag}" flag: time: invalid duration "{text}"'
-            )
-        total += float(rest[:digits]) * SECONDS[unit]
-        rest = rest[digits + letters :]
-    return int(total)
+    """Go's durations (``1m30s``, ``500ms``) → nanoseconds; raises ``UsageError``."""
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: {error}') from None
 
 
-def human_size(size: float) -> str:
-    """Bytes in powers of 1000 with four significant digits at most (``4.26MB``)."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(size) < 1000 or unit == "TB":
-            return f"{size:.4g}{unit}" if unit == "B" else f"{size:.3g}{unit}"
-        size /= 1000
-    return ""
+def human_size(size: float, digits: int = 3) -> str:
+    """Bytes in powers of 1000 with so many significant digits (``4.26MB``)."""
+    return _scaled(size, 1000, ("B", "kB", "MB", "GB", "TB", "PB", "EB"), digits)
+
+
+def binary_size(size: float) -> str:
+    """Bytes in powers of 1024 with four significant digits (``23.54GiB``)."""
+    return _scaled(size, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"), 4)
+
+
+def _scaled(size: float, base: int, names: "tuple[str, ...]", digits: int) -> str:
+    place = 0
+    while abs(size) >= base and place < len(names) - 1:
+        size /= base
+        place += 1
+    text = f"{size:.{digits}g}"
+    return (f"{size:.0f}" if "e" in text else text) + names[place]
 
 
 def human_ago(seconds: float) -> str:
@@ -86,30 +77,41 @@ def since(epoch: float) -> str:
     return f"{human_ago(time.time() - epoch)} ago" if epoch > 0 else "N/A"
 
 
-def epoch_of(text: str) -> float:
-    """Seconds since the epoch of an RFC 3339 instant (0 for Docker's zero time)."""
-    import calendar
-
-    if not text or text.startswith("0001-"):
-        return 0.0
-    fields = [int(part) for part in text[:10].split("-") + text[11:19].split(":")]
-    return float(calendar.timegm((*fields, 0, 0, 0)))
-
-
 def short_id(identity: str) -> str:
     """The first 12 digits of an ID, without its algorithm."""
     return identity.removeprefix("sha256:")[:12]
 
 
 def ports_text(ports: "list[dict[str, Any]]") -> str:
-    """The PORTS column of ``ps``."""
-    words = set()
-    for port in ports:
-        inner = f"{port['PrivatePort']}/{port['Type']}"
-        if port.get("PublicPort"):
-            host = port.get("IP") or "0.0.0.0"
-            host = f"[{host}]" if ":" in host else host
-            words.add((port["PrivatePort"], f"{host}:{port['PublicPort']}->{inner}"))
-        else:
-            words.add((port["PrivatePort"], inner))
-    return ", ".join(text for _, text in sorted(words))
+    """The PORTS column of ``ps``: ranges of neighbours are put together."""
+    runs: list[list[Any]] = []  # [host address, first inner, first outer or 0, protocol, count]
+    ordered = sorted(ports, key=_port_order)
+    for port in ordered:
+        inner, outer = port["PrivatePort"], port.get("PublicPort") or 0
+        address = port.get("IP") or ("0.0.0.0" if outer else "")
+        run = runs[-1] if runs else None
+        if run is not None and (run[0], run[3]) == (address, port["Type"]):
+            follows = inner == run[1] + run[4] and (
+                outer == run[2] + run[4] if run[2] else not outer
+            )
+            if follows:
+                run[4] += 1
+                continue
+        runs.append([address, inner, outer, port["Type"], 1])
+    runs.sort(key=lambda run: (not run[2], run[1], run[3]))
+    return ", ".join(dict.fromkeys(_run_text(run) for run in runs))
+
+
+def _port_order(port: "dict[str, Any]") -> "tuple[Any, ...]":
+    public = port.get("PublicPort") or 0
+    return (port.get("IP") or "", port["Type"], not public, port["PrivatePort"], public)
+
+
+def _run_text(run: "list[Any]") -> str:
+    address, inner, outer, protocol, count = run
+    inside = f"{inner}-{inner + count - 1}" if count > 1 else str(inner)
+    if not outer:
+        return f"{inside}/{protocol}"
+    outside = f"{outer}-{outer + count - 1}" if count > 1 else str(outer)
+    host = f"[{address}]" if ":" in address else address
+    return f"{host}:{outside}->{inside}/{protocol}"

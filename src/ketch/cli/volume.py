@@ -1,44 +1,74 @@
-"""``ketch volume create``, ``ls``, ``rm`` and ``prune``."""
+"""``ketch volume create``, ``ls`` and ``rm``."""
 
 import sys
 
 from ketch.cli import listing, units
 from ketch.cli.control import each
-from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli.flag_values import filter_word, label, pair
+from ketch.cli.flags import Failure, Flag, count, parse
+from ketch.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ketch.client.api import Client
 
+CLUSTER = (
+    ("availability", "Cluster Volume availability"),
+    ("group", "Cluster Volume group"),
+    ("limit-bytes", "Minimum size of the Cluster Volume in bytes"),
+    ("required-bytes", "Maximum size of the Cluster Volume in bytes"),
+    ("scope", "Cluster Volume access scope"),
+    ("secret", "Cluster Volume secrets"),
+    ("sharing", "Cluster Volume access sharing"),
+    ("topology-preferred", "Topology that the Cluster Volume would be preferred in"),
+    ("topology-required", "Topology that the Cluster Volume must be accessible from"),
+    ("type", "Cluster Volume access type"),
+)
 CREATE_FLAGS = (
-    Flag("driver", "d", "text", "Specify volume driver name", "local"),
-    Flag("label", "", "list", "Set metadata for a volume"),
-    Flag("opt", "o", "list", "Set driver specific options"),
+    Flag("driver", "d", "text", "Specify volume driver name", "local", values=("local",)),
+    Flag("label", "", "list", "Set metadata for a volume", convert=label),
+    Flag("name", "", "text", "Specify volume name", ""),
+    Flag("opt", "o", "list", "Set driver specific options", type="map", convert=pair),
+    *(Flag(name, "", "list", f"{text} (not supported)") for name, text in CLUSTER),
 )
+LIST_FLAGS = (
+    Flag("cluster", "", "switch", "Display only cluster volumes (not supported)"),
+    Flag("filter", "f", "list", 'Provide filter values (e.g. "dangling=true")', type="filter",
+         convert=filter_word, values="volume-filters"),
+    listing.FORMAT,
+    Flag("quiet", "q", "switch", "Only display volume names"),
+)  # fmt: skip
 REMOVE_FLAGS = (Flag("force", "f", "switch", "Force the removal of one or more volumes"),)
-PRUNE_FLAGS = (
-    Flag("all", "a", "switch", "Remove all unused volumes, not just anonymous ones"),
-    Flag("filter", "", "list", "Provide filter values"),
-    Flag("force", "f", "switch", "Do not prompt for confirmation"),
-)
 HELP: "dict[str, tuple[str, tuple[Flag, ...]]]" = {
     "create": ("[OPTIONS] [VOLUME]", CREATE_FLAGS),
-    "ls": ("[OPTIONS]", listing.FLAGS),
+    "ls": ("[OPTIONS]", LIST_FLAGS),
     "rm": ("[OPTIONS] VOLUME [VOLUME...]", REMOVE_FLAGS),
-    "prune": ("[OPTIONS]", PRUNE_FLAGS),
 }
+COLUMNS = (listing.Column("Driver", "DRIVER"), listing.Column("Name", "VOLUME NAME"))
+HEADERS = {
+    "Availability": "AVAILABILITY", "Group": "GROUP", "Labels": "LABELS", "Links": "LINKS",
+    "Mountpoint": "MOUNTPOINT", "Scope": "SCOPE", "Size": "SIZE", "Status": "STATUS",
+}  # fmt: skip
+RAW = "name: {{.Name}}\ndriver: {{.Driver}}\n"
 
 
 def create(client: "Client", argv: "list[str]") -> int:
     """Make a volume; prints its name."""
     parsed = parse(CREATE_FLAGS, argv)
-    if len(parsed.words) > 1:
-        raise UsageError("'ketch volume create' accepts at most 1 argument")
+    count(parsed, "volume create", 0, 1)
+    for name, _ in CLUSTER:
+        if name in parsed.given:
+            raise Failure(f"--{name} is not supported: cluster volumes need a swarm")
+    if parsed["name"] and parsed.words:
+        raise Failure("conflicting options: cannot specify a volume-name through both --name and"
+                      " as a positional arg")  # fmt: skip
     body = {
-        "Name": parsed.words[0] if parsed.words else "",
+        "Name": parsed.words[0] if parsed.words else parsed["name"],
         "Driver": parsed["driver"],
-        "Labels": dict(word.partition("=")[::2] for word in parsed["label"]),
-        "DriverOpts": dict(word.partition("=")[::2] for word in parsed["opt"]),
+        "Labels": dict(pair(word) for word in parsed["label"]),
+        "DriverOpts": dict(parsed["opt"]),
     }
     sys.stdout.write(client.call("POST", "/volumes/create", body=body)["Name"] + "\n")
     return 0
@@ -46,44 +76,44 @@ def create(client: "Client", argv: "list[str]") -> int:
 
 def ls(client: "Client", argv: "list[str]") -> int:
     """List volumes."""
-    parsed = parse(listing.FLAGS, argv)
+    parsed = parse(LIST_FLAGS, argv)
+    count(parsed, "volume ls", 0)
+    if parsed["cluster"]:
+        raise Failure("--cluster is not supported: cluster volumes need a swarm")
     answer = client.call("GET", "/volumes", {"filters": listing.filters_of(parsed)})
-    rows = [
-        {"Driver": item["Driver"], "Name": item["Name"], "Mountpoint": item["Mountpoint"]}
-        for item in answer.get("Volumes") or ()
-    ]
-    columns = (listing.Column("Driver", "DRIVER"), listing.Column("Name", "VOLUME NAME"))
-    listing.show(parsed, columns, rows, "Name")
+    items = sorted(answer.get("Volumes") or (), key=lambda item: item["Name"])
+    kind = listing.Kind("*formatter.volumeContext", "volumesFormat", HEADERS, RAW, listing.label_of)
+    listing.show(parsed, COLUMNS, [row(item) for item in items], "Name", kind)
     return 0
+
+
+def row(item: "dict[str, Any]") -> "dict[str, Any]":
+    """One volume's texts; Docker's names for them."""
+    usage = item.get("UsageData")
+    return {
+        "Availability": "N/A",
+        "Driver": item["Driver"],
+        "Group": "N/A",
+        "Labels": listing.labels_text(item.get("Labels")),
+        "Links": str(usage["RefCount"]) if usage else "N/A",
+        "Mountpoint": item["Mountpoint"],
+        "Name": item["Name"],
+        "Scope": item["Scope"],
+        "Size": units.human_size(usage["Size"], 4) if usage and usage["Size"] >= 0 else "N/A",
+        "Status": "N/A",
+    }
 
 
 def rm(client: "Client", argv: "list[str]") -> int:
     """Remove volumes."""
     parsed = parse(REMOVE_FLAGS, argv)
     query = {"force": parsed["force"]}
-    return each(
-        parsed.words, "volume rm", lambda name: client.call("DELETE", f"/volumes/{name}", query)
-    )
 
+    def remove(name: str) -> None:
+        try:
+            client.call("DELETE", f"/volumes/{name}", query)
+        except NotFound:
+            if not parsed["force"]:
+                raise
 
-def prune(client: "Client", argv: "list[str]") -> int:
-    """Remove volumes that no container uses."""
-    from ketch.cli.confirm import confirmed
-
-    parsed = parse(PRUNE_FLAGS, argv)
-    kind = "all" if parsed["all"] else "anonymous"
-    if not parsed["force"] and not confirmed(
-        f"WARNING! This will remove {kind} local volumes not used by at least one container."
-    ):
-        return 1
-    filters = listing.filters_of(parsed) or {}
-    if parsed["all"]:
-        filters["all"] = ["true"]
-    answer = client.call("POST", "/volumes/prune", {"filters": filters or None})
-    deleted = answer.get("VolumesDeleted") or []
-    if deleted:
-        sys.stdout.write("Deleted Volumes:\n" + "".join(f"{name}\n" for name in deleted) + "\n")
-    sys.stdout.write(
-        f"Total reclaimed space: {units.human_size(answer.get('SpaceReclaimed', 0))}\n"
-    )
-    return 0
+    return each(parsed.words, "volume rm", remove)
