@@ -71,7 +71,7 @@ class StartFailed(InvalidParameter):
     """A process could not be started in a sandbox.
 
     ``exit_code`` is what Docker gives the container: 126 (found but not executable), 127 (not
-    found) or 128 (anything else); HTTP 400 for the first two and 500 for the last.
+    found) or 128 (anything else); HTTP 400.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:

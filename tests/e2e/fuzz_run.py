@@ -40,7 +40,9 @@ async def ask(socket: str, request: Request) -> str | None:
         writer.write(_bytes(request))
         async with asyncio.timeout(LIMIT):
             head = await reader.readuntil(b"\r\n\r\n")
-            rest = b"" if request.may_block else await reader.read(65536)
+            status = int(head.split(b" ", 2)[1])
+            stays = request.may_block and status < 500
+            rest = b"" if stays else await reader.read(65536)
     except TimeoutError:
         return None if request.may_block else f"no answer within {LIMIT} s"
     except (asyncio.IncompleteReadError, ConnectionError) as error:
@@ -49,7 +51,6 @@ async def ask(socket: str, request: Request) -> str | None:
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
-    status = int(head.split(b" ", 2)[1])
     wrong = status >= 500 and status not in ALLOWED
     return (head + rest).decode(errors="replace")[-600:] if wrong else None
 

@@ -8,6 +8,7 @@ import json
 import tarfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -325,6 +326,39 @@ def test_refusals_that_docker_calls_its_own_fault(api: Api, name: str) -> None:
     status, found = api("POST", f"/containers/{name}/exec", {"Cmd": ["true"], "DetachKeys": "zz-"})
     assert status == 400
     assert "Invalid escape keys (zz-) provided" in found["message"]
+
+
+def test_what_the_kernel_refuses_is_no_fault_of_the_server(api: Api, name: str) -> None:
+    api.create(name, Cmd=["true"], User="99999999999")
+    status, found = api("POST", f"/containers/{name}/start")
+    assert (status, "uids and gids must be in range" in found["message"]) == (400, True)
+
+
+def test_killed_while_it_is_being_paused(api: Api, name: str) -> None:
+    api.create(name, Cmd=["sleep", "60"])
+    for _ in range(5):
+        assert api("POST", f"/containers/{name}/start") == (204, b"")
+        with ThreadPoolExecutor(2) as pool:
+            pausing = pool.submit(Api.__call__, api, "POST", f"/containers/{name}/pause")
+            killing = pool.submit(Api.__call__, api, "POST", f"/containers/{name}/kill")
+        assert killing.result()[0] == 204
+        assert pausing.result()[0] in (204, 409)
+        assert api("POST", f"/containers/{name}/wait") == (200, {"StatusCode": 137})
+
+
+def test_owners_in_an_archive_are_kept(api: Api, name: str) -> None:
+    api.create(name)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo("mine")
+        info.uid, info.gid = 1234, 5678
+        tar.addfile(info)
+    path = f"/containers/{name}/archive?path="
+    for query in ("", "&copyUIDGID=1"):
+        assert api("PUT", f"{path}/tmp{query}", out.getvalue(), "application/x-tar")[0] == 200
+        with tarfile.open(fileobj=io.BytesIO(api("GET", f"{path}/tmp/mine")[1])) as tar:
+            member = tar.getmember("mine")
+            assert (member.uid, member.gid) == (1234, 5678)
 
 
 def test_log_driver_none(api: Api, name: str) -> None:

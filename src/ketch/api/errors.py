@@ -10,7 +10,6 @@ from ketch.errors import (
     KetchError,
     NotFound,
     NotModified,
-    StartFailed,
     Unauthorized,
     Unavailable,
     Unsupported,
@@ -28,17 +27,14 @@ _STATUS: tuple[tuple[type[KetchError], int], ...] = (
     (Cancelled, 499),
 )
 
-_CANNOT_RUN = (126, 127)
-
 
 def status_of(error: BaseException) -> int:
     """The HTTP status of an error; 500 for what has no category.
 
-    A process that could not be started is the caller's fault (400) when its program is missing or
-    not executable, as Docker has it, else the engine's (500).
+    A process that could not be started (``StartFailed``, an ``InvalidParameter``) is 400: it is the
+    request, or the image, that asks for what the kernel refuses. Docker says so of programs that
+    are missing or not executable only.
     """
-    if isinstance(error, StartFailed):
-        return 400 if error.exit_code in _CANNOT_RUN else 500
     for category, status in _STATUS:
         if isinstance(error, category):
             return status

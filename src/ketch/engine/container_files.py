@@ -73,13 +73,14 @@ class Files:
     async def put(
         self, ref: str, path: str, data: AsyncIterator[bytes], options: ArchivePut
     ) -> None:
-        """Unpack into the directory ``path``."""
+        """Unpack into the directory ``path``; owners are the archive's, as with dockerd, whatever
+        its manual says of root."""
         record = self._parts.store.resolve(ref)
         self._check_writable(record, _checked(path))
         args = {
             "path": path,
             "no_overwrite_dir_non_dir": options.no_overwrite_dir_non_dir,
-            "chown": None if options.copy_uid_gid else [0, 0],
+            "chown": None,
         }
         try:
             await fed(data, lambda fd: self._in_tree(record, "put", args, [fd], writes=True))

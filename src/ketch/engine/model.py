@@ -478,10 +478,9 @@ class CommitOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 class ArchivePut(msgspec.Struct, frozen=True, kw_only=True):
     """Options of ``archive_put``; ``no_overwrite_dir_non_dir`` keeps a directory from replacing a
-    file and the reverse; ``copy_uid_gid`` keeps the archive's owners."""
+    file and the reverse."""
 
     no_overwrite_dir_non_dir: bool = False
-    copy_uid_gid: bool = False
 
 
 class TopTable(msgspec.Struct, frozen=True, kw_only=True):

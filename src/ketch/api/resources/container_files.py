@@ -60,10 +60,9 @@ async def get(call: Call) -> StreamResponse:
 
 
 async def put(call: Call) -> StreamResponse:
-    """PUT /containers/{id}/archive"""
+    """PUT /containers/{id}/archive: ``copyUIDGID`` or not, owners are as the archive says."""
     options = ArchivePut(
         no_overwrite_dir_non_dir=call.flag("noOverwriteDirNonDir"),
-        copy_uid_gid=call.flag("copyUIDGID"),
     )
     await call.engine.containers.archive_put(call.id, _path(call), upload(call), options)
     return responses.empty(200)
