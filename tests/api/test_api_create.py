@@ -82,7 +82,6 @@ async def test_old_mac_address_warns(client: Client, engine: FakeEngine) -> None
 @pytest.mark.parametrize(
     ("members", "named"),
     [
-        ({"DeviceRequests": [{"Count": -1}]}, "DeviceRequests"),
         ({"IOMaximumIOps": 5}, "IOMaximumIOps"),
         ({"Mounts": [{"Type": "npipe", "Target": "/i", "Source": "x"}]}, "npipe"),
         ({"FutureOption": "x"}, "HostConfig.FutureOption"),

@@ -30,7 +30,7 @@ from ketch.engine.model import (
     WaitCondition,
 )
 from ketch.engine.update_values import UpdateOptions
-from ketch.errors import Conflict, InvalidParameter, NotFound, StartFailed
+from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, StartFailed
 from ketch.runtime.remote import Launcher
 
 pytestmark = pytest.mark.root
@@ -395,3 +395,25 @@ async def test_a_killed_launcher_takes_nothing_along(bench: Bench) -> None:
     assert (await bench.engine.containers.get(container)).state.status is Status.RUNNING
     await bench.engine.containers.kill(container)
     assert (await bench.engine.containers.get(container)).state.exit_code == 137
+
+
+async def test_a_start_that_fails_early_gives_its_warm_sandbox_back(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """What is wrong is found after a sandbox was taken and before the launcher has it."""
+    source = tmp_path / "source"
+    source.mkdir()
+    mount = MountSpec(type="bind", source=str(source), target="/m")
+    container, _ = await bench.engine.containers.create(
+        ContainerSpec(image="box", cmd=("true",), mounts=(mount,)), ""
+    )
+    source.rmdir()
+    parts = bench.engine.parts
+    for _ in range(3):
+        while len(parts.pool._ready) < parts.config.pool_size:
+            await asyncio.sleep(0.01)
+        with pytest.raises(KetchError, match="bind source path does not exist"):
+            await bench.engine.containers.start(container)
+    while len(parts.pool._ready) < parts.config.pool_size:
+        await asyncio.sleep(0.01)
+    assert len((await parts.launcher.hello())["warm"]) == parts.config.pool_size

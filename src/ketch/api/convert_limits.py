@@ -7,12 +7,19 @@ from typing import Any
 import msgspec
 
 from ketch.api.refusal import refuse_fields
-from ketch.api.schema.host import Device, Limits, Restart, ThrottleDevice
-from ketch.engine.model import DeviceMap, DeviceRate, Resources, RestartPolicy, Ulimit
+from ketch.api.schema.host import Device, Limits, Request, Restart, ThrottleDevice
+from ketch.engine.model import (
+    DeviceMap,
+    DeviceRate,
+    DeviceRequest,
+    Resources,
+    RestartPolicy,
+    Ulimit,
+)
 
 KERNEL_MEMORY = "Specifying a kernel memory limit is deprecated: no kernel has it. Limit discarded."
+_FIXED = ("Devices", "DeviceCgroupRules", "DeviceRequests", "Ulimits", "CgroupParent")
 _REFUSED = (
-    "DeviceRequests",
     "CpuCount",
     "CpuPercent",
     "IOMaximumIOps",
@@ -41,6 +48,7 @@ def resources(limits: Limits) -> Resources:
         oom_kill_disable=bool(limits.OomKillDisable),
         **_block_io(limits),
         devices=tuple(_device(device) for device in limits.Devices or ()),
+        device_requests=tuple(_request(request) for request in limits.DeviceRequests or ()),
         device_cgroup_rules=tuple(limits.DeviceCgroupRules or ()),
         ulimits=tuple(
             Ulimit(name=limit.Name, soft=limit.Soft or 0, hard=limit.Hard or 0)
@@ -54,7 +62,7 @@ def update(limits: Limits) -> Resources:
 
     Devices and ulimits belong to the process as it was started.
     """
-    refuse_fields(limits, "Update", ("Devices", "DeviceCgroupRules", "Ulimits", "CgroupParent"))
+    refuse_fields(limits, "Update", _FIXED)
     found = resources(limits)
     lifts = limits.PidsLimit is not None and limits.PidsLimit <= 0
     return msgspec.structs.replace(found, pids_limit=-1) if lifts else found
@@ -88,6 +96,16 @@ def _device(device: Device) -> DeviceMap:
     )
 
 
+def _request(request: Request) -> DeviceRequest:
+    return DeviceRequest(
+        driver=request.Driver or "",
+        count=request.Count or 0,
+        ids=tuple(request.DeviceIDs or ()),
+        capabilities=tuple(tuple(every) for every in request.Capabilities or ()),
+        options=request.Options or {},
+    )
+
+
 def restart_policy(policy: Restart | None) -> RestartPolicy:
     """Docker's default is ``no``."""
     if policy is None:
@@ -115,7 +133,7 @@ def limits_json(limits: Resources) -> dict[str, Any]:
         "CpusetMems": limits.cpuset_mems,
         "Devices": [_device_json(device) for device in limits.devices] or None,
         "DeviceCgroupRules": list(limits.device_cgroup_rules) or None,
-        "DeviceRequests": None,
+        "DeviceRequests": [_request_json(one) for one in limits.device_requests] or None,
         "MemoryReservation": limits.memory_reservation,
         "MemorySwap": limits.memory_swap,
         "MemorySwappiness": limits.memory_swappiness,
@@ -131,6 +149,16 @@ def limits_json(limits: Resources) -> dict[str, Any]:
 
 def _rates_json(rates: tuple[DeviceRate, ...], key: str) -> list[dict[str, Any]] | None:
     return [{"Path": rate.path, key: rate.value} for rate in rates] or None
+
+
+def _request_json(request: DeviceRequest) -> dict[str, Any]:
+    return {
+        "Driver": request.driver,
+        "Count": request.count,
+        "DeviceIDs": list(request.ids) or None,
+        "Capabilities": [list(every) for every in request.capabilities] or None,
+        "Options": request.options,
+    }
 
 
 def _device_json(device: DeviceMap) -> dict[str, str]:

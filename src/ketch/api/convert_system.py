@@ -50,14 +50,14 @@ def info_json(info: SystemInfo, version: Version) -> dict[str, Any]:
         "Labels": list(info.labels),
         "Warnings": list(info.warnings) or None,
     }
+    if version >= (1, 44):
+        found["CDISpecDirs"] = list(info.cdi_spec_dirs)
     _by_version(found, version)
     return found
 
 
 def _by_version(found: dict[str, Any], version: Version) -> None:
     """Members that came and went."""
-    if version >= (1, 44):
-        found.setdefault("CDISpecDirs", [])
     if version < (1, 50):
         found |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}
     if version >= (1, 49):

@@ -83,6 +83,9 @@ def _roots(settings: Settings) -> None:
     for key, path in (("data-root", settings.data_root), ("exec-root", settings.exec_root)):
         if not os.path.isabs(path) or "\0" in path:
             raise InvalidParameter(f"{key}: {path!r} is not an absolute path")
+    for path in settings.cdi_spec_dirs:
+        if not os.path.isabs(path) or "\0" in path:
+            raise InvalidParameter(f"cdi-spec-dirs: {path!r} is not an absolute path")
     if len(f"{settings.exec_root}/shims/{'0' * 32}.sock") > 107:
         raise InvalidParameter(
             f"exec-root: {settings.exec_root!r} is too long; sockets below it may have at most 107 "

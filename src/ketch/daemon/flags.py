@@ -24,6 +24,7 @@ _SINGULAR = {
     "insecure-registries": "insecure-registry",
     "default-address-pools": "default-address-pool",
     "default-ulimits": "default-ulimit",
+    "cdi-spec-dirs": "cdi-spec-dir",
     "runtimes": "add-runtime",
 }
 

@@ -74,6 +74,7 @@ class Settings(
     allow_insecure_tcp: bool = False
     warm_pool: int = 3
     init: bool = False
+    cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     default_ulimits: dict[str, DefaultUlimit] = {}
 
     @property

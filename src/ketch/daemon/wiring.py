@@ -120,6 +120,7 @@ def _engine_config(settings: Settings) -> Config:
         log_max_files=files,
         dns=settings.dns,
         init=settings.init,
+        cdi_spec_dirs=settings.cdi_spec_dirs,
         default_ulimits=default_ulimits(settings),
         labels=settings.labels,
         runtimes=programs(settings),

@@ -38,6 +38,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     init: bool = False  # whether containers that do not say have an init process
     default_ulimits: tuple[Ulimit, ...] = ()  # of containers that name no other
     dns: tuple[str, ...] = ()  # name servers of containers that ask for none; empty: the host's
+    cdi_spec_dirs: tuple[str, ...] = ()  # where files describe devices
     labels: tuple[str, ...] = ()  # of the daemon, for info
     runtimes: dict[str, Program] = {}  # external ones, by name
     default_runtime: str = ""  # empty: ours

@@ -7,9 +7,10 @@ adopts it (``recovery``).
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from ketch.engine import container_links
+from ketch.engine import cdi, container_links, device_requests
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ketch.engine.pool import Member
     from ketch.runtime.remote import Shim, Started
 
+_NO_DEVICES = cdi.Edits()
 _PREFIX = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 )
@@ -89,6 +91,8 @@ class Starter:
         try:
             shim, started = await self._launch(record, live, member, connection)
         except BaseException:
+            if member is not None:  # perhaps still parked: its address is about to be free
+                await asyncio.shield(self._parts.launcher.drop_warm([member.id]))
             await self._parts.networks.disconnect(record.id)
             raise
         return shim, started, connection
@@ -111,8 +115,11 @@ class Starter:
         """Hand everything to the launcher and wait until the process runs."""
         parent = record.spec.cgroup_parent or self._parts.config.cgroup_parent
         where = place(self._parts, record, f"{parent}/{record.id}", connection.endpoints)
-        config, seccomp = oci_config(record, where), ""
         runtime = self._parts.runtimes.wire(record.spec.runtime)
+        devices = self._requested(record)
+        config, seccomp = oci_config(record, where), ""
+        if record.spec.resources.device_requests:
+            config = device_requests.injected(config, devices, external=runtime is not None)
         if runtime is None:
             seccomp = self._parts.filters.of(record.spec)
         else:
@@ -126,6 +133,7 @@ class Starter:
             seccomp=seccomp,
             warm=member.id if member else "",
             init=self._parts.config.init if record.spec.init is None else record.spec.init,
+            groups=tuple(map(str, devices.additional_gids)),
             link=connection.link,
             images=tuple(
                 self._parts.snapshots.view(point.layers)
@@ -146,6 +154,12 @@ class Starter:
         finally:
             for client in clients:
                 client.sock.close()
+
+    def _requested(self, record: ContainerRecord) -> cdi.Edits:
+        requests = record.spec.resources.device_requests
+        if not requests:
+            return _NO_DEVICES
+        return device_requests.edits(requests, self._parts.config.cdi_spec_dirs)
 
     def _record(
         self, record: ContainerRecord, started: Started, connection: Connection, *, by_policy: bool

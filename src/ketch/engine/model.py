@@ -24,6 +24,7 @@ LogEntry = entries.Entry
 Ulimit = model_limits.Ulimit
 DeviceMap = model_limits.DeviceMap
 DeviceRate = model_limits.DeviceRate
+DeviceRequest = model_limits.DeviceRequest
 Resources = model_limits.Resources
 
 
@@ -588,6 +589,7 @@ class SystemInfo(msgspec.Struct, frozen=True, kw_only=True):
     default_runtime: str = ""
     limits: dict[str, bool] = {}  # memory, swap, cpu_shares, cpu_quota, cpuset, pids, …
     labels: tuple[str, ...] = ()
+    cdi_spec_dirs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     now: int = 0
 

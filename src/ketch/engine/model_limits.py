@@ -28,6 +28,16 @@ class DeviceRate(msgspec.Struct, frozen=True, kw_only=True):
     value: int
 
 
+class DeviceRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Devices of a driver: ``count`` -1 = all. ``capabilities``: any of these lists, whole."""
+
+    driver: str = ""
+    count: int = 0
+    ids: tuple[str, ...] = ()
+    capabilities: tuple[tuple[str, ...], ...] = ()
+    options: dict[str, str] = {}
+
+
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
     """Limits; 0 (or empty) means none. -1 lifts ``memory_swap``, ``cpu_quota``, ``pids_limit``."""
 
@@ -52,5 +62,6 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     blkio_read_iops: tuple[DeviceRate, ...] = ()
     blkio_write_iops: tuple[DeviceRate, ...] = ()
     devices: tuple[DeviceMap, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()

@@ -28,6 +28,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     runtime: Runtime | None = None  # None: ours
     warm: str = ""
     init: bool = False
+    groups: tuple[str, ...] = ()  # supplementary ones that devices need
     link: Link | None = None
     images: tuple[Rootfs, ...] = ()  # mounted for the binds whose source is ``image:n``
     log_max_size: int = 0
@@ -47,7 +48,7 @@ def start_wire(record: ContainerRecord, launch: Launch) -> Start:
         "link": launch.link.to_wire() if launch.link is not None else None,
         "cgroup": {"parent": launch.cgroup_parent, "name": record.id},
         "user": spec.user,
-        "groups_add": list(spec.group_add),
+        "groups_add": [*spec.group_add, *launch.groups],
         "make_cwd": True,
         "init": launch.init,
         "seccomp": launch.seccomp,

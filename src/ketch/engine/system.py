@@ -80,6 +80,7 @@ class System:
             default_runtime=self._parts.runtimes.default,
             limits=limits,
             labels=self._parts.config.labels,
+            cdi_spec_dirs=self._parts.config.cdi_spec_dirs,
             warnings=tuple(
                 f"WARNING: No {name.replace('_', ' ')} limit support"
                 for name, there in limits.items()

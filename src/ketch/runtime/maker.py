@@ -15,7 +15,7 @@ import sys
 
 from ketch.errors import KetchError
 from ketch.linux.process import CLONE_PARENT
-from ketch.runtime import exit_file, external, failures, protocol, sandbox
+from ketch.runtime import exit_file, external, failures, hooks, hostmounts, protocol, sandbox
 from ketch.runtime.control import AlreadyRunning, claim
 from ketch.runtime.stdio import Stdio
 
@@ -125,13 +125,37 @@ def _launch(
 ) -> "tuple[Body, list[int]]":
     """Launch; what the shim is to know and to have of it. Nothing is left when it fails."""
     try:
-        started = box.launch(start, roots[0], stdio.theirs, images=roots[1:])
+        started = box.launch(
+            start, roots[0], stdio.theirs, images=roots[1:], **_hooks(start, box.pid)
+        )
     except BaseException:
         box.destroy()
         raise
     outcome = {"pid": box.pid, "cgroup": box.cgroup.to_wire(), "oom_kills": box.oom_kills_before}
     master = [started.master_fd] if started.master_fd >= 0 else []
     return outcome, [box.pidfd, *master]
+
+
+def _hooks(start: "Body", pid: int) -> "Body":
+    """What ``launch`` is to know of the OCI hooks; nothing for nearly all containers."""
+    wanted = start["spec"].get("hooks")
+    if not wanted:
+        return {}
+    state: Body = {
+        "ociVersion": start["spec"]["ociVersion"],
+        "id": start["id"],
+        "pid": pid,
+        "bundle": start["bundle"],
+        "annotations": start["spec"].get("annotations") or {},
+    }
+
+    def before_pivot() -> None:
+        hostmounts.come_back()
+        for kind in ("prestart", "createRuntime"):
+            for hook in wanted.get(kind) or ():
+                hooks.run(hook, {**state, "status": "creating"}, {})
+
+    return {"before_pivot": before_pivot, "hook_state": {**state, "status": "created"}}
 
 
 def fork(body: "Callable[[], None]") -> int:

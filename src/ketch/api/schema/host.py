@@ -51,6 +51,16 @@ class ThrottleDevice(Body):
     Rate: Int64
 
 
+class Request(Body):
+    """``DeviceRequest``."""
+
+    Driver: str | None = None
+    Count: Int64 | None = None
+    DeviceIDs: Names = None
+    Capabilities: list[list[str]] | None = None
+    Options: Map = None
+
+
 class Binding(Body):
     """``PortBinding``."""
 
@@ -134,7 +144,7 @@ class Limits(Body):
     CpusetMems: str | None = None
     Devices: list[Device] | None = None
     DeviceCgroupRules: Names = None
-    DeviceRequests: list[Any] | None = None
+    DeviceRequests: list[Request] | None = None
     KernelMemory: Int64 | None = None
     KernelMemoryTCP: Int64 | None = None
     MemoryReservation: Int64 | None = None
