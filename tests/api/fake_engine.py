@@ -116,13 +116,12 @@ class FakeContainers:
     async def resize(self, ref: str, height: int, width: int) -> None:
         self.calls.append(("resize", ref, height, width))
 
-    async def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogEntry]:
+    async def logs(self, ref: str, options: LogOptions) -> AsyncIterator[list[LogEntry]]:
         self.calls.append(("logs", options))
         return self._entries(options.follow)
 
-    async def _entries(self, follow: bool) -> AsyncIterator[LogEntry]:
-        for entry in self.entries:
-            yield entry
+    async def _entries(self, follow: bool) -> AsyncIterator[list[LogEntry]]:
+        yield self.entries
         if follow:
             await self.blocked.wait()
 

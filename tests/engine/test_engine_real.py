@@ -129,9 +129,9 @@ async def test_terminal(bench: Bench) -> None:
 async def test_logs_follow_to_the_end(bench: Bench) -> None:
     container = await bench.start("sh", "-c", "echo 1; sleep 60", name="talk")
     lines = await bench.engine.containers.logs(container, LogOptions(follow=True))
-    assert (await anext(lines)).data == b"1\n"
+    assert (await anext(lines))[0].data == b"1\n"
     await bench.engine.containers.kill(container)
-    assert [entry.data async for entry in lines] == []
+    assert [entry.data async for batch in lines for entry in batch] == []
 
 
 async def test_exec(bench: Bench) -> None:
@@ -215,7 +215,7 @@ async def test_commit(bench: Bench) -> None:
     await bench.engine.containers.start(made)
     await (await bench.engine.containers.wait(made)).result()
     lines = await bench.engine.containers.logs(made, LogOptions())
-    assert [entry.data async for entry in lines] == [b"kept\n"]
+    assert [entry.data async for batch in lines for entry in batch] == [b"kept\n"]
 
 
 async def test_volumes(bench: Bench, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ async def _adopted(bench: Bench) -> None:
         assert unframed(await read_all(ours)) == {1: b"hello\n"}
     assert (await waiter.result()).status == 9
     entries = await containers.logs("talker", LogOptions())
-    assert [entry.data async for entry in entries] == [b"hello\n"]
+    assert [entry.data async for batch in entries for entry in batch] == [b"hello\n"]
 
 
 async def test_default_seccomp_and_capabilities(bench: Bench) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.logs.jsonfile import PIECE, JsonFileLog
+from ketch.logs.jsonfile import JsonFileLog
+from ketch.logs.lines import PIECE
 
 
 def records(path: Path) -> list[dict[str, object]]:

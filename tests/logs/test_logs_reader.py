@@ -12,7 +12,12 @@ from ketch.logs.rfc3339 import format_ns
 
 
 def texts(path: Path, selection: Selection | None = None) -> list[bytes]:
-    return [entry.data for entries in read(str(path), selection) for entry in entries]
+    return [
+        line
+        for entries in read(str(path), selection)
+        for entry in entries
+        for line in entry.lines()
+    ]
 
 
 def write(path: Path, count: int, **options: int) -> None:
@@ -75,7 +80,7 @@ def test_bad_instants(text: str) -> None:
 
 async def collect(path: Path, ended: asyncio.Event, seen: list[bytes], **options: int) -> None:
     async for entries in follow(str(path), Selection(**options), ended):
-        seen.extend(entry.data for entry in entries)
+        seen.extend(line for entry in entries for line in entry.lines())
 
 
 @pytest.mark.parametrize("options", [{}, {"max_size": 900, "max_file": 4}])

@@ -79,11 +79,12 @@ class Attacher:
         loop = asyncio.get_running_loop()
         options.sock.setblocking(False)
         wanted = LogOptions(stdout=options.stdout, stderr=options.stderr)
-        async for entry in await self._logs.read(ref, wanted):
-            data = entry.data
-            if options.framed:
-                data = struct.pack(">BxxxI", _STREAM_NUMBERS[entry.stream], len(data)) + data
-            await loop.sock_sendall(options.sock, data)
+        async for entries in await self._logs.read(ref, wanted):
+            for entry in entries:
+                data = entry.data
+                if options.framed:
+                    data = struct.pack(">BxxxI", _STREAM_NUMBERS[entry.stream], len(data)) + data
+                await loop.sock_sendall(options.sock, data)
 
     async def resize(self, ref: str, height: int, width: int) -> None:
         """Set the terminal's size, if it has one; raises ``Conflict`` when it does not run."""

@@ -21,8 +21,8 @@ class Logs:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def read(self, ref: str, options: LogOptions) -> AsyncIterator[LogEntry]:
-        """Check, then an iterator over the entries."""
+    async def read(self, ref: str, options: LogOptions) -> AsyncIterator[list[LogEntry]]:
+        """Check, then an iterator over the entries, in portions."""
         record = self._parts.store.resolve(ref)
         if not (options.stdout or options.stderr):
             raise InvalidParameter("must specify at least one of 'stdout' or 'stderr'")
@@ -32,13 +32,13 @@ class Logs:
 
     async def _entries(
         self, record: ContainerRecord, options: LogOptions
-    ) -> AsyncIterator[LogEntry]:
+    ) -> AsyncIterator[list[LogEntry]]:
         streams = {"stdout"} if options.stdout else set()
         streams |= {"stderr"} if options.stderr else set()
         async for batch in self._batches(record, options):
-            for entry in batch:
-                if entry.stream in streams:
-                    yield entry
+            entries = [entry for entry in batch if entry.stream in streams]
+            if entries:
+                yield entries
 
     async def _batches(
         self, record: ContainerRecord, options: LogOptions

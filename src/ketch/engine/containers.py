@@ -160,7 +160,7 @@ class Containers:
         """Set the size of the terminal in characters."""
         await self._attacher.resize(ref, height, width)
 
-    async def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogEntry]:
+    async def logs(self, ref: str, options: LogOptions) -> AsyncIterator[list[LogEntry]]:
         """The log; awaiting it checks, iterating it reads.
 
         Raises ``Unsupported`` when the driver can't be read.

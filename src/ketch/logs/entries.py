@@ -1,4 +1,4 @@
-"""Log entries as values, and the decoding of json-file records."""
+"""Log entries as values."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ import msgspec
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One logged line with its newline, or a piece of a long one; ``time`` in ns (epoch)."""
+    """Lines with their newlines that were logged at one instant, or a piece of a long line.
+
+    ``time`` in ns since the epoch. Lines that were written together come together.
+    """
 
     time: int
     stream: str
     data: bytes
     attrs: dict[str, str] = {}
 
+    def lines(self) -> list[bytes]:
+        """One by one, with their newlines."""
+        lines = [line + b"\n" for line in self.data.split(b"\n")]
+        last = lines.pop()[:-1]
+        return [*lines, last] if last else lines
+
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries: the last ``tail`` (-1 = all), and of these those from ``since`` to ``until``.
+    """Which entries: the last ``tail`` lines (-1 = all), and of these those from ``since`` to
+    ``until``.
 
     Both instants in ns since the epoch, inclusive, 0 = no bound. The tail is counted first, over
     both streams, as Docker does.
@@ -27,16 +37,6 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     since: int = 0
     until: int = 0
     tail: int = -1
-
-
-class _Record(msgspec.Struct):
-    time: str
-    log: str = ""
-    stream: str = "stdout"
-    attrs: dict[str, str] = {}
-
-
-_decode = msgspec.json.Decoder(_Record).decode
 
 
 def parse_instant(text: str) -> int:
@@ -60,23 +60,3 @@ def _seconds(text: str) -> int:
     if _last_second[0] != text:
         _last_second = (text, calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S")))
     return _last_second[1]
-
-
-def decode(lines: list[bytes]) -> list[Entry]:
-    """Entries of complete records; what is no record (torn by a power cut) is left out."""
-    entries: list[Entry] = []
-    for line in lines:
-        try:
-            record = _decode(line)
-            instant = parse_instant(record.time)
-        except (msgspec.MsgspecError, ValueError):
-            continue
-        entries.append(
-            Entry(
-                time=instant,
-                stream=record.stream,
-                data=record.log.encode("utf-8", "surrogatepass"),
-                attrs=record.attrs,
-            )
-        )
-    return entries

@@ -1,7 +1,7 @@
-"""The files of one rotated log, read in chunks and from the end.
+"""The files of one rotated log, held by their fds.
 
-Rotation renames ``x`` to ``x.1``, ``x.1`` to ``x.2``…, so a reader holds files by their fds and
-knows them by inode; the successor of a file is the one whose number is one lower.
+Rotation renames ``x`` to ``x.1``, ``x.1`` to ``x.2``…, and may compress them to ``x.1.gz``…, so a
+reader knows files by inode; the successor of a file is the one whose number is one lower.
 """
 
 from __future__ import annotations
@@ -10,141 +10,132 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ketch.logs import gzipped
+from ketch.logs.rotating import rotated
+
 CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Position:
-    """A place in a file of the log: the fd (the holder closes it) and an offset."""
+class LogFile:
+    """An open file of a log. ``inode`` is that of the file as it was written."""
 
     fd: int
-    offset: int
+    inode: int
+    compressed: bool = False
+
+    @classmethod
+    def open(cls, path: str) -> LogFile:
+        """Raises OSError."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if path.endswith(".gz"):
+            return cls(fd, gzipped.original_inode(fd), True)
+        return cls(fd, os.fstat(fd).st_ino)
+
+    def close(self) -> None:
+        """Give the fd back."""
+        os.close(self.fd)
+
+    def contents(self) -> Iterator[bytes]:
+        """All that is there, in portions."""
+        if self.compressed:
+            yield from gzipped.contents(self.fd)
+            return
+        offset = 0
+        while data := os.pread(self.fd, CHUNK, offset):
+            offset += len(data)
+            yield data
 
 
-def open_all(path: str) -> list[int]:
-    """Fds of the log's files, oldest first; empty when there is none.
+class Cursor:
+    """Reads one file onwards; at its end there may be more later."""
+
+    def __init__(self, file: LogFile, offset: int = 0) -> None:
+        self.file = file
+        self._offset = offset
+        self._portions = self._from(offset) if file.compressed else None
+
+    def _from(self, offset: int) -> Iterator[bytes]:
+        for portion in self.file.contents():
+            if offset < len(portion):
+                yield portion[offset:]
+            offset = max(0, offset - len(portion))
+
+    def read(self) -> bytes:
+        """The next portion; b"" at the present end."""
+        if self._portions is not None:
+            return next(self._portions, b"")
+        data = os.pread(self.file.fd, CHUNK, self._offset)
+        self._offset += len(data)
+        return data
+
+    def at_end(self) -> bool:
+        """Whether everything that the file holds now has been read."""
+        return self.file.compressed or self._offset >= os.fstat(self.file.fd).st_size
+
+
+def open_all(path: str) -> list[LogFile]:
+    """The log's files, oldest first; empty when there is none.
 
     The set is consistent: if a rotation happens between the opens, it is taken again.
     """
     while True:
-        fds: list[int] = []
-        for name in reversed(_names(path)):
+        files: list[LogFile] = []
+        for name in _names(path):
             try:
-                fds.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+                files.append(LogFile.open(name))
             except FileNotFoundError:
                 continue
-        inodes = [os.fstat(fd).st_ino for fd in fds]
-        if inodes == _inodes(path):
-            return fds
-        for fd in fds:
-            os.close(fd)
+        if [os.fstat(file.fd).st_ino for file in files] == _inodes(path):
+            return files
+        for file in files:
+            file.close()
 
 
-def successor(path: str, fd: int) -> int | None:
-    """An fd of the file that follows ``fd`` in the log; None while there is none.
+def successor(path: str, file: LogFile) -> LogFile | None:
+    """The file that follows ``file`` in the log; None while there is none.
 
-    When ``fd`` has been rotated out of existence, the oldest file that is left follows it.
+    When ``file`` has been rotated out of existence, the oldest file that is left follows it.
     """
-    inode = os.fstat(fd).st_ino
-    if _is_current(path, inode):
+    if _is_current(path, file):
         return None
-    fds = open_all(path)
-    inodes = [os.fstat(each).st_ino for each in fds]
-    index = inodes.index(inode) + 1 if inode in inodes else 0
-    found: int | None = None
-    for number, each in enumerate(fds):
+    files = open_all(path)
+    inodes = [each.inode for each in files]
+    # Inodes are used again: of several that once had this one, ours is the newest.
+    index = len(inodes) - inodes[::-1].index(file.inode) if file.inode in inodes else 0
+    found: LogFile | None = None
+    for number, each in enumerate(files):
         if number == index:
             found = each
         else:
-            os.close(each)
+            each.close()
     return found
 
 
-def _is_current(path: str, inode: int) -> bool:
+def _is_current(path: str, file: LogFile) -> bool:
     try:
-        return os.lstat(path).st_ino == inode
+        return not file.compressed and os.lstat(path).st_ino == file.inode
     except FileNotFoundError:
         return False  # in the middle of a rotation
 
 
 def _names(path: str) -> list[str]:
-    """``x``, ``x.1``, ``x.2``… as far as they exist, newest first."""
-    directory, base = os.path.split(path)
-    prefix = f"{base}."
-    try:
-        found = os.listdir(directory or ".")
-    except FileNotFoundError:
-        return []
-    numbers = sorted(
-        int(name[len(prefix) :])
-        for name in found
-        if name.startswith(prefix) and name[len(prefix) :].isdecimal()
-    )
-    return [path, *(f"{path}.{number}" for number in numbers)]
+    """…``x.2``, ``x.1.gz``, ``x`` as far as they exist, oldest first.
+
+    While a file is being compressed both forms may be there: the plain one counts.
+    """
+    found: dict[int, str] = {}
+    for number, name in rotated(path):
+        if number not in found or found[number].endswith(".gz"):
+            found[number] = name
+    return [*(found[number] for number in sorted(found, reverse=True)), path]
 
 
 def _inodes(path: str) -> list[int]:
     inodes: list[int] = []
-    for name in reversed(_names(path)):
+    for name in _names(path):
         try:
             inodes.append(os.lstat(name).st_ino)
         except FileNotFoundError:
             continue
     return inodes
-
-
-def tail_position(fds: list[int], count: int) -> tuple[int, int]:
-    """(index in ``fds``, offset) from where ``count`` lines follow; (0, 0) if there are fewer."""
-    for index in range(len(fds) - 1, -1, -1):
-        offset, found = _last_lines(fds[index], count)
-        if found >= count:
-            return index, offset
-        count -= found
-    return 0, 0
-
-
-def _last_lines(fd: int, count: int) -> tuple[int, int]:
-    """(offset of the last ``count`` lines, how many there are); a line ends with its newline."""
-    position = os.fstat(fd).st_size
-    if count <= 0:
-        return position, 0
-    seen = -1  # the newline that ends the last line starts nothing
-    while position > 0:
-        size = min(CHUNK, position)
-        position -= size
-        block = os.pread(fd, size, position)
-        newlines = block.count(b"\n")
-        if seen + newlines < count:
-            seen += newlines
-            continue
-        index = len(block)
-        while seen < count:
-            index = block.rindex(b"\n", 0, index)
-            seen += 1
-        return position + index + 1, count
-    return 0, max(0, seen + 1)
-
-
-class LineReader:
-    """Complete lines of one file from an offset on; what has no newline yet waits."""
-
-    def __init__(self, position: Position) -> None:
-        self.fd = position.fd
-        self._offset = position.offset
-        self._rest = b""
-
-    def chunk(self) -> list[bytes]:
-        """The complete lines of the next chunk; may be empty before the end."""
-        data = os.pread(self.fd, CHUNK, self._offset)
-        self._offset += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return lines
-
-    def at_end(self) -> bool:
-        """Whether everything that the file holds now has been read."""
-        return self._offset >= os.fstat(self.fd).st_size
-
-    def chunks(self) -> Iterator[list[bytes]]:
-        """Chunks up to the present end."""
-        while not self.at_end():
-            yield self.chunk()

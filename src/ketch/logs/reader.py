@@ -1,4 +1,4 @@
-"""Reading a json-file log: all of it or its tail, once or following.
+"""Reading a log of files: all of it or its tail, once or following.
 
 Results are lists of entries, one list per chunk of 256 KiB, so that memory is bounded and an event
 loop that reads them breathes in between.
@@ -11,14 +11,19 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 
+import msgspec
+
 from ketch.logs import files
-from ketch.logs.entries import Entry, Selection, decode
+from ketch.logs.decoding import FORMATS, Format
+from ketch.logs.entries import Entry, Selection
 from ketch.logs.watching import FileWatcher
 
 
-def read(path: str, selection: Selection | None = None) -> Iterator[list[Entry]]:
+def read(
+    path: str, selection: Selection | None = None, driver: str = "json-file"
+) -> Iterator[list[Entry]]:
     """The entries that are there, oldest first; a log that does not exist is empty."""
-    log = _Log(path, selection or Selection())
+    log = _Log(path, selection or Selection(), FORMATS[driver])
     try:
         yield from log.present()
     finally:
@@ -26,14 +31,17 @@ def read(path: str, selection: Selection | None = None) -> Iterator[list[Entry]]
 
 
 async def follow(
-    path: str, selection: Selection | None = None, ended: asyncio.Event | None = None
+    path: str,
+    selection: Selection | None = None,
+    ended: asyncio.Event | None = None,
+    driver: str = "json-file",
 ) -> AsyncIterator[list[Entry]]:
     """What is there, then what comes, through rotations.
 
     Ends when ``ended`` is set (no more will be written) and everything has been read, or when
     ``until`` is passed. Nothing is held but one fd; a slow consumer delays nobody.
     """
-    log = _Log(path, selection or Selection())
+    log = _Log(path, selection or Selection(), FORMATS[driver])
     stop = ended or asyncio.Event()
     watcher = FileWatcher.of_loop()
     try:
@@ -62,24 +70,27 @@ async def _first(changed: asyncio.Event, stop: asyncio.Event, timeout: float | N
 
 
 class _Log:
-    """A cursor over the files of one log."""
+    """A place in the files of one log."""
 
-    def __init__(self, path: str, selection: Selection) -> None:
+    def __init__(self, path: str, selection: Selection, format: Format) -> None:
         self._path = path
         self._selection = selection
+        self._format = format
         self._begun = False
-        self._reader: files.LineReader | None = None
-        self._next: list[int] = []
+        self._cursor: files.Cursor | None = None
+        self._decoder = format.decoder()
+        self._skip = 0  # lines before the tail
+        self._next: list[files.LogFile] = []
         self._done = False
 
     def present(self) -> Iterator[list[Entry]]:
-        """Everything from the cursor to the present end."""
-        if self._reader is None and not self._begin():
+        """Everything from this place to the present end."""
+        if self._cursor is None and not self._begin():
             return
         while not self._done:
-            assert self._reader is not None
-            for lines in self._reader.chunks():
-                entries = self._select(decode(lines))
+            assert self._cursor is not None
+            while data := self._cursor.read():
+                entries = self._select(self._decoder.feed(data))
                 if entries:
                     yield entries
                 if self.finished():
@@ -92,37 +103,50 @@ class _Log:
         return self._done
 
     def _begin(self) -> bool:
-        fds = files.open_all(self._path)
-        if not fds:
+        found = files.open_all(self._path)
+        if not found:
             self._begun = True  # what appears later is all new
             return False
         index, offset = 0, 0
         if self._selection.tail >= 0 and not self._begun:
-            index, offset = files.tail_position(fds, self._selection.tail)
-            if self._selection.tail == 0:
-                index, offset = len(fds) - 1, os.fstat(fds[-1]).st_size
-        for fd in fds[:index]:
-            os.close(fd)
+            index, offset, self._skip = self._tail(found, self._selection.tail)
+        for file in found[:index]:
+            file.close()
         self._begun = True
-        self._reader = files.LineReader(files.Position(fds[index], offset))
-        self._next = fds[index + 1 :]
+        self._cursor = files.Cursor(found[index], offset)
+        self._next = found[index + 1 :]
         return True
+
+    def _tail(self, found: list[files.LogFile], count: int) -> tuple[int, int, int]:
+        """(index in ``found``, offset, lines to leave out) from where ``count`` lines follow."""
+        for index in range(len(found) - 1, -1, -1):
+            tail = self._format.tail(found[index], count)
+            if tail.lines >= count:
+                return index, tail.offset, tail.skipped
+            count -= tail.lines
+        return 0, 0, 0
 
     def _advance(self) -> bool:
         """Go on to the next file, once this one is read and has been rotated away."""
-        assert self._reader is not None
-        fd = self._next.pop(0) if self._next else files.successor(self._path, self._reader.fd)
-        if fd is None:
+        assert self._cursor is not None
+        file = self._cursor.file
+        following = self._next.pop(0) if self._next else files.successor(self._path, file)
+        if following is None:
             return False
-        if not self._reader.at_end():  # written between the last read and the rotation
-            self._next.insert(0, fd)
-            return True
-        os.close(self._reader.fd)
-        self._reader = files.LineReader(files.Position(fd, 0))
+        self._next.insert(0, following)
+        if self._cursor.at_end():  # else it was written to between the last read and the rotation
+            file.close()
+            self._cursor = files.Cursor(self._next.pop(0))
+            self._decoder = self._format.decoder()
         return True
 
     def _select(self, entries: list[Entry]) -> list[Entry]:
         since, until = self._selection.since, self._selection.until
+        while self._skip and entries:
+            lines = entries[0].lines()
+            rest = b"".join(lines[self._skip :])
+            entries[:1] = [msgspec.structs.replace(entries[0], data=rest)] if rest else []
+            self._skip -= min(self._skip, len(lines))
         if since:
             entries = [entry for entry in entries if entry.time >= since]
         if until and entries and entries[-1].time > until:
@@ -141,9 +165,9 @@ class _Log:
 
     def close(self) -> None:
         """Give all fds back."""
-        if self._reader is not None:
-            os.close(self._reader.fd)
-            self._reader = None
-        for fd in self._next:
-            os.close(fd)
+        if self._cursor is not None:
+            self._cursor.file.close()
+            self._cursor = None
+        for file in self._next:
+            file.close()
         self._next = []

@@ -23,15 +23,20 @@ def _fraction(fraction: int) -> str:
 class Clock:
     """``format_ns(now)``, computing the part before the fraction once a second."""
 
-    __slots__ = ("_prefix", "_seconds")
+    __slots__ = ("_prefix", "_seconds", "instant")
 
     def __init__(self) -> None:
         self._seconds = -1
         self._prefix = ""
+        self.instant = 0  # ns; when not 0, this is "now": output that was kept for a while
+
+    def now_ns(self) -> int:
+        """The present, in ns since the epoch."""
+        return self.instant or time.time_ns()
 
     def now(self) -> str:
         """The present."""
-        seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
+        seconds, fraction = divmod(self.now_ns(), 1_000_000_000)
         if seconds != self._seconds:
             self._seconds, self._prefix = seconds, _second(seconds)
         return self._prefix + _fraction(fraction)

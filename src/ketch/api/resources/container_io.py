@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch.api import hijack, responses
-from ketch.api.convert_logs import LogSender, entry_writer
+from ketch.api.convert_logs import entry_writer, send
 from ketch.engine.model import AttachOptions, LogOptions, WaitCondition
 from ketch.errors import InvalidParameter
 
@@ -75,13 +75,13 @@ async def logs(call: Call) -> StreamResponse:
     """GET /containers/{id}/logs"""
     options = _log_options(call)
     record = await call.engine.containers.get(call.id)
-    entries = await call.engine.containers.logs(record.id, options)
+    batches = await call.engine.containers.logs(record.id, options)
     framed = not record.spec.tty
     write = entry_writer(
         framed=framed, timestamps=call.flag("timestamps"), details=call.flag("details")
     )
     response = await responses.stream(call, hijack.content_type(call, framed))
-    await LogSender(response, write).send(entries)
+    await send(response, write, batches)
     return response
 
 
