@@ -5,10 +5,7 @@ One JSON object per line: ``{"log":"text\\n","stream":"stdout","attrs":{…},"ti
 that are not UTF-8 become U+FFFD. On the shim's import path.
 """
 
-from ketch.linux import fastjson
-from ketch.logs.lines import Lines
-from ketch.logs.rfc3339 import Clock
-from ketch.logs.rotating import RotatingFile
+from ketch.logs.filelog import FileLog
 
 _SHORT = {0x22: b'\\"', 0x5C: b"\\\\", 9: b"\\t", 12: b"\\f", 13: b"\\r", 8: b"\\b"}
 _ESCAPES = {
@@ -17,34 +14,21 @@ _ESCAPES = {
 _HARMLESS = bytes(byte for byte in range(256) if byte not in _ESCAPES)
 
 
-class JsonFileLog:
-    """``attrs`` go into every line; the bounds are those of ``RotatingFile``, as are the faults."""
+class JsonFileLog(FileLog):
+    """See the module's docstring."""
 
-    __slots__ = ("_lines", "_middle", "clock", "file")
+    __slots__ = ()
 
-    def __init__(
-        self, path: str, max_size: int = 0, max_file: int = 1, attrs: "dict[str, str] | None" = None
-    ) -> None:
-        self._middle = f',"attrs":{fastjson.dumps(attrs).decode()}' if attrs else ""
-        self._lines = Lines(self._log)
-        self.clock = Clock()
-        self.file = RotatingFile(path, max_size, max_file)
+    def _mend(self) -> None:
         size = self.file.size
         if size and self.file.read(size - 1, 1) != b"\n":
-            self.file.put(b"\n")  # a power cut tore the last record; readers skip it
-
-    def write(self, stream: str, data: bytes) -> None:
-        """Log ``data`` of ``stream`` (``stdout`` or ``stderr``), cut wherever it happens to be."""
-        self._lines.add(stream, data)
-
-    def close(self) -> None:
-        """Log what never got its newline, and close."""
-        self._lines.end()
-        self.file.close()
+            self.file.put(b"\n")  # readers skip the torn record
 
     def _log(self, stream: str, data: bytes) -> None:
         """Complete lines, or a piece of one; all of them are quoted at once."""
-        tail = f'","stream":"{stream}"{self._middle},"time":"{self.clock.now()}"}}\n'.encode()
+        attrs = b',"attrs":%b' % self._attrs if self._attrs else b""
+        time = self.clock.now().encode()
+        tail = b'","stream":"%b"%b,"time":"%b"}\n' % (stream.encode(), attrs, time)
         quoted = _quote(data)
         if data.endswith(b"\n"):
             quoted = quoted[:-1].replace(b"\n", b'\\n%b{"log":"' % tail) + b"\\n"

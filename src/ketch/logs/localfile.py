@@ -4,36 +4,22 @@ Smaller and several times cheaper than json-file. The format is ``ketch.logs.loc
 the shim's import path.
 """
 
-from ketch.linux import fastjson
 from ketch.logs import local_format
-from ketch.logs.lines import Lines
-from ketch.logs.rfc3339 import Clock
-from ketch.logs.rotating import RotatingFile
+from ketch.logs.filelog import FileLog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ketch.logs.rotating import RotatingFile
 
 
-class LocalLog:
-    """``attrs`` go with every line; the bounds are those of ``RotatingFile``, as are the faults."""
+class LocalLog(FileLog):
+    """See the module's docstring."""
 
-    __slots__ = ("_attrs", "_lines", "clock", "file")
+    __slots__ = ()
 
-    def __init__(
-        self, path: str, max_size: int = 0, max_file: int = 1, attrs: "dict[str, str] | None" = None
-    ) -> None:
-        self._attrs = fastjson.dumps(attrs) if attrs else b""
-        self._lines = Lines(self._log)
-        self.clock = Clock()
-        self.file = RotatingFile(path, max_size, max_file)
+    def _mend(self) -> None:
         if not self._ends_whole():
             self.file.cut(_whole_part(self.file))
-
-    def write(self, stream: str, data: bytes) -> None:
-        """Log ``data`` of ``stream`` (``stdout`` or ``stderr``), cut wherever it happens to be."""
-        self._lines.add(stream, data)
-
-    def close(self) -> None:
-        """Log what never got its newline, and close."""
-        self._lines.end()
-        self.file.close()
 
     def _log(self, stream: str, data: bytes) -> None:
         """Complete lines, divided where a file is full; or a piece of a line."""
@@ -57,7 +43,7 @@ class LocalLog:
         return 0 < length <= size and local_format.is_whole(self.file.read(size - length, length))
 
 
-def _whole_part(file: RotatingFile) -> int:
+def _whole_part(file: "RotatingFile") -> int:
     """Where the records that are whole end; read from the beginning."""
     offset = 0
     while True:

@@ -19,7 +19,29 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from ketch.linux.eventpoll import Loop
-    from ketch.logs.jsonfile import JsonFileLog
+
+    class Log(Protocol):
+        """Where the output is kept."""
+
+        @property
+        def full(self) -> bool:
+            """Whether the process must be held back for its sake."""
+
+        @property
+        def pending(self) -> bool:
+            """Whether something is not where it belongs yet."""
+
+        def write(self, stream: str, data: bytes) -> None:
+            """Output of ``stdout`` or ``stderr``, cut wherever it happens to be."""
+
+        def close(self) -> None:
+            """The end of all streams; what is pending still goes out."""
+
+        def abandon(self) -> None:
+            """Lose what is pending."""
+
+        def when_room(self, call: "Callable[[], object]") -> None:
+            """Call when ``full`` may have changed."""
 
     class Keeper(Protocol):
         """Who holds the clients' sockets."""
@@ -74,9 +96,12 @@ class Source:
 class Output:
     """See the module's docstring. ``keeper`` is told what becomes of a client."""
 
-    def __init__(self, loop: "Loop", log: "JsonFileLog | None", keeper: "Keeper") -> None:
+    def __init__(self, loop: "Loop", log: "Log | None", keeper: "Keeper") -> None:
         self._loop = loop
         self._log = log
+        self._log_closed = False
+        if log is not None:
+            log.when_room(self._balance)
         self._keeper = keeper
         self._sources: list[Source] = []
         self._clients: list[Client] = []
@@ -186,8 +211,9 @@ class Output:
         os.close(source.fd)
 
     def _balance(self) -> None:
-        """Hold the process back while a client is full, and watch who does so."""
+        """Hold the process back while a client or the log is full, and watch which clients are."""
         held = any(client.full for client in self._clients)
+        held = held or (self._log is not None and self._log.full)
         if held != self.held:
             self.held = held
             for source in self._sources:
@@ -219,6 +245,16 @@ class Output:
 
     def close_log(self) -> None:
         """Write what never got its newline."""
-        if self._log is not None:
+        if self._log is not None and not self._log_closed:
+            self._log_closed = True
             self._log.close()
-            self._log = None
+
+    @property
+    def log_pending(self) -> bool:
+        """Whether the log's driver has not taken everything yet."""
+        return self._log is not None and self._log.pending
+
+    def abandon_log(self) -> None:
+        """Wait no longer for the log's driver."""
+        if self._log is not None:
+            self._log.abandon()

@@ -7,13 +7,16 @@ socket. These functions run in a forked process and import nothing any more.
 
 import _socket
 import os
+import time
 
 from ketch.linux import process
-from ketch.logs.jsonfile import JsonFileLog
+from ketch.logs import drivers
 from ketch.runtime import external, hostmounts, maker, protocol, sandbox
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.control import claim
 from ketch.runtime.external_program import Program
+from ketch.runtime.log_compressor import LogCompressor
+from ketch.runtime.log_relay import LogRelay
 from ketch.runtime.maker import FAULTS
 from ketch.runtime.stdio import Stdio
 from ketch.runtime.supervisor import Running, Supervisor
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ketch.linux.eventpoll import Loop
+    from ketch.runtime.output import Log
     from ketch.runtime.protocol import Message
 
     Body = dict[str, Any]
@@ -78,7 +83,7 @@ def supervise(first: "Message", made: "_socket.socket", maker_pid: int) -> None:
     if first.body["listens"]:
         supervisor.listen(_socket.socket(fileno=fds.pop(0)))
     pipes, clients = fds[: first.body["pipes"]], fds[first.body["pipes"] :]
-    log, fault = _try_log(job["log"])
+    log, fault = _try_log(job["log"], supervisor.loop)
     outcome = protocol.receive(made)
     made.close()
     if outcome is None or "failed" in outcome.body:
@@ -156,17 +161,19 @@ def _join(job: "Body", pidfd: int, stdio: Stdio) -> sandbox.Started:
     return sandbox.Started(*external.join(job, stdio))
 
 
-def _try_log(log: "Body") -> "tuple[JsonFileLog | None, str]":
+def _try_log(log: "Body", loop: "Loop") -> "tuple[Log | None, str]":
     """(the log or None, what is wrong)."""
     if log["driver"] == "none":
         return None, ""
-    if log["driver"] != "json-file":
-        return None, f"log driver {log['driver']!r} is not supported; json-file and none are"
     try:
-        attrs = log.get("attrs")
-        return JsonFileLog(log["path"], log["max_size"], log["max_file"], attrs), ""
-    except OSError as error:
-        return None, f"cannot open the log: {error}"
+        if drivers.is_detached(log):
+            return LogRelay(loop, log, time.time_ns), ""
+        file = drivers.open_file(log)
+    except (OSError, ValueError) as error:
+        return None, f"failed to initialize logging driver: {error}"
+    if log.get("compress"):
+        file.file.compressor = LogCompressor(loop)
+    return file, ""
 
 
 def rename(name: bytes) -> None:

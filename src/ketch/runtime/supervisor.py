@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ketch.logs.jsonfile import JsonFileLog
+    from ketch.runtime.output import Log
     from ketch.runtime.protocol import Message
     from ketch.runtime.stdio import Stdio
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 LINGER = 1.0  # seconds
 GRACE = 2.0  # seconds
+LOG_GRACE = 10.0  # seconds for a log's driver to take the last output
 _HELPER_PAUSE = 0.02  # seconds
 _ORPHANS_PAUSE = 10.0  # seconds
 
@@ -77,7 +78,7 @@ class Supervisor:
 
     def __init__(self, job: "Body", control: "_socket.socket") -> None:
         self._job = job
-        self._loop = Loop()
+        self.loop = self._loop = Loop()
         self._terminal = bool(job["terminal"])
         self._control = Control(self._loop, self._handle)
         self._control.add(control)
@@ -105,7 +106,7 @@ class Supervisor:
         self._control.close()
 
     def run(
-        self, running: Running, stdio: "Stdio", log: "JsonFileLog | None", clients: "list[int]"
+        self, running: Running, stdio: "Stdio", log: "Log | None", clients: "list[int]"
     ) -> None:
         """Supervise to the end; ``clients`` are the sockets that came with the job."""
         self._running = running
@@ -123,7 +124,7 @@ class Supervisor:
                 self._settle()
         self._control.close()
 
-    def _connect(self, stdio: "Stdio", log: "JsonFileLog | None") -> None:
+    def _connect(self, stdio: "Stdio", log: "Log | None") -> None:
         """Put the pumps between process and clients."""
         assert self._running is not None
         job, master = self._job, self._running.master
@@ -253,9 +254,18 @@ class Supervisor:
         if self._output.ended:
             self._output.close_log()
             self._clients.close_idle()
-        if len(self._clients) or not self._output.ended:
+        if len(self._clients) or not self._output.ended or self._waits_for_log():
             return False
         return self._reaped or not self._control.connected
+
+    def _waits_for_log(self) -> bool:
+        if not self._output.log_pending:
+            return False
+        if time.monotonic() < self._exited_at + LOG_GRACE:
+            self._loop.at(self._exited_at + LOG_GRACE, bool)  # wake up
+            return True
+        self._output.abandon_log()
+        return False
 
     # Requests
 
