@@ -68,7 +68,7 @@ def _resources(**limits: object) -> dict[str, object]:
         ({"endpoints": (EndpointSpec(network="n", mac="01:00:00:00:00:01"),)}, "MAC"),
         ({"ports": (PortSpec(container_port=1, host_port="8000-7000"),)}, "range of ports"),
         ({"ports": (PortSpec(container_port=1, host_ip="localhost"),)}, "IP address"),
-        ({"log": LogConfig(options={"mode": "non-blocking"})}, "mode=non-blocking"),
+        ({"log": LogConfig(options={"mode": "maybe"})}, "logging mode"),
     ],
 )
 def test_refused(asked: dict[str, object], message: str) -> None:

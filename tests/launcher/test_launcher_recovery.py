@@ -137,9 +137,9 @@ async def test_errors_of_requests(bench: Bench) -> None:
         await shim.resize(1, 1)
     state = await shim.state()
     assert (state["exit"], state["clients"]) == (None, 0)
-    with pytest.raises(KetchError, match="supported"):
+    with pytest.raises(KetchError, match="not known"):
         await bench.run(
-            bench.start("true", log={"driver": "syslog", "path": "", "max_size": 0, "max_file": 1})
+            bench.start("true", log={"driver": "gelf", "path": "", "max_size": 0, "max_file": 1})
         )
     await bench.launcher.warm(bench.warm("twice"))
     with pytest.raises(KetchError, match="exists"):

@@ -37,7 +37,7 @@ def inspect_json(
         "ResolvConfPath": bundle and f"{bundle}/resolv.conf",
         "HostnamePath": bundle and f"{bundle}/hostname",
         "HostsPath": bundle and f"{bundle}/hosts",
-        "LogPath": record.log_path if started and spec.log.driver != "none" else "",
+        "LogPath": record.log_path if started and spec.log.driver in ("", "json-file") else "",
         "Name": f"/{record.name}",
         "RestartCount": record.state.restart_count,
         "Driver": driver,

@@ -15,10 +15,9 @@ from typing import Any
 import msgspec
 
 from ketch.daemon.settings import Settings
-from ketch.engine import runtimes, spec_limits
-from ketch.engine.model import Ulimit
-from ketch.engine.spec_start import parse_size
-from ketch.errors import InvalidParameter
+from ketch.engine import log_options, runtimes, spec_limits
+from ketch.engine.model import LogConfig, Ulimit
+from ketch.errors import InvalidParameter, KetchError
 
 DEFAULT_FILE = "/etc/ketch/daemon.json"
 _LIMIT = 1024 * 1024
@@ -125,23 +124,15 @@ def _pool(base: str, size: int) -> None:
 
 
 def _logging(settings: Settings) -> None:
-    if settings.log_driver != "json-file":
-        raise InvalidParameter(
-            f"log-driver: {settings.log_driver!r} can't be the default; it is json-file (one "
-            "container can have none with --log-driver)"
-        )
-    for key in settings.log_opts.keys() - {"max-size", "max-file"}:
-        raise InvalidParameter(f"log-opts: {key!r} is not supported; there are max-size, max-file")
-    log_limits(settings)
+    try:
+        log_options.check(log_config(settings))
+    except KetchError as error:
+        raise InvalidParameter(f"log-driver and log-opts: {error}") from None
 
 
-def log_limits(settings: Settings) -> tuple[int, int]:
-    """Bytes of one log file (0 = no bound) and the number of files, of ``log-opts``."""
-    size = parse_size(settings.log_opts.get("max-size", "100m"))
-    files = settings.log_opts.get("max-file", "2")
-    if not files.isascii() or not files.isdigit() or not 0 < int(files[:9]) < 1000:
-        raise InvalidParameter(f"log-opts: max-file: {files!r} is no number from 1 to 999")
-    return size, int(files)
+def log_config(settings: Settings) -> LogConfig:
+    """The log driver of containers that name none, and its options."""
+    return LogConfig(driver=settings.log_driver, options=settings.log_opts)
 
 
 def _labels(settings: Settings) -> None:

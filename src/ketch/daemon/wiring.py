@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ketch.content.store import ContentStore
-from ketch.daemon.config import default_ulimits, log_limits, programs
+from ketch.daemon.config import default_ulimits, log_config, programs
 from ketch.distribution.hosts import RegistrySettings
 from ketch.engine.builder import Builder
 from ketch.engine.container_parts import Config
@@ -110,14 +110,12 @@ def network_config(settings: Settings) -> NetworkConfig:
 
 
 def _engine_config(settings: Settings) -> Config:
-    size, files = log_limits(settings)
     return Config(
         data_root=settings.data_root,
         exec_root=settings.exec_root,
         cgroup_parent=settings.cgroup_parent,
         pool_size=settings.warm_pool,
-        log_max_size=size,
-        log_max_files=files,
+        log=log_config(settings),
         dns=settings.dns,
         init=settings.init,
         cdi_spec_dirs=settings.cdi_spec_dirs,

@@ -20,12 +20,14 @@ from ketch.engine import (
     container_links,
     container_names,
     health_spec,
+    log_options,
     spec_kernel,
     spec_validate,
 )
 from ketch.engine.container_image import check_platform, defaults_of
 from ketch.engine.container_mounts import Planner
 from ketch.engine.container_volumes import fill_volumes
+from ketch.engine.log_wire import path_of
 from ketch.engine.model import ContainerRecord, ContainerSpec, MountPoint
 from ketch.engine.spec_merge import merge
 from ketch.engine.spec_resources import with_defaults
@@ -74,6 +76,7 @@ class Creator:
         return msgspec.structs.replace(
             merged,
             resources=with_defaults(merged.resources),
+            log=log_options.completed(merged.log, self._parts.config.log),
             runtime=self._parts.runtimes.chosen(merged.runtime),
         )
 
@@ -101,7 +104,7 @@ class Creator:
                 name=record.name or container_names.generate(self._parts.store.name_taken),
                 mount_points=points,
                 bundle=bundle,
-                log_path=f"{bundle}/{record.id}-json.log",
+                log_path=path_of(bundle, record.id, record.spec.log.driver),
             )
             self._parts.store.add(record)
         except BaseException:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from ketch.engine import log_options
 from ketch.engine.model import ContainerRecord, LogEntry, LogOptions, Status
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.logs import reader
@@ -26,7 +27,7 @@ class Logs:
         record = self._parts.store.resolve(ref)
         if not (options.stdout or options.stderr):
             raise InvalidParameter("must specify at least one of 'stdout' or 'stderr'")
-        if record.spec.log.driver == "none":
+        if (record.spec.log.driver or "json-file") not in log_options.READABLE:
             raise Unsupported("configured logging driver does not support reading")
         return self._entries(record, options)
 
@@ -44,15 +45,16 @@ class Logs:
         self, record: ContainerRecord, options: LogOptions
     ) -> AsyncIterator[list[LogEntry]]:
         selection = Selection(since=options.since, until=options.until, tail=options.tail)
+        driver = record.spec.log.driver or "json-file"
         if not options.follow:
-            for batch in reader.read(record.log_path, selection):
+            for batch in reader.read(record.log_path, selection, driver):
                 yield batch
                 await asyncio.sleep(0)
             return
         ended = asyncio.Event()
         watching = asyncio.ensure_future(self._watch_end(record.id, ended))
         try:
-            async for batch in reader.follow(record.log_path, selection, ended):
+            async for batch in reader.follow(record.log_path, selection, ended, driver):
                 yield batch
         finally:
             watching.cancel()

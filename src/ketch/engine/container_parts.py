@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine.container_live import LiveContainers
-from ketch.engine.model import Ulimit
+from ketch.engine.model import LogConfig, Ulimit
 from ketch.engine.runtimes import Program, Runtimes
 from ketch.engine.wait import Waiters
 
@@ -32,8 +32,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     exec_root: str = "/run/ketch"
     cgroup_parent: str = "/ketch"
     pool_size: int = 3
-    log_max_size: int = 100 << 20  # bytes of one log file; a container cannot fill the disk
-    log_max_files: int = 2
+    log: LogConfig = LogConfig()  # of containers that name no driver, or this one
     stop_timeout: int = 10  # seconds
     init: bool = False  # whether containers that do not say have an init process
     default_ulimits: tuple[Ulimit, ...] = ()  # of containers that name no other

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ketch.engine import cdi, container_links, device_requests
+from ketch.engine import cdi, container_links, device_requests, log_reach
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
@@ -70,6 +70,7 @@ class Starter:
         live = self._parts.live[record.id]
         await live.released()
         try:
+            await log_reach.check(record)
             shim, started, connection = await self._run(record, live)
         except KetchError as error:
             await self._failed(record, error)
@@ -139,8 +140,6 @@ class Starter:
                 self._parts.snapshots.view(point.layers)
                 for point in image_points(record.mount_points)
             ),
-            log_max_size=self._parts.config.log_max_size,
-            log_max_files=self._parts.config.log_max_files,
         )
         clients = live.take_waiting()
         try:

@@ -15,17 +15,17 @@ from ketch.engine import (
     container_links,
     container_signals,
     health_spec,
+    log_options,
     spec_kernel,
     spec_limits,
     spec_security,
     spec_sysctls,
 )
-from ketch.engine.model import ContainerSpec, RestartPolicy
+from ketch.engine.model import ContainerSpec, LogConfig, RestartPolicy
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.network import ports
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
-LOG_DRIVERS = ("json-file", "none")
 _TMPFS_FLAGS = frozenset(
     str.split(
         "ro rw suid nosuid dev nodev exec noexec atime noatime diratime nodiratime relatime "
@@ -43,7 +43,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     cpus: int
     capabilities: frozenset[str]  # names with CAP_
-    log_drivers: tuple[str, ...] = LOG_DRIVERS
     unified_cgroups: bool = False  # cgroup v2 alone
     kernel: spec_kernel.Kernel = spec_kernel.Kernel()
     hard_limits: dict[str, int] | None = None  # of this process, where it cannot raise them
@@ -198,20 +197,7 @@ def _links(spec: ContainerSpec, facts: Facts) -> None:
 
 
 def _logging(spec: ContainerSpec, facts: Facts) -> None:
-    driver = spec.log.driver or "json-file"
-    if driver not in facts.log_drivers:
-        raise InvalidParameter(
-            f"logger: no log driver named '{driver}' is registered; "
-            f"ketch has {', '.join(facts.log_drivers)}"
-        )
-    if driver != "json-file":
-        return
-    known = {"max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag", "mode"}
-    for option in spec.log.options:
-        if option not in known:
-            raise InvalidParameter(f"unknown log opt '{option}' for json-file log driver")
-    if spec.log.options.get("mode", "blocking") != "blocking":
-        raise Unsupported("log opt 'mode=non-blocking' is not supported by ketch")
+    log_options.check(log_options.completed(spec.log, LogConfig()))
 
 
 def _security(spec: ContainerSpec, facts: Facts) -> None:

@@ -11,9 +11,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ketch import __version__
-from ketch.engine import container_cgroup
+from ketch.engine import container_cgroup, log_options
 from ketch.engine.model import DiskUsage, Status, SystemInfo, VersionFacts
-from ketch.engine.spec_validate import LOG_DRIVERS
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -65,7 +64,8 @@ class System:
             stopped=len(states) - running - paused,
             images=len(self._parts.images.records()),
             snapshotter=self._parts.snapshots.name,
-            log_drivers=LOG_DRIVERS,
+            log_driver=self._parts.config.log.driver,
+            log_drivers=log_options.available(),
             network_drivers=("bridge", "host", "null"),
             cgroup_version=cgroup_version(),
             kernel=os.uname().release,

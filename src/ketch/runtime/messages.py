@@ -37,13 +37,20 @@ class Attach(TypedDict):
 
 
 class Log(TypedDict):
-    """``driver`` is ``json-file`` or ``none``; ``max_size`` in bytes, 0 = unbounded."""
+    """``max_size`` in bytes, 0 = unbounded; ``compress``: what is rotated away.
+
+    ``buffer``: bytes that may wait, then lines are lost (non-blocking). ``settings`` are those of
+    ``ketch.logs.syslog`` or ``ketch.logs.journald``.
+    """
 
     driver: str
     path: str
     max_size: int
     max_file: int
     attrs: dict[str, str]
+    compress: NotRequired[bool]
+    buffer: NotRequired[int]
+    settings: NotRequired[Wire]
 
 
 class Runtime(TypedDict):

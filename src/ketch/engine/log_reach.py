@@ -1,0 +1,35 @@
+"""Whether the server of a container's log answers, asked before the container is started.
+
+The shim finds out too, but only when the program runs already. Drivers that write files cost
+nothing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ketch.engine.log_wire import log_wire
+from ketch.errors import StartFailed
+from ketch.logs.drivers import open_log
+
+if TYPE_CHECKING:
+    from ketch.engine.model import ContainerRecord
+
+_REMOTE = ("syslog", "journald")
+
+
+async def check(record: ContainerRecord) -> None:
+    """Raise ``StartFailed`` when the log cannot be kept where the container wants it."""
+    if record.spec.log.driver not in _REMOTE:
+        return
+    wire = dict(log_wire(record))
+    try:
+        await asyncio.to_thread(open_log, wire)
+    except OSError as error:
+        where = record.spec.log.options.get("syslog-address", "")
+        raise StartFailed(
+            f"failed to create task for container: failed to initialize logging driver: "
+            f"{record.spec.log.driver} {where}: {error.strerror or error}",
+            128,
+        ) from None
