@@ -158,3 +158,26 @@ def test_top_keeps_the_rows_of_the_container() -> None:
     assert table.processes == (("7", "sh -c x"),)
     with pytest.raises(KetchError, match="Couldn't find PID field"):
         select("X Y\n1 2\n", {1})
+
+
+@pytest.mark.parametrize(
+    ("policy", "exit_code", "count", "stopped", "wanted"),
+    [
+        ("no", 1, 0, False, False),
+        ("always", 0, 9, True, True),
+        ("unless-stopped", 0, 9, False, True),
+        ("unless-stopped", 0, 0, True, False),
+        ("on-failure", 1, 2, False, True),
+        ("on-failure", 1, 3, False, False),  # it had its three
+        ("on-failure", 0, 0, False, False),
+        ("on-failure", 1, 0, True, False),
+    ],
+)
+def test_who_is_started_with_the_engine(
+    policy: str, exit_code: int, count: int, stopped: bool, wanted: bool
+) -> None:
+    asked = RestartPolicy(name=policy, max_retries=3 if policy == "on-failure" else 0)
+    found = restart.wanted_at_boot(
+        asked, exit_code=exit_code, restart_count=count, stopped_by_user=stopped
+    )
+    assert found is wanted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ketch.api.schema.host import ForBind
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def _forget_mount(mount: Mount, version: Version) -> None:
         for name, since in members.items():
             if value is not None and version < since:
                 setattr(value, name, None)
+    if version < (1, 44) and mount.Type == "bind" and mount.ReadOnly:
+        mount.BindOptions = mount.BindOptions or ForBind()
+        mount.BindOptions.ReadOnlyNonRecursive = True  # the only way that there was
 
 
 def forget_newer_exec(body: ExecCreate, version: Version) -> None:

@@ -138,7 +138,10 @@ class Recovery:
             again = state.status is Status.RESTARTING or (
                 state.status is Status.EXITED
                 and restart.wanted_at_boot(
-                    policy, exit_code=state.exit_code, stopped_by_user=state.stopped_by_user
+                    policy,
+                    exit_code=state.exit_code,
+                    restart_count=state.restart_count,
+                    stopped_by_user=state.stopped_by_user,
                 )
             )
             if again:

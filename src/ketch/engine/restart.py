@@ -26,13 +26,19 @@ def wanted(
     return False
 
 
-def wanted_at_boot(policy: RestartPolicy, *, exit_code: int, stopped_by_user: bool) -> bool:
-    """Whether a container that does not run is started when the engine starts."""
-    if policy.name == "always":
-        return True
-    if policy.name == "unless-stopped":
-        return not stopped_by_user
-    return policy.name == "on-failure" and exit_code != 0 and not stopped_by_user
+def wanted_at_boot(
+    policy: RestartPolicy, *, exit_code: int, restart_count: int, stopped_by_user: bool
+) -> bool:
+    """Whether a container that does not run is started when the engine starts.
+
+    ``always`` forgets who stopped it; the number of ``on-failure`` counts on.
+    """
+    return policy.name == "always" or wanted(
+        policy,
+        exit_code=exit_code,
+        restart_count=restart_count,
+        stopped_by_user=stopped_by_user,
+    )
 
 
 def next_delay(previous: float, ran_for: float) -> float:

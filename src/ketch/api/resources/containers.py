@@ -32,11 +32,12 @@ _PRUNE_FILTERS = keys("until label label!")
 async def create(call: Call) -> StreamResponse:
     """POST /containers/create"""
     body = await call.json(ContainerCreate)
+    discarded = _kernel_memory(body.HostConfig)
     forget_newer(body, call.version)
     platform = call.text("platform") if call.version >= (1, 41) else ""
     spec = container_spec(body, platform)
     container_id, warnings = await call.engine.containers.create(spec, call.text("name"))
-    notes = [*warnings, *_kernel_memory(body.HostConfig)]
+    notes = [*warnings, *discarded]
     if any(endpoint.aliases for endpoint in spec.endpoints):
         notes.append("Network aliases are recorded, but names are not resolved in networks yet.")
     if body.MacAddress and call.version >= (1, 44):
