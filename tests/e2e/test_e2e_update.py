@@ -184,7 +184,7 @@ def test_binds_of_docker_are_removed_by_target(ketchd: Ketchd, name: str, tmp_pa
         (("--label", "ketch.health.tcp=1"), "counts when a container is created only"),
         (("--mount", "type=bind,source=/does/not/exist,target=/x"), "does not exist"),
         (("--mount", "type=tmpfs,target=relative"), "must be absolute"),
-        (("-p", "70000:80"), "invalid port range"),
+        (("-p", "70000:80"), "invalid hostPort: 70000"),
     ],
 )
 def test_nonsense_is_refused(

@@ -23,6 +23,7 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "info": ("info:info", "Display system-wide information"),
     "attach": ("attach:attach", "Attach local standard streams to a running container"),
     "commit": ("commit:commit", "Create a new image from a container's changes"),
+    "completion": ("completion:completion", "Print the completion script for a shell"),
     "cp": ("cp:cp", "Copy files between a container and the local filesystem"),
     "create": ("run:create", "Create a new container"),
     "diff": ("inspect:diff", "Inspect changes to files in a container"),
@@ -121,6 +122,9 @@ ALIASES = {
 
 WITHOUT_ENGINE = ("context ", "logout", "completion")
 """Commands, by the beginning of their names, that talk to no engine."""
+
+COMPLETION = "__complete"
+"""The command that the shells' scripts ask; help does not show it."""
 
 GROUPS = {
     "builder": "Manage builds",

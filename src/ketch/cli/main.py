@@ -69,6 +69,10 @@ def _dispatch(words: "list[str]") -> int:
         import os
 
         os.environ["DOCKER_CONFIG"] = parsed["config"]
+    if parsed.words[:1] == [commands.COMPLETION]:
+        from ketch.cli.complete import complete
+
+        return complete(parsed.words[1:], GLOBAL_FLAGS)
     if not parsed.words or parsed.words[0] == "help":
         return _help(parsed.words[1:])
     found = commands.find(parsed.words)

@@ -171,7 +171,7 @@ FLAGS = (
     Flag("user", "u", "text", "Username or UID (format: <name|uid>[:<group|gid>])", ""),
     Flag("userns", help="User namespace to use", default="", values=("host",)),
     Flag("uts", help="UTS namespace to use", default="", values=("host",)),
-    Flag("volume", "v", "list", "Bind mount a volume", values="volumes"),
+    Flag("volume", "v", "list", "Bind mount a volume", values="volumes-or-paths"),
     Flag("volume-driver", help="Optional volume driver for the container", default="",
          values=("local",)),
     Flag("volumes-from", "", "list", "Mount volumes from the specified container(s)",

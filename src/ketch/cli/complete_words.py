@@ -1,0 +1,115 @@
+"""What completion knows without asking anybody: arguments of commands, fixed values of flags."""
+
+ARGUMENTS: "dict[str, tuple[str, ...]]" = {  # by command or by implementation
+    "run:run": ("images", "files"),
+    "run:create": ("images", "files"),
+    "exec:execute": ("running", "files"),
+    "attach:attach": ("running",),
+    "attach:start": ("startable",),
+    "archive:export": ("containers",),
+    "archive:import_": ("files",),
+    "archive:save": ("images",),
+    "bootstrap:bootstrap": ("bases",),
+    "build:build": ("directories",),
+    "commit:commit": ("containers", "images"),
+    "completion:completion": ("shells",),
+    "contexts:inspect": ("contexts",),
+    "contexts:rm": ("contexts",),
+    "contexts:update": ("contexts",),
+    "contexts:use": ("contexts",),
+    "context_files:export": ("contexts", "files"),
+    "context_files:import_": ("contexts", "files"),
+    "control:kill": ("running",),
+    "control:pause": ("running",),
+    "control:rename": ("containers",),
+    "control:restart": ("containers",),
+    "control:rm": ("containers",),
+    "control:stop": ("running",),
+    "control:unpause": ("paused",),
+    "control:wait": ("containers",),
+    "cp:cp": ("copy", "copy"),
+    "execs:list_": ("running",),
+    "history:history": ("images",),
+    "images:images": ("repositories",),
+    "images:rmi": ("images",),
+    "images:tag": ("images", "images"),
+    "inspect:diff": ("containers",),
+    "inspect:inspect": ("objects",),
+    "inspect:inspect_container": ("containers",),
+    "inspect:inspect_image": ("images",),
+    "inspect:inspect_network": ("networks",),
+    "inspect:inspect_volume": ("volumes",),
+    "inspect:port": ("containers",),
+    "inspect:top": ("running",),
+    "logs:logs": ("containers",),
+    "network:rm": ("networks",),
+    "network_ends:connect": ("networks", "containers"),
+    "network_ends:disconnect": ("networks", "containers"),
+    "pull:pull": ("images",),
+    "push:push": ("images",),
+    "stats:stats": ("running",),
+    "update:update": ("containers",),
+    "volume:rm": ("volumes",),
+    "why:why": ("containers",),
+}
+REPEATED = frozenset(
+    (
+        "run:run", "run:create", "exec:execute", "archive:save", "attach:start", "contexts:inspect",
+        "contexts:rm", "control:kill", "control:pause", "control:restart", "control:rm",
+        "control:stop", "control:unpause", "control:wait", "images:rmi", "inspect:inspect",
+        "inspect:inspect_container", "inspect:inspect_image", "inspect:inspect_network",
+        "inspect:inspect_volume", "network:rm", "stats:stats", "update:update", "volume:rm",
+    )
+)  # fmt: skip
+SIGNALS = (
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+)  # fmt: skip
+CAPABILITIES = (
+    "ALL", "CAP_AUDIT_CONTROL", "CAP_AUDIT_READ", "CAP_AUDIT_WRITE", "CAP_BLOCK_SUSPEND",
+    "CAP_BPF", "CAP_CHECKPOINT_RESTORE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER", "CAP_FSETID", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_KILL", "CAP_LEASE",
+    "CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE", "CAP_MKNOD", "CAP_NET_ADMIN",
+    "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_RAW", "CAP_PERFMON", "CAP_SETFCAP",
+    "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYSLOG", "CAP_SYS_ADMIN", "CAP_SYS_BOOT",
+    "CAP_SYS_CHROOT", "CAP_SYS_MODULE", "CAP_SYS_NICE", "CAP_SYS_PACCT", "CAP_SYS_PTRACE",
+    "CAP_SYS_RAWIO", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_WAKE_ALARM",
+)  # fmt: skip
+FIXED: "dict[str, tuple[str, ...]]" = {
+    "shells": ("bash", "zsh", "fish"),
+    "bases": ("busybox", "debian:bookworm"),
+    "capabilities": CAPABILITIES,
+    "platforms": ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/riscv64"),
+    "security": (
+        "no-new-privileges", "seccomp=", "seccomp=unconfined", "systempaths=unconfined", "label=",
+    ),
+    "signals": (*(f"SIG{name}" for name in SIGNALS), *SIGNALS),
+    "states": ("created", "restarting", "running", "removing", "paused", "exited", "dead"),
+    "health": ("starting", "healthy", "unhealthy", "none"),
+    "truth": ("true", "false"),
+    "kinds": ("container", "daemon", "image", "network", "volume"),
+    "ulimits": (
+        "core=", "cpu=", "data=", "fsize=", "locks=", "memlock=", "msgqueue=", "nice=", "nofile=",
+        "nproc=", "rss=", "rtprio=", "rttime=", "sigpending=", "stack=",
+    ),
+}  # fmt: skip
+FILTERS: "dict[str, tuple[str, ...]]" = {
+    "container-filters": (
+        "ancestor=", "before=", "exited=", "expose=", "health=", "id=", "is-task=", "label=",
+        "name=", "network=", "publish=", "since=", "status=", "volume=",
+    ),
+    "image-filters": ("before=", "dangling=", "label=", "reference=", "since=", "until="),
+    "network-filters": ("dangling=", "driver=", "id=", "label=", "name=", "scope=", "type="),
+    "volume-filters": ("dangling=", "driver=", "label=", "name="),
+    "prune-filters": ("label=", "label!=", "until="),
+    "event-filters": (
+        "container=", "daemon=", "event=", "image=", "label=", "network=", "scope=", "type=",
+        "volume=",
+    ),
+}  # fmt: skip
+FILTER_VALUES = {
+    "ancestor": "images", "before": "objects", "since": "objects", "container": "containers",
+    "dangling": "truth", "health": "health", "image": "images", "name": "objects",
+    "network": "networks", "status": "states", "type": "kinds", "volume": "volumes",
+}  # fmt: skip
