@@ -23,7 +23,7 @@ OPERANDS = frozenset(
         "string", "variable",
     )
 )  # fmt: skip
-DEEPEST = 200
+DEEPEST = 100  # levels of actions and parentheses; each takes up to six frames
 
 
 class Template:
