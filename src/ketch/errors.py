@@ -77,3 +77,11 @@ class StartFailed(InvalidParameter):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def os_reason(error: OSError) -> str:
+    """What the kernel said, in the spelling that clients know: ``/x: no space left on device``."""
+    reason = (error.strerror or str(error)).lower()
+    names = [name for name in (error.filename, error.filename2) if name]
+    shown = [name if isinstance(name, str) else repr(name)[2:-1] for name in names]
+    return ": ".join([*shown, reason])

@@ -161,6 +161,12 @@ class FakeImages:
         self.run = RunConfig(cmd=["sh"], env=["PATH=/bin"])
         self.committed: list[Any] = []
 
+    def empty_trash_soon(self) -> None:
+        """There is none."""
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
     def resolve(self, ref: str) -> ImageRecord:
         if ref not in ("box", "box:latest", IMAGE.id):
             raise NotFound(f"No such image: {ref}:latest")

@@ -126,8 +126,8 @@ def test_full_database_keeps_the_old_state(database: Database) -> None:
     table.put("a", Boat("Anna"))
     pages = database.execute("PRAGMA page_count")[0][0]
     database.execute(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(KetchError, match="full"):
-        table.put("b", Boat("B" * 100_000))
+    with pytest.raises(KetchError, match="no space left on device"):
+        table.put("b", Boat("B" * 2_000_000))
     assert list(table.all()) == ["a"]
     database.execute("PRAGMA max_page_count=1000000")
     table.put("b", Boat("Bell"))
@@ -196,3 +196,15 @@ def test_a_lease_protects_until_its_end() -> None:
     assert leases.collect("a", lambda key: False, removed.append)
     assert removed == ["b", "a"]
     assert not leases.held
+
+
+def test_others_are_kept_out(tmp_path: Path) -> None:
+    path = str(tmp_path / "ketch.db")
+    database = Database(path, exclusive=True)
+    boats(database).put("a", Boat("Anna"))
+    with sqlite3.connect(path, timeout=0.1) as other, pytest.raises(sqlite3.OperationalError):
+        other.execute("SELECT * FROM boats")
+    assert not os.path.exists(f"{path}-shm")
+    database.close()
+    assert os.stat(f"{path}.reserve").st_blocks * 512 >= 4 << 20
+    assert boats(Database(path)).get("a") == Boat("Anna")

@@ -13,6 +13,7 @@ from ketch.errors import (
     Unauthorized,
     Unavailable,
     Unsupported,
+    os_reason,
 )
 
 _STATUS: tuple[tuple[type[KetchError], int], ...] = (
@@ -46,5 +47,5 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, KetchError):
         return str(error)
     if isinstance(error, OSError):
-        return f"the engine failed: {error.strerror or error}"
+        return f"the engine failed: {os_reason(error)}"
     return f"the engine failed unexpectedly: {type(error).__name__}: {error}"

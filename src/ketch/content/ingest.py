@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from types import TracebackType
 
-from ketch.errors import Conflict, DataCorrupt, KetchError
+from ketch.errors import Conflict, DataCorrupt, KetchError, os_reason
 from ketch.linux.writeback import start_writeback
 from ketch.oci import digest as digests
 
@@ -60,7 +60,9 @@ class Ingest:
             try:
                 written = os.write(self._fd, view)
             except OSError as error:
-                raise KetchError(f"cannot store {self._what()}: {error.strerror}") from error
+                raise KetchError(
+                    f"cannot store {self._what()} in {self._path}: {os_reason(error)}"
+                ) from error
             self._hasher.update(view[:written])
             self.offset += written
             view = view[written:]

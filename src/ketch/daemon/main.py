@@ -10,7 +10,7 @@ import sys
 from ketch import __version__
 from ketch.daemon import config, flags, logs
 from ketch.daemon.settings import Settings
-from ketch.errors import KetchError
+from ketch.errors import KetchError, os_reason
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def _run(command: flags.CommandLine) -> int:
     except KetchError as error:
         return _complain(error, 1)
     except OSError as error:
-        return _complain(error, 1)
+        return _complain(KetchError(f"cannot start: {os_reason(error)}"), 1)
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 
 from ketch.errors import Conflict
 
@@ -28,7 +29,8 @@ class LockedFile:
                 "one other roots with --data-root and --exec-root"
             ) from None
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the number is for people
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Empty the file and let the lock go; the file stays, as removing it would race."""

@@ -43,7 +43,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Engine:
     root = settings.data_root
     for folder in ("tmp", "trash", "containers"):
         os.makedirs(f"{root}/{folder}", mode=0o710, exist_ok=True)
-    database = Database(f"{root}/ketch.db")
+    database = Database(f"{root}/ketch.db", exclusive=True)
     stack.callback(database.close)
     snapshots = await asyncio.to_thread(open_snapshotter, root, settings.storage_driver)
     _log.info("layers are kept by the %s snapshotter", snapshots.name)

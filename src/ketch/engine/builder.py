@@ -37,6 +37,7 @@ from ketch.engine.builder_source import Source, TarSource
 from ketch.engine.builder_workers import BuildWorkers
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.spec_validate import Facts
+from ketch.engine.storing import storing
 from ketch.engine.tasks import Background
 from ketch.errors import InvalidParameter, KetchError, Unsupported
 from ketch.layers.remove import remove
@@ -111,7 +112,8 @@ class Builder:
 
     async def _make_room(self, source: Source, options: BuildOptions, offers: Offers) -> BuildRoom:
         directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
-        os.mkdir(directory, mode=0o700)
+        with storing("the build context"):
+            os.mkdir(directory, mode=0o700)
         room = BuildRoom(
             self._parts,
             source,
@@ -131,6 +133,7 @@ class Builder:
         try:
             trash = await room.close()
             self._background.spawn(asyncio.to_thread(_delete, trash))
+            self._parts.images.empty_trash_soon()
         finally:
             self._open.pop(id(room), None)
 

@@ -14,6 +14,7 @@ from ketch.build.progress import Report, Vertex, vertex_digest
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_source import directory_of
 from ketch.engine.builder_workers import BuildWorkers
+from ketch.engine.storing import storing
 
 if TYPE_CHECKING:
     from ketch.build.executor import Tree
@@ -73,7 +74,8 @@ class BuildRoom:
     def make_directory(self, name: str) -> str:
         """A new directory of the build's own."""
         path = f"{self.directory}/{name}"
-        os.mkdir(path, 0o700)
+        with storing("the build"):
+            os.mkdir(path, 0o700)
         return path
 
     def hold(self, layers: Iterable[str]) -> None:
@@ -93,7 +95,8 @@ class BuildRoom:
         }
         if stubs:
             args |= {"stubs": stubs, "upper": parts.snapshots.upper(key)}
-        info = await self.workers.ask("ingest", **args)
+        with storing(f"a layer in {parts.config.data_root}"):
+            info = await self.workers.ask("ingest", **args)
         if not info["entries"]:
             return ""
         layer = str(info["diff_id"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ketch.build.progress import Report
 from ketch.engine.pipes import fed
+from ketch.engine.storing import storing
 from ketch.errors import InvalidParameter, NotFound
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class TarSource:
         """Unpacks the context too, since nobody knows where in the stream the Dockerfile is."""
 
         async def receive(stream: int) -> Any:
-            return await workers.receive(stream, dockerfile=path, directory=directory_of(""))
+            with storing("the build context"):
+                return await workers.receive(stream, dockerfile=path, directory=directory_of(""))
 
         try:
             found = await fed(self._stream, receive)

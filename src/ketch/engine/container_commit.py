@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ketch.engine import container_cgroup
 from ketch.engine.container_image import config_of
 from ketch.engine.model import CommitOptions, ContainerRecord, Status
+from ketch.engine.storing import storing
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -27,18 +28,17 @@ class Committer:
             if pauses:
                 await self._freeze(record, True)
             try:
-                layer = await self._parts.launcher.work(
-                    "ketch.snapshots.tasks:ingest_diff",
-                    {
-                        "root": self._parts.config.data_root,
-                        "snapshotter": self._parts.snapshots.name,
-                        "key": record.id,
-                    },
-                )
+                layer = await self._layer(record.id)
             finally:
                 if pauses:
                     await self._freeze(record, False)
         return await self._store(record, str(layer["diff_id"]), options)
+
+    async def _layer(self, key: str) -> dict[str, Any]:
+        root = self._parts.config.data_root
+        args = {"root": root, "snapshotter": self._parts.snapshots.name, "key": key}
+        with storing(f"a layer in {root}"):
+            return await self._parts.launcher.work("ketch.snapshots.tasks:ingest_diff", args)
 
     async def _freeze(self, record: ContainerRecord, frozen: bool) -> None:
         await container_cgroup.freeze(record.state, frozen)

@@ -31,7 +31,7 @@ from ketch.engine.log_wire import path_of
 from ketch.engine.model import ContainerRecord, ContainerSpec, MountPoint
 from ketch.engine.spec_merge import merge
 from ketch.engine.spec_resources import with_defaults
-from ketch.errors import NotFound
+from ketch.errors import KetchError, NotFound, os_reason
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -107,8 +107,10 @@ class Creator:
                 log_path=path_of(bundle, record.id, record.spec.log.driver),
             )
             self._parts.store.add(record)
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(self._take_back(record.id, points))
+            if isinstance(error, OSError):
+                raise KetchError(f"cannot create the container: {os_reason(error)}") from error
             raise
         self._parts.publish(record, "create")
         return record
@@ -120,6 +122,7 @@ class Creator:
 
     async def _take_back(self, container_id: str, points: tuple[MountPoint, ...]) -> None:
         self._parts.snapshots.remove(container_id)
+        self._parts.images.empty_trash_soon()
         try:
             os.rmdir(self._parts.config.bundle(container_id))
         except FileNotFoundError:

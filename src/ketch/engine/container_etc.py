@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ketch.engine.storing import storing
 from ketch.network import files
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def write(
         "resolv.conf": _resolv_conf(record, dns),
     }
     for name, text in texts.items():
-        with open(f"{record.bundle}/{name}", "w", encoding="utf-8") as file:
+        path = f"{record.bundle}/{name}"
+        with storing(path), open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
 

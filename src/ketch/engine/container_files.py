@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ketch.engine import builder_floor, container_cgroup
 from ketch.engine.model import ArchivePut, Change, ContainerRecord, MountPoint, PathStat
 from ketch.engine.pipes import drained, fed
+from ketch.engine.storing import storing
 from ketch.errors import InvalidParameter, KetchError, NotFound, Unavailable
 from ketch.mounts import Mount, Rootfs
 
@@ -83,7 +84,8 @@ class Files:
             "chown": None,
         }
         try:
-            await fed(data, lambda fd: self._in_tree(record, "put", args, [fd], writes=True))
+            with storing(f"files in {path} of container {ref}"):
+                await fed(data, lambda fd: self._in_tree(record, "put", args, [fd], writes=True))
         except NotFound:
             raise NotFound(f"Could not find the file {path} in container {ref}") from None
         self._parts.publish(record, "extract-to-dir", path=path)

@@ -82,6 +82,7 @@ class Remover:
     async def _release(self, record: ContainerRecord) -> None:
         await self._parts.networks.forget(record)
         await asyncio.to_thread(self._release_files, record.id, record.spec.runtime)
+        self._parts.images.empty_trash_soon()
 
     def _release_files(self, container_id: str, runtime: str) -> None:
         self._parts.runtimes.forget(container_id, runtime)

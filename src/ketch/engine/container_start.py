@@ -22,7 +22,7 @@ from ketch.engine.process_facts import start_time
 from ketch.engine.spec_external import external_config
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_start import Launch, start_wire
-from ketch.errors import Conflict, KetchError, NotModified, StartFailed
+from ketch.errors import Conflict, KetchError, NotModified, StartFailed, os_reason
 
 if TYPE_CHECKING:
     from ketch.engine.container_exit import Supervisor
@@ -76,8 +76,8 @@ class Starter:
             await self._failed(record, error)
             raise
         except OSError as error:
-            await self._failed(record, KetchError(str(error)))
-            raise KetchError(f"cannot start container {record.id}: {error}") from error
+            await self._failed(record, KetchError(os_reason(error)))
+            raise KetchError(f"cannot start container {record.id}: {os_reason(error)}") from error
         self._record(record, started, connection, by_policy=by_policy)
         live.started(shim)
         self._supervisor.watch(record.id, shim)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ketch.engine.model import ContainerRecord, MountPoint
+from ketch.engine.storing import storing
 from ketch.errors import KetchError, NotFound
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ async def _copy_up(parts: Parts, record: ContainerRecord, point: MountPoint) -> 
     volume = os.open(point.source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         view = parts.snapshots.view(record.layers)
-        await parts.launcher.work(
-            "ketch.layers.archive:copy_up", {"path": point.target}, [volume], view
-        )
+        with storing(f"what the image holds at {point.target} in volume {point.name}"):
+            await parts.launcher.work(
+                "ketch.layers.archive:copy_up", {"path": point.target}, [volume], view
+            )
     except NotFound:
         pass  # the image has nothing there
     finally:

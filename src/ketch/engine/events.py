@@ -7,16 +7,20 @@ the journal, so a slow client costs no memory and loses nothing until the journa
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 
 from ketch.engine.event_filters import matches
 from ketch.engine.model import Event, Filters
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, KetchError
 from ketch.state.database import Database
 from ketch.state.journal import Journal
 
 _KEPT = 20_000
+_PAUSE = 1.0  # seconds until a journal that cannot be written is tried again
+
+_log = logging.getLogger("ketch.engine.events")
 
 
 class Events:
@@ -50,11 +54,23 @@ class Events:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        with self._database.transaction(durable=False):
-            for event in pending:
-                self._last = self._journal.append(event.time, event)
+        try:
+            with self._database.transaction(durable=False):
+                for event in pending:
+                    self._last = self._journal.append(event.time, event)
+        except KetchError as error:
+            _log.error("%d events wait: %s", len(pending), error)
+            self._pending = (pending + self._pending)[-_KEPT:]
+            self._try_later()
+            return
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    def _try_later(self) -> None:
+        try:
+            asyncio.get_running_loop().call_later(_PAUSE, self.flush)
+        except RuntimeError:
+            return  # the engine closes, and its loop has gone
 
     def stream(
         self, since: int = 0, until: int = 0, filters: Filters | None = None

@@ -17,6 +17,7 @@ from ketch.errors import NotFound
 
 Roots = Callable[[], Iterable[str]]
 _BATCH = 20
+_CALM = 1.0  # seconds from the removal of a container to the deletion of its files
 _log = logging.getLogger(__name__)
 
 
@@ -31,6 +32,7 @@ class Collector:
         self._wanted = False
         self._dirty = False
         self._emptying: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def keep_layers(self, roots: Roots) -> None:
         """Register more diff IDs that stay."""
@@ -83,8 +85,19 @@ class Collector:
         self._empty_trash()
         return freed
 
+    def empty_trash_soon(self) -> None:
+        """Something was renamed away: delete it when things have calmed down."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_CALM, self._empty_trash)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _empty_trash(self) -> None:
         """Begin to delete what was renamed away; nobody waits for it."""
+        self._timer = None
         self._dirty = True
         if self._emptying is None or self._emptying.done():
             self._emptying = asyncio.create_task(self._emptied())

@@ -13,6 +13,7 @@ import msgspec
 from ketch.distribution.hosts import RegistrySettings
 from ketch.engine.image_store import ImageStore
 from ketch.engine.model import ContainerRecord
+from ketch.engine.storing import storing
 from ketch.snapshots.protocol import LayerInfo
 from ketch.state.leases import Leases
 
@@ -99,7 +100,8 @@ def ingest_in_worker(launcher: Launcher, data_root: str, snapshotter: str) -> In
 
     async def ingest(fd: int, diff_id: str) -> LayerInfo:
         args = {"root": data_root, "snapshotter": snapshotter, "diff_id": diff_id, "limit": 0}
-        result = await launcher.work("ketch.snapshots.tasks:ingest", args, [fd])
+        with storing(f"a layer in {data_root}"):
+            result = await launcher.work("ketch.snapshots.tasks:ingest", args, [fd])
         return msgspec.convert(result, LayerInfo)
 
     return ingest

@@ -200,6 +200,14 @@ class Images:
         commit): nothing is collected meanwhile."""
         return self._collector.held()
 
+    def empty_trash_soon(self) -> None:
+        """A snapshot was removed: its files are deleted when things have calmed down."""
+        self._collector.empty_trash_soon()
+
+    def close(self) -> None:
+        """Begin no more deletions."""
+        self._collector.close()
+
     async def collect_garbage(self) -> int:
         """Remove layers and blobs that nothing names; returns the bytes of layers freed."""
         return await self._collector.collect()

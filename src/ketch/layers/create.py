@@ -42,6 +42,9 @@ def _create_file(
             fill(fd)
         _describe(fd, name, inode)
         os.utime(fd, ns=(inode.mtime, inode.mtime))
+    except BaseException:  # a full disk: half a file is worse than none
+        os.unlink(name, dir_fd=dir_fd)
+        raise
     finally:
         os.close(fd)
 

@@ -81,7 +81,9 @@ class Unpacker:
             return
         self._ownership.apply(entry)
         entry.xattrs = storable(entry)
-        if self._clear(parent_fd, parts[-1], entry):
+        if entry.is_file and _is_file(parent_fd, parts[-1]):
+            _replace(parent_fd, parts[-1], entry, fill)
+        elif self._clear(parent_fd, parts[-1], entry):
             create(parent_fd, parts[-1], entry, fill)
         if entry.is_dir:
             self._describe_directory(parent_fd, self._path(parts), entry)
@@ -172,6 +174,20 @@ class Unpacker:
             return
         self._clear(parent_fd, name, entry)
         os.link(target, name, src_dir_fd=source_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+
+
+def _is_file(dir_fd: int, name: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _replace(dir_fd: int, name: bytes, entry: Entry, fill: Fill | None) -> None:
+    """The old file is there until the new one is whole."""
+    beside = b".ketch-" + os.urandom(8).hex().encode()
+    create(dir_fd, beside, entry, fill)
+    os.rename(beside, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
 
 def _no_target(entry: Entry) -> InvalidParameter:

@@ -9,15 +9,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME = "exit.json"
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_ROOM = b" " * 256
 
 
 def write(bundle: str, status: "dict[str, Any]") -> None:
-    """Write it durably: temporary file, fsync, rename, fsync of the directory. Raises OSError."""
+    """Write it durably: temporary file, fsync, rename, fsync of the directory. Raises OSError.
+
+    The temporary file of ``prepare`` has its block already: a disk that is full by now does not
+    lose the exit.
+    """
     path = f"{bundle}/{NAME}"
     fd = os.open(f"{path}.tmp", _FLAGS, 0o600)
     try:
-        os.write(fd, fastjson.dumps(status))
+        os.ftruncate(fd, os.write(fd, fastjson.dumps(status)))
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -39,9 +44,16 @@ def read(bundle: str) -> "dict[str, Any] | None":
     return status if isinstance(status, dict) else None
 
 
-def remove(bundle: str) -> None:
-    """Forget the last run's end, before a new run; no error when there is none."""
+def prepare(bundle: str) -> None:
+    """Before a new run: forget the last one's end, and take the room for the next. Raises OSError
+    (ENOSPC)."""
+    path = f"{bundle}/{NAME}"
     try:
-        os.unlink(f"{bundle}/{NAME}")
+        os.rename(path, f"{path}.tmp")
     except FileNotFoundError:
         pass
+    fd = os.open(f"{path}.tmp", _FLAGS, 0o600)
+    try:
+        os.write(fd, _ROOM)
+    finally:
+        os.close(fd)

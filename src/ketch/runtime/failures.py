@@ -33,7 +33,7 @@ def to_wire(error: BaseException) -> "dict[str, Any]":
     if isinstance(error, ProcessLookupError):
         return {"error": error.strerror or text, "kind": "not_found"}
     if isinstance(error, OSError):
-        return {"error": text, "kind": "system", "errno": error.errno or 0}
+        return {"error": errors.os_reason(error), "kind": "system", "errno": error.errno or 0}
     if isinstance(error, (LookupError, ValueError, TypeError)):
         return {"error": f"malformed request: {type(error).__name__}: {text}", "kind": "invalid"}
     return {"error": f"{type(error).__name__}: {text}", "kind": "system"}

@@ -88,7 +88,7 @@ def _make(
     try:
         stdio = Stdio.of(start)
         listener = claim(start["socket"])
-        exit_file.remove(start["bundle"])
+        exit_file.prepare(start["bundle"])
     except FAULTS as error:
         protocol.send(shim, {"job": _part(start, []), "pipes": 0, "listens": False}, fds[:1])
         protocol.send(shim, _failure(error))

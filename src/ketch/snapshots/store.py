@@ -109,10 +109,10 @@ class LayerStore(ABC):
                 raise NotFound(f"layer {diff_id} is not stored")
         target = self._snapshot_dir(key)
         directory = self._scratch("snapshot-")
-        os.mkdir(os.path.join(directory, "upper"), 0o755)
-        os.mkdir(os.path.join(directory, "work"), 0o700)
-        _write_stack(directory, layers)
         try:
+            os.mkdir(os.path.join(directory, "upper"), 0o755)
+            os.mkdir(os.path.join(directory, "work"), 0o700)
+            _write_stack(directory, layers)
             os.rename(directory, target)
         except OSError as error:
             self._discard(directory)

@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from ketch.errors import DataCorrupt, KetchError
+from ketch.state import reserve
 from ketch.state.migrations import MIGRATIONS, migrate
 
 T = TypeVar("T")
@@ -38,17 +39,20 @@ class Database:
     """See the module's docstring.
 
     Raises ``DataCorrupt`` when the file is no database or a newer ketch wrote it, ``KetchError``
-    when it can't be opened or written (a full disk).
+    when it can't be opened or written (a full disk). ``has_reserve`` says whether it could take
+    the room that lets it write when the disk is full. ``exclusive`` keeps other connections out.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, exclusive: bool = False) -> None:
         self.path = path
         self._lock = threading.RLock()
         self._depth = 0
         self._durable = True
         with _translated(path):
-            self._connection = _open(path)
+            reserve.release(path)
+            self._connection = _open(path, exclusive)
             migrate(self._connection, MIGRATIONS)
+            self.has_reserve = reserve.prepare(path, self._connection)
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -77,6 +81,7 @@ class Database:
         """Check the WAL in and close; using the database afterwards is an error."""
         with self._lock:
             self._connection.close()
+        reserve.keep(self.path)
 
     def _set_durable(self, durable: bool) -> None:
         if durable != self._durable:  # cannot be changed inside a transaction
@@ -219,14 +224,17 @@ def checked(name: str) -> str:
     return name
 
 
-def _open(path: str) -> sqlite3.Connection:
+def _open(path: str, exclusive: bool) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # With one connection for good the log's index is in memory, and no SIGBUS of a full disk.
+    locking = "EXCLUSIVE" if exclusive else "NORMAL"
     for pragma in (
+        f"locking_mode={locking}",
         f"busy_timeout={_BUSY_TIMEOUT}",
         "journal_mode=WAL",
         "synchronous=FULL",
-        "journal_size_limit=4194304",
+        f"journal_size_limit={reserve.LOG}",
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
@@ -242,6 +250,7 @@ def _translated(path: str) -> Iterator[None]:
             raise  # the caller's own, from inside a transaction
         raise KetchError(f"cannot open the database {path}: {error.strerror}") from error
     except sqlite3.OperationalError as error:
-        raise KetchError(f"cannot use the database {path}: {error}") from error
+        reason = "no space left on device" if "is full" in str(error) else error
+        raise KetchError(f"cannot write to the database {path}: {reason}") from error
     except sqlite3.DatabaseError as error:
         raise DataCorrupt(f"the database {path} is damaged: {error}") from error

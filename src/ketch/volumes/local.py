@@ -8,7 +8,7 @@ import secrets
 import stat
 from collections.abc import Collection, Iterator
 
-from ketch.errors import InvalidParameter, KetchError
+from ketch.errors import InvalidParameter, KetchError, os_reason
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _NAME_MAX = 255  # bytes of one path component, limits.h
@@ -66,7 +66,7 @@ class LocalDriver:
             for folder in (path, home, self._folder):
                 _sync(folder)
         except OSError as error:
-            raise KetchError(f"create {name}: cannot make {path}: {error.strerror}") from error
+            raise KetchError(f"create {name}: cannot make {os_reason(error)}") from error
         return path
 
     def discard(self, name: str) -> str:
