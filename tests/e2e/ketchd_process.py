@@ -61,6 +61,7 @@ class Ketchd:
             "nft-table": self.table,
             "cdi-spec-dir": str(self.folder / "cdi"),
             "config-file": str(self.folder / "daemon.json"),
+            "certs-dir": str(self.folder / "certs.d"),
             **self.options,
         }
         return [word for name, value in flags.items() for word in (f"--{name}", value)]

@@ -4,25 +4,63 @@ from __future__ import annotations
 
 from typing import Any
 
+from ketch.api.convert_platform import platform_json
 from ketch.api.times import SECOND, rfc3339
 from ketch.api.versions import Version
-from ketch.engine.image_values import HistoryLine, ImageDetails, ImageSummary, Removed
+from ketch.engine.image_values import (
+    HistoryLine,
+    ImageDetails,
+    ImageSummary,
+    ManifestFacts,
+    Removed,
+)
 from ketch.engine.model import ImageRecord
 from ketch.oci.image import Health, RunConfig
 
 
 def list_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
     """One row of ``GET /images/json``."""
-    return image_summary(summary.record, version) | {
+    found = image_summary(summary.record, version) | {
         "Labels": summary.labels or None,
         "SharedSize": summary.shared_size,
-        "Containers": summary.containers if version >= (1, 51) else -1,
+        "Containers": len(summary.containers) if version >= (1, 51) else -1,
     }
+    if summary.manifest is not None:
+        found["Descriptor"] = _descriptor(summary.manifest)
+        found["Manifests"] = manifests_json(summary.manifest, summary.record, summary.containers)
+    return found
+
+
+def _descriptor(facts: ManifestFacts) -> dict[str, Any]:
+    return {"mediaType": facts.media_type, "digest": facts.digest, "size": facts.size}
+
+
+def manifests_json(
+    facts: ManifestFacts | None, record: ImageRecord, containers: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """``Manifests``: of the one platform that there is; empty for images that came without."""
+    if facts is None:
+        return []
+    platform = platform_json(facts.platform)
+    return [
+        {
+            "ID": facts.digest,
+            "Descriptor": _descriptor(facts) | {"platform": platform},
+            "Available": facts.available,
+            "Size": {"Content": facts.content_size, "Total": facts.content_size + record.size},
+            "Kind": "image",
+            "ImageData": {
+                "Platform": platform,
+                "Containers": list(containers),
+                "Size": {"Unpacked": record.size},
+            },
+        }
+    ]
 
 
 def usage_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
     """One row of ``GET /system/df``, which counted containers in every version."""
-    return list_json(summary, version) | {"Containers": summary.containers}
+    return list_json(summary, version) | {"Containers": len(summary.containers)}
 
 
 def image_summary(record: ImageRecord, version: Version) -> dict[str, Any]:
@@ -68,6 +106,8 @@ def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[s
         "RootFS": {"Type": "layers", "Layers": list(record.layers)},
         "Metadata": {"LastTagTime": rfc3339(details.last_tagged_at)},
     }
+    if details.manifest is not None and version >= (1, 48):
+        found["Descriptor"] = _descriptor(details.manifest)
     if config.variant:
         found["Variant"] = config.variant
     if version < (1, 44):

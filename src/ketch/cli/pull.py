@@ -8,7 +8,7 @@ from ketch.cli.image_names import split_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import Any, TextIO
 
     from ketch.client.api import Client
 
@@ -32,7 +32,9 @@ def pull(client: "Client", argv: "list[str]") -> int:
     if parsed["all-tags"] and ("@" in name or split_tag(name)[1]):
         raise Failure("tag can't be used with --all-tags/-a")
     if parsed["all-tags"]:
-        raise Failure("--all-tags is not supported: pull the tags one by one")
+        query = {"fromImage": name, "platform": parsed["platform"] or None}
+        _show(client, name, query, quiet=parsed["quiet"], output=sys.stdout)
+        return 0
     if "@" not in name and not split_tag(name)[1]:
         sys.stdout.write("Using default tag: latest\n")
         sys.stdout.flush()
@@ -42,12 +44,18 @@ def pull(client: "Client", argv: "list[str]") -> int:
 
 
 def fetch(client: "Client", name: str, platform: str, *, quiet: bool, output: "TextIO") -> None:
-    """Pull and show the progress on ``output``."""
+    """Pull one image and show the progress on ``output``."""
     if "@" in name:
         image, _, tag = name.partition("@")
     else:
         image, tag = split_tag(name)
     query = {"fromImage": image, "tag": tag or "latest", "platform": platform or None}
+    _show(client, image, query, quiet=quiet, output=output)
+
+
+def _show(
+    client: "Client", image: str, query: "dict[str, Any]", *, quiet: bool, output: "TextIO"
+) -> None:
     messages = client.json_lines("POST", "/images/create", query, headers=_credentials(image))
     progress.show(messages, output, quiet=quiet)
 

@@ -54,7 +54,6 @@ def search(client: "Client", argv: "list[str]") -> int:
                 "IsOfficial": ("[OK]" if official else "") if table else str(official).lower(),
             }
         )
-    rows.sort(key=lambda row: -int(row["StarCount"]))
     parsed.values["quiet"] = False
     listing.show(parsed, COLUMNS, rows, "Name")
     sys.stdout.flush()

@@ -199,6 +199,9 @@ def programs(settings: Settings) -> dict[str, runtimes.Program]:
 
 
 def _numbers(settings: Settings) -> None:
+    for key in ("max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts"):
+        if not 1 <= getattr(settings, key) <= 100:
+            raise InvalidParameter(f"{key.replace('_', '-')}: it is between 1 and 100")
     if not 0 <= settings.warm_pool <= 64:
         raise InvalidParameter("warm-pool: it is between 0 and 64")
     if settings.tls and not settings.tlsverify:

@@ -37,6 +37,7 @@ class Settings(
     """Every option; field names in kebab case are the keys of ``daemon.json``.
 
     ``bip`` is address and prefix of the default bridge; empty chooses a subnet that is free.
+    ``certs_dir`` holds certificates of registries, ``<host>/*.crt``.
     ``hosts`` are ``unix://…``, ``tcp://…`` or ``fd://`` (sockets passed by systemd). What ketch
     can't honour is refused in ``ketch.daemon.config``.
     """
@@ -56,6 +57,10 @@ class Settings(
     dns: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    certs_dir: str = "/etc/docker/certs.d"
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
     log_driver: str = "json-file"
     log_opts: dict[str, str] = {}
     log_level: Literal["debug", "info", "warn", "error", "fatal"] = "info"

@@ -68,7 +68,11 @@ def _engine(
 
     events = Events(database)
     image_parts = ImageParts(
-        settings=ImageSettings(registries=_registries(settings)),
+        settings=ImageSettings(
+            registries=_registries(settings),
+            downloads=settings.max_concurrent_downloads,
+            uploads=settings.max_concurrent_uploads,
+        ),
         store=ImageStore(database),
         content=ContentStore(settings.data_root),
         leases=Leases(),
@@ -95,7 +99,10 @@ def _engine(
 
 def _registries(settings: Settings) -> RegistrySettings:
     return RegistrySettings(
-        mirrors=settings.registry_mirrors, insecure=settings.insecure_registries
+        mirrors=settings.registry_mirrors,
+        insecure=settings.insecure_registries,
+        certificates=settings.certs_dir,
+        attempts=settings.max_download_attempts,
     )
 
 

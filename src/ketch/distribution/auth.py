@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ketch.distribution.challenge import Challenge, parse
-from ketch.distribution.failures import error_for, refusal
+from ketch.distribution.failures import Refusal, error_for, refusal
 from ketch.errors import DataCorrupt, Forbidden, Unauthorized
 
 if TYPE_CHECKING:
@@ -57,7 +57,12 @@ class _Token(msgspec.Struct):
 
 
 class Authorizer:
-    """Answers the challenges of one registry for one user."""
+    """Answers the challenges of one registry for one user.
+
+    With ``offline`` a token server is asked for a refresh token, which ``refresh_token`` then is.
+    """
+
+    offline = False
 
     def __init__(
         self, session: aiohttp.ClientSession, credentials: Credentials, *, secure: bool
@@ -89,6 +94,13 @@ class Authorizer:
                 if await self._satisfy(challenge, scope, refused):
                     return True
         return False
+
+    def explained(self, challenges: Sequence[str], answer: Refusal) -> Refusal:
+        """A refusal of somebody without credentials, in Docker's words."""
+        schemes = [challenge.scheme for challenge in parse(challenges)]
+        if "basic" in schemes and not self._credentials.basic:
+            return Refusal(answer.status, "", "no basic auth credentials")
+        return answer
 
     async def _satisfy(self, challenge: Challenge, scope: str, refused: str) -> bool:
         if challenge.scheme == "bearer" and "realm" in challenge.parameters:
@@ -130,6 +142,8 @@ class Authorizer:
         query += [("scope", scope) for scope in scopes]
         if self._credentials.username:
             query.append(("account", self._credentials.username))
+        if self.offline:
+            query += [("offline_token", "true"), ("client_id", "ketch")]
         basic = self._credentials.basic
         headers = {"Authorization": basic} if basic else {}
         async with self._session.get(

@@ -8,8 +8,9 @@ async with RegistryClient(settings, reference, credentials) as client:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import TypeVar
 
 import msgspec
 
@@ -23,11 +24,15 @@ from ketch.errors import DataCorrupt, KetchError, Unavailable
 from ketch.oci import digest as digests
 from ketch.oci import media_types, strictjson
 from ketch.oci.descriptor import Descriptor
-from ketch.oci.reference import Reference
+from ketch.oci.reference import Reference, check_tag
 
-_TRIES = 5  # of a blob without a single byte of progress
+_MOST_TAGS = 100_000
+_TAGS_A_PAGE = 1000
+_MOST_PAGES = 100
 _PIECE = 1 << 20
 _PAUSE = 0.25
+
+_T = TypeVar("_T")
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -36,6 +41,10 @@ class Served(msgspec.Struct, frozen=True):
     data: bytes
     media_type: str
     digest: str
+
+
+class _TagPage(msgspec.Struct):
+    tags: list[str] | None = None
 
 
 class RegistryClient:
@@ -70,10 +79,18 @@ class RegistryClient:
         Raises ``NotFound``, ``Unauthorized``, ``Unavailable``, and ``DataCorrupt`` when the bytes
         don't have the digest asked for or announced.
         """
+        return await self._from_any(lambda connection: self._manifest(connection, target))
+
+    async def tags(self) -> list[str]:
+        """Every tag of the repository; raises as ``manifest`` does."""
+        return await self._from_any(self._tags)
+
+    async def _from_any(self, ask: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """Ask one endpoint after the other; the first that knows is asked for the rest too."""
         failure: KetchError | None = None
         for connection in self._all():
             try:
-                served = await self._manifest(connection, target)
+                answer = await ask(connection)
             except Refused as error:
                 failure = error_for(self._what(), error.answer)
                 if not connection.endpoint.mirror:
@@ -84,9 +101,33 @@ class RegistryClient:
                     raise failure from None
             else:
                 self._prefer(connection)
-                return served
+                return answer
         assert failure is not None
         raise failure
+
+    async def _tags(self, connection: Connection) -> list[str]:
+        """Page by page (distribution-spec, "Listing Tags")."""
+        path = f"{self._path}/tags/list?n={_TAGS_A_PAGE}"
+        found: list[str] = []
+        for _ in range(_MOST_PAGES):
+            request = Request(method="GET", path=path, scope=self._scope)
+            async with connection.send(request) as response:
+                data = await read_body(response, strictjson.LARGEST)
+                link = response.links.get("next")
+            try:
+                page = msgspec.json.decode(data, type=_TagPage)
+            except (msgspec.DecodeError, UnicodeError) as error:
+                raise DataCorrupt(f"the list of tags is malformed: {error}") from None
+            found += [check_tag(tag) for tag in page.tags or ()]
+            if len(found) > _MOST_TAGS:
+                break
+            if link is None:
+                return found
+            following = connection.absolute(str(link["url"]))
+            if following == path:
+                break
+            path = following
+        raise DataCorrupt(f"the list of tags has more than {_MOST_TAGS} entries or no end")
 
     async def _manifest(self, connection: Connection, target: str) -> Served:
         request = Request(
@@ -142,7 +183,7 @@ class RegistryClient:
                 await self._fetch_from_any(descriptor, ingest, progress)
             except (*BROKEN, Unavailable) as error:
                 tries = 0 if ingest.offset > before else tries + 1
-                if tries >= _TRIES:
+                if tries >= self._settings.attempts:
                     raise Unavailable(f"{self._blob_what(descriptor)}: {error}") from None
                 await asyncio.sleep(_PAUSE * 2**tries)
 

@@ -73,6 +73,7 @@ class Connection:
         )
         secure = endpoint.base.startswith("https://")
         self.authorizer = Authorizer(self._session, credentials, secure=secure)
+        self._certificates = settings.certificates
         self._origin = URL(endpoint.base).origin()
 
     async def close(self) -> None:
@@ -118,7 +119,7 @@ class Connection:
             if request.data is not None and not isinstance(request.data, bytes):
                 raise Refused(answer)
             if not await self.authorizer.answer(challenges, request.scope, header):
-                raise Refused(answer)
+                raise Refused(answer if header else self.authorizer.explained(challenges, answer))
             response = await self._follow(request, self.authorizer.header(request.scope))
         if not 200 <= response.status < 300:
             raise Refused(await _refusal(response))
@@ -170,13 +171,23 @@ class Connection:
 
     def _unreachable(self, error: BaseException) -> Unavailable:
         reason = str(error) or type(error).__name__
-        if isinstance(error, TimeoutError):
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            reason = self._untrusted(error.certificate_error)
+        elif isinstance(error, TimeoutError):
             reason = "it does not answer in time"
         elif isinstance(error, OSError) and (error.errno or 0) > 0:
             reason = os.strerror(error.errno or 0)
         elif isinstance(error, OSError) and error.strerror:
             reason = error.strerror
         return Unavailable(f"cannot reach the registry {self.endpoint.base}: {reason}")
+
+    def _untrusted(self, error: Exception) -> str:
+        why = getattr(error, "verify_message", "") or str(error)
+        return (
+            f"certificate verify failed: {why}. Put the certificate of its authority into"
+            f" {self._certificates}/{self.endpoint.host}/ca.crt, or name the registry in"
+            " insecure-registries"
+        )
 
 
 def _passing(status: int) -> bool:

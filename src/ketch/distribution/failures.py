@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import msgspec
 
 from ketch.errors import Forbidden, KetchError, NotFound, Unauthorized, Unavailable
@@ -29,7 +31,7 @@ class Refusal(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         words = [self.code.lower().replace("_", " "), self.message]
         said = ": ".join(word for word in words if word)
-        return said or f"unexpected status {self.status}"
+        return said or f"unexpected status {self.status} {_phrase(self.status)}".rstrip()
 
 
 def refusal(status: int, body: bytes) -> Refusal:
@@ -50,8 +52,8 @@ def error_for(what: str, answer: Refusal) -> KetchError:
         return NotFound(f"{what}: not found")
     if answer.status == 401:
         return Unauthorized(
-            f"{what}: pull access denied, repository does not exist or may require authorization:"
-            f" {answer}"
+            f"{what}: {_verb(what)} access denied, repository does not exist or may require"
+            f" authorization: {answer}"
         )
     if answer.status == 403:
         return Forbidden(f"{what}: access denied: {answer}")
@@ -63,6 +65,17 @@ def error_for(what: str, answer: Refusal) -> KetchError:
     if answer.status >= 500:
         return Unavailable(f"{what}: the registry failed with status {answer.status} ({answer})")
     return KetchError(f"{what}: unexpected status {answer.status} ({answer})")
+
+
+def _verb(what: str) -> str:
+    return "push" if what.startswith("failed to push") else "pull"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 def _printable(text: str) -> str:

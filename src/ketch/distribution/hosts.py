@@ -38,13 +38,14 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``mirrors`` are URLs that are asked before the Hub for images of ``docker.io``; ``insecure``
     hosts (``host[:port]`` or CIDR) may speak plain http or have any certificate, as loopback
-    addresses may; ``certificates`` is a directory with ``<host>/ca.crt``, ``client.cert`` and
-    ``client.key``.
+    addresses may; ``certificates`` is a directory with ``<host>/*.crt`` (authorities), ``*.cert``
+    and ``*.key`` (ours). ``attempts``: how often a download without progress is tried again.
     """
 
     mirrors: tuple[str, ...] = ()
     insecure: tuple[str, ...] = ()
     certificates: str = "/etc/docker/certs.d"
+    attempts: int = 5
 
     def endpoints(self, domain: str) -> list[Endpoint]:
         """The ways to the registry of a domain, in the order in which they are tried."""
@@ -79,21 +80,32 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
         yield from (entry for entry in self.insecure if "/" in entry)
 
     def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
-        """The TLS context for an endpoint."""
+        """The TLS context for an endpoint; raises ``InvalidParameter`` for certificates of its
+        folder that cannot be used."""
         if endpoint.verify:
             context = ssl.create_default_context()
         else:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reads no list of authorities
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        folder = os.path.join(self.certificates, endpoint.host)
-        if os.path.isfile(os.path.join(folder, "ca.crt")):
-            context.load_verify_locations(os.path.join(folder, "ca.crt"))
-        if os.path.isfile(os.path.join(folder, "client.cert")):
-            context.load_cert_chain(
-                os.path.join(folder, "client.cert"), os.path.join(folder, "client.key")
-            )
+        self._add_certificates(context, endpoint.host)
         return context
+
+    def _add_certificates(self, context: ssl.SSLContext, host: str) -> None:
+        folder = os.path.join(self.certificates, host)
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        for name in names:
+            path = os.path.join(folder, name)
+            stem, suffix = os.path.splitext(path)
+            try:
+                if suffix == ".crt":
+                    context.load_verify_locations(path)
+                elif suffix == ".cert":
+                    context.load_cert_chain(path, f"{stem}.key")
+            except (OSError, ssl.SSLError) as error:
+                raise InvalidParameter(
+                    f"the certificates for the registry {host} in {folder}: {name}: {error}"
+                ) from None
 
 
 def _without_port(host: str) -> str:

@@ -25,6 +25,7 @@ async def log_in(settings: RegistrySettings, server: str, credentials: Credentia
         if endpoint.mirror:
             continue
         connection = Connection(endpoint, settings, credentials)
+        connection.authorizer.offline = True
         try:
             async with connection.send(Request(method="GET", path="/v2/")):
                 return connection.authorizer.refresh_token

@@ -13,6 +13,7 @@ from ketch.oci import platform
 from ketch.oci.descriptor import Descriptor
 from ketch.oci.digest import algorithm_of, hex_of
 from ketch.oci.manifest import Index, Manifest
+from ketch.oci.platform import Platform
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
@@ -22,7 +23,8 @@ _DEEPEST = 3
 class LayoutImage(msgspec.Struct, frozen=True):
     """One image of an archive: its configuration, its layers' paths (base first), its names.
 
-    ``manifest`` is the manifest byte for byte if it has one, with the ``blobs`` it names.
+    ``manifest`` is the manifest byte for byte if it has one, with the ``blobs`` it names;
+    ``of_index`` when it is one of several platforms.
     """
 
     config: bytes
@@ -30,6 +32,7 @@ class LayoutImage(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
     manifest: bytes = b""
     blobs: tuple[str, ...] = ()
+    of_index: bool = False
 
 
 def blob_path(digest: str) -> str:
@@ -37,11 +40,11 @@ def blob_path(digest: str) -> str:
     return f"blobs/{algorithm_of(digest)}/{hex_of(digest)}"
 
 
-def images_of_layout(members: Members) -> list[LayoutImage]:
+def images_of_layout(members: Members, wanted: Platform) -> list[LayoutImage]:
     """The images of the layout's index; none when it is no layout.
 
-    Of an index inside, the image for this machine counts, or its only one. Descriptors of one
-    manifest under several names make one image.
+    Of an index inside, the image for ``wanted`` counts, or the first that is there. Descriptors of
+    one manifest under several names make one image.
     """
     document = members.document("index.json")
     if document is None:
@@ -51,14 +54,16 @@ def images_of_layout(members: Members) -> list[LayoutImage]:
         raise DataCorrupt("the archive's index.json is no index")
     found: dict[str, LayoutImage] = {}
     for descriptor in index.manifests:
-        for image in _images(members, descriptor, 0):
+        for image in _images(members, descriptor, wanted, 0):
             known = found.get(descriptor.digest, image)
             names = dict.fromkeys((*known.names, *_names(descriptor)))
             found[descriptor.digest] = msgspec.structs.replace(image, names=tuple(names))
     return list(found.values())
 
 
-def _images(members: Members, descriptor: Descriptor, depth: int) -> Iterator[LayoutImage]:
+def _images(
+    members: Members, descriptor: Descriptor, wanted: Platform, depth: int
+) -> Iterator[LayoutImage]:
     data = members.document(blob_path(descriptor.digest))
     if data is None:
         raise InvalidParameter(f"the archive lacks the manifest {descriptor.digest}")
@@ -68,16 +73,17 @@ def _images(members: Members, descriptor: Descriptor, depth: int) -> Iterator[La
     if isinstance(document, Manifest):
         yield _image(members, data, document)
     elif depth < _DEEPEST:
-        yield from _images(members, _chosen(members, document), depth + 1)
+        for image in _images(members, _chosen(members, document, wanted), wanted, depth + 1):
+            yield msgspec.structs.replace(image, of_index=True)
     else:
         raise DataCorrupt("the archive's indexes are nested too deep")
 
 
-def _chosen(members: Members, index: Index) -> Descriptor:
+def _chosen(members: Members, index: Index, wanted: Platform) -> Descriptor:
     there = [entry for entry in index.manifests if blob_path(entry.digest) in members]
     if not there:
         raise InvalidParameter("the archive has an index without its manifests")
-    at = platform.choose([entry.platform for entry in there], platform.host())
+    at = platform.choose([entry.platform for entry in there], wanted)
     return there[at or 0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import msgspec
@@ -12,7 +12,7 @@ from ketch.engine.event_filters import labels_match
 from ketch.engine.image_configs import Configs
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
-from ketch.engine.image_values import HistoryLine, ImageSummary
+from ketch.engine.image_values import HistoryLine, ImageSummary, ManifestFacts
 from ketch.engine.model import Filters, ImageRecord
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import image as images
@@ -101,20 +101,28 @@ class Lister:
         self._filters = filters
 
     def summaries(
-        self, filters: Filters, *, all: bool, shared_size: bool
+        self,
+        filters: Filters,
+        *,
+        all: bool,
+        shared_size: bool,
+        facts: Callable[[StoredImage], ManifestFacts | None],
     ) -> tuple[ImageSummary, ...]:
-        """See ``Images.list``; reads small files."""
+        """See ``Images.list``; reads small files. ``facts`` tells about manifests."""
         chosen = self._filters.for_list(filters)
         if not all:
             chosen = [image for image in chosen if not self._intermediate(image)]
-        used = Counter(container.image_id for container in self._parts.containers())
+        used: defaultdict[str, list[str]] = defaultdict(list)
+        for container in self._parts.containers():
+            used[container.image_id].append(container.id)
         layers = Counter(layer for image in self._parts.store for layer in set(image.layers))
         return tuple(
             ImageSummary(
                 record=self._filters.shown(image, filters),
                 labels=self._configs.get(image.id).run.labels or {},
                 shared_size=self._shared(image, layers) if shared_size else -1,
-                containers=used[image.id],
+                containers=tuple(used[image.id]),
+                manifest=facts(image),
             )
             for image in chosen
         )

@@ -16,15 +16,19 @@ from ketch.engine.image_archive import ArchiveReader, Members
 from ketch.engine.image_gc import Collector
 from ketch.engine.image_layout import LayoutImage, images_of_layout
 from ketch.engine.image_parts import ImageParts
+from ketch.engine.image_platform import check_platform
 from ketch.engine.image_store import StoredImage
 from ketch.engine.model import Progress
 from ketch.engine.pipes import fed
 from ketch.engine.progress import Emit
 from ketch.errors import DataCorrupt, InvalidParameter, KetchError
+from ketch.oci import digest as digests
 from ketch.oci import image as images
+from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 from ketch.oci import strictjson
 from ketch.oci.image import ImageConfig
+from ketch.oci.platform import Platform
 from ketch.oci.reference import Reference
 
 _INTERVAL = 1 << 21  # bytes between two lines of one layer
@@ -45,12 +49,12 @@ class Loader:
         self._parts = parts
         self._collector = collector
 
-    async def load(self, stream: AsyncIterator[bytes], emit: Emit) -> None:
+    async def load(self, stream: AsyncIterator[bytes], platform: str, emit: Emit) -> None:
         """Load one archive; see ``Images.load``."""
         try:
             async with self._collector.held():
                 members = await self._read(stream, emit)
-                for found in await asyncio.to_thread(_images, members):
+                for found in await asyncio.to_thread(_images, members, platform):
                     await self._store(members, found, emit)
         finally:
             await self._collector.collect()  # of what no image turned out to need
@@ -124,13 +128,24 @@ class Loader:
         )
 
 
-def _images(members: Members) -> list[LayoutImage]:
-    """The images of an archive; raises ``InvalidParameter`` when it is none."""
+def _images(members: Members, platform: str) -> list[LayoutImage]:
+    """The images of an archive; raises ``InvalidParameter`` when it is none, ``NotFound`` when one
+    of them is not for ``platform`` ("" = this machine's, or whatever there is)."""
+    found = _of_archive(members, platforms.parse(platform) if platform else platforms.host())
+    for image in found:
+        name = image.names[0] if image.names else digests.of(image.config)
+        check_platform(name, images.decode(image.config).platform, platform)
+    return found
+
+
+def _of_archive(members: Members, wanted: Platform) -> list[LayoutImage]:
     docker = members.document("manifest.json")
     if docker is not None:
-        layout = _layout_if_good(members)
+        layout = _layout_if_good(members, wanted)
+        if any(image.of_index for image in layout):  # manifest.json knows one platform only
+            return layout
         return [_with_manifest(item, layout) for item in _docker_images(members, docker)]
-    if layout := images_of_layout(members):
+    if layout := images_of_layout(members, wanted):
         return layout
     if members.document("repositories") is not None:
         raise InvalidParameter(
@@ -143,10 +158,10 @@ def _images(members: Members) -> list[LayoutImage]:
     )
 
 
-def _layout_if_good(members: Members) -> list[LayoutImage]:
+def _layout_if_good(members: Members, wanted: Platform) -> list[LayoutImage]:
     """The layout beside a ``manifest.json``: it adds manifests, and may be left out."""
     try:
-        return images_of_layout(members)
+        return images_of_layout(members, wanted)
     except KetchError:
         return []
 

@@ -9,12 +9,14 @@ import msgspec
 
 from ketch.engine.image_configs import Configs
 from ketch.engine.image_store import StoredImage
+from ketch.engine.image_values import ManifestFacts
 from ketch.layers.compression import compress
 from ketch.oci import manifest as manifests
 from ketch.oci import media_types
 from ketch.oci.descriptor import Descriptor
 from ketch.oci.digest import of
 from ketch.oci.manifest import Manifest
+from ketch.oci.platform import Platform
 
 if TYPE_CHECKING:
     from ketch.engine.image_parts import ImageParts
@@ -61,6 +63,29 @@ class Assembler:
             return None
         layers = tuple(self._stored(layer) for layer in manifest.layers)
         return Assembled(blob, manifest, self._configs.blob(image.id), layers)
+
+    def platform(self, image: StoredImage) -> Platform:
+        """What the image runs on."""
+        return self._configs.get(image.id).platform
+
+    def facts(self, image: StoredImage) -> ManifestFacts | None:
+        """About the manifest that the image came with; None without one."""
+        content = self._parts.content
+        if not image.manifest or not content.has(image.manifest):
+            return None
+        blob = content.read(image.manifest)
+        manifest = manifests.decode(blob)
+        if not isinstance(manifest, Manifest):
+            return None
+        parts = [manifest.config, *manifest.layers]
+        return ManifestFacts(
+            media_type=manifest.media_type or media_types.OCI_MANIFEST,
+            digest=image.manifest,
+            size=len(blob),
+            platform=self._configs.get(image.id).platform,
+            content_size=len(blob) + sum(part.size for part in parts),
+            available=all(content.has(part.digest) for part in parts),
+        )
 
     def raw(self, image: StoredImage) -> Assembled:
         """With uncompressed layers, which need no work."""

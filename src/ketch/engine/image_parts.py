@@ -38,6 +38,7 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True):
     registries: RegistrySettings = RegistrySettings()
     keep_blobs: bool = True
     downloads: int = 3  # layers of one pull at a time
+    uploads: int = 5  # layers of one push at a time
     unpackers: int = 2
 
 

@@ -19,7 +19,7 @@ from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
 from ketch.engine.model import Progress
 from ketch.engine.progress import Emit, Meter, all_of
-from ketch.errors import DataCorrupt, InvalidParameter
+from ketch.errors import DataCorrupt, InvalidParameter, NotFound
 from ketch.oci import digest as digests
 from ketch.oci import platform as platforms
 from ketch.oci.descriptor import Descriptor
@@ -35,9 +35,26 @@ class Puller:
         self._collector = collector
         self._unpacking = asyncio.Semaphore(parts.settings.unpackers)
 
-    async def pull(self, text: str, platform: str, auth: Credentials, emit: Emit) -> None:
-        """Pull one image; see ``Images.pull``."""
-        reference = parse(text).tagged()
+    async def pull(
+        self, text: str, platform: str, auth: Credentials, emit: Emit, all_tags: bool = False
+    ) -> None:
+        """Pull one image or all of a repository; see ``Images.pull``."""
+        reference = parse(text)
+        if not all_tags:
+            await self._pull(reference.tagged(), platform, auth, emit)
+            return
+        if reference.tag or reference.digest:
+            raise InvalidParameter("tag can't be used with --all-tags/-a")
+        async with RegistryClient(self._parts.settings.registries, reference, auth) as client:
+            tags = await client.tags()
+        if not tags:
+            raise NotFound(f"{reference.name} has no tags")
+        for tag in sorted(tags):
+            await self._pull(reference.with_tag(tag), platform, auth, emit)
+
+    async def _pull(
+        self, reference: Reference, platform: str, auth: Credentials, emit: Emit
+    ) -> None:
         wanted = platforms.parse(platform) if platform else platforms.host()
         keys: list[str] = []
         try:

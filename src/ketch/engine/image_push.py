@@ -11,6 +11,7 @@ from ketch.distribution.auth import Credentials
 from ketch.distribution.upload import Uploader
 from ketch.engine.image_manifests import Assembled, Assembler, Piece
 from ketch.engine.image_parts import ImageParts
+from ketch.engine.image_platform import check_platform
 from ketch.engine.image_store import StoredImage
 from ketch.engine.model import Progress
 from ketch.engine.progress import Emit, Meter, all_of
@@ -27,7 +28,7 @@ class Pusher:
         self._parts = parts
         self._assembler = assembler
 
-    async def push(self, text: str, auth: Credentials, emit: Emit) -> None:
+    async def push(self, text: str, platform: str, auth: Credentials, emit: Emit) -> None:
         """Push one name, or every tag of a repository when none is given; see ``Images.push``."""
         reference = parse(text)
         if reference.digest:
@@ -38,6 +39,7 @@ class Pusher:
             image = self._parts.store.by_name(name)
             if image is None:
                 raise NotFound(f"tag does not exist: {name.familiar}")
+            check_platform(name.familiar, self._assembler.platform(image), platform)
             await self._push(name, image, auth, emit)
 
     def _names(self, reference: Reference) -> list[Reference]:
@@ -97,7 +99,7 @@ class _Upload:
         self._parts = parts
         self._uploader = uploader
         self._emit = emit
-        self._uploading = asyncio.Semaphore(parts.settings.downloads)
+        self._uploading = asyncio.Semaphore(parts.settings.uploads)
 
     async def run(self, held: Assembled) -> None:
         layers = {layer.descriptor.digest: layer for layer in held.layers}

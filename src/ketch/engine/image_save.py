@@ -14,8 +14,10 @@ import msgspec
 from ketch.engine.image_layout import IMAGE_NAME, REF_NAME, blob_path
 from ketch.engine.image_manifests import Assembled, Assembler
 from ketch.engine.image_parts import ImageParts
+from ketch.engine.image_platform import check_platform
 from ketch.engine.image_store import StoredImage
 from ketch.engine.pipes import drained
+from ketch.errors import InvalidParameter
 from ketch.layers.entry import Entry
 from ketch.layers.tarwrite import BLOCK, headers
 from ketch.oci import media_types
@@ -35,9 +37,12 @@ class Saver:
         self._parts = parts
         self._assembler = assembler
 
-    async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+    async def save(self, refs: Sequence[str], platform: str) -> AsyncIterator[bytes]:
         """Look the refs up, and give the archive's bytes; see ``Images.save``."""
         wanted = self._wanted(refs)
+        for image, names in wanted.items():
+            shown = names[0].familiar if names else image.id
+            check_platform(shown, self._assembler.platform(image), platform)
         stack = ExitStack()
         lease = stack.enter_context(self._parts.leases.lease("save"))
         try:
@@ -55,13 +60,26 @@ class Saver:
         """Images with the names that they are saved under: those that they were asked for by."""
         wanted: dict[StoredImage, list[Reference]] = {}
         for ref in refs:
-            image = self._parts.store.resolve(ref)
-            names = wanted.setdefault(image, [])
-            if not self._parts.store.is_id(ref, image):
-                name = references.parse(ref).tagged()
-                if name.tag and not name.digest and name not in names:
+            for image, name in self._named(ref):
+                names = wanted.setdefault(image, [])
+                if name is not None and name not in names:
                     names.append(name)
         return wanted
+
+    def _named(self, ref: str) -> list[tuple[StoredImage, Reference | None]]:
+        """What one ref means: a name without a tag stands for all tags of its repository."""
+        store = self._parts.store
+        try:
+            name = references.parse(ref)
+        except InvalidParameter:
+            return [(store.resolve(ref), None)]
+        if not name.tag and not name.digest:
+            tags = sorted(n for n in store.all_names() if n.tag and n.name == name.name)
+            if tags:
+                return [(store.resolve(str(tag)), tag) for tag in tags]
+        image = store.resolve(ref)
+        plain = name.tag and not name.digest and not store.is_id(ref, image)
+        return [(image, name if plain else None)]
 
     async def _write(self, fd: int, wanted: dict[StoredImage, list[Reference]]) -> None:
         await asyncio.to_thread(self._write_archive, os.dup(fd), wanted)

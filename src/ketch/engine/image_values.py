@@ -7,6 +7,7 @@ import msgspec
 from ketch.distribution.auth import Credentials
 from ketch.engine.model import ImageRecord
 from ketch.oci.image import ImageConfig
+from ketch.oci.platform import Platform
 
 __all__ = [
     "Credentials",
@@ -15,6 +16,7 @@ __all__ = [
     "ImagePruneReport",
     "ImageSummary",
     "ImportOptions",
+    "ManifestFacts",
     "NewImage",
     "Removed",
 ]
@@ -34,29 +36,44 @@ class ImagePruneReport(msgspec.Struct, frozen=True, kw_only=True):
     reclaimed: int = 0
 
 
-class ImageDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """An image as ``inspect`` shows it; ``manifest`` is the digest of its manifest if one is kept.
+class ManifestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The manifest of an image in the content store: its descriptor, the platform, the bytes of all
+    compressed blobs, and whether all of them are there."""
 
-    ``last_tagged_at`` in ns since the epoch, 0 = never.
+    media_type: str
+    digest: str
+    size: int
+    platform: Platform
+    content_size: int
+    available: bool
+
+
+class ImageDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """An image as ``inspect`` shows it; ``manifest`` only of images that came with one.
+
+    ``last_tagged_at`` in ns since the epoch, 0 = never; ``containers`` are the IDs of those made of
+    it.
     """
 
     record: ImageRecord
     config: ImageConfig
-    manifest: str = ""
+    manifest: ManifestFacts | None = None
     last_tagged_at: int = 0
+    containers: tuple[str, ...] = ()
 
 
 class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An image as a list shows it.
 
     ``shared_size`` is the bytes of layers that other images have too, -1 when not asked for;
-    ``containers`` the number of containers made of it.
+    ``containers`` are the IDs of those made of it; ``manifest`` only where it was asked for.
     """
 
     record: ImageRecord
     labels: dict[str, str] = {}
     shared_size: int = -1
-    containers: int = -1
+    containers: tuple[str, ...] = ()
+    manifest: ManifestFacts | None = None
 
 
 class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):

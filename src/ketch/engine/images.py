@@ -13,18 +13,23 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from ketch.distribution.login import log_in
+from ketch.distribution.search import SearchResult
 from ketch.engine.container_image import defaults_of
 from ketch.engine.image_commit import Maker, tag_reference
 from ketch.engine.image_configs import Configs
+from ketch.engine.image_download import checked_url, download
 from ketch.engine.image_gc import Collector
 from ketch.engine.image_list import ImageFilters, Lister
 from ketch.engine.image_load import Loader
 from ketch.engine.image_manifests import Assembler
 from ketch.engine.image_parts import ImageParts
+from ketch.engine.image_platform import check_platform
 from ketch.engine.image_pull import Puller
 from ketch.engine.image_push import Pusher
+from ketch.engine.image_remote import RemoteImage, describe, find
 from ketch.engine.image_remove import Remover
 from ketch.engine.image_save import Saver
+from ketch.engine.image_store import StoredImage
 from ketch.engine.image_values import (
     Credentials,
     HistoryLine,
@@ -32,11 +37,12 @@ from ketch.engine.image_values import (
     ImagePruneReport,
     ImageSummary,
     ImportOptions,
+    ManifestFacts,
     NewImage,
     Removed,
 )
 from ketch.engine.model import CommitOptions, Filters, ImageRecord, Progress
-from ketch.engine.progress import streamed
+from ketch.engine.progress import Emit, streamed
 from ketch.engine.spec_merge import ImageDefaults
 from ketch.oci.image import ImageConfig
 
@@ -52,7 +58,7 @@ class Images:
         self._configs = Configs(parts.content)
         self._collector = Collector(parts)
         filters = ImageFilters(parts, self._configs)
-        assembler = Assembler(parts, self._configs)
+        self._assembler = assembler = Assembler(parts, self._configs)
         self._lister = Lister(parts, self._configs, filters)
         self._remover = Remover(parts, self._collector, filters)
         self._puller = Puller(parts, self._collector)
@@ -90,26 +96,38 @@ class Images:
         return [self._store.record(image) for image in newest]
 
     async def list(
-        self, filters: Filters, *, all: bool = False, shared_size: bool = False
+        self,
+        filters: Filters,
+        *,
+        all: bool = False,
+        shared_size: bool = False,
+        manifests: bool = False,
     ) -> Sequence[ImageSummary]:
         """Images for ``docker images``, newest first. Filters: dangling, label, label!, before,
         since, reference, until (ns as decimal text); another key raises ``InvalidParameter``.
-        Without ``all`` untagged images with children are left out."""
-        return self._lister.summaries(filters, all=all, shared_size=shared_size)
+        Without ``all`` untagged images with children are left out; ``manifests`` tells more."""
+        facts = self._assembler.facts if manifests else _no_facts
+        return self._lister.summaries(filters, all=all, shared_size=shared_size, facts=facts)
 
-    async def inspect(self, ref: str) -> ImageDetails:
-        """Everything about one image."""
-        image = self._store.resolve(ref)
+    async def inspect(self, ref: str, platform: str = "") -> ImageDetails:
+        """Everything about one image; ``NotFound`` when it is not for ``platform``."""
+        image = self._resolved(ref, platform)
         return ImageDetails(
             record=self._store.record(image),
             config=self._configs.get(image.id),
-            manifest=image.manifest,
+            manifest=await asyncio.to_thread(self._assembler.facts, image),
             last_tagged_at=image.tagged_at,
+            containers=tuple(c.id for c in self._parts.containers() if c.image_id == image.id),
         )
 
-    async def history(self, ref: str) -> Sequence[HistoryLine]:
-        """The steps of an image, newest first."""
-        return self._lister.history(self._store.resolve(ref))
+    async def history(self, ref: str, platform: str = "") -> Sequence[HistoryLine]:
+        """The steps of an image, newest first; ``NotFound`` when it is not for ``platform``."""
+        return self._lister.history(self._resolved(ref, platform))
+
+    def _resolved(self, ref: str, platform: str) -> StoredImage:
+        image = self._store.resolve(ref)
+        check_platform(ref, self._configs.get(image.id).platform, platform)
+        return image
 
     def layer_size(self, diff_id: str) -> int:
         """Bytes of one layer, 0 when it is not there."""
@@ -122,18 +140,41 @@ class Images:
     # registries
 
     def pull(
-        self, reference: str, *, platform: str = "", auth: Credentials | None = None
+        self,
+        reference: str,
+        *,
+        platform: str = "",
+        auth: Credentials | None = None,
+        all_tags: bool = False,
     ) -> AsyncIterator[Progress]:
-        """Pull; an async generator. What is wrong before the first line is raised by its first
-        ``__anext__``, what fails later by a later one. Closing it cancels; partial downloads are
+        """Pull, or with ``all_tags`` every tag of a repository; an async generator.
+
+        What is wrong before the first line is raised by its first ``__anext__``, what fails later
+        by a later one. Closing it cancels; partial downloads are
         resumed by the next pull."""
         return streamed(
-            lambda emit: self._puller.pull(reference, platform, auth or ANONYMOUS, emit)
+            lambda emit: self._puller.pull(reference, platform, auth or ANONYMOUS, emit, all_tags)
         )
 
-    def push(self, reference: str, *, auth: Credentials | None = None) -> AsyncIterator[Progress]:
-        """Push; an async generator like ``pull``. Its last line has ``aux``: Tag, Digest, Size."""
-        return streamed(lambda emit: self._pusher.push(reference, auth or ANONYMOUS, emit))
+    def push(
+        self, reference: str, *, platform: str = "", auth: Credentials | None = None
+    ) -> AsyncIterator[Progress]:
+        """Push a name, or every tag of a repository without a tag; an async generator like
+        ``pull``. The last line of each has ``aux``: Tag, Digest, Size."""
+        return streamed(
+            lambda emit: self._pusher.push(reference, platform, auth or ANONYMOUS, emit)
+        )
+
+    async def describe_remote(self, reference: str, auth: Credentials | None) -> RemoteImage:
+        """What a registry has under a name; see ``image_remote.describe``."""
+        return await describe(self._parts.settings.registries, reference, auth or ANONYMOUS)
+
+    async def search(
+        self, term: str, limit: int, filters: Filters, auth: Credentials | None
+    ) -> Sequence[SearchResult]:
+        """Search an index; see ``image_remote.find``."""
+        registries = self._parts.settings.registries
+        return await find(registries, term, limit, filters, auth or ANONYMOUS)
 
     async def log_in(self, server: str, auth: Credentials) -> str:
         """Check credentials against a registry; returns an identity token or "".
@@ -161,15 +202,16 @@ class Images:
         ``config`` object; ``layers`` the image's and the container's, base first."""
         return await self._maker.commit(config, layers, options)
 
-    def load(self, stream: AsyncIterator[bytes]) -> AsyncIterator[Progress]:
-        """Load a Docker archive (old or new form) or an OCI layout, plain or compressed; an async
-        generator whose ``stream`` lines say ``Loaded image: x:1``."""
-        return streamed(lambda emit: self._loader.load(stream, emit))
+    def load(self, stream: AsyncIterator[bytes], platform: str = "") -> AsyncIterator[Progress]:
+        """Load a Docker archive (of Docker 1.10 or later) or an OCI layout, plain or compressed; an
+        async generator whose ``stream`` lines say ``Loaded image: x:1``."""
+        return streamed(lambda emit: self._loader.load(stream, platform, emit))
 
-    async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
-        """A Docker archive that is an OCI layout too. Awaiting it checks the refs, iterating reads;
+    async def save(self, refs: Sequence[str], platform: str = "") -> AsyncIterator[bytes]:
+        """A Docker archive that is an OCI layout too; a name without a tag means all its tags.
+        Awaiting it checks the refs, iterating reads;
         what is read is protected from removal until the iterator is closed."""
-        return await self._saver.save(refs)
+        return await self._saver.save(refs, platform)
 
     # names and removal
 
@@ -179,12 +221,23 @@ class Images:
         self._store.put(image, [name])
         self._parts.publish("tag", image.id, name.familiar)
 
+    def import_url(self, url: str, options: ImportOptions) -> AsyncIterator[Progress]:
+        """Like ``import_``, with the tar that a URL leads to."""
+        source = checked_url(url)
+
+        async def run(emit: Emit) -> None:
+            emit(Progress(status=f"Downloading from {source}"))
+            await self._maker.import_(download(source), options, emit)
+
+        return streamed(run)
+
     async def remove(
-        self, ref: str, *, force: bool = False, prune: bool = True
+        self, ref: str, *, force: bool = False, prune: bool = True, platform: str = ""
     ) -> tuple[Removed, ...]:
         """Remove a name or an image by Docker's rules; raises ``Conflict`` in Docker's words.
 
         ``prune`` takes untagged parents away too."""
+        self._resolved(ref, platform)
         return await self._remover.remove(ref, force=force, prune=prune)
 
     async def prune(self, filters: Filters) -> ImagePruneReport:
@@ -211,3 +264,7 @@ class Images:
     async def collect_garbage(self) -> int:
         """Remove layers and blobs that nothing names; returns the bytes of layers freed."""
         return await self._collector.collect()
+
+
+def _no_facts(image: StoredImage) -> ManifestFacts | None:
+    return None

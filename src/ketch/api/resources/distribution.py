@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from ketch.api import responses
+from ketch.api.convert_platform import platform_json
 from ketch.api.credentials import filled
-from ketch.api.resources.image_transfer import of_auth
+from ketch.api.filters import keys
+from ketch.api.resources.image_transfer import credentials, of_auth
 from ketch.api.schema.auth import AuthConfig
-from ketch.errors import InvalidParameter, Unsupported
+from ketch.errors import Forbidden, InvalidParameter, Unauthorized
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -22,6 +24,7 @@ _ADDRESS = re.compile(
     re.ASCII,
 )
 _LONGEST_ADDRESS = 300
+_SEARCH_FILTERS = keys("is-official is-automated stars")
 
 
 async def auth(call: Call) -> StreamResponse:
@@ -40,11 +43,31 @@ def _address(text: str) -> str:
 
 async def inspect(call: Call) -> StreamResponse:
     """GET /distribution/{name}/json"""
-    raise Unsupported(
-        f"looking at {call.params['name']!r} in its registry is not supported by ketch: pull it"
-    )
+    image = await call.engine.images.describe_remote(call.params["name"], credentials(call))
+    descriptor = {"mediaType": image.media_type, "digest": image.digest, "size": image.size}
+    platforms = [platform_json(platform) for platform in image.platforms]
+    return responses.json({"Descriptor": descriptor, "Platforms": platforms})
 
 
 async def search(call: Call) -> StreamResponse:
     """GET /images/search"""
-    raise Unsupported("searching registries is not supported by ketch")
+    limit = call.integer("limit")
+    filters = call.filters(_SEARCH_FILTERS)
+    try:
+        found = await call.engine.images.search(
+            call.text("term"), limit, filters, credentials(call)
+        )
+    except Unauthorized as error:
+        raise Forbidden(str(error)) from None  # at 401 the docker command line asks for a password
+    return responses.json(
+        [
+            {
+                "star_count": item.star_count,
+                "is_official": item.is_official,
+                "name": item.name,
+                "is_automated": False,
+                "description": item.description or "",
+            }
+            for item in found
+        ]
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch.api import responses
+from ketch.api.convert_platform import platform_text
 from ketch.api.convert_progress import close, error_json, progress_json
 from ketch.api.errors import message_of
-from ketch.api.refusal import refused
 from ketch.api.resources.container_files import send, upload
 from ketch.errors import InvalidParameter, KetchError
 
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 async def save(call: Call) -> StreamResponse:
     """GET /images/get and /images/{name}/get"""
-    if call.text("platform"):
-        raise refused("the parameter platform")
+    platform = platform_text(call.text("platform"))
     one = call.params.get("name")
     names = (one,) if one else tuple(call.query.getall("names", ()))
     if not names:
         raise InvalidParameter("no image is named: give the parameter names")
-    chunks = await call.engine.images.save(names)
+    chunks = await call.engine.images.save(names, platform)
     try:
         return await send(call, chunks, {})
     finally:
@@ -34,10 +33,9 @@ async def save(call: Call) -> StreamResponse:
 
 async def load(call: Call) -> StreamResponse:
     """POST /images/load: a malformed archive is told inside the stream, as Docker does."""
-    if call.text("platform"):
-        raise refused("the parameter platform")
+    platform = platform_text(call.text("platform"))
     quiet = call.flag("quiet")
-    lines = call.engine.images.load(upload(call))
+    lines = call.engine.images.load(upload(call), platform)
     response = await responses.stream(call, responses.JSON)
     try:
         async for line in lines:

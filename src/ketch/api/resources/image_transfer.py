@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ketch.api.convert_platform import platform_text
 from ketch.api.convert_progress import send_progress
 from ketch.api.credentials import registry_auth
-from ketch.api.refusal import refused
 from ketch.api.resources.container_files import upload
 from ketch.engine.image_values import Credentials, ImportOptions
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, NotFound, Unauthorized
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -28,32 +28,39 @@ async def create(call: Call) -> StreamResponse:
 
 
 async def _pull(call: Call) -> StreamResponse:
-    reference = named(call.text("fromImage"), call.text("tag"))
+    name, tag = call.text("fromImage"), call.text("tag")
     lines = call.engine.images.pull(
-        reference, platform=call.text("platform"), auth=credentials(call)
+        named(name, tag),
+        platform=platform_text(call.text("platform")),
+        auth=credentials(call),
+        all_tags=not tag and ":" not in name.rpartition("/")[2] and "@" not in name,
     )
-    return await send_progress(call, lines)
+    try:
+        return await send_progress(call, lines)
+    except Unauthorized as error:
+        # Docker says 404: at 401 the docker command line asks for a password, terminal or not
+        raise NotFound(str(error)) from None
 
 
 async def _import(call: Call) -> StreamResponse:
-    if call.text("fromSrc") != "-":
-        raise refused("importing from a URL (fromSrc other than -)")
-    repository = call.text("repo")
+    source, repository = call.text("fromSrc"), call.text("repo")
     options = ImportOptions(
         reference=named(repository, call.text("tag")) if repository else "",
         message=call.text("message"),
         changes=tuple("\n".join(call.query.getall("changes", ())).splitlines()),
-        platform=call.text("platform"),
+        platform=platform_text(call.text("platform")),
     )
-    return await send_progress(call, call.engine.images.import_(upload(call), options))
+    images = call.engine.images
+    if source == "-":
+        return await send_progress(call, images.import_(upload(call), options))
+    return await send_progress(call, images.import_url(source, options))
 
 
 async def push(call: Call) -> StreamResponse:
     """POST /images/{name}/push"""
-    if call.text("platform"):
-        raise refused("the parameter platform")
     reference = named(call.params["name"], call.text("tag"))
-    lines = call.engine.images.push(reference, auth=credentials(call))
+    platform = platform_text(call.text("platform"))
+    lines = call.engine.images.push(reference, platform=platform, auth=credentials(call))
     return await send_progress(call, lines)
 
 

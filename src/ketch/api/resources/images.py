@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ketch.api import body, responses
-from ketch.api.convert_image import history_json, inspect_json, list_json, removed_json
+from ketch.api import responses
+from ketch.api.convert_image import (
+    history_json,
+    inspect_json,
+    list_json,
+    manifests_json,
+    removed_json,
+)
+from ketch.api.convert_platform import platform_text
 from ketch.api.filters import keys, resolve_until
-from ketch.api.refusal import refused
-from ketch.api.schema.image import Platform
-from ketch.errors import InvalidParameter, NotFound
+from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from ketch.api.call import Call
-    from ketch.engine.image_values import ImageDetails
 
 _LIST_FILTERS = keys("dangling label before since reference until")
 _PRUNE_FILTERS = keys("dangling label label! until")
@@ -30,41 +34,30 @@ async def list_(call: Call) -> StreamResponse:
         filters,
         all=call.flag("all"),
         shared_size=call.flag("shared-size"),
+        manifests=call.flag("manifests") and call.version >= (1, 47),
     )
     return responses.json([list_json(summary, call.version) for summary in found])
 
 
 async def inspect(call: Call) -> StreamResponse:
     """GET /images/{name}/json"""
-    details = await call.engine.images.inspect(call.params["name"])
+    platform, manifests = "", call.flag("manifests") and call.version >= (1, 48)
     if call.version >= (1, 49):
-        check_platform(call, details)
-    driver = call.engine.system.storage_driver
-    return responses.json(inspect_json(details, call.version, driver))
+        platform = platform_text(call.text("platform"))
+    if platform and manifests:
+        raise InvalidParameter("manifests and platform cannot be asked for at once")
+    details = await call.engine.images.inspect(call.params["name"], platform)
+    found = inspect_json(details, call.version, call.engine.system.storage_driver)
+    if manifests:
+        found["Manifests"] = manifests_json(details.manifest, details.record, details.containers)
+    return responses.json(found)
 
 
 async def history(call: Call) -> StreamResponse:
     """GET /images/{name}/history"""
-    if call.version >= (1, 48) and call.text("platform"):
-        check_platform(call, await call.engine.images.inspect(call.params["name"]))
-    lines = await call.engine.images.history(call.params["name"])
+    platform = platform_text(call.text("platform")) if call.version >= (1, 48) else ""
+    lines = await call.engine.images.history(call.params["name"], platform)
     return responses.json([history_json(line) for line in lines])
-
-
-def check_platform(call: Call, details: ImageDetails) -> None:
-    """Raise ``NotFound`` when the image is not for the platform that ``platform`` asks for (a JSON
-    object of the OCI image specification)."""
-    text = call.text("platform")
-    if not text:
-        return
-    wanted = body.decode(text.encode(), Platform)
-    there = (details.config.os, details.config.architecture)
-    if (wanted.os or there[0], wanted.architecture or there[1]) != there:
-        asked = "/".join(part for part in (wanted.os, wanted.architecture, wanted.variant) if part)
-        raise NotFound(
-            f"image with reference {call.params['name']} was found but does not provide the "
-            f"specified platform ({asked})"
-        )
 
 
 async def tag(call: Call) -> StreamResponse:
@@ -79,12 +72,21 @@ async def tag(call: Call) -> StreamResponse:
 
 async def remove(call: Call) -> StreamResponse:
     """DELETE /images/{name}"""
-    if call.text("platforms"):
-        raise refused("the parameter platforms")
     removed = await call.engine.images.remove(
-        call.params["name"], force=call.flag("force"), prune=not call.flag("noprune")
+        call.params["name"],
+        force=call.flag("force"),
+        prune=not call.flag("noprune"),
+        platform=_only_platform(call),
     )
     return responses.json([removed_json(line) for line in removed])
+
+
+def _only_platform(call: Call) -> str:
+    """The parameter ``platforms``; ketch has one platform of an image at most."""
+    wanted = call.query.getall("platforms", ())
+    if len(wanted) > 1:
+        raise InvalidParameter("platforms: ketch keeps one platform of an image: name one")
+    return platform_text(wanted[0]) if wanted else ""
 
 
 async def prune(call: Call) -> StreamResponse:
