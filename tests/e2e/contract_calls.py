@@ -88,6 +88,8 @@ IMAGES = {
 
 ENGINE = {
     "POST /auth": Call("/auth", 503, {"username": "a", "password": "b", "serveraddress": NOWHERE}),
+    "GET /images/search": Call(f"/images/search?term={NOWHERE}/x", 503),
+    "GET /distribution/{name}/json": Call(f"/distribution/{NOWHERE}/x/json", 503),
     "GET /info": Call("/info"),
     "GET /version": Call("/version"),
     "GET /_ping": Call("/_ping"),
@@ -108,8 +110,6 @@ ENGINE = {
 }  # fmt: skip
 
 NOT_SUPPORTED = {
-    "GET /images/search": Call("/images/search?term=x", 501),
-    "GET /distribution/{name}/json": Call("/distribution/x/json", 501),
     "POST /session": Call("/session", 501),
     "POST /networks/{id}/connect": Call("/networks/{network}/connect", 501, JOIN),
     "POST /networks/{id}/disconnect": Call("/networks/{joined}/disconnect", 501, LEAVE),

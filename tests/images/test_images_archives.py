@@ -264,7 +264,7 @@ async def test_an_archive_that_breaks_off(rig: Rig) -> None:
 
 async def test_a_member_twice(rig: Rig) -> None:
     data = packed({"manifest.json": b"[]"})
-    with pytest.raises(DataCorrupt, match="twice"):
+    with pytest.raises(InvalidParameter, match="twice"):
         await loaded(rig, data[:1024] + data)
 
 
