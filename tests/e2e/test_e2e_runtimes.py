@@ -255,3 +255,41 @@ def test_default_runtime(tmp_path: Path, engine: Ketchd) -> None:
         del engine.options["default-runtime"]
         engine.stop()
         engine.start()
+
+
+def test_mounts_that_only_we_can_make(engine: Ketchd, runtime: str, box: str) -> None:
+    """Images and paths in volumes are put where the runtime finds them."""
+    run = ("run", "--rm", "--runtime", runtime)
+    volume = f"volume-{runtime}"
+    engine.docker(*run, "-v", f"{volume}:/v", "busybox", "sh", "-c", "mkdir /v/a; echo x > /v/a/f")
+    mounts = (
+        "--mount", "type=image,src=busybox,dst=/i,image-subpath=etc/passwd",
+        "--mount", "type=image,src=busybox,dst=/j",
+        "--mount", f"type=volume,src={volume},dst=/s,volume-subpath=a,readonly",
+    )  # fmt: skip
+    script = "grep -c guest /i; ls /j/bin/busybox; cat /s/f; touch /s/x || touch /j/x"
+    done = engine.docker(*run, "--name", box, *mounts, "busybox", "sh", "-c", script, code=1)
+    assert done.stdout.split() == [b"1", b"/j/bin/busybox", b"x"]
+    assert done.stderr.count(b"Read-only file system") == 2
+    engine.docker("volume", "rm", volume)
+    wait_for(lambda: not records(engine), "the runtime still knows of it")
+
+
+def test_devices_by_cdi_files(engine: Ketchd, runtime: str, box: str) -> None:
+    """An external runtime runs all kinds of hooks."""
+    folder = engine.folder / "cdi"
+    folder.mkdir(exist_ok=True)
+    said = engine.folder / f"said-{runtime}"
+    kinds = ["createRuntime", *(["createContainer"] if runtime != "foreign" else [])]
+    hooks = [
+        {"hookName": kind, "path": "/bin/sh", "args": ["sh", "-c", f"echo {kind} >> {said}"]}
+        for kind in kinds
+    ]
+    nodes = [{"path": "/dev/thing", "hostPath": "/dev/null"}]
+    device = {"name": "x", "containerEdits": {"env": ["A=1"], "deviceNodes": nodes, "hooks": hooks}}
+    spec = {"cdiVersion": "0.6.0", "kind": f"example.org/{runtime}", "devices": [device]}
+    (folder / f"{runtime}.json").write_text(json.dumps(spec))
+    words = ("--runtime", runtime, "--device", f"example.org/{runtime}=x", "busybox")
+    out = engine.out("run", "--rm", "--name", box, *words, "sh", "-c", "echo $A > /dev/thing; env")
+    assert "A=1" in out.split()
+    assert said.read_text().split() == kinds

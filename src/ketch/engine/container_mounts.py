@@ -174,8 +174,12 @@ def _mount(point: MountPoint, asked: MountSpec | None, image: str) -> Mount:
 
 
 def _bind_options(point: MountPoint) -> tuple[str, ...]:
-    """Without a word on access the mount stays as the host has it: a read-only one read-only."""
-    read_only = () if point.writable else ("rro" if point.recursive_ro else "ro",)
+    """Without a word on access the mount stays as the host has it: a read-only one read-only.
+
+    Nothing is mounted below a file, and crun fails when it is asked for that.
+    """
+    deep = point.recursive_ro and not os.path.isfile(point.source)
+    read_only = () if point.writable else ("rro" if deep else "ro",)
     return (
         "rbind" if point.recursive else "bind",
         *read_only,

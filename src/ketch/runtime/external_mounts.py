@@ -43,11 +43,12 @@ def _placed(entry: "Body", path: str, images: "Sequence[int]") -> "Body":
     words = tuple(entry["options"])
     bind = Mount("bind", entry["source"], entry["destination"], words)
     fd = handover.open_binds([bind], images)[0]
+    options = [word for word in words if not word.startswith(SUBPATH)]
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         os.mkdir(path, 0o700)
     else:
+        options = ["ro" if word == "rro" else word for word in options]  # crun 1.8 knows no other
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     m.move_mount(fd, m.AT_FDCWD, path)
     os.close(fd)
-    options = [word for word in words if not word.startswith(SUBPATH)]
     return {**entry, "source": path, "options": options}
