@@ -59,6 +59,7 @@ class Ketchd:
             "default-address-pool": f"base=10.198.{octet}.0/24,size=28",
             "cgroup-parent": self.cgroup,
             "nft-table": self.table,
+            "cpu-rt-runtime": "20000",  # of each second
             "cdi-spec-dir": str(self.folder / "cdi"),
             "config-file": str(self.folder / "daemon.json"),
             "certs-dir": str(self.folder / "certs.d"),

@@ -198,3 +198,16 @@ def test_device_rules(ketchd: Ketchd) -> None:
         "opened"
     )
     assert "not permitted" in run(ketchd, "busybox", "sh", "-c", script, code=1)
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us"), reason="no real-time groups"
+)
+def test_realtime(ketchd: Ketchd) -> None:
+    """Of what the daemon's cgroup has: see the flags of the session's daemon."""
+    words = ("--cpu-rt-period", "100000", "--cpu-rt-runtime", "1000")
+    script = "cd /sys/fs/cgroup/cpu; cat cpu.rt_period_us cpu.rt_runtime_us"
+    assert run(ketchd, *words, "busybox", "sh", "-c", script).split() == ["100000", "1000"]
+    words = ("--cpu-rt-runtime", "900000")
+    out = run(ketchd, *words, "busybox", "true", code=125)
+    assert "cpu.realtimeRuntime = 900000" in out

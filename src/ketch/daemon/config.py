@@ -204,6 +204,11 @@ def _numbers(settings: Settings) -> None:
             raise InvalidParameter(f"{key.replace('_', '-')}: it is between 1 and 100")
     if not 0 <= settings.warm_pool <= 64:
         raise InvalidParameter("warm-pool: it is between 0 and 64")
+    period, runtime = settings.cpu_rt_period, settings.cpu_rt_runtime
+    if not 0 <= period <= 1_000_000 or runtime < 0 or (period or 1_000_000) < runtime:
+        raise InvalidParameter(
+            "cpu-rt-runtime: it is between 0 and cpu-rt-period, which is 1000000 at most"
+        )
     if settings.tls and not settings.tlsverify:
         raise InvalidParameter("tls: without tlsverify clients are not checked; use tlsverify")
 

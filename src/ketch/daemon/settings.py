@@ -79,6 +79,8 @@ class Settings(
     allow_insecure_tcp: bool = False
     warm_pool: int = 3
     init: bool = False
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
     cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     default_ulimits: dict[str, DefaultUlimit] = {}
 

@@ -125,6 +125,7 @@ def _engine_config(settings: Settings) -> Config:
         log=log_config(settings),
         dns=settings.dns,
         init=settings.init,
+        cpu_realtime=(settings.cpu_rt_period, settings.cpu_rt_runtime),
         cdi_spec_dirs=settings.cdi_spec_dirs,
         default_ulimits=default_ulimits(settings),
         labels=settings.labels,

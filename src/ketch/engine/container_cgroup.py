@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import cache
 
 from ketch.engine.model import ContainerState, Resources
 from ketch.engine.spec_devices import block_io
 from ketch.engine.spec_resources import oci_resources
 from ketch.errors import KetchError
+from ketch.runtime.cgroups import files
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.cgroups.hierarchy import Hierarchy, detect
 
@@ -27,6 +29,24 @@ def of(state: ContainerState) -> Cgroup:
             parent, _, name = directory[len(hierarchy.mount) :].rpartition("/")
             return Cgroup(parent, name, hierarchies())
     raise KetchError("the container's control group is not known")
+
+
+def share_realtime(parent: str, period: int, runtime: int) -> None:
+    """Give ``parent`` real-time of the CPUs (microseconds), of which its containers get theirs.
+
+    Only v1 has that (Documentation/scheduler/sched-rt-group.rst); a group can give no more than it
+    has, so every group on the way needs some. Raises ``Unsupported`` when the kernel refuses.
+    """
+    tree = next((tree for tree in hierarchies() if "cpu" in tree.controllers), None)
+    if tree is None or tree.version != 1 or not runtime:
+        return
+    directory = tree.mount
+    for part in filter(None, parent.split("/")):
+        directory = f"{directory}/{part}"
+        os.makedirs(directory, exist_ok=True)
+        if period:
+            files.set_limit(directory, "cpu.rt_period_us", str(period), "cpu-rt-period")
+        files.set_limit(directory, "cpu.rt_runtime_us", str(runtime), "cpu-rt-runtime")
 
 
 async def freeze(state: ContainerState, frozen: bool) -> None:

@@ -37,6 +37,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     init: bool = False  # whether containers that do not say have an init process
     default_ulimits: tuple[Ulimit, ...] = ()  # of containers that name no other
     dns: tuple[str, ...] = ()  # name servers of containers that ask for none; empty: the host's
+    cpu_realtime: tuple[int, int] = (0, 0)  # period and runtime of the cgroup parent, microseconds
     cdi_spec_dirs: tuple[str, ...] = ()  # where files describe devices
     labels: tuple[str, ...] = ()  # of the daemon, for info
     runtimes: dict[str, Program] = {}  # external ones, by name

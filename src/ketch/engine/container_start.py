@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ketch.engine import cdi, container_links, device_requests, log_reach
+from ketch.engine import cdi, container_cgroup, container_links, device_requests, log_reach
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
@@ -115,6 +115,8 @@ class Starter:
     ) -> tuple[Shim, Started]:
         """Hand everything to the launcher and wait until the process runs."""
         parent = record.spec.cgroup_parent or self._parts.config.cgroup_parent
+        if record.spec.resources.cpu_rt_runtime:
+            container_cgroup.share_realtime(parent, *self._parts.config.cpu_realtime)
         where = place(self._parts, record, f"{parent}/{record.id}", connection.endpoints)
         runtime = self._parts.runtimes.wire(record.spec.runtime)
         devices = self._requested(record)
