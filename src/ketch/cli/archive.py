@@ -5,7 +5,7 @@ import sys
 
 from ketch.cli import progress, transfer
 from ketch.cli.flags import Failure, Flag, count, parse
-from ketch.cli.image_names import split_tag
+from ketch.cli.image_names import platform_json, split_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ OUTPUT = Flag("output", "o", "text", "Write to a file, instead of STDOUT", "", v
 PLATFORM = "only the given platform variant (os[/arch[/variant]])"
 SAVE_FLAGS = (
     OUTPUT,
-    Flag("platform", "", "strings", f"Save {PLATFORM}", values="platforms"),
+    Flag("platform", "", "text", f"Save {PLATFORM}", "", values="platforms"),
 )
 LOAD_FLAGS = (
     Flag("input", "i", "text", "Read from tar archive file, instead of STDIN", "", values="files"),
-    Flag("platform", "", "strings", f"Load {PLATFORM}", values="platforms"),
+    Flag("platform", "", "text", f"Load {PLATFORM}", "", values="platforms"),
     Flag("quiet", "q", "switch", "Suppress the load output"),
 )
 IMPORT_FLAGS = (
@@ -45,18 +45,10 @@ def save(client: "Client", argv: "list[str]") -> int:
     parsed = parse(SAVE_FLAGS, argv)
     count(parsed, "save", 1, None)
     _check_output(parsed["output"], "save")
-    query = {"names": parsed.words, "platform": _platforms(parsed["platform"])}
+    query = {"names": parsed.words, "platform": platform_json(parsed["platform"])}
     response = client.stream("GET", "/images/get", query)
     write_out(response.pieces(), parsed["output"], "Saving")
     return 0
-
-
-def _platforms(words: "list[str]") -> "list[dict[str, str] | None] | None":
-    if not words:
-        return None
-    from ketch.cli.image_names import platform_json
-
-    return [platform_json(word) for word in words]
 
 
 def export(client: "Client", argv: "list[str]") -> int:
@@ -78,7 +70,7 @@ def load(client: "Client", argv: "list[str]") -> int:
     messages = client.json_lines(
         "POST",
         "/images/load",
-        {"quiet": parsed["quiet"], "platform": _platforms(parsed["platform"])},
+        {"quiet": parsed["quiet"], "platform": platform_json(parsed["platform"])},
         body=transfer.counted(read_in(parsed["input"] or "-"), "Loading", parsed["input"]),
         headers={"Content-Type": "application/x-tar"},
     )

@@ -3,8 +3,10 @@
 import os
 import sys
 
-from ketch.cli import units
-from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli import transfer
+from ketch.cli.build_flags import FLAGS, query
+from ketch.cli.exits import prefix
+from ketch.cli.flags import Failure, count, parse
 from ketch.errors import KetchError
 
 TYPE_CHECKING = False
@@ -15,41 +17,29 @@ if TYPE_CHECKING:
     from ketch.cli.flags import Parsed
     from ketch.client.api import Client
 
-FLAGS = (
-    Flag("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)"),
-    Flag("build-arg", "", "list", "Set build-time variables"),
-    Flag("cgroup-parent", help="Set the parent cgroup for RUN instructions", default=""),
-    Flag("file", "f", "text", "Name of the Dockerfile (default: PATH/Dockerfile)", ""),
-    Flag("force-rm", "", "switch", "Always remove intermediate containers"),
-    Flag("iidfile", help="Write the image ID to the file", default=""),
-    Flag("label", "", "list", "Set metadata for an image"),
-    Flag("memory", "m", "text", "Memory limit", ""),
-    Flag("network", help="Set the networking mode for RUN instructions", default=""),
-    Flag("no-cache", "", "switch", "Do not use cache when building the image"),
-    Flag("platform", help="Set target platform for build", default=""),
-    Flag("pull", "", "switch", "Always attempt to pull a newer version of the image"),
-    Flag("quiet", "q", "switch", "Suppress the build output and print image ID on success"),
-    Flag("rm", "", "switch", "Remove intermediate containers after a successful build", True),
-    Flag("tag", "t", "list", "Name and optionally a tag (format: name:tag)"),
-    Flag("target", help="Set the target build stage to build", default=""),
-)
-HELP = {"build": ("[OPTIONS] PATH | -", FLAGS)}
+HELP = {"build": ("[OPTIONS] PATH | URL | -", FLAGS)}
 OUTSIDE_NAME = ".ketch-dockerfile"
 
 
 def build(client: "Client", argv: "list[str]") -> int:
     """Build an image; exit code 1 when a step fails."""
     parsed = parse(FLAGS, argv)
-    if len(parsed.words) != 1:
-        raise UsageError("'ketch build' requires 1 argument: the directory of the context, or -")
-    pieces, dockerfile = _context(parsed)
+    count(parsed, "build", 1)
+    if _is_remote(parsed.words[0]):
+        asked = {**query(parsed, parsed["file"]), "remote": parsed.words[0]}
+        pieces: Iterable[bytes] = iter(())
+    else:
+        pieces, dockerfile = _context(parsed)
+        asked = query(parsed, dockerfile)
+    if not parsed["quiet"]:
+        pieces = transfer.counted(pieces, "Sending build context")
     from ketch.cli import credentials
 
     registries = credentials.all_headers() or "e30="
     messages = client.json_lines(
         "POST",
         "/build",
-        _query(parsed, dockerfile),
+        asked,
         body=pieces,
         headers={"Content-Type": "application/x-tar", "X-Registry-Config": registries},
     )
@@ -64,35 +54,9 @@ def build(client: "Client", argv: "list[str]") -> int:
     return 0
 
 
-def _query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
-    query: dict[str, Any] = {
-        "dockerfile": dockerfile,
-        "t": parsed["tag"],
-        "q": parsed["quiet"],
-        "nocache": parsed["no-cache"],
-        "pull": parsed["pull"],
-        "rm": "1" if parsed["rm"] else "0",
-        "forcerm": parsed["force-rm"],
-        "target": parsed["target"] or None,
-        "platform": parsed["platform"] or None,
-        "networkmode": parsed["network"] or None,
-        "cgroupparent": parsed["cgroup-parent"] or None,
-        "extrahosts": parsed["add-host"],
-        "memory": units.parse_size(parsed["memory"], "memory") if parsed["memory"] else None,
-    }
-    if parsed["build-arg"]:
-        query["buildargs"] = _arguments(parsed["build-arg"])
-    if parsed["label"]:
-        query["labels"] = dict(word.partition("=")[::2] for word in parsed["label"])
-    return query
-
-
-def _arguments(words: "list[str]") -> "dict[str, str | None]":
-    """``--build-arg NAME`` without a value takes the caller's variable, None when unset."""
-    return {
-        name: (value if equals else os.environ.get(name))
-        for name, equals, value in (word.partition("=") for word in words)
-    }
+def _is_remote(path: str) -> bool:
+    """A context that the engine fetches: an archive, a Dockerfile or a repository by URL."""
+    return "://" in path or path.startswith(("git@", "github.com/"))
 
 
 def _context(parsed: "Parsed") -> "tuple[Iterable[bytes], str]":
@@ -100,17 +64,15 @@ def _context(parsed: "Parsed") -> "tuple[Iterable[bytes], str]":
     path, file = parsed.words[0], parsed["file"]
     if path == "-":
         return _from_stdin(file)
-    if "://" in path or path.startswith("git@"):
-        raise UsageError(f"remote build contexts are not supported yet: {path}; clone it first")
     if not os.path.isdir(path):
-        raise UsageError(f'unable to prepare context: path "{path}" not found')
+        raise Failure(f'unable to prepare context: path "{path}" not found')
     from ketch.cli import context
 
     if file == "-":
         return context.stream(path, OUTSIDE_NAME, sys.stdin.buffer.read()), OUTSIDE_NAME
     name = file or os.path.join(path, "Dockerfile")
     if not os.path.exists(name):
-        raise UsageError(
+        raise Failure(
             f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: "
             f"lstat {os.path.abspath(name)}: no such file or directory"
         )
@@ -129,9 +91,7 @@ def _from_stdin(file: str) -> "tuple[Iterable[bytes], str]":
     if context.looks_like_archive(first):
         return context.chain(first, sys.stdin.buffer), file or "Dockerfile"
     if file:
-        raise UsageError(
-            "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
-        )
+        raise Failure("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
     return context.lone(first + sys.stdin.buffer.read()), "Dockerfile"
 
 
@@ -156,5 +116,5 @@ def _show(messages: "Iterable[dict[str, Any]]", *, quiet: bool) -> str:
                 image = message["aux"]["ID"]
             sys.stdout.flush()
     except KetchError as error:
-        raise _StepFailed(f"Error response from daemon: {error}") from None
+        raise _StepFailed(f"{prefix(error)}{error}") from None
     return image

@@ -5,55 +5,60 @@ a source ending in ``/.`` means the content of the directory; a destination that
 takes the source under its own name; else the source is renamed.
 """
 
-import io
 import os
 import sys
-import tarfile
 
-from ketch.cli.flags import Flag, UsageError, parse
+from ketch.cli import cp_local, transfer
+from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.client.api import quote
-from ketch.errors import NotFound
+from ketch.errors import KetchError, NotFound
 from ketch.linux import fastjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
+    from ketch.cli.flags import Parsed
     from ketch.client.api import Client
 
 FLAGS = (
     Flag("archive", "a", "switch", "Archive mode (copy all uid/gid information)"),
     Flag("follow-link", "L", "switch", "Always follow symbol link in SRC_PATH"),
-    Flag("quiet", "q", "switch", "Suppress progress output during copy"),
+    Flag("quiet", "q", "switch", "Suppress progress output during copy. Progress output is "
+         "automatically suppressed if no terminal is attached"),
+)  # fmt: skip
+USAGE = (
+    "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\nketch cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"
 )
-HELP = {"cp": ("[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", FLAGS)}
-DIRECTORY = 1 << 31  # os.ModeDir of Go
+HELP = {"cp": (USAGE, FLAGS)}
+DIRECTORY, SYMLINK = 1 << 31, 1 << 27  # os.ModeDir and os.ModeSymlink of Go
 CHUNK = 1 << 18
+MOST_LINKS = 40
 
 
 def cp(client: "Client", argv: "list[str]") -> int:
     """Copy in or out."""
     parsed = parse(FLAGS, argv)
-    if len(parsed.words) != 2:
-        raise UsageError("'ketch cp' requires 2 arguments")
-    if parsed["follow-link"]:
-        raise UsageError("--follow-link is not supported yet: name the link's target")
+    count(parsed, "cp", 2)
     source, target = parsed.words
-    source_container, source_path = _split(source)
-    target_container, target_path = _split(target)
+    if not source or not target:
+        which = "source" if not source else "destination"
+        raise Failure(f"{which} can not be empty")
+    source_container, source_path = split(source)
+    target_container, target_path = split(target)
     if source_container and target_container:
-        raise UsageError("copying between containers is not supported")
+        raise Failure("copying between containers is not supported")
     if source_container:
-        _out(client, source_container, source_path, target_path)
+        _out(client, source_container, source_path or "/", target_path, parsed)
     elif target_container:
-        _in(client, source_path, target_container, target_path, keep=parsed["archive"])
+        _in(client, source_path, target_container, target_path or "/", parsed)
     else:
-        raise UsageError("must specify at least one container source")
+        raise Failure("must specify at least one container source")
     return 0
 
 
-def _split(word: str) -> "tuple[str, str]":
+def split(word: str) -> "tuple[str, str]":
     """``container:path`` or a local path (absolute, relative with a dot, or without a colon)."""
     if word.startswith(("/", ".", "-")) or ":" not in word:
         return "", word
@@ -65,122 +70,119 @@ def _archive(container: str, path: str) -> str:
     return f"/containers/{container}/archive?path={quote(path)}"
 
 
-def _out(client: "Client", container: str, path: str, target: str) -> None:
+def _out(client: "Client", container: str, path: str, target: str, parsed: "Parsed") -> None:
+    if target != "-":
+        cp_local.check_parent(target)
+    renamed = ""
+    if parsed["follow-link"]:
+        stat = _stat(client, container, path)
+        if stat is not None and stat["mode"] & SYMLINK:
+            renamed = os.path.basename(path.rstrip("/"))
+            path = _joined(path, stat["linkTarget"])
     response = client.stream("GET", _archive(container, path))
     if target == "-":
         for piece in response.pieces():
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return
-    content_only = path.endswith("/.") or path == "."
-    parent = os.path.dirname(os.path.abspath(target))
-    if not os.path.isdir(parent):
-        raise UsageError(f'invalid output path: directory "{parent}" does not exist')
-    into_folder = os.path.isdir(target)
-    with tarfile.open(fileobj=_Reader(response.pieces()), mode="r|") as tar:
-        for entry in tar:
-            entry.name = _renamed(entry.name, target, into_folder, content_only)
-            if entry.islnk():
-                entry.linkname = _renamed(entry.linkname, target, into_folder, content_only)
-            base = target if into_folder or content_only else parent
-            tar.extract(entry, base, filter="tar")
+    stat = _read_stat(response.headers["x-docker-container-path-stat"])
+    plan = cp_local.plan(path, bool(stat["mode"] & DIRECTORY), target, renamed)
+    counter = _Counter(response.pieces(), "Copying from container", parsed["quiet"])
+    cp_local.extract(counter.pieces, plan, keep_owner=parsed["archive"])
+    counter.tell(target)
 
 
-def _renamed(name: str, target: str, into_folder: bool, content_only: bool) -> str:
-    """An entry's path below the folder it is extracted in."""
-    _, _, rest = name.strip("/").partition("/")
-    if content_only:
-        return rest or "."
-    if into_folder:
-        return name
-    return (
-        os.path.join(os.path.basename(os.path.abspath(target)), rest)
-        if rest
-        else os.path.basename(os.path.abspath(target))
-    )
+class _Counter:
+    """Shows how far a copy has come, and says at its end how much it was."""
+
+    def __init__(self, pieces: "Iterable[bytes]", what: str, quiet: bool) -> None:
+        self._quiet = quiet or not sys.stderr.isatty()
+        self._size = 0
+        shown = pieces if self._quiet else transfer.counted(pieces, what)
+        self.pieces = map(self._count, shown)
+
+    def _count(self, piece: bytes) -> bytes:
+        self._size += len(piece)
+        return piece
+
+    def tell(self, target: str) -> None:
+        """``Successfully copied 2.05kB to web:/x``, on a terminal."""
+        if not self._quiet:
+            from ketch.cli.units import human_size
+
+            sys.stderr.write(f"Successfully copied {human_size(self._size)} to {target}\n")
 
 
-def _in(client: "Client", source: str, container: str, target: str, *, keep: bool) -> None:
-    stat = _stat(client, container, target)
+def _in(client: "Client", source: str, container: str, target: str, parsed: "Parsed") -> None:
+    target, stat = _resolved(client, container, target)
     is_folder = bool(stat and stat["mode"] & DIRECTORY)
-    query = "&noOverwriteDirNonDir=true" + ("&copyUIDGID=true" if keep else "")
+    query = "&noOverwriteDirNonDir=true" + ("&copyUIDGID=true" if parsed["archive"] else "")
     headers = {"Content-Type": "application/x-tar"}
     if source == "-":
+        if not is_folder:
+            raise Failure(f'destination "{container}:{target}" must be a directory')
         body: Iterable[bytes] = iter(lambda: sys.stdin.buffer.read(CHUNK), b"")
         destination = target
     else:
         if not os.path.lexists(source):
-            raise UsageError(f"lstat {os.path.abspath(source)}: no such file or directory")
-        destination, name = _destination(source, target, is_folder, exists=stat is not None)
-        body = _pack(source, name)
-    client.stream(
-        "PUT", _archive(container, destination) + query, body=body, headers=headers
-    ).body()
+            raise Failure(f"lstat {os.path.abspath(source)}: no such file or directory")
+        local = os.path.realpath(source) if parsed["follow-link"] else source
+        whole = os.path.isdir(local) and not os.path.islink(local.rstrip("/"))
+        destination, name = _destination(source, whole, target, stat)
+        body = cp_local.pack(local, name)
+    counter = _Counter(body, "Copying to container", parsed["quiet"])
+    path = _archive(container, destination) + query
+    client.stream("PUT", path, body=iter(counter.pieces), headers=headers).body()
+    counter.tell(f"{container}:{target}")
 
 
-def _destination(source: str, target: str, is_folder: bool, *, exists: bool) -> "tuple[str, str]":
+def _resolved(client: "Client", container: str, target: str) -> "tuple[str, dict[str, Any] | None]":
+    """The destination with symbolic links at its end followed, and what is there."""
+    stat = _stat(client, container, target)
+    for _ in range(MOST_LINKS):
+        if stat is None or not stat["mode"] & SYMLINK:
+            return target, stat
+        target = _joined(target, stat["linkTarget"])
+        stat = _stat(client, container, target)
+    raise Failure(f"too many levels of symbolic links in {container}:{target}")
+
+
+def _joined(path: str, link: str) -> str:
+    """Where a link at ``path`` points."""
+    return os.path.normpath(os.path.join(os.path.dirname(path.rstrip("/")) or "/", link))
+
+
+def _destination(
+    source: str, is_folder: bool, target: str, stat: "dict[str, Any] | None"
+) -> "tuple[str, str]":
     """(directory to extract in, name of the root entry there)."""
-    whole = os.path.basename(os.path.abspath(source))
-    content_only = source.endswith(("/.",)) or source == "."
-    if is_folder:
-        return target, ("." if content_only else whole)
-    if target.endswith("/") and not os.path.isdir(source):
-        raise UsageError(f"destination directory {target} must exist")
-    if exists and os.path.isdir(source):
-        raise UsageError(f"cannot copy a directory to the file {target}")
-    return os.path.dirname(target.rstrip("/")) or "/", os.path.basename(target.rstrip("/"))
+    content_only = cp_local.means_content(source)
+    if stat is not None and stat["mode"] & DIRECTORY:
+        whole = os.path.basename(os.path.abspath(source))
+        return target, ("." if content_only and is_folder else whole)
+    if stat is not None and is_folder:
+        raise Failure("cannot copy directory")
+    if stat is None and target.endswith(("/", "/.")) and not is_folder:
+        raise Failure("no such directory")
+    bare = target.rstrip("/")
+    return os.path.dirname(bare) or "/", os.path.basename(bare)
 
 
 def _stat(client: "Client", container: str, path: str) -> "dict[str, Any] | None":
-    import base64
-
+    """What is at a path; None when nothing is. Raises for a container that is not there."""
     try:
         response = client.stream("HEAD", _archive(container, path))
     except NotFound:  # an answer to HEAD says no more: is it the path or the container?
         client.call("GET", f"/containers/{container}/json")
         return None
-    answer: dict[str, Any] = fastjson.loads(
-        base64.b64decode(response.headers["x-docker-container-path-stat"])
-    )
+    except KetchError:  # nor does another refusal: the same by GET has the words
+        client.stream("GET", _archive(container, path)).connection.close()
+        raise
+    return _read_stat(response.headers["x-docker-container-path-stat"])
+
+
+def _read_stat(header: str) -> "dict[str, Any]":
+    import base64
+
+    answer: dict[str, Any] = fastjson.loads(base64.b64decode(header))
     return answer
-
-
-def _pack(source: str, name: str) -> "Iterator[bytes]":
-    from ketch.cli.context import Buffer
-
-    out = Buffer()
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for path, inner in _tree(source, name):
-            tar.add(path, arcname=inner, recursive=False)
-            if out.size > CHUNK:
-                yield out.take()
-    yield out.take()
-
-
-def _tree(path: str, name: str) -> "Iterator[tuple[str, str]]":
-    """(local path, name in the archive) of a file or of everything below a directory."""
-    yield path, name
-    if os.path.isdir(path) and not os.path.islink(path):
-        for child in sorted(os.listdir(path)):
-            yield from _tree(os.path.join(path, child), f"{name}/{child}")
-
-
-class _Reader(io.RawIOBase):
-    """A file object over pieces of bytes."""
-
-    def __init__(self, pieces: "Iterator[bytes]") -> None:
-        super().__init__()
-        self._pieces = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._rest) < size:
-            piece = next(self._pieces, b"")
-            if not piece:
-                break
-            self._rest += piece
-        data, self._rest = (self._rest, b"") if size < 0 else (self._rest[:size], self._rest[size:])
-        return data

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FLAGS = (
     Flag("all-tags", "a", "switch", "Push all tags of an image to the repository"),
+    Flag("disable-content-trust", "", "switch", "Skip image signing", True),
     Flag("platform", help="Push a platform-specific manifest (os[/arch[/variant]])", default=""),
     Flag("quiet", "q", "switch", "Suppress verbose output"),
 )
@@ -24,6 +25,8 @@ def push(client: "Client", argv: "list[str]") -> int:
     parsed = parse(FLAGS, argv)
     if len(parsed.words) != 1:
         raise UsageError("'ketch push' requires 1 argument")
+    if not parsed["disable-content-trust"]:
+        raise UsageError("--disable-content-trust=false is not supported: nothing is signed")
     name, tag = split_tag(parsed.words[0])
     if parsed["all-tags"] and tag:
         raise UsageError("tag can't be used with --all-tags/-a")

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from ketch.client.api import Client
 
 CLUSTER = (
-    ("availability", "Cluster Volume availability"),
-    ("group", "Cluster Volume group"),
-    ("limit-bytes", "Minimum size of the Cluster Volume in bytes"),
-    ("required-bytes", "Maximum size of the Cluster Volume in bytes"),
-    ("scope", "Cluster Volume access scope"),
-    ("secret", "Cluster Volume secrets"),
-    ("sharing", "Cluster Volume access sharing"),
-    ("topology-preferred", "Topology that the Cluster Volume would be preferred in"),
-    ("topology-required", "Topology that the Cluster Volume must be accessible from"),
-    ("type", "Cluster Volume access type"),
+    ("availability", "string", "Cluster Volume availability"),
+    ("group", "string", "Cluster Volume group"),
+    ("limit-bytes", "bytes", "Minimum size of the Cluster Volume in bytes"),
+    ("required-bytes", "bytes", "Maximum size of the Cluster Volume in bytes"),
+    ("scope", "string", "Cluster Volume access scope"),
+    ("secret", "map", "Cluster Volume secrets"),
+    ("sharing", "string", "Cluster Volume access sharing"),
+    ("topology-preferred", "list", "Topology that the Cluster Volume would be preferred in"),
+    ("topology-required", "list", "Topology that the Cluster Volume must be accessible from"),
+    ("type", "string", "Cluster Volume access type"),
 )
 CREATE_FLAGS = (
     Flag("driver", "d", "text", "Specify volume driver name", "local", values=("local",)),
     Flag("label", "", "list", "Set metadata for a volume", convert=label),
     Flag("name", "", "text", "Specify volume name", ""),
     Flag("opt", "o", "list", "Set driver specific options", type="map", convert=pair),
-    *(Flag(name, "", "list", f"{text} (not supported)") for name, text in CLUSTER),
+    *(Flag(n, "", "list", f"{text} (not supported)", type=t) for n, t, text in CLUSTER),
 )
 LIST_FLAGS = (
     Flag("cluster", "", "switch", "Display only cluster volumes (not supported)"),
@@ -58,7 +58,7 @@ def create(client: "Client", argv: "list[str]") -> int:
     """Make a volume; prints its name."""
     parsed = parse(CREATE_FLAGS, argv)
     count(parsed, "volume create", 0, 1)
-    for name, _ in CLUSTER:
+    for name, _, _ in CLUSTER:
         if name in parsed.given:
             raise Failure(f"--{name} is not supported: cluster volumes need a swarm")
     if parsed["name"] and parsed.words:

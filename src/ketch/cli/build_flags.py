@@ -1,0 +1,107 @@
+"""The flags of ``ketch build``, as a table, and the query of POST /build that they make."""
+
+import os
+
+from ketch.cli import flag_values as value
+from ketch.cli.flags import Failure, Flag
+from ketch.linux import fastjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ketch.cli.flags import Parsed
+
+FLAGS = (
+    Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")',
+         convert=value.extra_host),
+    Flag("build-arg", "", "list", "Set build-time variables", convert=value.environment_word),
+    Flag("cache-from", "", "strings", "Images to consider as cache sources", values="images"),
+    Flag("cgroup-parent", help='Set the parent cgroup for the "RUN" instructions', default=""),
+    Flag("compress", "", "switch", "Compress the build context using gzip"),
+    Flag("cpu-period", kind="number", help="Limit the CPU CFS period", default=0),
+    Flag("cpu-quota", kind="number", help="Limit the CPU CFS quota", default=0),
+    Flag("cpu-shares", "c", "number", "CPU shares (relative weight)", 0),
+    Flag("cpuset-cpus", help="CPUs in which to allow execution (0-3, 0,1)", default=""),
+    Flag("cpuset-mems", help="MEMs in which to allow execution (0-3, 0,1)", default=""),
+    Flag("disable-content-trust", "", "switch", "Skip image verification", True),
+    Flag("file", "f", "text", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', "",
+         values="files"),
+    Flag("force-rm", "", "switch", "Always remove intermediate containers"),
+    Flag("iidfile", help="Write the image ID to the file", default="", values="files"),
+    Flag("isolation", help="Container isolation technology", default=""),
+    Flag("label", "", "list", "Set metadata for an image", convert=value.label),
+    Flag("memory", "m", "text", "Memory limit", 0, type="bytes", convert=value.size),
+    Flag("memory-swap", help="Swap limit equal to memory plus swap: -1 to enable unlimited swap",
+         default=0, type="bytes", convert=value.size_or_unlimited),
+    Flag("network", help="Set the networking mode for the RUN instructions during build",
+         default="default", values=("default", "host", "none")),
+    Flag("no-cache", "", "switch", "Do not use cache when building the image"),
+    Flag("platform", help="Set platform if server is multi-platform capable", default="",
+         values="platforms"),
+    Flag("pull", "", "switch", "Always attempt to pull a newer version of the image"),
+    Flag("quiet", "q", "switch", "Suppress the build output and print image ID on success"),
+    Flag("rm", "", "switch", "Remove intermediate containers after a successful build", True),
+    Flag("security-opt", "", "strings", "Security options"),
+    Flag("shm-size", help='Size of "/dev/shm"', default=0, type="bytes", convert=value.size),
+    Flag("squash", "", "switch", "Squash newly built layers into a single new layer"),
+    Flag("tag", "t", "list", 'Name and optionally a tag in the "name:tag" format'),
+    Flag("target", help="Set the target build stage to build.", default=""),
+    Flag("ulimit", "", "list", "Ulimit options", type="ulimit", convert=value.ulimit,
+         values="ulimits"),
+)  # fmt: skip
+PLAIN = {  # sent when given: flag, parameter
+    "cgroup-parent": "cgroupparent",
+    "cpu-period": "cpuperiod",
+    "cpu-quota": "cpuquota",
+    "cpu-shares": "cpushares",
+    "cpuset-cpus": "cpusetcpus",
+    "cpuset-mems": "cpusetmems",
+    "force-rm": "forcerm",
+    "isolation": "isolation",
+    "memory": "memory",
+    "memory-swap": "memswap",
+    "no-cache": "nocache",
+    "platform": "platform",
+    "pull": "pull",
+    "quiet": "q",
+    "security-opt": "securityopt",
+    "shm-size": "shmsize",
+    "squash": "squash",
+    "target": "target",
+}
+
+
+def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
+    """The parameters of POST /build; raises ``Failure``."""
+    if not parsed["disable-content-trust"]:
+        raise Failure("--disable-content-trust=false is not supported: name images by digest")
+    found: dict[str, Any] = {
+        parameter: parsed[flag] for flag, parameter in PLAIN.items() if flag in parsed.given
+    }
+    found.update(
+        {
+            "dockerfile": dockerfile,
+            "t": parsed["tag"],
+            "rm": "1" if parsed["rm"] else "0",
+            "networkmode": parsed["network"],
+            "extrahosts": parsed["add-host"],
+        }
+    )
+    if parsed["cache-from"]:
+        found["cachefrom"] = fastjson.dumps(parsed["cache-from"]).decode()
+    if parsed["ulimit"]:
+        found["ulimits"] = fastjson.dumps(parsed["ulimit"]).decode()
+    if parsed["build-arg"]:
+        found["buildargs"] = _arguments(parsed["build-arg"])
+    if parsed["label"]:
+        found["labels"] = dict(value.pair(word) for word in parsed["label"])
+    return found
+
+
+def _arguments(words: "list[str]") -> "dict[str, str | None]":
+    """``--build-arg NAME`` without a value takes the caller's variable, None when unset."""
+    return {
+        name: (text if equals else os.environ.get(name))
+        for name, equals, text in (word.partition("=") for word in words)
+    }
