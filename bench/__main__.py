@@ -1,4 +1,7 @@
-"""Run every measure and print the table. Usage: python -m bench [--rounds N] [--quick]"""
+"""Run the measures and print the table.
+
+Usage: python -m bench [--rounds N] [--quick] [--only NAME ...]
+"""
 
 from __future__ import annotations
 
@@ -15,27 +18,35 @@ from bench import engines, images, latency, memory
 from bench.timing import Row
 from ketch.cli.bootstrap import busybox_tar
 
+SLOW = ("load", "crowd")
+
 
 def measures(
-    docker: engines.Docker, ketch: engines.Ketch, work: Path, options: argparse.Namespace
+    docker: engines.Docker, ketch: engines.Ketch, work: Path, rounds: int
+) -> dict[str, Callable[[], Row | list[Row]]]:
+    """All measures by name, in the order of the table."""
+    return {
+        "idle": lambda: memory.idle(docker, ketch),
+        "run": lambda: latency.run_by_docker(docker, ketch, rounds),
+        "ketch-run": lambda: latency.run_by_ketch(docker, ketch, rounds),
+        "throughput": lambda: latency.throughput(docker, ketch),
+        "exec": lambda: latency.execute(docker, ketch, rounds),
+        "build": lambda: images.build(docker, ketch, work, max(3, rounds // 3)),
+        "supervisor": lambda: memory.supervisors(docker, ketch),
+        "load": lambda: images.load(docker, ketch, work),
+        "crowd": lambda: latency.crowded(ketch, rounds),
+    }
+
+
+def chosen(
+    known: dict[str, Callable[[], Row | list[Row]]], options: argparse.Namespace
 ) -> list[Callable[[], Row | list[Row]]]:
-    """All measures in the order of the table."""
-    rounds = options.rounds
-    chosen: list[Callable[[], Row | list[Row]]] = [
-        lambda: memory.idle(docker, ketch),
-        lambda: latency.run_by_docker(docker, ketch, rounds),
-        lambda: latency.run_by_ketch(docker, ketch, rounds),
-        lambda: latency.throughput(docker, ketch),
-        lambda: latency.execute(docker, ketch, rounds),
-        lambda: images.build(docker, ketch, work, max(3, rounds // 3)),
-        lambda: memory.supervisors(docker, ketch),
-    ]
-    if not options.quick:
-        chosen += [
-            lambda: images.load(docker, ketch, work),
-            lambda: latency.crowded(ketch, rounds),
-        ]
-    return chosen
+    """The measures that the command line asks for."""
+    for name in options.only:
+        if name not in known:
+            sys.exit(f"bench: no measure is called {name}; there are {', '.join(known)}")
+    names = options.only or [name for name in known if not (options.quick and name in SLOW)]
+    return [known[name] for name in names]
 
 
 def show(row: Row) -> None:
@@ -53,6 +64,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="pairs of each timing")
     parser.add_argument("--quick", action="store_true", help="leave out the slow measures")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these measures")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench: starts two container engines: run it as root")
@@ -68,7 +80,7 @@ def main() -> int:
         version = docker.docker("version", "-f", "{{.Server.Version}}").strip()
         print(f"{platform.platform()}, {os.cpu_count()} CPUs, Docker {version}")
         print(f"{'':<48}{'docker':>14}{'ketch':>14}{'ratio':>7}{'limit':>7}")
-        for measure in measures(docker, ketch, work, options):
+        for measure in chosen(measures(docker, ketch, work, options.rounds), options):
             found = measure()
             for row in found if isinstance(found, list) else [found]:
                 show(row)
