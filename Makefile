@@ -1,5 +1,5 @@
 # ketch: the targets that a user and a developer need. `make help` lists them.
-PYTHON ?= python3
+PYTHON ?=
 BIN := .venv/bin
 
 .PHONY: help setup setup-test demo test lint bench install clean

@@ -63,6 +63,11 @@ def compile_all(folder: str) -> None:
         [sys.executable, "-X", "no_debug_ranges", "-m", "compileall", "-q", "-f", *levels, folder],
         check=True,
     )
+    # The same for what they take from the standard library: a launcher that had to compile would
+    # keep the memory that this took.
+    imports = "import ketch.cli.main, ketch.runtime.launcher, ketch.runtime.rehearsal"
+    start = f"import sys; sys.path.append({os.path.dirname(folder)!r}); {imports}"
+    subprocess.run([sys.executable, "-ISOO", "-c", start], check=True)
 
 
 if __name__ == "__main__":
