@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 
+import uvloop
+
 from ketch import __version__
 from ketch.daemon import config, flags, logs
 from ketch.daemon.settings import Settings
@@ -36,7 +38,8 @@ def _run(command: flags.CommandLine) -> int:
         if os.geteuid() != 0:
             raise KetchError("ketchd needs root: namespaces, mounts and cgroups can't be made else")
         logs.configure(settings.log_level, settings.debug)
-        asyncio.run(_serve(settings, command))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, command))
     except KetchError as error:
         return _complain(error, 1)
     except OSError as error:

@@ -27,7 +27,6 @@ class Events:
     """Publish and stream."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
         self._journal: Journal[Event] = Journal(database, "events", Event, limit=_KEPT)
         self._pending: list[Event] = []
         self._last = 0  # sequence number of the newest event of this process
@@ -55,9 +54,7 @@ class Events:
         if not pending:
             return
         try:
-            with self._database.transaction(durable=False):
-                for event in pending:
-                    self._last = self._journal.append(event.time, event)
+            self._last = self._journal.extend([(event.time, event) for event in pending])
         except KetchError as error:
             _log.error("%d events wait: %s", len(pending), error)
             self._pending = (pending + self._pending)[-_KEPT:]

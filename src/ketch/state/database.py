@@ -152,8 +152,7 @@ class Table(Generic[T]):
     def put(self, key: str, value: T) -> None:
         """Store a document, in place of the one that was there."""
         indexed = [index(value) for index in self._indexes.values()]
-        with self._database.transaction():
-            self._database.execute(self._upsert, [key, msgspec.json.encode(value), *indexed])
+        self._database.execute(self._upsert, [key, msgspec.json.encode(value), *indexed])
 
     def get(self, key: str) -> T | None:
         """The document, or None."""
@@ -162,11 +161,8 @@ class Table(Generic[T]):
 
     def delete(self, key: str) -> bool:
         """Forget a document; False when there was none."""
-        with self._database.transaction():
-            gone = self._database.execute(
-                f"DELETE FROM {self._name} WHERE key = ? RETURNING 1", [key]
-            )
-        return bool(gone)
+        query = f"DELETE FROM {self._name} WHERE key = ? RETURNING 1"
+        return bool(self._database.execute(query, [key]))
 
     def all(self) -> dict[str, T]:
         """Every document by its key, in the order of keys."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -27,6 +27,7 @@ class Journal(Generic[T]):
         self._limit = limit
         self._appended = 0
         self._decoder = msgspec.json.Decoder(kind)
+        self._insert = f"INSERT INTO {name} (time, document) VALUES (?, ?) RETURNING sequence"
         with database.transaction():
             database.execute(
                 f"CREATE TABLE IF NOT EXISTS {name} (sequence INTEGER PRIMARY KEY AUTOINCREMENT, "
@@ -36,15 +37,18 @@ class Journal(Generic[T]):
 
     def append(self, time: int, value: T) -> int:
         """Add an entry of an instant (ns since the epoch); returns its sequence number."""
+        return self.extend([(time, value)])
+
+    def extend(self, entries: Sequence[tuple[int, T]]) -> int:
+        """Add entries, all or none; returns the last one's sequence number."""
+        sequence = 0
         with self._database.transaction(durable=False):
-            rows = self._database.execute(
-                f"INSERT INTO {self._name} (time, document) VALUES (?, ?) RETURNING sequence",
-                [time, msgspec.json.encode(value)],
-            )
-            sequence = int(rows[0][0])
-            self._appended += 1
-            if self._appended % _TRIM_EVERY == 0:
-                self._trim(sequence)
+            for time, value in entries:
+                rows = self._database.execute(self._insert, [time, msgspec.json.encode(value)])
+                sequence = int(rows[0][0])
+                self._appended += 1
+                if self._appended % _TRIM_EVERY == 0:
+                    self._trim(sequence)
         return sequence
 
     def between(self, since: int, until: int = 0, *, after: int = 0) -> Iterator[tuple[int, T]]:
