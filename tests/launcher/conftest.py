@@ -174,6 +174,7 @@ class Bench:
             "seccomp": "",
             "stdin": False,
             "stdin_once": False,
+            "durable": True,
             "terminal": False,
             "console": [0, 0],
             "log": {

@@ -35,6 +35,7 @@ def start_wire(record: ContainerRecord, launch: Launch) -> Start:
     wire: Start = {
         "id": record.id,
         "bundle": record.bundle,
+        "durable": not spec.auto_remove,  # else a power cut ends it anyway, and its record
         "spec": launch.config,
         "rootfs": launch.rootfs.to_wire(),
         "warm": launch.warm or None,

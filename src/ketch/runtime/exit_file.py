@@ -13,20 +13,24 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _ROOM = b" " * 256
 
 
-def write(bundle: str, status: "dict[str, Any]") -> None:
-    """Write it durably: temporary file, fsync, rename, fsync of the directory. Raises OSError.
+def write(bundle: str, status: "dict[str, Any]", durable: bool = True) -> None:
+    """Write it whole or not at all: temporary file, rename. Raises OSError.
 
-    The temporary file of ``prepare`` has its block already: a disk that is full by now does not
-    lose the exit.
+    With ``durable`` it outlives a power cut too (fsync of the file and of the directory). The
+    temporary file of ``prepare`` has its block already: a disk that is full by now does not lose
+    the exit.
     """
     path = f"{bundle}/{NAME}"
     fd = os.open(f"{path}.tmp", _FLAGS, 0o600)
     try:
         os.ftruncate(fd, os.write(fd, fastjson.dumps(status)))
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
     finally:
         os.close(fd)
     os.rename(f"{path}.tmp", path)
+    if not durable:
+        return
     directory = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)

@@ -8,7 +8,7 @@ import os
 
 from ketch.errors import StartFailed
 from ketch.linux import mountapi as m
-from ketch.linux.namespaces import NAMESPACES, same_namespace
+from ketch.linux.namespaces import CLONE_NEWUSER, NAMESPACES, same_namespace
 from ketch.linux.paths import open_in_root
 from ketch.linux.process import SIGKILL
 from ketch.mounts import IMAGE, SUBPATH
@@ -160,12 +160,27 @@ def _view_options(hierarchy: "Hierarchy") -> "list[tuple[str, str | None]]":
 
 
 def namespaces_to_join(pid: int) -> int:
-    """Flags of the namespaces in which ``pid`` lives and the caller does not."""
-    flags = 0
-    for flag, file in NAMESPACES.values():
-        if not same_namespace(pid, file):
-            flags |= flag
+    """Flags of the namespaces of ``pid``.
+
+    Entering one where the caller is already changes nothing, but for the user namespace, which
+    setns(2) refuses: that one is left out then.
+    """
+    flags = existing_namespaces()
+    if flags & CLONE_NEWUSER and same_namespace(pid, "user"):
+        flags &= ~CLONE_NEWUSER
     return flags
+
+
+_existing = 0
+
+
+def existing_namespaces() -> int:
+    """Flags of the namespaces that this kernel has; found out once."""
+    global _existing
+    if not _existing:
+        names = os.listdir("/proc/self/ns")
+        _existing = sum(flag for flag, file in NAMESPACES.values() if file in names)
+    return _existing
 
 
 def cgroup_doors(pid: int) -> "tuple[list[int], int]":

@@ -1,6 +1,6 @@
 """The launcher: one small process from which everything comes that runs containers.
 
-It forks exec supervisors and workers itself, and lets its zygote fork the shims. Single-threaded
+It forks workers itself, and lets its zygote fork shims and exec supervisors. Single-threaded
 and started once, it outlives daemons: they come and go on its socket. It answers at once and never
 waits for a child: a member says on its own socket when it is ready, and what becomes of a start is
 told by the shim on the control socket. Requests and answers are in ``docs/contracts.md``.
@@ -15,8 +15,8 @@ from ketch.errors import InvalidParameter, KetchError
 from ketch.linux import unixpath
 from ketch.linux.eventpoll import READ, Loop
 from ketch.mounts import Rootfs
-from ketch.runtime import failures, protocol, shim, worker, zygote
-from ketch.runtime.launcher_peers import Daemon, Member, Work
+from ketch.runtime import failures, protocol, worker, zygote
+from ketch.runtime.launcher_peers import Daemon, Member, Spare, Work
 from ketch.runtime.protocol import Message, ProtocolError
 from ketch.runtime.sandbox import LayerMounts, mount_rootfs
 
@@ -53,6 +53,8 @@ class Launcher:
         self._loop.watch(self._wake_read, READ, lambda _: self._reap())
         self._loop.watch(self._listener.fileno(), READ, lambda _: self._accept())
         self._loop.watch(self._zygote.fileno(), READ, lambda _: self._lost_zygote())
+        self._spare = Spare(self._loop, self._zygote)
+        self._reap()  # what the rehearsal left
         while self._running:
             self._loop.turn()
         os.unlink(self._socket_path)
@@ -179,11 +181,12 @@ class Launcher:
     def _exec(self, _daemon: Daemon, message: Message) -> "Body":
         job, fds = message.body["exec"], list(message.fds)
         index = job.get("pidfd")
+        if len(fds) != 1 + len(job["attach"]) + (index is not None):
+            raise InvalidParameter("an exec needs a control socket, and a socket per client")
         pidfd = os.pidfd_open(int(job["init_pid"])) if index is None else os.dup(fds.pop(index))
         try:
-            if not fds or len(fds) != 1 + len(job["attach"]):
-                raise InvalidParameter("an exec needs a control socket, and a socket per client")
-            self._fork(lambda: shim.run_exec(job, pidfd, fds), (pidfd, *fds))
+            if not self._spare.hand_over(message.raw, [pidfd, *fds]):
+                protocol.send_raw(self._zygote, message.raw, [pidfd, *fds])
         finally:
             os.close(pidfd)
         return {}

@@ -1,7 +1,8 @@
-"""Whom the launcher talks to: daemons, warm members, workers."""
+"""Whom the launcher talks to: daemons, warm members, the spare, workers."""
 
 import _socket
 import os
+import time
 from collections import deque
 
 from ketch.linux import fastjson
@@ -12,6 +13,7 @@ from ketch.runtime.protocol import Message, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ketch.linux.eventpoll import Loop
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     Body = dict[str, Any]
 
 _MAX_WAITING = 1024  # answers
+_REST = 0.05  # seconds between the use of a spare and the making of the next
 
 
 class Daemon:
@@ -105,6 +108,50 @@ class Member:
             protocol.send_raw(self.sock, message.raw, fds, _socket.MSG_DONTWAIT)
         except OSError:
             return False
+        return True
+
+
+class Spare:
+    """One exec supervisor forked ahead; the next is made when the exec has had its time."""
+
+    def __init__(self, loop: "Loop", zygote: "_socket.socket") -> None:
+        self._loop = loop
+        self._zygote = zygote
+        self._sock: _socket.socket | None = None
+        self._make()
+
+    def _make(self) -> None:
+        ours, theirs = _socket.socketpair(
+            _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+        )
+        try:
+            protocol.send(self._zygote, {"op": "spare"}, [theirs.fileno()])
+        except OSError:
+            ours.close()  # the zygote is gone, and the launcher about to follow
+            return
+        finally:
+            theirs.close()
+        self._sock = ours
+        self._loop.watch(ours.fileno(), READ, lambda _: self._drop())
+
+    def _drop(self) -> None:
+        """It is used, or dead."""
+        if self._sock is not None:
+            self._loop.forget(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+        self._loop.at(time.monotonic() + _REST, self._make)
+
+    def hand_over(self, raw: bytes, fds: "Sequence[int]") -> bool:
+        """Pass an EXEC on; False when there is no spare."""
+        if self._sock is None:
+            return False
+        try:
+            protocol.send_raw(self._sock, raw, fds, _socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        finally:
+            self._drop()
         return True
 
 

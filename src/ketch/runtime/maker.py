@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     Body = dict[str, Any]
 
 FAULTS = (KetchError, OSError, AlreadyRunning, LookupError, ValueError, TypeError)
-_FOR_THE_SHIM = ("id", "bundle", "terminal", "stdin", "stdin_once", "log", "attach", "socket")
+_FOR_THE_SHIM = (
+    "id", "bundle", "durable", "terminal", "stdin", "stdin_once", "log", "attach", "socket"
+)  # fmt: skip
 
 
 def make_warm(warm: "Body", launcher: "_socket.socket", shim: "_socket.socket") -> None:

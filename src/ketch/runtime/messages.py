@@ -80,6 +80,7 @@ class Start(TypedDict):
 
     id: str
     bundle: str
+    durable: bool  # the exit file outlives a power cut
     spec: Wire
     rootfs: Wire
     images: list[Wire]  # ``Rootfs`` of each image that is mounted: sources ``image:0``…

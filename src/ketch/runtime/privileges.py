@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 _INFINITY = (1 << 64) - 1
 
 
+_held: "int | None" = None
+
+
+def held_capabilities() -> int:
+    """The bounding set of this machine's root, found out once: what we fork inherits both."""
+    global _held
+    if _held is None:
+        _held = capabilities.bounding()
+    return _held
+
+
 class Grant:
     """The five capability sets as masks, cut down to what this machine's root has itself."""
 
@@ -76,7 +87,7 @@ def _value(given: "int | None") -> int:
 
 def become(identity: "Identity", wanted: "dict[str, Any]") -> None:
     """Give up everything that the process is not granted; nothing privileged works afterwards."""
-    held = capabilities.bounding()
+    held = held_capabilities()
     grant = Grant(wanted.get("capabilities"), held)
     no_new_privileges = bool(wanted.get("noNewPrivileges"))
     program: bytes = wanted.get("seccomp") or b""

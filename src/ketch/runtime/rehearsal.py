@@ -49,7 +49,7 @@ def _play_the_maker(shims: "_socket.socket", directory: str, clients: "tuple[int
     attach = {"stdin": True, "stdout": True, "stderr": True, "framed": True}
     log = {"driver": "json-file", "path": f"{directory}/log", "max_size": 0, "max_file": 1}
     job = {"id": "rehearsal", "bundle": directory, "socket": f"{directory}/socket",
-           "terminal": False, "stdin": True, "stdin_once": True, "log": log,
+           "durable": False, "terminal": False, "stdin": True, "stdin_once": True, "log": log,
            "attach": [attach]}  # fmt: skip
     stdio = Stdio.of(job)
     listener = claim(f"{directory}/socket")

@@ -12,7 +12,7 @@ from ketch.errors import StartFailed, Unsupported
 from ketch.links import Link
 from ketch.linux import links, namespaces, process
 from ketch.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER
-from ketch.runtime import defaults, handover, hostmounts, init_program
+from ketch.runtime import defaults, handover, hostmounts, init_program, privileges
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.cgroups.hierarchy import detect
 from ketch.runtime.channel import Channel, channel_pair
@@ -38,6 +38,8 @@ _ROUNDS = 8  # CPython specializes code after as many runs; done here, the pages
 def warm_up() -> None:
     """Work out in the launcher what no start needs to find out again: hierarchies, default plan."""
     detect()
+    privileges.held_capabilities()
+    handover.existing_namespaces()
     for _ in range(_ROUNDS):
         plan_launch(defaults.default_spec())
 
@@ -155,8 +157,7 @@ class Sandbox:
             self.channel = None
         process.kill_and_reap(self.pid, self.pidfd)
         os.close(self.pidfd)
-        self.cgroup.kill()
-        self.cgroup.remove()
+        self.cgroup.destroy()
 
 
 def prepare(warm: "Wire", clone_flags: int = 0) -> Sandbox:
@@ -184,8 +185,7 @@ def prepare(warm: "Wire", clone_flags: int = 0) -> Sandbox:
         if box is not None:
             box.destroy()
         else:
-            cgroup.kill()
-            cgroup.remove()
+            cgroup.destroy()
         raise
     return box
 

@@ -34,13 +34,18 @@ if TYPE_CHECKING:
 
 
 def run(message: "Message") -> None:
-    """The shim of a ``warm`` or ``start`` request.
+    """The shim of a ``warm`` or ``start`` request, or the supervisor of an ``exec``.
 
     Its fds are, for ``warm``, the maker's socket to the launcher; for ``start`` the root's mount,
-    the control socket and the clients.
+    the control socket and the clients; for ``exec`` the pidfd of the container's init, then the
+    same; for ``spare`` the socket on which an ``exec`` comes or nothing does.
     """
     body, fds = message.body, message.fds
-    if body["op"] == "warm":
+    if body["op"] == "spare":
+        _run_spare(_socket.socket(fileno=fds[0]))
+    elif body["op"] == "exec":
+        run_exec(body["exec"], fds[0], fds[1:])
+    elif body["op"] == "warm":
         launcher = _socket.socket(fileno=fds[0])
         _run_shim(lambda shim: maker.make_warm(body["warm"], launcher, shim), fds)
     else:
@@ -133,8 +138,17 @@ class Remains:
         os.close(self.pidfd)
         if self._runtime:
             Program(self._runtime).delete(self._id)
-        self.cgroup.kill()
-        self.cgroup.remove()
+        self.cgroup.destroy()
+
+
+def _run_spare(launcher: "_socket.socket") -> None:
+    """Wait for a process to supervise; the end of the socket says that none will come."""
+    rename(b"ketch-exec")
+    launcher.setblocking(True)
+    message = protocol.receive(launcher)
+    launcher.close()
+    if message is not None:
+        run_exec(message.body["exec"], message.fds[0], message.fds[1:])
 
 
 def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:

@@ -4,9 +4,10 @@ Life: *starting* → ``started`` | ``failed`` → *running* → *ending* → ``e
 
 When the process has ended, the order is: take all output that is left and deliver it, close the
 clients that have everything, make ``exit.json`` durable, announce ``exited``, and only then take
-the sandbox down (that waits for the kernel). Two waits are bounded: for others that keep the
-streams open after the process is gone (``LINGER``), and for clients that do not take their output
-(``GRACE``); such clients are served on after ``exited``.
+the sandbox down (that waits for the kernel). The end of an exec process is announced before its
+clients are closed. Two waits are bounded: for others that keep the streams open after the process
+is gone (``LINGER``), and for clients that do not take their output (``GRACE``); such clients are
+served on after ``exited``.
 
 The supervisor leaves when nobody needs it: no client is attached, and the exit is on record
 (``reap``) or no daemon is connected. Neither the daemon's nor the launcher's death touches it.
@@ -80,6 +81,7 @@ class Supervisor:
         self._job = job
         self.loop = self._loop = Loop()
         self._terminal = bool(job["terminal"])
+        self._is_exec = "log" not in job  # nobody asks for its end but the daemon that is there
         self._control = Control(self._loop, self._handle)
         self._control.add(control)
         self._clients = Attachments(self._loop, self._terminal, self._detached)
@@ -220,20 +222,21 @@ class Supervisor:
         delivered = self._output.ended and self._clients.idle
         if not delivered and time.monotonic() < self._exited_at + GRACE:
             return
+        self._announced = True
+        exited = {"event": "exited", **(self._exit or {})}
+        if self._is_exec:  # its client asks for the exit code as soon as the stream ends
+            self._control.announce(exited)
         if self._output.ended:
             self._output.close_log()
             self._clients.close_idle()
-        self._announced = True
-        assert self._exit is not None
-        self._record_exit()
-        self._control.announce({"event": "exited", **self._exit})
+        if not self._is_exec:
+            self._record_exit()
+            self._control.announce(exited)
         self._destroy()
 
     def _record_exit(self) -> None:
-        if "log" not in self._job:
-            return  # an exec process: its daemon is there, or nobody asks
         try:
-            exit_file.write(self._job["bundle"], self._exit or {})
+            exit_file.write(self._job["bundle"], self._exit or {}, self._job["durable"])
         except OSError as error:
             complain(f"the exit of {self._job['id']} cannot be recorded: {error}")
             return

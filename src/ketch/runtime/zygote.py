@@ -5,8 +5,8 @@ always busy writing (reference counts, above all), and each page that it writes 
 memory of every shim forked before. The zygote touches next to nothing, so its shims keep sharing
 with it and with each other.
 
-It gets the daemon's messages ``warm`` and ``start`` unread; the shim decodes its own. It ends when
-the launcher closes its socket, and the launcher ends with it.
+It gets the daemon's messages ``warm``, ``start`` and ``exec`` unread; the shim decodes its own. It
+ends when the launcher closes its socket, and the launcher ends with it.
 """
 
 import _signal  # type: ignore[import-not-found]

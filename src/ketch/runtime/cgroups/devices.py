@@ -24,10 +24,17 @@ def _number(value: "int | None") -> str:
 
 def apply_v1(directory: str, rules: "Rules") -> None:
     """Deny and allow in the order given; ``a`` with everything replaces the whole list."""
+    name = ""
+    lines: list[str] = []
     for rule in rules:
-        name = "devices.allow" if rule.get("allow") else "devices.deny"
-        line = "a" if _is_everything(rule) else rule_line(rule)
-        files.set_limit(directory, name, line, "resources.devices")
+        goes_to = "devices.allow" if rule.get("allow") else "devices.deny"
+        if goes_to != name and lines:
+            files.set_limits(directory, name, lines, "resources.devices")
+            lines = []
+        name = goes_to
+        lines.append("a" if _is_everything(rule) else rule_line(rule))
+    if lines:
+        files.set_limits(directory, name, lines, "resources.devices")
 
 
 def _is_everything(rule: "dict[str, Any]") -> bool:

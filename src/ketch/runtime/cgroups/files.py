@@ -44,8 +44,19 @@ def read_keyed(directory: str, name: str, key: str) -> int:
 
 def set_limit(directory: str, name: str, value: str, option: str) -> None:
     """Write a limit that a user asked for; a missing file means that the kernel cannot do it."""
+    set_limits(directory, name, [value], option)
+
+
+def set_limits(directory: str, name: str, values: "list[str]", option: str) -> None:
+    """``set_limit`` of several values of one file, in order, one write(2) each."""
+    value = ""
     try:
-        write(directory, name, value)
+        fd = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for value in values:
+                os.write(fd, value.encode())
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         raise Unsupported(f"{option} is not supported by this kernel: no {name}") from None
     except OSError as error:

@@ -83,10 +83,10 @@ class Cgroup:
     def create(self) -> None:
         """Make the directories, and the parents that are missing; existing ones are kept."""
         for hierarchy in self.hierarchies:
-            directory = hierarchy.mount
-            for part in [*self.parent.split("/"), self.name]:
-                directory = f"{directory}/{part}"
-                _make(directory, "cpuset" in hierarchy.controllers and hierarchy.version == 1)
+            directory = self.directory(hierarchy)
+            _make(directory)
+            if hierarchy.version == 1 and "cpuset" in hierarchy.controllers:
+                v1.inherit_cpuset(directory)
             if hierarchy.version == 2 and hierarchy.controllers:
                 v2.enable_controllers(hierarchy.mount, self.parent)
 
@@ -164,10 +164,9 @@ class Cgroup:
 
     def pids(self) -> "list[int]":
         """All processes inside, nested cgroups included, as the caller's pid namespace has them."""
-        if not self.hierarchies:
-            return []
+        present = (self.directory(hierarchy) for hierarchy in self.hierarchies)
         found: set[int] = set()
-        for directory in descendants_of(self.directory(self.hierarchies[0])):
+        for directory in descendants_of(next(filter(os.path.isdir, present), "")):
             try:
                 found.update(int(line) for line in files.read(directory, "cgroup.procs").split())
             except OSError:
@@ -213,6 +212,24 @@ class Cgroup:
             except OSError:
                 pass
 
+    def destroy(self) -> None:
+        """Kill every process inside and remove the directories; raises OSError if that fails."""
+        if self._remove_empty():
+            return  # the usual case: whoever was inside has gone
+        self.kill()
+        self.remove()
+
+    def _remove_empty(self) -> bool:
+        """Remove directories until one is not empty; whether all are gone."""
+        for hierarchy in self.hierarchies:
+            try:
+                os.rmdir(self.directory(hierarchy))
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return False
+        return True
+
     def remove(self, timeout: float = 2.0) -> None:
         """Remove the directories, retrying while the dying leave; raises OSError (EBUSY) if not."""
         deadline = time.monotonic() + timeout
@@ -226,13 +243,13 @@ def descendants_of(directory: str) -> "list[str]":
     return files.descendants(directory) if os.path.isdir(directory) else []
 
 
-def _make(directory: str, is_cpuset: bool) -> None:
+def _make(directory: str) -> None:
     try:
         os.mkdir(directory, 0o755)
     except FileExistsError:
-        pass  # perhaps by somebody who has not come to fill it yet: see that it is filled
-    if is_cpuset:
-        v1.inherit_cpuset(directory)
+        pass
+    except FileNotFoundError:
+        os.makedirs(directory, 0o755, exist_ok=True)
 
 
 def _remove(directory: str, deadline: float) -> None:

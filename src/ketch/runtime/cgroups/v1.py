@@ -97,11 +97,20 @@ def apply_block_io(directory: str, block: "dict[str, Any]") -> None:
 
 
 def inherit_cpuset(directory: str) -> None:
-    """A new v1 cpuset is empty and accepts nobody: copy CPUs and memory nodes from its parent."""
-    parent = os.path.dirname(directory)
+    """A new v1 cpuset is empty and accepts nobody: copy CPUs and memory nodes from its parent.
+
+    The parent may be new itself, made by us or by somebody who has not come to fill it yet.
+    """
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if not files.read(directory, name):
-            files.write(directory, name, files.read(parent, name))
+        _inherit(directory, name)
+
+
+def _inherit(directory: str, name: str) -> str:
+    value = files.read(directory, name)
+    if not value:
+        value = _inherit(os.path.dirname(directory), name)
+        files.write(directory, name, value)
+    return value
 
 
 def freeze(directory: str, frozen: bool, timeout: float = 5.0) -> None:
