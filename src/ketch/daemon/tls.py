@@ -12,6 +12,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 _CHUNK = 256 * 1024
 _HANDSHAKE_SECONDS = 10
@@ -32,10 +33,9 @@ class TlsFront(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._client = transport
+        self._client = client = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(_HANDSHAKE_SECONDS, transport.abort)
+        self._deadline = loop.call_later(_HANDSHAKE_SECONDS, client.abort)
 
     def data_received(self, data: bytes) -> None:
         self._incoming.write(data)
