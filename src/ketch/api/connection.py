@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import socket
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
-from ketch.api.lookahead import LIMIT, split
+from ketch.api.lookahead import LIMIT, is_http2, split
+
+if TYPE_CHECKING:
+    from ketch.api.upgrades import Upgrades
 
 
 class Connection(RequestHandler):
@@ -16,12 +20,13 @@ class Connection(RequestHandler):
     follows a request that may be hijacked: from then on it is not HTTP, and a half-close means
     only that the client's input is at an end."""
 
-    __slots__ = ("_held", "_mid_head", "_unread", "remote", "streaming")
+    __slots__ = ("_held", "_mid_head", "_unread", "remote", "streaming", "upgrades")
 
     def __init__(self, manager: Server, **options: Any) -> None:
         super().__init__(manager, loop=asyncio.get_running_loop(), **options)
         self.remote = False  # whether it came over TCP, where browsers can reach
         self.streaming: asyncio.Task[Any] | None = None
+        self.upgrades: Upgrades | None = None
         self._unread = b""  # the beginning of a request, not yet shown to the parser
         self._held: bytes | None = None  # what came behind a request that may be hijacked
         self._mid_head = False
@@ -40,6 +45,8 @@ class Connection(RequestHandler):
         if not self._unread and not self._between_requests():
             super().data_received(data)
             return
+        if self._request_count == 0 and self._begins_as_http2(data):
+            return
         found = split(self._unread + data)
         if found is None:
             self._unread += data
@@ -51,6 +58,19 @@ class Connection(RequestHandler):
         before = self._request_count
         super().data_received(found.request)
         self._mid_head = self._request_count == before
+
+    def _begins_as_http2(self, data: bytes) -> bool:
+        """Whether these bytes are for somebody else, or too few to tell; then they are kept."""
+        found = is_http2(self._unread + data)
+        if found is False or self.upgrades is None or self.transport is None:
+            return False
+        self._unread += data
+        if found:
+            sock = self.transport.get_extra_info("socket")
+            taken = socket.socket(sock.family, sock.type, sock.proto, socket.dup(sock.fileno()))
+            self.transport.close()
+            self.upgrades.serve(taken, self._unread)
+        return True
 
     def _hold(self, data: bytes) -> None:
         assert self._held is not None

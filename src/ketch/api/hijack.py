@@ -63,13 +63,23 @@ async def take(call: Call, kind: str) -> Taken:
 
     Raises ``Cancelled`` when the client is gone already.
     """
+    return await _take(call, _head(call, kind))
+
+
+async def take_for(call: Call, protocol: str) -> Taken:
+    """The same for a client that asked for another protocol by ``Upgrade``."""
+    lines = ["HTTP/1.1 101 UPGRADED", "Connection: Upgrade", f"Upgrade: {protocol}"]
+    return await _take(call, ("\r\n".join(lines) + "\r\n\r\n").encode())
+
+
+async def _take(call: Call, head: bytes) -> Taken:
     transport = call.request.transport
     if transport is None or transport.is_closing():
         raise Cancelled("the client closed the connection before it was answered")
     transport.pause_reading()
     tail = call.connection.take_held()
     transport.set_write_buffer_limits(high=0)
-    transport.write(_head(call, kind))
+    transport.write(head)
     await call.connection.flushed()
     taken = Taken(_duplicate(transport.get_extra_info("socket")), tail)
     transport.close()

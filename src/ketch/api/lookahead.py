@@ -13,7 +13,10 @@ from typing import NamedTuple
 LIMIT = 64 * 1024
 """A head longer than this is left to the parser, which refuses it."""
 
-_LINE = re.compile(rb"POST (?:/v[\d.]+)?/(?:containers/\S+/attach|exec/\S+/start)(?:\?\S*)? ")
+_LINE = re.compile(
+    rb"POST (?:/v[\d.]+)?/(?:containers/\S+/attach|exec/\S+/start|grpc|session)(?:\?\S*)? "
+)
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, section 3.4
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,7})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 
@@ -23,6 +26,13 @@ class Split(NamedTuple):
 
     request: bytes
     rest: bytes | None
+
+
+def is_http2(data: bytes) -> bool | None:
+    """Whether a connection begins as HTTP/2 without asking; None: too few bytes to tell."""
+    if data.startswith(_PREFACE):
+        return True
+    return None if data and _PREFACE.startswith(data) else False
 
 
 def split(data: bytes) -> Split | None:

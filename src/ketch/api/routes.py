@@ -18,6 +18,7 @@ from ketch.api.resources import (
     stats,
     swarm,
     system,
+    upgrades,
     volumes,
 )
 from ketch.api.routing import Route
@@ -83,6 +84,8 @@ _IMAGES = (
     Route("DELETE", "/images/{name}", images.remove),
     Route("POST", "/build", build.build, streams=True),
     Route("POST", "/build/prune", build.prune),
+    Route("POST", "/grpc", upgrades.grpc),
+    Route("POST", "/session", upgrades.session),
 )
 
 _VOLUMES = (

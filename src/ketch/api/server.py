@@ -20,6 +20,7 @@ from ketch.errors import KetchError
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
+    from ketch.api.upgrades import Upgrades
     from ketch.engine.engine import Engine
 
 _log = logging.getLogger(__name__)
@@ -31,8 +32,14 @@ class ApiServer:
     Needs a running event loop. ``origin`` guards connections that a browser can make (TCP).
     """
 
-    def __init__(self, engine: Engine, origin: OriginPolicy | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        origin: OriginPolicy | None = None,
+        upgrades: Upgrades | None = None,
+    ) -> None:
         self._engine = engine
+        self._upgrades = upgrades
         self._origin = origin or OriginPolicy()
         self._router = Router(ROUTES)
         self._server = ConnectionServer(
@@ -41,17 +48,21 @@ class ApiServer:
 
     def protocol_factory(self) -> Connection:
         """A protocol for one connection that was accepted on a unix socket."""
-        return self._server()
+        connection = self._server()
+        connection.upgrades = self._upgrades
+        return connection
 
     def remote_factory(self) -> Connection:
         """A protocol for one connection that was accepted on TCP."""
-        connection = self._server()
+        connection = self.protocol_factory()
         connection.remote = True
         return connection
 
     async def close(self, timeout: float = 1.0) -> None:
         """Close every connection; answers under way get ``timeout`` seconds."""
         await self._server.shutdown(timeout)
+        if self._upgrades is not None:
+            await self._upgrades.close()
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         """Answer one request; never raises but for cancellation."""

@@ -1,4 +1,4 @@
-"""What a client lends to its build while it runs: secrets and SSH agents."""
+"""What a client lends to its build while it runs: secrets, SSH agents, its registry accounts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ class Offers(Protocol):
     async def secret(self, id: str) -> bytes | None:
         """The value of a secret; None when there is none of that name."""
 
+    async def credentials(self, host: str) -> tuple[str, str] | None:
+        """User and password for a registry (``docker.io`` for the Hub); with an empty user, the
+        password is an identity token. None: anonymous."""
+
     async def has_agent(self, id: str) -> bool:
         """Whether there is an SSH agent of that name."""
 
@@ -24,11 +28,21 @@ class Offers(Protocol):
         """A new connection to an SSH agent; raises ``NotFound``, ``Unavailable``."""
 
 
-class GivenSecrets:
-    """Secrets that came with the request; no agents."""
+class Given:
+    """What came with the request; no agents."""
 
-    def __init__(self, secrets: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        secrets: Mapping[str, bytes] | None = None,
+        credentials: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
         self._secrets = dict(secrets or {})
+        self._credentials = dict(credentials or {})
+
+    async def credentials(self, host: str) -> tuple[str, str] | None:
+        """From the request; clients name the Hub in two ways."""
+        names = (host, "https://index.docker.io/v1/") if host == "docker.io" else (host,)
+        return next((self._credentials[n] for n in names if n in self._credentials), None)
 
     async def secret(self, id: str) -> bytes | None:
         """From the request."""

@@ -24,13 +24,13 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a build, in the words of Docker's ``POST /build``.
 
     ``dockerfile`` is a path inside the context; ``contexts`` are other ones by name
-    (``named_contexts``). ``build_args`` maps to None for an argument that
-    was named without a value (then it is as if it were not given). ``credentials`` maps a
-    registry's host to a user and a password (``docker.io`` for the Hub). ``secrets`` are values
-    by ID, for mounts of that type. ``allow`` names entitlements: ``network.host`` and
-    ``security.insecure``, which a RUN must not take by itself. What ketch can't honour
-    (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``, ``outputs``) is
-    here so that it can be refused by name.
+    (``named_contexts``). ``no_cache_stages`` take nothing from the cache. ``build_args`` maps to
+    None for an argument that was named without a value (then it is as if it were not given).
+    ``credentials`` maps a registry's host to a user and a password (``docker.io`` for the Hub).
+    ``secrets`` are values by ID, for mounts of that type. ``allow`` names entitlements:
+    ``network.host`` and ``security.insecure``, which a RUN must not take by itself. What ketch
+    can't honour (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``,
+    ``outputs``) is here so that it can be refused by name.
     """
 
     dockerfile: str = "Dockerfile"
@@ -39,6 +39,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     build_args: dict[str, str | None] = {}
     labels: dict[str, str] = {}
     no_cache: bool = False
+    no_cache_stages: tuple[str, ...] = ()
     pull: bool = False
     remove: bool = True
     force_remove: bool = False

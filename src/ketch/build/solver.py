@@ -106,21 +106,30 @@ async def solve(
     prepared: Prepared, executor: Executor, sink: Sink, clock: Callable[[], str] = timestamp
 ) -> Built:
     """Run the plan; raises ``StepFailed`` and what the executor raises. Closes nothing."""
-    shared = BuildContext(executor, prepared.options, prepared.scope, sink, clock)
-    return await _Solver(prepared, shared).run()
+    solver = Solver(prepared, executor, sink, clock)
+    return await solver.export(await solver.run())
 
 
-class _Solver:
-    """One build under way."""
+class Solver:
+    """One build under way: ``run`` makes the target stage, ``export`` stores and names it."""
 
-    def __init__(self, prepared: Prepared, shared: BuildContext) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        executor: Executor,
+        sink: Sink,
+        clock: Callable[[], str] = timestamp,
+    ) -> None:
         self.prepared = prepared
+        shared = BuildContext(executor, prepared.options, prepared.scope, sink, clock)
         self.shared = shared
         self.vertices = Vertices(prepared.plan)
         self.origins = Origins(shared, self.vertices)
         self.stages: dict[int, asyncio.Task[StageState]] = {}
 
-    async def run(self) -> Built:
+    async def run(self) -> StageState:
+        """All stages that are needed; the target's outcome. What still runs at the end of a
+        failure is cancelled and waited for."""
         for planned in self.prepared.plan.stages:
             self.stages[planned.stage.index] = asyncio.create_task(self._stage(planned))
         try:
@@ -129,13 +138,14 @@ class _Solver:
                 if task.done():
                     task.result()
             target = self.prepared.plan.target.stage.index
-            return await self._finish(self.stages[target].result())
+            return self.stages[target].result()
         finally:
             for task in self.stages.values():
                 task.cancel()
             await asyncio.gather(*self.stages.values(), return_exceptions=True)
 
-    async def _finish(self, state: StageState) -> Built:
+    async def export(self, state: StageState) -> Built:
+        """Store the image under its names."""
         report = Report(self.shared.sink, self.vertices.export())
         unused = self.shared.scope.unused()
         if unused:
@@ -164,6 +174,8 @@ class _Solver:
 
     async def _stage(self, planned: PlannedStage) -> StageState:
         state = await self._from(planned)
+        skipped = {name.lower() for name in self.shared.options.no_cache_stages}
+        state.reuse = state.reuse and self.vertices.stage_name(planned).lower() not in skipped
         for place, step in enumerate(planned.stage.steps, 1):
             trees = await self._trees(step, planned.stage.index)
             state.report = Report(self.shared.sink, self.vertices.step(planned, place))

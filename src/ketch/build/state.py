@@ -53,6 +53,7 @@ class StageState:
         self.layers = list(base.layers)
         self.scope = StageScope(shared.scope)
         self.cmd_set = False
+        self.reuse = not shared.options.no_cache
 
     @property
     def run(self) -> RunConfig:
@@ -108,7 +109,7 @@ class StageState:
             return CacheEntry(layer, shared.clock())
 
         found, hit = await shared.executor.outcome(
-            key or self.key(identity), entry, reuse=not shared.options.no_cache
+            key or self.key(identity), entry, reuse=self.reuse
         )
         if hit:
             self.report.cached()

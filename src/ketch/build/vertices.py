@@ -36,7 +36,7 @@ class Vertices:
             text=instruction.text,
             number=self._first[index] + place,
             total=self._total,
-            stage=self._stage_name(planned),
+            stage=self.stage_name(planned),
             layer=isinstance(instruction, _LAYERS) and not continues,
             inputs=self._inputs(planned, place),
         )
@@ -65,18 +65,19 @@ class Vertices:
     def _digest(self, index: int, place: int) -> str:
         return vertex_digest(self._build, index, place)
 
-    def _stage_name(self, planned: PlannedStage) -> str:
+    def stage_name(self, planned: PlannedStage) -> str:
+        """Its name, or ``stage-n``."""
         return planned.stage.base.alias or f"stage-{planned.stage.index}"
 
     def _prefix(self, planned: PlannedStage, place: int) -> str:
         """``[build 2/5] ``: only instructions that make layers are counted."""
         instructions = _instructions(planned)
         if not isinstance(instructions[place], _LAYERS):
-            return f"[{self._stage_name(planned)}] "
+            return f"[{self.stage_name(planned)}] "
         count = sum(isinstance(step, _LAYERS) for step in instructions)
         number = sum(isinstance(step, _LAYERS) for step in instructions[: place + 1])
         named = len(self._plan.stages) > 1 or planned.stage.base.alias
-        name = f"{self._stage_name(planned)} " if named else ""
+        name = f"{self.stage_name(planned)} " if named else ""
         return f"[{name}{number}/{count}] "
 
     def _inputs(self, planned: PlannedStage, place: int) -> tuple[str, ...]:

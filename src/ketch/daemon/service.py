@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ketch import __version__
 from ketch.api.origin import OriginPolicy
 from ketch.api.server import ApiServer
+from ketch.api.upgrades import GrpcFront, Upgrades
 from ketch.daemon import config, listeners, logs, systemd, wiring
 from ketch.daemon.pidfile import LockedFile
 from ketch.daemon.settings import RELOADABLE
@@ -80,13 +81,19 @@ def _names(settings: Settings) -> tuple[str, ...]:
     return names_of(settings.tlscert, settings.tlskey)
 
 
+def _grpc(engine: Engine) -> GrpcFront:
+    from ketch.buildkit.front import BuildkitFront  # gRPC costs memory: when a client comes
+
+    return BuildkitFront(engine.builder)
+
+
 async def _listen(
     opened: Sequence[listeners.Listener],
     engine: Engine,
     settings: Settings,
     stack: AsyncExitStack,
 ) -> None:
-    api = ApiServer(engine, OriginPolicy(_names(settings)))
+    api = ApiServer(engine, OriginPolicy(_names(settings)), Upgrades(lambda: _grpc(engine)))
     stack.push_async_callback(api.close)
     loop = asyncio.get_running_loop()
     for listener in opened:

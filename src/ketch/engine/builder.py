@@ -12,14 +12,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from ketch.build.classic import ClassicText
 from ketch.build.failures import StepFailed
-from ketch.build.offers import GivenSecrets, Offers
+from ketch.build.offers import Given, Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.refusals import check_options
 from ketch.build.solver import prepare
@@ -87,14 +87,22 @@ class Builder:
 
     @asynccontextmanager
     async def running(
-        self, source: Source, options: BuildOptions, offers: Offers | None = None
+        self,
+        source: Source,
+        options: BuildOptions,
+        offers: Offers | None = None,
+        gate: Awaitable[bool] | None = None,
     ) -> AsyncIterator[RunningBuild]:
         """A build whose steps run while the block does; leaving it kills what still runs.
+
+        Nothing is stored before ``gate``, if there is one, answers True.
 
         Raises what is wrong before the first step, as ``build`` does.
         """
         _check(options)
-        room = await self._make_room(source, options, offers or GivenSecrets(options.secrets))
+        room = await self._make_room(
+            source, options, offers or Given(options.secrets, options.credentials)
+        )
         files = StepFiles(room, self._sums)
         runner = StepRunner(room, files, self._facts)
         try:
@@ -102,7 +110,7 @@ class Builder:
             text = await source.dockerfile(room.workers, options.dockerfile)
             prepared = prepare(text, options, _platform(options))
             executor = BuildExecutor(room, self._cache, runner, files)
-            build = RunningBuild(room, prepared, executor)
+            build = RunningBuild(room, prepared, executor, gate)
             try:
                 yield build
             finally:

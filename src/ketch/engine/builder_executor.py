@@ -72,7 +72,7 @@ class BuildExecutor:
         return record
 
     async def _pull(self, reference: str, platform: str, report: Report) -> None:
-        auth = self._credentials(reference)
+        auth = await self._credentials(reference)
         pulling = self._room.parts.images.pull(reference, platform=platform, auth=auth)
         try:
             async for line in pulling:
@@ -81,14 +81,14 @@ class BuildExecutor:
         finally:
             await pulling.aclose()  # type: ignore[attr-defined]
 
-    def _credentials(self, reference: str) -> Credentials | None:
-        domain = references.parse(reference).domain
-        names = (domain, "https://index.docker.io/v1/") if domain == "docker.io" else (domain,)
-        for name in names:
-            if name in self._room.options.credentials:
-                user, password = self._room.options.credentials[name]
-                return Credentials(username=user, password=password)
-        return None
+    async def _credentials(self, reference: str) -> Credentials | None:
+        found = await self._room.offers.credentials(references.parse(reference).domain)
+        if found is None:
+            return None
+        user, password = found
+        if not user:
+            return Credentials(identity_token=password)
+        return Credentials(username=user, password=password)
 
     async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
         """Durable when it returns."""

@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable
+from typing import TYPE_CHECKING, Any
 
-from ketch.build.solver import Built, Prepared, solve
+from ketch.build.solver import Built, Prepared, Solver
+from ketch.errors import Cancelled
 
 if TYPE_CHECKING:
     from ketch.build.executor import Executor
     from ketch.build.progress import Event
+    from ketch.build.state import StageState
     from ketch.engine.builder_room import BuildRoom
 
 
 class RunningBuild:
-    """Runs the steps in a task of its own; whoever reads ``events`` slowly slows them down."""
+    """Runs the steps in a task of its own; whoever reads ``events`` slowly slows them down.
 
-    def __init__(self, room: BuildRoom, prepared: Prepared, executor: Executor) -> None:
+    With a ``gate``, nothing is stored before it answers, and only if it answers True.
+    """
+
+    def __init__(
+        self,
+        room: BuildRoom,
+        prepared: Prepared,
+        executor: Executor,
+        gate: Awaitable[bool] | None = None,
+    ) -> None:
         self._room = room
-        self._executor = executor
+        self._solver = Solver(prepared, executor, room.channel.put)
+        self._gate = gate
         self.prepared = prepared
-        self._task = asyncio.create_task(self._solve())
+        self._ready: asyncio.Future[StageState] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run())
 
-    async def _solve(self) -> Built:
+    async def _run(self) -> Built | None:
         try:
-            return await solve(self.prepared, self._executor, self._room.channel.put)
+            state = await self._solver.run()
+            if not self._ready.done():
+                self._ready.set_result(state)
+            if self._gate is not None and not await self._gate:
+                return None
+            return await self._solver.export(state)
         finally:
+            self._ready.cancel()
             self._room.channel.close()
+
+    async def solved(self) -> StageState:
+        """The target stage, before it is stored; raises what ended the build."""
+        waited: set[asyncio.Future[Any]] = {self._ready, self._task}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready.done() or self._ready.cancelled():
+            await self._task
+        return self._ready.result()
 
     async def events(self) -> AsyncIterator[Event]:
         """All events in order, to the last one."""
@@ -35,8 +62,12 @@ class RunningBuild:
             yield event
 
     async def built(self) -> Built:
-        """The outcome; raises what ended the build: ``StepFailed``, other ``KetchError``."""
-        return await self._task
+        """The outcome; raises what ended the build: ``StepFailed``, other ``KetchError``, or
+        ``Cancelled`` when the gate stayed closed."""
+        built = await self._task
+        if built is None:
+            raise Cancelled("the build's outcome was not wanted")
+        return built
 
     async def cancel(self) -> None:
         """Kill what runs and wait until it is gone."""

@@ -1,0 +1,1 @@
+"""BuildKit's gRPC API over the engine's builder: what ``docker buildx`` speaks."""

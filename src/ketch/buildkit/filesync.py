@@ -1,0 +1,241 @@
+"""A client's files through its session: the receiving side of fsutil's transfer.
+
+The sender tells of every path (``STAT``, numbered from 0 in the order they come), then sends the
+content of the files that are asked for by number (``REQ`` → ``DATA``…, an empty one at the end);
+``FIN`` closes it both ways. Contents arrive interleaved. Here they become one tar stream, for the
+worker that unpacks contexts: no file of the client's is opened in the daemon.
+"""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ketch.buildkit.session_messages import (
+    PACKET_DATA,
+    PACKET_ERR,
+    PACKET_FIN,
+    PACKET_REQ,
+    PACKET_STAT,
+    Packet,
+    Stat,
+)
+from ketch.errors import InvalidParameter, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from grpclib.client import Stream
+
+    from ketch.buildkit.sessions import Session
+
+METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
+_MOST_PATHS = 2_000_000
+_AHEAD_FILES, _AHEAD_BYTES = 64, 8 << 20
+_LARGEST_TEXT = 4 << 20  # bytes of a Dockerfile or .dockerignore
+_GO_TYPES = {  # os.FileMode of Go → S_IFMT
+    1 << 31: stat.S_IFDIR,
+    1 << 27: stat.S_IFLNK,
+    1 << 25: stat.S_IFIFO,
+    1 << 26 | 1 << 21: stat.S_IFCHR,
+    1 << 26: stat.S_IFBLK,
+    1 << 24: stat.S_IFSOCK,
+}
+_GO_TYPE_MASK = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21
+_GO_BITS = {1 << 23: stat.S_ISUID, 1 << 22: stat.S_ISGID, 1 << 20: stat.S_ISVTX}
+
+
+async def read_texts(session: Session, directory: str, names: Sequence[str]) -> dict[str, bytes]:
+    """The small files of these names that a directory of the client's has."""
+    found: dict[str, bytes] = {}
+    transfer = _Transfer(session, directory, include=names)
+    async for entry, chunks in transfer.entries():
+        wanted = entry.path in names and transfer.is_file(entry)
+        if wanted and entry.size > _LARGEST_TEXT:
+            raise InvalidParameter(f"{entry.path} is larger than 4 MiB")
+        content = b"".join([chunk async for chunk in chunks])
+        if wanted:
+            found[entry.path] = content[:_LARGEST_TEXT]
+    return found
+
+
+async def tar_stream(
+    session: Session, directory: str, exclude: Sequence[str] = ()
+) -> AsyncIterator[bytes]:
+    """A directory of the client's as a tar stream, without what the patterns exclude."""
+    transfer = _Transfer(session, directory, exclude=exclude)
+    async for entry, chunks in transfer.entries():
+        head = _tar_entry(entry)
+        if head is None:
+            continue
+        yield head.tobuf(tarfile.PAX_FORMAT)
+        written = 0
+        async for chunk in chunks:
+            piece = chunk[: head.size - written]
+            written += len(piece)
+            yield piece
+        if written < head.size:  # it shrank while it was sent
+            yield bytes(head.size - written)
+        yield bytes(-head.size % 512)
+    yield bytes(1024)
+
+
+class _Transfer:
+    """One call."""
+
+    def __init__(
+        self,
+        session: Session,
+        directory: str,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> None:
+        self._session = session
+        self._metadata = [
+            ("dir-name", directory),
+            *(("include-patterns", pattern) for pattern in include),
+            *(("exclude-patterns", pattern) for pattern in exclude),
+        ]
+        self._directory = directory
+
+    @staticmethod
+    def is_file(entry: Stat) -> bool:
+        """Whether there is content to ask for; a file with a link name is a hard link."""
+        return not entry.mode & _GO_TYPE_MASK and not entry.linkname
+
+    async def entries(self) -> AsyncIterator[tuple[Stat, AsyncIterator[bytes]]]:
+        """Every path with its content; the content must be read before the next path."""
+        try:
+            async with self._session.stream(METHOD, Packet, Packet, self._metadata) as stream:
+                paths = await self._paths(stream)
+                contents = _Contents(stream, [p for p in paths if self.is_file(p[1])])
+                for number, entry in paths:
+                    if self.is_file(entry):
+                        yield entry, contents.of(number)
+                    else:
+                        yield entry, _nothing()
+                await stream.send_message(Packet(type=PACKET_FIN))
+                await _finish(stream)
+        except NotFound:
+            raise InvalidParameter(
+                f"the client offers no files, but the build wants its directory {self._directory!r}"
+            ) from None
+
+    async def _paths(self, stream: Stream[Any, Any]) -> list[tuple[int, Stat]]:
+        found: list[tuple[int, Stat]] = []
+        while True:
+            packet = await _next(stream)
+            if packet.type != PACKET_STAT:
+                raise InvalidParameter(f"unexpected packet {packet.type} in a list of files")
+            if packet.stat is None:
+                return found
+            if len(found) >= _MOST_PATHS:
+                raise InvalidParameter(f"the context has more than {_MOST_PATHS} files")
+            found.append((len(found), packet.stat))
+
+
+class _Contents:
+    """Asks for files a little ahead of when they are wanted, and sorts what arrives."""
+
+    def __init__(self, stream: Stream[Any, Any], files: list[tuple[int, Stat]]) -> None:
+        self._stream = stream
+        self._files = files
+        self._next = 0
+        self._asked: dict[int, int] = {}  # number → size, of those that are under way
+        self._arrived: dict[int, int] = {}
+        self._waiting: dict[int, list[bytes]] = {}
+        self._ended: set[int] = set()
+
+    async def of(self, number: int) -> AsyncIterator[bytes]:
+        """The content of the next file in the list."""
+        while True:
+            await self._ask()
+            for chunk in self._waiting.get(number, ()):
+                yield chunk
+            self._waiting[number] = []
+            if number in self._ended:
+                break
+            await self._take()
+        self._waiting.pop(number, None)
+        self._ended.discard(number)
+        del self._asked[number]
+        self._arrived.pop(number, None)
+
+    async def _ask(self) -> None:
+        while self._next < len(self._files):
+            number, entry = self._files[self._next]
+            size = sum(self._asked.values()) + entry.size
+            if self._asked and (len(self._asked) >= _AHEAD_FILES or size > _AHEAD_BYTES):
+                return
+            self._next += 1
+            self._asked[number] = entry.size
+            await self._stream.send_message(Packet(type=PACKET_REQ, ID=number))
+
+    async def _take(self) -> None:
+        packet = await _next(self._stream)
+        if packet.type != PACKET_DATA or packet.ID not in self._asked:
+            raise InvalidParameter("the client sent a file that was not asked for")
+        if packet.data:
+            self._arrived[packet.ID] = self._arrived.get(packet.ID, 0) + len(packet.data)
+            if self._arrived[packet.ID] <= self._asked[packet.ID]:  # it grew: the rest is dropped
+                self._waiting.setdefault(packet.ID, []).append(packet.data)
+        else:
+            self._ended.add(packet.ID)
+
+
+async def _next(stream: Stream[Any, Any]) -> Packet:
+    packet: Packet | None = await stream.recv_message()
+    if packet is None:
+        raise Unavailable("the client ended the transfer of its files early")
+    if packet.type == PACKET_ERR:
+        reason = packet.data.decode(errors="replace")
+        raise InvalidParameter(f"the client cannot send its files: {reason}")
+    return packet
+
+
+async def _finish(stream: Stream[Any, Any]) -> None:
+    while (packet := await stream.recv_message()) is not None:
+        if packet.type == PACKET_FIN:
+            break
+    await stream.end()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    chunks: tuple[bytes, ...] = ()
+    for chunk in chunks:
+        yield chunk
+
+
+def unix_mode(mode: int) -> int:
+    """``st_mode`` for a Go ``FileMode`` (io/fs, "FileMode")."""
+    kind = _GO_TYPES.get(mode & _GO_TYPE_MASK, stat.S_IFREG)
+    bits = sum(bit for go, bit in _GO_BITS.items() if mode & go)
+    return kind | bits | mode & 0o777
+
+
+def _tar_entry(entry: Stat) -> tarfile.TarInfo | None:
+    """The head of a path's entry; None for what archives have no word for."""
+    mode = unix_mode(entry.mode)
+    kinds = {
+        stat.S_IFDIR: tarfile.DIRTYPE,
+        stat.S_IFLNK: tarfile.SYMTYPE,
+        stat.S_IFIFO: tarfile.FIFOTYPE,
+        stat.S_IFCHR: tarfile.CHRTYPE,
+        stat.S_IFBLK: tarfile.BLKTYPE,
+        stat.S_IFREG: tarfile.LNKTYPE if entry.linkname else tarfile.REGTYPE,
+    }
+    kind = kinds.get(stat.S_IFMT(mode))
+    if kind is None:
+        return None
+    head = tarfile.TarInfo(entry.path)
+    head.type, head.mode = kind, stat.S_IMODE(mode)
+    head.uid, head.gid = entry.uid, entry.gid
+    head.mtime = entry.modTime / 1e9
+    head.linkname = entry.linkname
+    head.devmajor, head.devminor = entry.devmajor, entry.devminor
+    head.size = max(entry.size, 0) if kind == tarfile.REGTYPE else 0
+    head.pax_headers = {
+        f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape")
+        for name, value in entry.xattrs.items()
+    }
+    return head

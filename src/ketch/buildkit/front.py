@@ -1,0 +1,30 @@
+"""BuildKit's face of the engine: connections that speak gRPC, and sessions."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ketch.buildkit.service import Service
+from ketch.buildkit.sessions import Sessions
+from ketch.buildkit.wire import ServedConnection
+
+if TYPE_CHECKING:
+    from ketch.engine.builder import Builder
+
+
+class BuildkitFront:
+    """Serves one builder; made when the first client comes, since gRPC costs memory."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._sessions = Sessions()
+        self._methods = Service(builder, self._sessions).methods()
+
+    async def serve(self, sock: socket.socket, head: bytes) -> None:
+        """gRPC (HTTP/2 without TLS) on a connected socket, until the client closes it."""
+        await ServedConnection(self._methods).serve(sock, head)
+
+    async def session(self, sock: socket.socket, headers: Iterable[tuple[str, str]]) -> None:
+        """A session: the client serves, until it closes the connection."""
+        await self._sessions.serve(sock, headers)

@@ -1,0 +1,137 @@
+"""Messages of ``moby.buildkit.v1.frontend.LLBBridge`` (frontend/gateway/pb/gateway.proto)."""
+
+from __future__ import annotations
+
+from ketch.buildkit.control_messages import Attributes, Definition, WorkerRecord
+from ketch.protobuf import Message, field
+
+
+class PingRequest(Message):
+    """Who are you."""
+
+
+class Cap(Message):
+    """``apicaps.APICap``: something that the server can do."""
+
+    ID: str = field(1)
+    Enabled: bool = field(2)
+
+
+class PongResponse(Message):
+    """What a client may use."""
+
+    FrontendAPICaps: list[Cap] = field(1)
+    LLBCaps: list[Cap] = field(2)
+    Workers: list[WorkerRecord] = field(3)
+
+
+class Ref(Message):
+    """A result by its name."""
+
+    id: str = field(1)
+
+
+class RefMap(Message):
+    """Results by platform."""
+
+    refs: dict[str, Ref] = field(1)
+
+
+class Result(Message):
+    """What a solve came to: one reference, or one for each platform."""
+
+    refDeprecated: str = field(1)
+    ref: Ref | None = field(3)
+    refs: RefMap | None = field(4)
+    metadata: dict[str, bytes] = field(10)
+
+
+class GatewaySolveRequest(Message):
+    """Run a front end."""
+
+    definition: Definition | None = field(1)
+    Frontend: str = field(2)
+    FrontendOpt: dict[str, str] = field(3)
+    allowResultReturn: bool = field(5)
+    allowResultArrayRef: bool = field(6)
+    FrontendInputs: dict[str, Definition] = field(12)
+    CacheImports: list[Attributes] = field(13)
+    Evaluate: bool = field(14)
+
+
+class GatewaySolveResponse(Message):
+    """The result."""
+
+    ref: str = field(1)
+    result: Result | None = field(3)
+
+
+class Status(Message):
+    """``google.rpc.Status``."""
+
+    code: int = field(1)
+    message: str = field(2)
+
+
+class ReturnRequest(Message):
+    """The client has what it wanted: export this, or fail with that."""
+
+    result: Result | None = field(1)
+    error: Status | None = field(2)
+
+
+class ReturnResponse(Message):
+    """Nothing to say."""
+
+
+class FileRange(Message):
+    """Bytes of a file."""
+
+    Offset: int = field(1)
+    Length: int = field(2)
+
+
+class ReadFileRequest(Message):
+    """A file of a result."""
+
+    Ref: str = field(1)
+    FilePath: str = field(2)
+    Range: FileRange | None = field(3)
+
+
+class ReadFileResponse(Message):
+    """Its content."""
+
+    Data: bytes = field(1)
+
+
+class EvaluateRequest(Message):
+    """See whether a result is there."""
+
+    Ref: str = field(1)
+
+
+class EvaluateResponse(Message):
+    """It is."""
+
+
+class InputsRequest(Message):
+    """Which inputs the front end has."""
+
+
+class InputsResponse(Message):
+    """None."""
+
+    Definitions: dict[str, Definition] = field(1)
+
+
+class WarnRequest(Message):
+    """A warning of the client's own."""
+
+    digest: str = field(1)
+    level: int = field(2)
+    short: bytes = field(3)
+
+
+class WarnResponse(Message):
+    """Nothing to say."""

@@ -1,0 +1,191 @@
+"""``Control.Solve`` and the ``LLBBridge`` calls that drive a build."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ketch.build.failures import StepFailed
+from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveResponse
+from ketch.buildkit.frontend import build_options
+from ketch.buildkit.jobs import Job, Jobs
+from ketch.buildkit.source import SessionSource
+from ketch.errors import Cancelled, InvalidParameter, KetchError, Unsupported
+from ketch.oci.image import encode
+
+if TYPE_CHECKING:
+    from ketch.build.options import BuildOptions
+    from ketch.build.solver import Built
+    from ketch.buildkit.gateway_messages import GatewaySolveRequest
+    from ketch.buildkit.sessions import Sessions
+    from ketch.engine.builder import Builder
+    from ketch.engine.builder_running import RunningBuild
+
+DOCKERFILE = "dockerfile.v0"
+_STORING = ("moby", "image")
+_CONFIG = "containerimage.config"
+
+
+class Target:
+    """One front end's outcome within a job: waits for the client to say whether it is wanted."""
+
+    def __init__(self) -> None:
+        self.id = secrets.token_hex(16)
+        loop = asyncio.get_running_loop()
+        self.wanted: asyncio.Future[bool] = loop.create_future()
+        self.config: asyncio.Future[bytes] = loop.create_future()
+        self.task: asyncio.Task[Built]
+
+
+class BuildkitSolver:
+    """Runs builds for clients; one build of a job may be exported."""
+
+    def __init__(self, builder: Builder, sessions: Sessions, jobs: Jobs) -> None:
+        self._builder = builder
+        self._sessions = sessions
+        self._jobs = jobs
+        self._targets: dict[Job, dict[str, Target]] = {}
+
+    async def solve(self, request: SolveRequest) -> SolveResponse:
+        """Run to the end; raises what ended it."""
+        if request.definition is not None and request.definition.ops:
+            raise Unsupported("build graphs (LLB) of a client's own are not supported by ketch")
+        job = await self._jobs.open(request)
+        self._targets[job] = {}
+        try:
+            if not request.Frontend:
+                return await self._driven(job)
+            target = self._start(job, request.Frontend, request.FrontendAttrs)
+            target.wanted.set_result(True)
+            return _response(await target.task, request)
+        finally:
+            await self._close(job)
+
+    async def _driven(self, job: Job) -> SolveResponse:
+        """The client calls front ends itself and says in the end what to export."""
+        returned = await job.returned
+        if returned.error is not None and returned.error.code:
+            raise KetchError(returned.error.message)
+        result = returned.result
+        ref = "" if result is None else result.ref.id if result.ref else result.refDeprecated
+        if not ref:
+            return SolveResponse()
+        target = self._targets[job].get(ref)
+        if target is None:
+            raise InvalidParameter(f"the build has no result {ref!r}")
+        target.wanted.set_result(True)
+        return _response(await target.task, job.request)
+
+    async def run_frontend(self, job: Job, request: GatewaySolveRequest) -> Target:
+        """A front end for a client that drives the build; returns when its steps are done."""
+        if request.definition is not None and request.definition.ops:
+            raise Unsupported("build graphs (LLB) of a client's own are not supported by ketch")
+        if job not in self._targets:
+            raise InvalidParameter("the build is over")
+        target = self._start(job, request.Frontend, request.FrontendOpt)
+        waited: set[asyncio.Future[Any]] = {target.config, target.task}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if not target.config.done():
+            await target.task
+        return target
+
+    def _start(self, job: Job, frontend: str, attrs: Mapping[str, str]) -> Target:
+        attrs = _without_gateway(frontend, attrs)
+        if attrs.get("requestid"):
+            raise Unsupported(f"the request {attrs['requestid']!r} is not supported by ketch")
+        options = build_options(attrs, tags=_tags(job.request), allow=job.request.Entitlements)
+        target = Target()
+        self._targets[job][target.id] = target
+        target.task = asyncio.create_task(self._run(job, target, options, attrs))
+        return target
+
+    async def _run(
+        self, job: Job, target: Target, options: BuildOptions, attrs: Mapping[str, str]
+    ) -> Built:
+        session = await self._sessions.get(job.request.Session)
+        source = SessionSource(
+            session,
+            attrs.get("dockerfilekey") or "dockerfile",
+            attrs.get("contextkey") or "context",
+        )
+        async with self._builder.running(source, options, session, target.wanted) as build:
+            telling = asyncio.create_task(_tell(job, build))
+            try:
+                state = await build.solved()
+                same = state.image_id == state.base.id
+                target.config.set_result(state.base.config if same else encode(state.image))
+                return await build.built()
+            finally:
+                await build.cancel()
+                await telling
+
+    async def _close(self, job: Job) -> None:
+        for target in self._targets.pop(job).values():
+            if not target.wanted.done():
+                target.wanted.set_result(False)
+            if not target.task.done():
+                target.task.cancel()
+            await asyncio.gather(target.task, return_exceptions=True)
+        await self._jobs.close(job)
+
+
+async def _tell(job: Job, build: RunningBuild) -> None:
+    async for event in build.events():
+        await job.tell(event)
+
+
+def _without_gateway(frontend: str, attrs: Mapping[str, str]) -> dict[str, str]:
+    """``gateway.v0`` with the Dockerfile front end's image is what is built in."""
+    if frontend == DOCKERFILE:
+        return dict(attrs)
+    if frontend == "gateway.v0":
+        name = attrs.get("source", "").partition("@")[0].removeprefix("docker.io/")
+        if name.partition(":")[0] == "docker/dockerfile":
+            return {key: value for key, value in attrs.items() if key != "source"}
+    raise Unsupported(
+        f"the front end {frontend!r} is not supported: only docker/dockerfile is built in"
+    )
+
+
+def exporters(request: SolveRequest) -> list[Attributes]:
+    """What is to become of the result; older clients name one in two fields."""
+    if request.Exporters or not request.ExporterDeprecated:
+        return request.Exporters
+    attrs = request.ExporterAttrsDeprecated
+    return [Attributes(Type=request.ExporterDeprecated, Attrs=attrs)]
+
+
+def _tags(request: SolveRequest) -> tuple[str, ...]:
+    names: list[str] = []
+    for exporter in exporters(request):
+        if exporter.Type not in _STORING:
+            raise Unsupported(f"the exporter {exporter.Type!r} is not supported by ketch")
+        names += [name for name in exporter.Attrs.get("name", "").split(",") if name]
+    return tuple(names)
+
+
+def _response(built: Built, request: SolveRequest) -> SolveResponse:
+    """What ``--metadata-file`` and ``--iidfile`` are made of."""
+    found = {"containerimage.digest": built.image, "containerimage.config.digest": built.image}
+    names = _tags(request)
+    if names:
+        found["image.name"] = ",".join(names)
+    return SolveResponse(ExporterResponse=found)
+
+
+def result_metadata(target: Target) -> dict[str, bytes]:
+    """What a front end says about its result."""
+    config = target.config.result()
+    return {_CONFIG: config} if json.loads(config) else {}
+
+
+def reason(error: BaseException) -> str:
+    """The words for a failed build."""
+    if isinstance(error, StepFailed) and error.code:
+        return f"process did not complete successfully: exit code: {error.code}: {error}"
+    if isinstance(error, Cancelled):
+        return "context canceled"
+    return str(error)

@@ -1,0 +1,114 @@
+"""Build events to messages of ``Control.Status``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ketch.build.progress import Began, Ended, Event, Log, Status, Vertex, Warned
+from ketch.buildkit.control_messages import (
+    SourcePosition,
+    SourceRange,
+    StatusResponse,
+    StatusVertex,
+    VertexLog,
+    VertexStatus,
+    VertexWarning,
+)
+from ketch.protobuf import Timestamp
+
+
+class StatusWriter:
+    """Remembers the vertices of one stream; instructions that make no layer are not shown."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, tuple[Vertex, int]] = {}
+        self._hidden: dict[str, tuple[str, ...]] = {}  # digest → its inputs
+
+    def response(self, events: Iterable[Event]) -> StatusResponse:
+        """One message for some events."""
+        found = StatusResponse()
+        for event in events:
+            self._add(found, event)
+        return found
+
+    def _add(self, found: StatusResponse, event: Event) -> None:
+        if isinstance(event, Began):
+            self._began(found, event)
+        elif isinstance(event, Ended):
+            if event.digest in self._shown:
+                found.vertexes.append(self._ended(event))
+        elif isinstance(event, Log):
+            found.logs.append(
+                VertexLog(
+                    vertex=event.digest,
+                    timestamp=Timestamp.of(event.at),
+                    stream=event.stream,
+                    msg=event.text.encode("utf-8", "replace"),
+                )
+            )
+        elif isinstance(event, Status):
+            found.statuses.append(_status(event))
+        elif isinstance(event, Warned):
+            found.warnings.append(_warning(event))
+
+    def _began(self, found: StatusResponse, event: Began) -> None:
+        vertex = event.vertex
+        if not vertex.layer:
+            self._hidden[vertex.digest] = vertex.inputs
+            return
+        self._shown[vertex.digest] = (vertex, event.at)
+        found.vertexes.append(self._vertex(vertex, event.at))
+
+    def _ended(self, event: Ended) -> StatusVertex:
+        vertex, began = self._shown[event.digest]
+        shown = self._vertex(vertex, began)
+        shown.completed = Timestamp.of(event.at)
+        shown.cached = event.cached
+        shown.error = event.error
+        return shown
+
+    def _vertex(self, vertex: Vertex, began: int) -> StatusVertex:
+        return StatusVertex(
+            digest=vertex.digest,
+            inputs=list(dict.fromkeys(self._inputs(vertex.inputs))),
+            name=vertex.name,
+            started=Timestamp.of(began),
+        )
+
+    def _inputs(self, digests: Iterable[str]) -> Iterable[str]:
+        """Through vertices that are not shown to those that are."""
+        for digest in digests:
+            if digest in self._hidden:
+                yield from self._inputs(self._hidden[digest])
+            else:
+                yield digest
+
+
+def _status(event: Status) -> VertexStatus:
+    name = f"{event.text} {event.id}".strip() if event.id else event.text
+    at = Timestamp.of(event.at)
+    done = bool(event.total) and event.current >= event.total
+    return VertexStatus(
+        ID=name,
+        vertex=event.digest,
+        name=name,
+        current=event.current,
+        total=event.total,
+        timestamp=at,
+        started=at,
+        completed=at if done or not event.total else None,
+    )
+
+
+def _warning(event: Warned) -> VertexWarning:
+    short = f"{event.rule}: {event.sentence}" if event.rule else event.sentence
+    if event.rule and event.line:
+        short += f" (line {event.line})"
+    place = SourcePosition(line=event.line)
+    return VertexWarning(
+        vertex=event.digest,
+        level=1,
+        short=short.encode(),
+        url=event.url,
+        ranges=[SourceRange(start=place, end=place)] if event.line else [],
+    )

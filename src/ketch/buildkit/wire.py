@@ -1,0 +1,122 @@
+"""gRPC over connections that were HTTP before, with ketch's messages.
+
+``grpclib`` does the protocol; it is imported when the first client comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+from grpclib.client import Channel
+from grpclib.client import Handler as ClientHandler
+from grpclib.config import Configuration
+from grpclib.encoding.base import CodecBase
+from grpclib.events import _DispatchServerEvents
+from grpclib.protocol import H2Protocol
+from grpclib.server import Handler
+from h2.config import H2Configuration
+
+from ketch.protobuf import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from grpclib.const import Handler as Method
+
+_WINDOW = 4 << 20  # bytes in flight, of a stream and of the connection
+_LIMITS = Configuration(http2_connection_window_size=4 * _WINDOW, http2_stream_window_size=_WINDOW)
+
+
+class Codec(CodecBase):
+    """Encodes ``ketch.protobuf`` messages."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, message_type: Any) -> bytes:
+        """Its wire form."""
+        if not isinstance(message, message_type):
+            raise TypeError(f"{type(message).__name__} sent instead of {message_type.__name__}")
+        return cast(Message, message).encode()
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        """Raises ``InvalidParameter``."""
+        return message_type.decode(data)
+
+
+class ServedConnection:
+    """One connection whose calls ``methods`` answers; it lives as long as its client wants."""
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self._handler = Handler(dict(methods), Codec(), None, _DispatchServerEvents())
+        self._protocol = _Watched(self._handler, _LIMITS.__for_server__(), _h2(client=False))
+
+    def protocol(self) -> H2Protocol:
+        """To be given a transport."""
+        return self._protocol
+
+    async def serve(self, sock: socket.socket, head: bytes) -> None:
+        """Serve a connected socket until it is closed; ``head`` is what was read of it already."""
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        transport, _ = await loop.connect_accepted_socket(lambda: self._protocol, sock)
+        if head:
+            self._protocol.data_received(head)
+        try:
+            await self._protocol.gone.wait()
+        finally:
+            transport.close()
+            self._handler.close()
+            await self._handler.wait_closed()
+
+
+class _Watched(H2Protocol):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.gone = asyncio.Event()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.gone.set()
+
+
+class SocketChannel(Channel):
+    """A client's side of gRPC on a connected socket; it never connects again."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(codec=Codec(), config=_LIMITS)
+        self._sock: socket.socket | None = sock
+        sock.setblocking(False)
+
+    def _protocol_factory(self) -> H2Protocol:
+        return _Watched(ClientHandler(), self._config, self._h2_config)
+
+    async def _create_connection(self) -> H2Protocol:
+        sock, self._sock = self._sock, None
+        if sock is None:
+            raise ConnectionError("the client's session is over")
+        _, protocol = await self._loop.connect_accepted_socket(self._protocol_factory, sock)
+        return protocol
+
+    async def gone(self) -> None:
+        """Connect, and wait until the other side has closed the connection."""
+        protocol = cast(_Watched, await self.__connect__())
+        await protocol.gone.wait()
+
+    def close(self) -> None:
+        """Close the connection, or the socket if it was never used."""
+        super().close()
+        if self._sock is not None:
+            self._sock.close()
+
+
+def _h2(*, client: bool) -> H2Configuration:
+    return H2Configuration(
+        client_side=client,
+        header_encoding="ascii",
+        validate_inbound_headers=False,
+        validate_outbound_headers=False,
+        normalize_inbound_headers=False,
+        normalize_outbound_headers=False,
+    )

@@ -1,0 +1,263 @@
+"""A client that behaves as ``docker buildx`` does: gRPC by upgrade, and a session that serves
+files, secrets, agents and registry accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.exceptions import GRPCError
+
+from ketch.build.ignore import IgnoreRules
+from ketch.buildkit import control_messages as control
+from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit import session_messages as messages
+from ketch.buildkit.wire import ServedConnection, SocketChannel
+
+UNARY, STREAMING, BOTH = (
+    Cardinality.UNARY_UNARY,
+    Cardinality.UNARY_STREAM,
+    Cardinality.STREAM_STREAM,
+)
+FILES = "/moby.filesync.v1.FileSync/DiffCopy"
+GO_DIR, GO_LINK = 1 << 31, 1 << 27
+
+
+async def upgraded(path: str, route: str, headers: Iterable[tuple[str, str]] = ()) -> socket.socket:
+    """A connection after ``POST route`` with ``Upgrade: h2c``."""
+    loop = asyncio.get_running_loop()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setblocking(False)
+    await loop.sock_connect(sock, path)
+    lines = [f"POST {route} HTTP/1.1", "Host: docker", "Connection: Upgrade", "Upgrade: h2c"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    await loop.sock_sendall(sock, ("\r\n".join(lines) + "\r\n\r\n").encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += await loop.sock_recv(sock, 1)
+    assert b" 101 " in head.split(b"\r\n")[0], head
+    assert b"Upgrade: h2c" in head
+    return sock
+
+
+class Buildx:
+    """A client of one engine; ``directories`` are what its session offers."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.directories: dict[str, Path] = {}
+        self.secrets: dict[str, bytes] = {}
+        self.accounts: dict[str, tuple[str, str]] = {}
+        self.agents: set[str] = set()
+        self.sent: list[str] = []
+        self.asked: list[tuple[str, Any]] = []
+        self.channel: SocketChannel
+
+    @asynccontextmanager
+    async def connected(self, *, native: bool = False) -> AsyncIterator[Buildx]:
+        if native:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, self.path)
+        else:
+            sock = await upgraded(self.path, "/grpc")
+        self.channel = SocketChannel(sock)
+        try:
+            yield self
+        finally:
+            self.channel.close()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[str]:
+        """Open a session; its ID."""
+        identity = uuid.uuid4().hex
+        methods = self._methods()
+        headers = [
+            ("X-Docker-Expose-Session-Uuid", identity),
+            ("X-Docker-Expose-Session-Name", "test"),
+            *(("X-Docker-Expose-Session-Grpc-Method", name) for name in methods),
+        ]
+        sock = await upgraded(self.path, "/session", headers)
+        serving = asyncio.create_task(ServedConnection(methods).serve(sock, b""))
+        try:
+            yield identity
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    async def call(self, method: str, request: Any, reply: type[Any], build: str = "") -> Any:
+        metadata = [("buildkit-controlapi-buildid", build)] if build else []
+        stream = self.channel.request(method, UNARY, type(request), reply, metadata=metadata)
+        async with stream as call:
+            await call.send_message(request, end=True)
+            return await call.recv_message()
+
+    async def status(self, ref: str) -> list[control.StatusResponse]:
+        request = control.StatusRequest(Ref=ref)
+        stream = self.channel.request(
+            "/moby.buildkit.v1.Control/Status", STREAMING, type(request), control.StatusResponse
+        )
+        async with stream as call:
+            await call.send_message(request, end=True)
+            return [response async for response in call]
+
+    async def build(
+        self, attrs: dict[str, str], exporter: dict[str, str] | None = None, **fields: Any
+    ) -> Outcome:
+        """The calls of ``docker buildx build``, in its order and at the same time."""
+        ref = uuid.uuid4().hex
+        async with self.session() as session:
+            exporters = [control.Attributes(Type="moby", Attrs=exporter or {})]
+            request = control.SolveRequest(
+                Ref=ref, Session=session, Exporters=exporters, FrontendAttrs={}, **fields
+            )
+            solve = self.call("/moby.buildkit.v1.Control/Solve", request, control.SolveResponse)
+            results = await asyncio.gather(
+                solve, self._drive(ref, attrs), self.status(ref), return_exceptions=True
+            )
+        solved, driven, status = results
+        for error in (solved, driven):
+            if isinstance(error, BaseException) and not isinstance(error, GRPCError):
+                raise error
+        assert not isinstance(status, BaseException), status
+        return Outcome(solved, driven, status)
+
+    async def _drive(self, ref: str, attrs: dict[str, str]) -> Any:
+        """The gateway's side: ping, solve, return."""
+        bridge = "/moby.buildkit.v1.frontend.LLBBridge/"
+        await self.call(bridge + "Ping", gateway.PingRequest(), gateway.PongResponse, ref)
+        request = gateway.GatewaySolveRequest(
+            Frontend="dockerfile.v0", FrontendOpt=attrs, allowResultReturn=True,
+            allowResultArrayRef=True, Evaluate=True,
+        )  # fmt: skip
+        try:
+            solved = await self.call(bridge + "Solve", request, gateway.GatewaySolveResponse, ref)
+        except GRPCError as error:
+            status = gateway.Status(code=error.status.value, message=error.message or "")
+            returned = gateway.ReturnRequest(error=status)
+            await self.call(bridge + "Return", returned, gateway.ReturnResponse, ref)
+            raise
+        returned = gateway.ReturnRequest(result=solved.result)
+        await self.call(bridge + "Return", returned, gateway.ReturnResponse, ref)
+        return solved.result
+
+    # What the session serves
+
+    def _methods(self) -> dict[str, Handler]:
+        m = messages
+        return {
+            FILES: Handler(self._files, BOTH, m.Packet, m.Packet),
+            "/moby.buildkit.secrets.v1.Secrets/GetSecret": Handler(
+                self._secret, UNARY, m.GetSecretRequest, m.GetSecretResponse
+            ),
+            "/moby.filesync.v1.Auth/Credentials": Handler(
+                self._credentials, UNARY, m.CredentialsRequest, m.CredentialsResponse
+            ),
+            "/moby.sshforward.v1.SSH/CheckAgent": Handler(
+                self._check_agent, UNARY, m.CheckAgentRequest, m.CheckAgentResponse
+            ),
+            "/moby.sshforward.v1.SSH/ForwardAgent": Handler(
+                self._agent, BOTH, m.BytesMessage, m.BytesMessage
+            ),
+        }
+
+    async def _secret(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        self.asked.append(("secret", request.ID))
+        if request.ID not in self.secrets:
+            raise GRPCError(Status.NOT_FOUND, f"secret {request.ID}: not found")
+        await stream.send_message(messages.GetSecretResponse(data=self.secrets[request.ID]))
+
+    async def _credentials(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        self.asked.append(("credentials", request.Host))
+        user, password = self.accounts.get(request.Host, ("", ""))
+        await stream.send_message(messages.CredentialsResponse(Username=user, Secret=password))
+
+    async def _check_agent(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        if request.ID not in self.agents:
+            raise GRPCError(Status.UNKNOWN, f"unset ssh forward key {request.ID}")
+        await stream.send_message(messages.CheckAgentResponse())
+
+    async def _agent(self, stream: Any) -> None:
+        """Answers every message backwards."""
+        async for message in stream:
+            await stream.send_message(messages.BytesMessage(data=message.data.strip()[::-1]))
+
+    async def _files(self, stream: Any) -> None:
+        root = self.directories.get(stream.metadata.get("dir-name", ""))
+        if root is None:
+            raise GRPCError(Status.UNKNOWN, "no access allowed to dir")
+        includes = stream.metadata.getall("include-patterns", [])
+        rules = IgnoreRules(stream.metadata.getall("exclude-patterns", []))
+        paths = []
+        for path in sorted(root.rglob("*"), key=lambda path: path.parts):
+            name = str(path.relative_to(root))
+            wanted = not includes or any(i == name or i.startswith(name + "/") for i in includes)
+            if wanted and not rules.excludes(name):
+                paths.append(path)
+                self.sent.append(name)
+                await stream.send_message(packet_of(root, path))
+        await stream.send_message(messages.Packet(type=messages.PACKET_STAT))
+        async for packet in stream:
+            if packet.type == messages.PACKET_FIN:
+                await stream.send_message(messages.Packet(type=messages.PACKET_FIN))
+                return
+            data = paths[packet.ID].read_bytes()
+            for start in range(0, len(data), 32768):
+                piece = data[start : start + 32768]
+                await stream.send_message(
+                    messages.Packet(type=messages.PACKET_DATA, ID=packet.ID, data=piece)
+                )
+            await stream.send_message(messages.Packet(type=messages.PACKET_DATA, ID=packet.ID))
+
+
+def packet_of(root: Path, path: Path) -> messages.Packet:
+    info = path.lstat()
+    mode, link = stat.S_IMODE(info.st_mode) & 0o777, ""
+    if stat.S_ISDIR(info.st_mode):
+        mode |= GO_DIR
+    elif stat.S_ISLNK(info.st_mode):
+        mode, link = mode | GO_LINK, os.readlink(path)
+    found = messages.Stat(
+        path=str(path.relative_to(root)), mode=mode, uid=0, gid=0, linkname=link,
+        size=info.st_size if stat.S_ISREG(info.st_mode) else 0, modTime=info.st_mtime_ns,
+    )  # fmt: skip
+    return messages.Packet(type=messages.PACKET_STAT, stat=found)
+
+
+class Outcome:
+    """What came of a build."""
+
+    def __init__(self, solved: Any, driven: Any, status: list[control.StatusResponse]) -> None:
+        self.solved = solved
+        self.driven = driven
+        self.vertexes = [vertex for response in status for vertex in response.vertexes]
+        self.logs = b"".join(log.msg for response in status for log in response.logs).decode()
+        self.warnings = [warning for response in status for warning in response.warnings]
+
+    @property
+    def response(self) -> dict[str, str]:
+        assert not isinstance(self.solved, GRPCError), self.solved
+        found: dict[str, str] = self.solved.ExporterResponse
+        return found
+
+    @property
+    def error(self) -> str:
+        assert isinstance(self.solved, GRPCError), self.solved
+        return self.solved.message or ""
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(vertex.name for vertex in self.vertexes))
+
+    def cached(self) -> set[str]:
+        return {vertex.name for vertex in self.vertexes if vertex.cached}

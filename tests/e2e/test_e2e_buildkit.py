@@ -1,0 +1,210 @@
+"""BuildKit's API on the daemon's own socket, through a client that behaves as buildx does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from grpclib.exceptions import GRPCError
+
+from buildkit.buildx import Buildx
+from e2e.ketchd_process import Ketchd
+from ketch.buildkit import control_messages as control
+from ketch.buildkit import gateway_messages as gateway
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def buildx(ketchd: Ketchd, tmp_path: Path) -> Buildx:
+    """With an empty context; the Dockerfile is written by ``dockerfile``."""
+    client = Buildx(str(ketchd.socket))
+    folder = tmp_path / "context"
+    folder.mkdir()
+    client.directories = {"context": folder, "dockerfile": folder}
+    return client
+
+
+def dockerfile(client: Buildx, text: str, name: str = "Dockerfile") -> Path:
+    folder = client.directories["context"]
+    (folder / name).write_text(text)
+    return folder
+
+
+async def test_probes_of_buildx(buildx: Buildx) -> None:
+    """What it asks before the first build: workers, and an empty build with a ping."""
+    for native in (False, True):
+        async with buildx.connected(native=native):
+            workers = await buildx.call(
+                "/moby.buildkit.v1.Control/ListWorkers",
+                control.ListWorkersRequest(),
+                control.ListWorkersResponse,
+            )
+            assert workers.record[0].platforms[0].OS == "linux"
+            solve = buildx.call(
+                "/moby.buildkit.v1.Control/Solve",
+                control.SolveRequest(Ref=f"probe-{native}-{time.time_ns()}"),
+                control.SolveResponse,
+            )
+            probing = asyncio.create_task(solve)
+            await asyncio.sleep(0)
+            await probing_ping(buildx, probing)
+
+
+async def probing_ping(buildx: Buildx, probing: asyncio.Task[object]) -> None:
+    ref = f"ping-{time.time_ns()}"
+    request = control.SolveRequest(Ref=ref)
+    solve = asyncio.create_task(
+        buildx.call("/moby.buildkit.v1.Control/Solve", request, control.SolveResponse)
+    )
+    bridge = "/moby.buildkit.v1.frontend.LLBBridge/"
+    pong = await buildx.call(bridge + "Ping", gateway.PingRequest(), gateway.PongResponse, ref)
+    assert "solve.base" in [cap.ID for cap in pong.FrontendAPICaps if cap.Enabled]
+    await buildx.call(bridge + "Return", gateway.ReturnRequest(), gateway.ReturnResponse, ref)
+    assert (await asyncio.wait_for(solve, 10)).ExporterResponse == {}
+    probing.cancel()
+    await asyncio.gather(probing, return_exceptions=True)
+
+
+async def test_build_with_a_context(ketchd: Ketchd, buildx: Buildx) -> None:
+    folder = dockerfile(
+        buildx, 'FROM busybox\nCOPY . /src/\nRUN cat /src/deep/a.txt && echo oops >&2\nCMD ["x"]\n'
+    )
+    (folder / "deep").mkdir()
+    (folder / "deep/a.txt").write_text("content\n")
+    (folder / "secret.key").write_text("never sent")
+    (folder / ".dockerignore").write_text("*.key\n")
+    (folder / "link").symlink_to("deep/a.txt")
+    (folder / "big").write_bytes(bytes(range(256)) * 4096)
+    async with buildx.connected():
+        outcome = await buildx.build({"build-arg:x": "1"}, {"name": "docker.io/library/bk:1"})
+    assert "content\n" in outcome.logs
+    assert "oops\n" in outcome.logs
+    assert "secret.key" not in buildx.sent
+    assert "[internal] load build context" in outcome.names()
+    assert any(name.startswith("[2/3] COPY . /src/") for name in outcome.names())
+    assert not any("CMD" in name for name in outcome.names())
+    image = outcome.response["containerimage.digest"]
+    assert ketchd.out("image", "inspect", "-f", "{{.Id}}", "bk:1") == image
+    listed = ketchd.out("run", "--rm", "bk:1", "ls", "-A", "/src").split()
+    assert sorted(listed) == [".dockerignore", "Dockerfile", "big", "deep", "link"]
+    assert ketchd.out("run", "--rm", "bk:1", "wc", "-c", "/src/big").split()[0] == "1048576"
+    ketchd.docker("rmi", "bk:1")
+
+
+async def test_second_build_is_cached(buildx: Buildx) -> None:
+    dockerfile(buildx, "FROM busybox\nRUN echo cached > /c\n")
+    async with buildx.connected():
+        first = await buildx.build({})
+        second = await buildx.build({})
+        third = await buildx.build({"no-cache": ""})
+    assert first.response == second.response
+    step = "[2/2] RUN echo cached > /c"
+    assert step in second.cached()
+    assert step not in third.cached()
+
+
+async def test_secrets_and_accounts_come_from_the_session(buildx: Buildx) -> None:
+    buildx.secrets = {"token": b"s3cret"}
+    dockerfile(
+        buildx,
+        "FROM busybox\nRUN --mount=type=secret,id=token test $(cat /run/secrets/token) = s3cret\n",
+    )
+    async with buildx.connected():
+        outcome = await buildx.build({})
+    assert outcome.response
+    assert ("secret", "token") in buildx.asked
+    dockerfile(buildx, "FROM localhost:1/none/such:1\n")
+    async with buildx.connected():
+        outcome = await buildx.build({})
+    assert "localhost:1/none/such:1" in outcome.error
+    assert ("credentials", "localhost:1") in buildx.asked
+
+
+async def test_a_failing_step(buildx: Buildx) -> None:
+    dockerfile(buildx, "FROM busybox\nRUN echo before && exit 3\n")
+    async with buildx.connected():
+        outcome = await buildx.build({})
+    assert "exit code: 3" in outcome.error
+    assert "before\n" in outcome.logs
+    failed = [vertex for vertex in outcome.vertexes if vertex.error]
+    assert [vertex.name for vertex in failed] == ["[2/2] RUN echo before && exit 3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "attrs", "said"),
+    [
+        ("FROM busybox\nBOGUS x\n", {}, "unknown instruction: BOGUS"),
+        ("FROM busybox\n", {"filename": "missing"}, "open missing: no such file or directory"),
+        ("FROM busybox\n", {"bogus": "1"}, "'bogus' of the Dockerfile front end is not supported"),
+        ("FROM busybox\n", {"target": "zz"}, 'target stage "zz" could not be found'),
+        ("FROM busybox\nCOPY missing /\n", {}, "missing"),
+    ],
+)
+async def test_what_is_wrong(buildx: Buildx, text: str, attrs: dict[str, str], said: str) -> None:
+    dockerfile(buildx, text)
+    async with buildx.connected():
+        outcome = await buildx.build(attrs)
+    assert said in outcome.error
+
+
+async def test_solve_without_a_driver(ketchd: Ketchd, buildx: Buildx) -> None:
+    """``buildctl`` names the front end in Solve itself."""
+    dockerfile(buildx, "FROM busybox\nLABEL a=b\n", "Other")
+    async with buildx.connected(native=True), buildx.session() as session:
+        request = control.SolveRequest(
+            Ref=f"direct-{time.time_ns()}",
+            Session=session,
+            Frontend="dockerfile.v0",
+            FrontendAttrs={"filename": "Other", "label:c": "d"},
+            Exporters=[control.Attributes(Type="image", Attrs={"name": "direct:1"})],
+        )
+        found = await buildx.call("/moby.buildkit.v1.Control/Solve", request, control.SolveResponse)
+    assert found.ExporterResponse["image.name"] == "direct:1"
+    assert ketchd.out("image", "inspect", "-f", "{{json .Config.Labels}}", "direct:1") == (
+        '{"a":"b","c":"d"}'
+    )
+    ketchd.docker("rmi", "direct:1")
+
+
+async def test_named_contexts_of_the_session(
+    ketchd: Ketchd, buildx: Buildx, tmp_path: Path
+) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "readme").write_text("read me\n")
+    buildx.directories["docs"] = docs
+    dockerfile(buildx, "FROM base\nCOPY --from=docs readme /r\nRUN cat /r\n")
+    async with buildx.connected():
+        outcome = await buildx.build(
+            {"context:docs": "local:docs", "context:base": "docker-image://busybox"}
+        )
+    assert outcome.response
+    assert "read me\n" in outcome.logs
+
+
+async def test_a_client_that_goes_ends_its_build(ketchd: Ketchd, buildx: Buildx) -> None:
+    dockerfile(buildx, "FROM busybox\nRUN sleep 300\n")
+    async with buildx.connected():
+        building = asyncio.create_task(buildx.build({}))
+        while not list(ketchd.data.glob("tmp/build-*/*/hosts")):
+            await asyncio.sleep(0.05)
+            assert not building.done()
+        building.cancel()
+        await asyncio.gather(building, return_exceptions=True)
+    async with asyncio.timeout(20):
+        while list(ketchd.data.glob("tmp/build-*")):
+            await asyncio.sleep(0.05)
+
+
+async def test_unknown_methods_and_references(buildx: Buildx) -> None:
+    async with buildx.connected():
+        with pytest.raises(GRPCError):
+            await buildx.call("/x.Y/Z", control.InfoRequest(), control.InfoResponse)
+        request = control.SolveRequest(Ref="r", Frontend="dockerfile.v0", Session="none")
+        with pytest.raises(GRPCError, match="no active session"):
+            await asyncio.wait_for(
+                buildx.call("/moby.buildkit.v1.Control/Solve", request, control.SolveResponse), 20
+            )
