@@ -182,7 +182,7 @@ def test_binds_of_docker_are_removed_by_target(ketchd: Ketchd, name: str, tmp_pa
         (("--env-rm", "NONE"), "no environment variable 'NONE'"),
         (("--mount-rm", "/none"), "nothing is mounted at /none"),
         (("--label", "ketch.health.tcp=1"), "counts when a container is created only"),
-        (("--mount", "type=bind,source=/does/not/exist,target=/x"), "does not exist"),
+        (("--mount", "type=bind,source=/ketch/is/not/here,target=/x"), "does not exist"),
         (("--mount", "type=tmpfs,target=relative"), "must be absolute"),
         (("-p", "70000:80"), "invalid hostPort: 70000"),
     ],

@@ -50,6 +50,7 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "unpause": ("control:unpause", "Unpause all processes within one or more containers"),
     "update": ("update:update", "Change limits, ports, labels, environment or mounts"),
     "wait": ("control:wait", "Block until containers stop, then print their exit codes"),
+    "why": ("why:why", "Tell why a container stopped or will not start"),
     "builder build": ("build:build", "Build an image from a Dockerfile"),
     "builder prune": ("prune:builder", "Remove build cache"),
     "buildx build": ("build:build", "Build an image from a Dockerfile"),
@@ -103,6 +104,7 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
 CONTAINER_VERBS = [
     "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause", "port",
     "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait",
+    "why",
 ]  # fmt: skip
 COMMANDS.update({f"container {verb}": COMMANDS[verb] for verb in CONTAINER_VERBS})
 

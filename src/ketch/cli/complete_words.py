@@ -49,6 +49,7 @@ ARGUMENTS: "dict[str, tuple[str, ...]]" = {  # by command or by implementation
     "push:push": ("images",),
     "stats:stats": ("running",),
     "update:update": ("containers",),
+    "why:why": ("containers",),
     "volume:rm": ("volumes",),
     "why:why": ("containers",),
 }

@@ -35,6 +35,7 @@ EXAMPLES: "dict[str, tuple[str, ...]]" = {
     "archive:save": ("ketch save -o both.tar one:1 two:2", "ketch save one | gzip > one.tar.gz"),
     "archive:load": ("ketch load -i both.tar",),
     "events:events": ("ketch events --filter type=container --since 1h",),
+    "why:why": ("ketch why web", "ketch why --format '{{.Summary}}' web"),
     "update:update": ("ketch update --memory 512m --cpus 1.5 web",),
     "network:create": ("ketch network create --subnet 10.7.0.0/24 inner",),
     "volume:create": ("ketch volume create --label kind=db data",),

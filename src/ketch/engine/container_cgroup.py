@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from functools import cache
 
@@ -11,8 +12,10 @@ from ketch.engine.spec_devices import block_io
 from ketch.engine.spec_resources import oci_resources
 from ketch.errors import KetchError
 from ketch.runtime.cgroups import files
-from ketch.runtime.cgroups.group import Cgroup
+from ketch.runtime.cgroups.group import Cgroup, remove_directories
 from ketch.runtime.cgroups.hierarchy import Hierarchy, detect
+
+_log = logging.getLogger("ketch.engine.containers")
 
 
 @cache
@@ -47,6 +50,15 @@ def share_realtime(parent: str, period: int, runtime: int) -> None:
         if period:
             files.set_limit(directory, "cpu.rt_period_us", str(period), "cpu-rt-period")
         files.set_limit(directory, "cpu.rt_runtime_us", str(runtime), "cpu-rt-runtime")
+
+
+def clear(state: ContainerState) -> None:
+    """Kill what is left in the groups of a container that ended, and remove them."""
+    try:
+        of(state).kill()
+        remove_directories(set(state.cgroup.values()))
+    except (KetchError, OSError) as error:
+        _log.warning("control groups are left until the next start of the daemon: %s", error)
 
 
 async def freeze(state: ContainerState, frozen: bool) -> None:

@@ -13,12 +13,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from ketch.engine import container_cgroup, restart
+from ketch.engine import container_cgroup, out_of_memory, restart
 from ketch.engine.container_health import HealthProbes, ended
 from ketch.engine.endings import PastExit
 from ketch.engine.model import ContainerRecord, ExitResult, Status
 from ketch.engine.process_facts import is_alive
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
+from ketch.linux import kmsg
 from ketch.runtime import exit_file
 from ketch.runtime.remote import Exit
 
@@ -61,7 +62,11 @@ class Supervisor:
 
     async def _without_supervisor(self, container_id: str) -> Exit | None:
         record = self._parts.store.find(container_id)
-        return await unseen_exit(record) if record is not None else None
+        if record is None:
+            return None
+        exit = await unseen_exit(record)
+        await asyncio.to_thread(container_cgroup.clear, record.state)  # as its supervisor would
+        return exit
 
     def record_exit(self, container_id: str, exit: Exit) -> None:
         """Record, answer, then release; one step of the event loop up to the answers."""
@@ -76,6 +81,8 @@ class Supervisor:
             container_id, ExitResult(status=exit.status, error=ended.state.error)
         )
         live.ended()
+        if exit.oom:
+            self._background.spawn(self._find_victim(record))
         if record.state.ports:
             self._release(record)  # whoever waits may want the same ports at once
         if again:
@@ -84,6 +91,18 @@ class Supervisor:
             self._background.spawn(self._remover.vanish(container_id))
         if not record.state.ports:
             self._release(record)
+
+    async def _find_victim(self, record: ContainerRecord) -> None:
+        """Whom the OOM killer killed: the kernel's log forgets, the record does not."""
+        try:
+            lines = await asyncio.to_thread(kmsg.lines)
+        except OSError:
+            return
+        limit = record.spec.resources.memory
+        found = out_of_memory.find(lines, record.id, limit)
+        now = self._parts.store.find(record.id)
+        if found is not None and now is not None and not now.state.running:
+            self._parts.store.set_state(record.id, durable=False, out_of_memory=found)
 
     def _restarts(self, record: ContainerRecord, exit_code: int) -> bool:
         sent = record.state.last_signal

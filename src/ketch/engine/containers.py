@@ -42,6 +42,8 @@ from ketch.engine.model import (
 )
 from ketch.engine.update_values import Updated, UpdateOptions
 from ketch.engine.wait import Waiter
+from ketch.engine.why import Why
+from ketch.engine.why_values import Explanation
 from ketch.errors import NotModified
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Containers:
         self._updater = Updater(parts, facts)
         self._logs = Logs(parts)
         self._attacher = Attacher(parts, self._logs)
+        self._why = Why(parts, self._logs)
         self._lister = Lister(parts)
         self._files = Files(parts)
         self._committer = Committer(parts)
@@ -116,6 +119,10 @@ class Containers:
     async def unpause(self, ref: str) -> None:
         """Thaw."""
         await self._stopper.unpause(ref)
+
+    async def why(self, ref: str) -> Explanation:
+        """Why it stopped or will not start."""
+        return await self._why.explain(ref)
 
     async def rename(self, ref: str, name: str) -> None:
         """Give another name."""

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch.api import responses, times
+from ketch.api.convert_why import why_json
 from ketch.api.resources.execs import exec_json
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from ketch.api.call import Call
+
+
+async def why(call: Call) -> StreamResponse:
+    """GET /ketch/containers/{id}/why: why it stopped or will not start."""
+    return responses.json(why_json(await call.engine.containers.why(call.id)))
 
 
 async def list_execs(call: Call) -> StreamResponse:

@@ -19,6 +19,7 @@ from ketch.runtime.cgroups.hierarchy import Hierarchy, detect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 
@@ -236,6 +237,14 @@ class Cgroup:
         for hierarchy in self.hierarchies:
             for directory in descendants_of(self.directory(hierarchy)):
                 _remove(directory, deadline)
+
+
+def remove_directories(directories: "Iterable[str]", timeout: float = 2.0) -> None:
+    """Remove groups known by their directories, with what is below them; raises OSError (EBUSY)."""
+    deadline = time.monotonic() + timeout
+    for top in directories:
+        for directory in descendants_of(top):
+            _remove(directory, deadline)
 
 
 def descendants_of(directory: str) -> "list[str]":
