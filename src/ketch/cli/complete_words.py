@@ -51,7 +51,6 @@ ARGUMENTS: "dict[str, tuple[str, ...]]" = {  # by command or by implementation
     "update:update": ("containers",),
     "why:why": ("containers",),
     "volume:rm": ("volumes",),
-    "why:why": ("containers",),
 }
 REPEATED = frozenset(
     (

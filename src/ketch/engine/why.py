@@ -74,12 +74,11 @@ class Why:
             return ()
         lines: deque[str] = deque(maxlen=_LINES)
         try:
-            async for entry in await self._logs.read(record.id, LogOptions(tail=_LINES)):
-                text = entry.data[:_LONGEST_LINE].decode(errors="replace").rstrip("\r\n")
-                lines.append(text)
+            async for batch in await self._logs.read(record.id, LogOptions(tail=_LINES)):
+                lines.extend(entry.data[:_LONGEST_LINE].decode(errors="replace") for entry in batch)
         except (KetchError, OSError):
             return ()
-        return tuple(lines)
+        return tuple(line.rstrip("\r\n") for line in lines)
 
 
 def _is_about_program(record: ContainerRecord) -> bool:
