@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ketch.client.api import Client
 
 FLAGS = (
-    Flag("filter", "f", "list", "Filter output (is-official=true, stars=3)"),
+    Flag("filter", "f", "list", "Filter output (is-official=true, stars=3)", type="filter"),
     Flag("format", help="Pretty-print search using a template"),
     Flag("limit", "", "number", "Max number of search results", 0),
     Flag("no-trunc", "", "switch", "Don't truncate output"),

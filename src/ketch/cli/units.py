@@ -83,35 +83,38 @@ def short_id(identity: str) -> str:
 
 
 def ports_text(ports: "list[dict[str, Any]]") -> str:
-    """The PORTS column of ``ps``: ranges of neighbours are put together."""
-    runs: list[list[Any]] = []  # [host address, first inner, first outer or 0, protocol, count]
-    ordered = sorted(ports, key=_port_order)
-    for port in ordered:
+    """The PORTS column of ``ps``.
+
+    As docker's: neighbours that are not published, or published under their own number, are
+    shown as one range; before the others, which stand alone.
+    """
+    runs: dict[tuple[str, str], list[list[int]]] = {}
+    moved: list[str] = []
+    for port in sorted(ports, key=_port_order):
         inner, outer = port["PrivatePort"], port.get("PublicPort") or 0
-        address = port.get("IP") or ("0.0.0.0" if outer else "")
-        run = runs[-1] if runs else None
-        if run is not None and (run[0], run[3]) == (address, port["Type"]):
-            follows = inner == run[1] + run[4] and (
-                outer == run[2] + run[4] if run[2] else not outer
-            )
-            if follows:
-                run[4] += 1
-                continue
-        runs.append([address, inner, outer, port["Type"], 1])
-    runs.sort(key=lambda run: (not run[2], run[1], run[3]))
-    return ", ".join(dict.fromkeys(_run_text(run) for run in runs))
+        address, protocol = port.get("IP") or "", port["Type"]
+        if address and outer != inner:
+            host = f"[{address}]" if ":" in address else address
+            moved.append(f"{host}:{outer}->{inner}/{protocol}")
+            continue
+        found = runs.setdefault((address, protocol), [])
+        if found and inner == found[-1][1] + 1:
+            found[-1][1] = inner
+        else:
+            found.append([inner, inner])
+    ended = [(key, run) for key, found in runs.items() for run in found[:-1]]
+    last = [(key, found[-1]) for key, found in runs.items()]
+    return ", ".join([*(_run_text(*pair) for pair in (*ended, *last)), *moved])
 
 
 def _port_order(port: "dict[str, Any]") -> "tuple[Any, ...]":
-    public = port.get("PublicPort") or 0
-    return (port.get("IP") or "", port["Type"], not public, port["PrivatePort"], public)
+    return (port["PrivatePort"], port.get("IP") or "", port.get("PublicPort") or 0, port["Type"])
 
 
-def _run_text(run: "list[Any]") -> str:
-    address, inner, outer, protocol, count = run
-    inside = f"{inner}-{inner + count - 1}" if count > 1 else str(inner)
-    if not outer:
-        return f"{inside}/{protocol}"
-    outside = f"{outer}-{outer + count - 1}" if count > 1 else str(outer)
+def _run_text(key: "tuple[str, str]", run: "list[int]") -> str:
+    address, protocol = key
+    numbers = str(run[0]) if run[0] == run[1] else f"{run[0]}-{run[1]}"
+    if not address:
+        return f"{numbers}/{protocol}"
     host = f"[{address}]" if ":" in address else address
-    return f"{host}:{outside}->{inside}/{protocol}"
+    return f"{host}:{numbers}->{numbers}/{protocol}"
