@@ -22,7 +22,8 @@ def scene(ketchd: Ketchd) -> Iterator[Ketchd]:
     run = ketchd.docker
     run("run", "-d", "--name", "like-up", "--label", "x=y", "-v", "like-vol:/v", "-p", "18467:80",
         "-p", "18468-18469:81-82/udp",
-        "-p", "18470-18472:18470-18472", "--expose", "90-92", "busybox", "sleep", "900")  # fmt: skip
+        "-p", "18470-18472:18470-18472", "--expose", "90-92",
+        "busybox", "sleep", "900")  # fmt: skip
     run("run", "--name", "like-down", "busybox", "sh", "-c", "exit 3", code=3)
     run("create", "--name", "like-made", "busybox", "echo", "a long command line, longer than most")
     run("tag", "busybox", "like/image:one")
