@@ -160,6 +160,9 @@ class FakeEvents:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
 
+    def flush(self) -> None:
+        """Nothing is ever pending."""
+
     async def stream(self, since: int = 0, until: int = 0, filters: Any = None) -> Any:
         while True:
             yield await self.queue.get()

@@ -24,7 +24,7 @@ class FakeNetworks:
         self.connected.add(record.id)
         return FakeConnection()
 
-    async def disconnect(self, container_id: str) -> None:
+    async def disconnect(self, container_id: str, *, tell: bool = False) -> None:
         await asyncio.sleep(0)
         self.connected.discard(container_id)
 

@@ -43,8 +43,9 @@ async def _status(engine: Engine, ref: str) -> Status:
 
 
 async def _actions(engine: Engine) -> list[str]:
-    """Every action so far, in order."""
-    return [event.action async for event in engine.events.stream(since=1, until=time.time_ns())]
+    """Every action of containers so far, in order."""
+    stream = engine.events.stream(1, time.time_ns(), {"type": ("container",)})
+    return [event.action async for event in stream]
 
 
 async def test_run_with_rm_in_the_order_of_the_docker_cli(

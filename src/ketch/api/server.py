@@ -74,6 +74,7 @@ class ApiServer:
             return responses.page_not_found()
         try:
             response = await self._dispatch(request, written, match)
+            self._engine.events.flush()  # who has an answer finds its events, whatever happens
         except Exception as error:
             response = _failed(request, match, error)
         connection: Connection = request.protocol  # type: ignore[assignment]

@@ -178,7 +178,7 @@ class StepRunner:
         parts = self._room.parts
         for shim in shims:
             await _end(shim)
-        await parts.networks.disconnect(record.id)
+        await parts.networks.disconnect(record.id, tell=True)
         await parts.networks.forget(record)
         await asyncio.to_thread(parts.snapshots.remove, record.id)
         await asyncio.to_thread(shutil.rmtree, record.bundle, ignore_errors=True)

@@ -94,3 +94,4 @@ class Attacher:
             raise Conflict(f"container {record.id} is not running")
         if record.spec.tty:
             await shim.resize(height, width)
+        self._parts.publish(record, "resize", height=str(height), width=str(width))

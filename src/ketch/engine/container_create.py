@@ -106,13 +106,13 @@ class Creator:
                 bundle=bundle,
                 log_path=path_of(bundle, record.id, record.spec.log.driver),
             )
-            self._parts.store.add(record)
+            with self._parts.telling(record, "create"):
+                self._parts.store.add(record)
         except BaseException as error:
             await asyncio.shield(self._take_back(record.id, points))
             if isinstance(error, OSError):
                 raise KetchError(f"cannot create the container: {os_reason(error)}") from error
             raise
-        self._parts.publish(record, "create")
         return record
 
     def _bundle(self, container_id: str) -> str:

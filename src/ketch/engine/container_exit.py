@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from ketch.engine import container_cgroup, out_of_memory, restart
+from ketch.engine import container_cgroup, container_events, out_of_memory, restart
 from ketch.engine.container_health import HealthProbes, ended
 from ketch.engine.endings import PastExit
 from ketch.engine.model import ContainerRecord, ExitResult, Status
@@ -47,8 +47,14 @@ class Supervisor:
 
     def watch(self, container_id: str, shim: Shim) -> None:
         """Record the exit of a container's process when its shim reports it; probe its health."""
+        shim.on_detached = lambda: self._detached(container_id)
         self._background.spawn(self._watch(container_id, shim))
         self.probes.begin(self._parts.store.by_id(container_id))
+
+    def _detached(self, container_id: str) -> None:
+        record = self._parts.store.find(container_id)
+        if record is not None:
+            self._parts.publish(record, "detach")
 
     async def _watch(self, container_id: str, shim: Shim) -> None:
         try:
@@ -75,8 +81,9 @@ class Supervisor:
         record = self._parts.store.by_id(container_id)
         live = self._parts.live[container_id]
         again = self._restarts(record, exit.status)
-        ended = self._put(record, exit, again)
-        self._publish(ended, started_at=record.state.started_at, stopped=live.stopping)
+        with self._parts.events.telling():
+            self._publish(record, exit, stopped=live.stopping)
+            ended = self._put(record, exit, again)
         self._parts.waiters.exited(
             container_id, ExitResult(status=exit.status, error=ended.state.error)
         )
@@ -134,14 +141,15 @@ class Supervisor:
             ports=(),
         )
 
-    def _publish(self, record: ContainerRecord, *, started_at: int, stopped: bool) -> None:
-        state = record.state
-        if state.oom_killed:
+    def _publish(self, record: ContainerRecord, exit: Exit, *, stopped: bool) -> None:
+        """What Docker says at an exit, in its order; ``record`` is that of the running one."""
+        if exit.oom:
             self._parts.publish(record, "oom")
+        container_events.left(self._parts.events, record)
         if stopped:
             self._parts.publish(record, "stop")
-        seconds = max(0, state.finished_at - started_at) // 1_000_000_000
-        self._parts.publish(record, "die", execDuration=str(seconds), exitCode=str(state.exit_code))
+        seconds = max(0, exit.at - record.state.started_at) // 1_000_000_000
+        self._parts.publish(record, "die", execDuration=str(seconds), exitCode=str(exit.status))
 
     def _release(self, record: ContainerRecord) -> None:
         """Give addresses and ports back; a next start waits for it, nobody else does."""

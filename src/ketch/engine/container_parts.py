@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -78,6 +80,13 @@ class Parts:
     runtimes: Runtimes
     live: LiveContainers = field(default_factory=LiveContainers)
     waiters: Waiters = field(default_factory=Waiters)
+
+    @contextmanager
+    def telling(self, record: ContainerRecord, action: str, **attributes: str) -> Iterator[None]:
+        """``publish``, and a change in one transaction: both are kept, or neither."""
+        with self.events.telling():
+            self.publish(record, action, **attributes)
+            yield
 
     def publish(self, record: ContainerRecord, action: str, **attributes: str) -> None:
         """Publish an event of a container, with the attributes that all of them carry."""

@@ -63,10 +63,10 @@ class Remover:
 
     async def _delete(self, record: ContainerRecord, *, volumes: bool) -> None:
         parts = self._parts
-        parts.store.delete(record.id)
+        with parts.telling(record, "destroy"):
+            parts.store.delete(record.id)
         if volumes:
             await self._remove_volumes(record)
-        parts.publish(record, "destroy")
         parts.waiters.removed(record.id, ExitResult(status=record.state.exit_code))
         parts.live.forget(record.id)
         self._background.spawn(self._release(record))

@@ -10,7 +10,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ketch.engine import cdi, container_cgroup, container_links, device_requests, log_reach
+from ketch.engine import (
+    cdi,
+    container_cgroup,
+    container_events,
+    container_links,
+    device_requests,
+    log_reach,
+)
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
@@ -78,11 +85,13 @@ class Starter:
         except OSError as error:
             await self._failed(record, KetchError(os_reason(error)))
             raise KetchError(f"cannot start container {record.id}: {os_reason(error)}") from error
-        self._record(record, started, connection, by_policy=by_policy)
+        with self._parts.events.telling():
+            container_events.mounted(self._parts.events, record)
+            self._parts.publish(record, "start")
+            self._record(record, started, connection, by_policy=by_policy)
         live.started(shim)
         self._supervisor.watch(record.id, shim)
         container_links.refresh(self._parts.store, self._parts.store.by_id(record.id))
-        self._parts.publish(record, "start")
         self._parts.pool.stir()
 
     async def _run(self, record: ContainerRecord, live: Live) -> tuple[Shim, Started, Connection]:
@@ -94,7 +103,7 @@ class Starter:
         except BaseException:
             if member is not None:  # perhaps still parked: its address is about to be free
                 await asyncio.shield(self._parts.launcher.drop_warm([member.id]))
-            await self._parts.networks.disconnect(record.id)
+            await self._parts.networks.disconnect(record.id, tell=True)
             raise
         return shim, started, connection
 

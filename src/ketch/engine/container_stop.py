@@ -166,8 +166,8 @@ class Stopper:
             return
         self._parts.live[record.id].freezes += status is Status.PAUSED
         if now.state.running:  # it may have ended meanwhile
-            self._parts.store.set_state(record.id, status=status)
-            self._parts.publish(record, action)
+            with self._parts.telling(record, action):
+                self._parts.store.set_state(record.id, status=status)
 
 
 def _sent(number: int, by: str) -> SentSignal:

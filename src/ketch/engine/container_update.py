@@ -41,11 +41,12 @@ class Updater:
                 raise InvalidParameter(
                     "Renaming a container with the same name as its current name"
                 )
+            renamed = msgspec.structs.replace(record, name=new)
             try:
-                renamed = self._parts.store.rename(record, new)
+                with self._parts.telling(renamed, "rename", oldName=f"/{record.name}"):
+                    self._parts.store.rename(record, new)
             except Conflict as error:
                 raise Conflict(f"Error when allocating new name: {error}") from None
-            self._parts.publish(renamed, "rename", oldName=f"/{record.name}")
 
     async def update(self, ref: str, options: UpdateOptions) -> Updated:
         """Change the record, and the cgroup and the ports of a running container; all or nothing.

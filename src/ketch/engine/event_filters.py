@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ketch.engine.model import Event, Filters
 
-_ACTORS = ("container", "image", "volume", "network", "plugin", "daemon", "builder")
+_ACTORS = (
+    "container", "image", "volume", "network", "plugin", "daemon", "builder",
+    "service", "node", "secret", "config",
+)  # fmt: skip
 
 
 def matches(event: Event, filters: Filters) -> bool:
@@ -32,18 +35,23 @@ def _by_type(event: Event, value: str) -> bool:
 
 
 def _by_action(event: Event, value: str) -> bool:
-    # "exec_start: sh -c …" and "health_status: healthy" are found by the word before the colon too
-    return event.action == value or event.action.partition(":")[0] == value
+    # "exec_start: sh -c …" is found by the word before the colon, and by any beginning behind it
+    word, colon, _ = event.action.partition(":")
+    if colon and ":" in value:
+        return event.action.startswith(value)
+    return value in (event.action, word)
 
 
 def _by_actor(kind: str) -> Callable[[Event, str], bool]:
+    """By the beginning of a name or ID, as Docker does; events of others that name it count."""
+
     def test(event: Event, value: str) -> bool:
         name = event.attributes.get("name", "")
         if event.type != kind:
-            return event.attributes.get(kind) == value
+            return event.attributes.get(kind, "").startswith(value) and kind in event.attributes
         if kind == "image":
             return value in (event.actor, name, name.rpartition(":")[0])
-        return value == name or event.actor.startswith(value)
+        return name.startswith(value) or event.actor.startswith(value)
 
     return test
 

@@ -1,15 +1,22 @@
 """Events: what happened, kept in SQLite so that a client that reconnects misses nothing.
 
-Published events are written together at the end of the event loop's turn. Streams read them from
-the journal, so a slow client costs no memory and loses nothing until the journal forgets.
+An event is written in the same transaction as the change that it tells (``telling``), so that a
+daemon killed at any instant has either both or neither; others go with the next transaction, at
+the latest at the end of the event loop's turn. A power cut may take the last ones back, with the
+changes they tell. The newest ``KEPT`` are kept; Docker keeps 256, in memory.
+
+Streams read from the journal, so a slow client costs no memory and loses nothing until the journal
+forgets.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from ketch.engine.event_filters import matches
 from ketch.engine.model import Event, Filters
@@ -17,21 +24,26 @@ from ketch.errors import InvalidParameter, KetchError
 from ketch.state.database import Database
 from ketch.state.journal import Journal
 
-_KEPT = 20_000
+KEPT = 20_000
 _PAUSE = 1.0  # seconds until a journal that cannot be written is tried again
 
 _log = logging.getLogger("ketch.engine.events")
 
 
 class Events:
-    """Publish and stream."""
+    """Publish and stream; all of it on the thread of the event loop."""
 
     def __init__(self, database: Database) -> None:
-        self._journal: Journal[Event] = Journal(database, "events", Event, limit=_KEPT)
+        self._database = database
+        self._journal: Journal[Event] = Journal(database, "events", Event, limit=KEPT)
         self._pending: list[Event] = []
+        self._boarded = 0  # of the pending ones, how many the present transaction holds
+        self._newest = 0
         self._last = 0  # sequence number of the newest event of this process
         self._changed = asyncio.Event()
-        self._time = 0
+        self._time = self._journal.newest()  # the clock may have been set back since
+        self._thread = threading.get_ident()
+        database.rider = self
 
     def publish(
         self, type: str, action: str, actor: str, attributes: dict[str, str] | None = None
@@ -40,6 +52,7 @@ class Events:
 
         To be called on the event loop's thread. Times are strictly increasing.
         """
+        self._thread = threading.get_ident()
         self._time = max(self._time + 1, time.time_ns())
         event = Event(
             type=type, action=action, actor=actor, attributes=attributes or {}, time=self._time
@@ -48,18 +61,44 @@ class Events:
             asyncio.get_running_loop().call_soon(self.flush)
         self._pending.append(event)
 
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Publish inside, then make the change that it tells: both are kept, or neither.
+
+        The change is one transaction, the last thing in the block. Never await inside.
+        """
+        before = len(self._pending)
+        try:
+            yield
+        except BaseException:
+            del self._pending[before:]
+            raise
+
     def flush(self) -> None:
         """Write what is pending; called by itself, and before the engine closes."""
-        pending, self._pending = self._pending, []
-        if not pending:
+        if not self._pending:
             return
         try:
-            self._last = self._journal.extend([(event.time, event) for event in pending])
+            with self._database.transaction(durable=False):
+                pass  # the rider boards
         except KetchError as error:
-            _log.error("%d events wait: %s", len(pending), error)
-            self._pending = (pending + self._pending)[-_KEPT:]
+            _log.error("%d events wait: %s", len(self._pending), error)
+            del self._pending[:-KEPT]
             self._try_later()
+
+    def board(self) -> None:
+        """The ``Rider`` of the database: whoever commits takes the pending events along."""
+        if self._pending and threading.get_ident() == self._thread:
+            self._newest = self._journal.extend([(event.time, event) for event in self._pending])
+            self._boarded = len(self._pending)
+
+    def arrived(self, kept: bool) -> None:
+        """What boarded is there for all to see, or waits for the next transaction."""
+        boarded, self._boarded = self._boarded, 0
+        if not kept or not boarded or threading.get_ident() != self._thread:
             return
+        del self._pending[:boarded]
+        self._last = self._newest
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

@@ -70,8 +70,9 @@ class Execs:
         _check_running(container, ref)
         record = ExecRecord(id=secrets.token_hex(32), container_id=container.id, spec=spec)
         self._prune(container.id)
-        self._put(record)
-        self._publish(record, "exec_create")
+        with self._parts.events.telling():
+            self._publish(record, "exec_create")
+            self._put(record)
         return record.id
 
     async def check_start(self, exec_id: str) -> None:
@@ -129,8 +130,9 @@ class Execs:
         if any(console_size):
             spec = msgspec.structs.replace(spec, console_size=console_size)
         record = msgspec.structs.replace(record, spec=spec, started=True, running=True)
-        self._put(record)
-        self._publish(record, "exec_start")
+        with self._parts.events.telling():
+            self._publish(record, "exec_start")
+            self._put(record)
         return record
 
     async def _launch(
@@ -159,6 +161,7 @@ class Execs:
         self._up.pop(record.id, asyncio.Event()).set()
 
     def _watch_soon(self, exec_id: str, shim: Shim) -> None:
+        shim.on_detached = lambda: self._detached(exec_id)
         watcher = self._background.spawn(self._watch(exec_id, shim))
         self._watchers[exec_id] = watcher
         watcher.add_done_callback(lambda _: self._watchers.pop(exec_id, None))
@@ -169,8 +172,9 @@ class Execs:
         record = self._records.get(exec_id)
         if record is not None:
             record = msgspec.structs.replace(record, running=False, pid=0, exit_code=exit.status)
-            self._put(record)
-            self._publish(record, "exec_die")
+            with self._parts.events.telling():
+                self._publish(record, "exec_die")
+                self._put(record)
         shim.reap()
         shim.close()
 
@@ -286,6 +290,11 @@ class Execs:
             self._table.delete(exec_id)
         del self._records[exec_id]
 
+    def _detached(self, exec_id: str) -> None:
+        record = self._records.get(exec_id)
+        if record is not None:
+            self._publish(record, "exec_detach")
+
     def _publish(self, record: ExecRecord, action: str) -> None:
         container = self._parts.store.find(record.container_id)
         if container is None:
@@ -293,6 +302,9 @@ class Execs:
         if action == "exec_die":
             code = str(record.exit_code)
             self._parts.publish(container, action, execID=record.id, exitCode=code)
+            return
+        if action == "exec_detach":
+            self._parts.publish(container, action, execID=record.id)
             return
         command, *rest = record.spec.cmd
         self._parts.publish(container, f"{action}: {command} {' '.join(rest)}", execID=record.id)

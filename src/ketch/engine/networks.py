@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from ketch.engine import container_events
 from ketch.engine.event_filters import labels_match
 from ketch.engine.events import Events
 from ketch.engine.model import (
@@ -178,6 +179,7 @@ class Networks:
         if record is None:
             return Connection()
         if record.driver != "bridge":
+            self._tell("connect", record, container.id)
             return Connection(None, (_bare(record),))
         _refuse_unreachable(record, container.spec)
         endpoint, link = self._plan(container.spec, record, lease)
@@ -210,20 +212,19 @@ class Networks:
                 yield ports
             self._members[container.id] = now
 
-    async def disconnect(self, container_id: str) -> None:
-        """Give back what a container held; no error when it held nothing."""
+    async def disconnect(self, container_id: str, *, tell: bool = False) -> None:
+        """Give back what a container held; no error when it held nothing.
+
+        ``tell``: publish the events of it, where the container's exit has not done so.
+        """
         stored = self._members.get(container_id)
         if stored is None:
             return
         self._ports.unpublish(stored)
         for endpoint in stored.endpoints:
             self._release(endpoint)
-            self._events.publish(
-                "network",
-                "disconnect",
-                endpoint.network_id,
-                {"name": endpoint.network, "type": "bridge", "container": container_id},
-            )
+            if tell:
+                container_events.left_network(self._events, container_id, endpoint)
         self._drop(container_id)
 
     async def forget(self, container: ContainerRecord) -> None:

@@ -21,7 +21,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -33,6 +33,16 @@ T = TypeVar("T")
 IndexValue = str | int | None
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BUSY_TIMEOUT = 10_000  # ms
+
+
+class Rider(Protocol):
+    """Somebody whose rows are written with the next transaction, whoever made it."""
+
+    def board(self) -> None:
+        """Write them: called in the outermost transaction, as its last step."""
+
+    def arrived(self, kept: bool) -> None:
+        """The transaction ended; ``kept`` says whether it was committed."""
 
 
 class Database:
@@ -48,6 +58,7 @@ class Database:
         self._lock = threading.RLock()
         self._depth = 0
         self._durable = True
+        self.rider: Rider | None = None
         with _translated(path):
             reserve.release(path)
             self._connection = _open(path, exclusive)
@@ -97,15 +108,25 @@ class Database:
         self._depth += 1
 
     def _finish(self) -> None:
-        self._depth -= 1
-        if self._depth:
-            self._connection.execute(f"RELEASE level{self._depth}")
+        if self._depth == 1:
+            self._commit()
             return
+        self._depth -= 1
+        self._connection.execute(f"RELEASE level{self._depth}")
+
+    def _commit(self) -> None:
+        done = False
         try:
+            if self.rider is not None:
+                self.rider.board()
             self._connection.execute("COMMIT")
-        except BaseException:
-            self._roll_back()
-            raise
+            done = True
+        finally:
+            self._depth -= 1
+            if not done:
+                self._roll_back()
+            if self.rider is not None:
+                self.rider.arrived(done)
 
     def _undo(self) -> None:
         self._depth -= 1

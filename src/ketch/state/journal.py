@@ -51,6 +51,11 @@ class Journal(Generic[T]):
                     self._trim(sequence)
         return sequence
 
+    def newest(self) -> int:
+        """The latest instant there is; 0 in an empty journal."""
+        rows = self._database.execute(f"SELECT max(time) FROM {self._name}")
+        return int(rows[0][0] or 0)
+
     def between(self, since: int, until: int = 0, *, after: int = 0) -> Iterator[tuple[int, T]]:
         """Entries with ``since <= time <= until`` (0 = no end), with their sequence numbers.
 

@@ -1,0 +1,153 @@
+"""Events through the docker CLI: order and attributes, filters, and what a killed daemon keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from e2e.ketchd_process import Ketchd, docker_path, wait_for
+
+pytestmark = pytest.mark.root
+
+
+def events(ketchd: Ketchd, since: float, *filters: str) -> list[dict[str, Any]]:
+    words = [word for filter in filters for word in ("--filter", filter)]
+    text = ketchd.out(
+        "events", "--since", f"{since:.6f}", "--until", f"{time.time():.6f}", "--format",
+        "{{json .}}", *words,
+    )  # fmt: skip
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def actions(found: list[dict[str, Any]]) -> list[str]:
+    return [f"{event['Type']} {event['Action']}" for event in found]
+
+
+def wait_for_event(ketchd: Ketchd, since: float, action: str, *filters: str) -> None:
+    wait_for(lambda: action in actions(events(ketchd, since, *filters)), f"{action} was never told")
+
+
+def test_the_life_of_a_container(ketchd: Ketchd, name: str) -> None:
+    since = time.time()
+    ketchd.docker(
+        "run", "--rm", "--name", name, "--label", "team=a", "-v", f"{name}:/data", "busybox",
+        "sh", "-c", "exit 3", code=3,
+    )  # fmt: skip
+    wait_for_event(ketchd, since, "container destroy")
+    found = events(ketchd, since)
+    assert actions(found) == [
+        "volume create", "container create", "container attach", "network connect",
+        "volume mount", "container start", "network disconnect", "volume unmount",
+        "container die", "container destroy",
+    ]  # fmt: skip
+    die = found[-2]["Actor"]
+    assert die["Attributes"] == {
+        "execDuration": "0", "exitCode": "3", "image": "busybox", "name": name, "team": "a",
+    }  # fmt: skip
+    mount = next(event for event in found if event["Action"] == "mount")["Actor"]
+    assert mount == {
+        "ID": name,
+        "Attributes": {
+            "container": die["ID"], "destination": "/data", "driver": "local",
+            "propagation": "", "read/write": "true",
+        },
+    }  # fmt: skip
+    times = [event["timeNano"] for event in found]
+    assert times == sorted(set(times))
+    ketchd.docker("volume", "rm", name)
+
+
+def test_stop_restart_and_exec(ketchd: Ketchd, name: str) -> None:
+    ketchd.docker("run", "-d", "--init", "--name", name, "busybox", "sleep", "60")
+    since = time.time()
+    ketchd.docker("exec", name, "true")
+    ketchd.docker("stop", name)
+    found = events(ketchd, since, f"container={name}", "type=container")
+    assert [event["Action"] for event in found] == [
+        "exec_create: true ", "exec_start: true ", "exec_die", "kill", "stop", "die",
+    ]  # fmt: skip
+    assert found[2]["Actor"]["Attributes"]["exitCode"] == "0"
+    assert found[0]["Actor"]["Attributes"]["execID"] == found[2]["Actor"]["Attributes"]["execID"]
+    assert found[3]["Actor"]["Attributes"]["signal"] == "15"
+    since = time.time()
+    ketchd.docker("start", name)
+    ketchd.docker("restart", "-t", "9", name)
+    ketchd.docker("rename", name, f"{name}-2")
+    ketchd.docker("rename", f"{name}-2", name)
+    found = events(ketchd, since, f"container={name}", "type=container")
+    assert [event["Action"] for event in found] == [
+        "start", "kill", "stop", "die", "start", "restart", "rename", "rename",
+    ]  # fmt: skip
+    assert found[-2]["Actor"]["Attributes"]["oldName"] == f"/{name}"
+
+
+def test_filters(ketchd: Ketchd, name: str) -> None:
+    since = time.time()
+    ketchd.docker("run", "-d", "--name", name, "--label", "team=b", "busybox", "sleep", "60")
+    ketchd.docker("exec", name, "true")
+    for words, expected in (
+        (("event=exec_create",), ["container exec_create: true "]),
+        (("event=exec_create: true",), ["container exec_create: true "]),
+        (("event=exec_create: false",), []),
+        (("event=start", "event=create"), ["container create", "container start"]),
+        (("type=network",), ["network connect"]),
+        (("network=bridge", "type=network"), ["network connect"]),
+        (("label=team=b", "event=start"), ["container start"]),
+        (("label=team=a",), []),
+        (("image=busybox", "event=start"), ["container start"]),
+        (("image=busybox:latest", "event=start"), []),
+        (("daemon=x",), []),
+        (("plugin=x",), []),
+        (("scope=swarm",), []),
+        (("scope=local", "event=start"), ["container start"]),
+    ):
+        assert actions(events(ketchd, since, *words)) == expected, words
+
+
+def test_bad_times(ketchd: Ketchd) -> None:
+    done = ketchd.docker("events", "--since", "2", "--until", "1", code=1)
+    assert "`since` time cannot be after `until` time" in done.stderr.decode()
+
+
+def test_a_killed_daemon_forgets_nothing(ketchd: Ketchd, name: str) -> None:
+    since = time.time()
+    ketchd.docker("run", "-d", "--name", name, "busybox", "sleep", "600")
+    pid = int(ketchd.out("inspect", "-f", "{{.State.Pid}}", name))
+    ketchd.docker("rename", name, f"{name}-x")
+    ketchd.docker("rename", f"{name}-x", name)
+    ketchd.stop(signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    ketchd.start()
+    wait_for_event(ketchd, since, "container die", f"container={name}")
+    found = actions(events(ketchd, since, f"container={name}", "type=container"))
+    assert found == [
+        "container create", "container start", "container rename", "container rename",
+        "container die",
+    ]  # fmt: skip
+
+
+def test_a_stream_that_begins_in_the_past_goes_on(ketchd: Ketchd, name: str) -> None:
+    since = time.time()
+    ketchd.docker("create", "--name", name, "busybox", "true")
+    stream = subprocess.Popen(
+        [docker_path() or "docker", "events", "--since", f"{since:.6f}", "--filter",
+         f"container={name}", "--format", "{{.Action}}"],
+        env=ketchd.env(),
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert stream.stdout is not None
+        assert stream.stdout.readline() == b"create\n"
+        ketchd.docker("start", name)
+        assert [stream.stdout.readline() for _ in range(2)] == [b"start\n", b"die\n"]
+    finally:
+        stream.kill()
+        stream.wait()
+        if stream.stdout is not None:
+            stream.stdout.close()
