@@ -2,7 +2,7 @@
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: help setup setup-test demo test lint bench install clean
+.PHONY: help setup setup-test demo test lint bench install uninstall clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -32,6 +32,9 @@ bench: ## ketch and Docker side by side
 
 install: setup ## systemd units, /usr/local/bin/ketch and friends
 	@sh scripts/install.sh
+
+uninstall: ## take that back; images and volumes stay (PURGE=--purge removes them)
+	@sh scripts/uninstall.sh $(PURGE)
 
 clean: ## what the targets above made inside this checkout
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,17 +1,31 @@
 #!/bin/sh
 # Permanent install from this checkout: links in /usr/local/bin, systemd units, the group `ketch`.
+# With DESTDIR set, only puts the files there (for packages). scripts/uninstall.sh takes all back.
 set -eu
 cd "$(dirname "$0")/.."
 here=$(pwd)
-[ "$(id -u)" = 0 ] || { echo "install: root is needed" >&2; exit 1; }
-getent group ketch >/dev/null || groupadd --system ketch
+root=${DESTDIR:-}
+[ -n "$root" ] || [ "$(id -u)" = 0 ] || { echo "install: root is needed" >&2; exit 1; }
 for program in ketch ketchd ketch-runtime; do
-    ln -sf "$here/.venv/bin/$program" "/usr/local/bin/$program"
+    [ -x "$here/.venv/bin/$program" ] || { echo "install: run 'make setup' first" >&2; exit 1; }
 done
-[ -d /etc/systemd/system ] || { echo "install: no systemd here; start 'ketchd' by hand"; exit 0; }
-for unit in packaging/systemd/*; do
-    install -m 644 "$unit" /etc/systemd/system/
+mkdir -p "$root/usr/local/bin"
+for program in ketch ketchd ketch-runtime; do
+    ln -sf "$here/.venv/bin/$program" "$root/usr/local/bin/$program"
 done
+if [ -n "$root" ]; then
+    mkdir -p "$root/etc/systemd/system"
+elif ! getent group ketch >/dev/null; then
+    groupadd --system ketch
+fi
+if [ ! -d "$root/etc/systemd/system" ]; then
+    echo "install: no systemd here; start 'ketchd' by hand"
+    exit 0
+fi
+for unit in ketch.service ketch.socket; do
+    install -m 644 "packaging/systemd/$unit" "$root/etc/systemd/system/"
+done
+[ -z "$root" ] || exit 0
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     systemctl enable --now ketch.socket
