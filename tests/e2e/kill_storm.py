@@ -83,7 +83,7 @@ class Storm:
         if done.returncode == 0:
             self.counts[words[0]] = self.counts.get(words[0], 0) + 1
             return True, done.stdout.decode()
-        cut = ("Cannot connect", "EOF", "connection reset", "broken pipe", "context canceled")
+        cut = ("Cannot connect", "error during connect", "EOF", "connection reset", "broken pipe")
         if not any(word in said for word in cut):
             self.wrong.append(f"{' '.join(words)}: exit {done.returncode}: {said[-600:]}")
         return False, said

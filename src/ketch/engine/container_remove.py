@@ -23,12 +23,21 @@ if TYPE_CHECKING:
     from ketch.engine.tasks import Background
 
 
+_PATIENCE = 5.0  # seconds that an engine that closes waits for files to be removed
+
+
 class Remover:
     """See the module's docstring."""
 
     def __init__(self, parts: Parts, background: Background) -> None:
         self._parts = parts
         self._background = background
+        self._releasing: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Wait for what removed containers leave; a start would have to sweep it."""
+        if self._releasing:
+            await asyncio.wait(self._releasing, timeout=_PATIENCE)
 
     async def remove(
         self, ref: str, stopper: Stopper, *, force: bool, volumes: bool, link: bool
@@ -69,7 +78,9 @@ class Remover:
             await self._remove_volumes(record)
         parts.waiters.removed(record.id, ExitResult(status=record.state.exit_code))
         parts.live.forget(record.id)
-        self._background.spawn(self._release(record))
+        releasing = self._background.spawn(self._release(record))
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
 
     async def _remove_volumes(self, record: ContainerRecord) -> None:
         for point in record.held_points:

@@ -75,6 +75,10 @@ class Containers:
         self._files = Files(parts)
         self._committer = Committer(parts)
 
+    async def close(self) -> None:
+        """Wait until what removed containers leave is gone."""
+        await self._remover.close()
+
     # life cycle
 
     async def create(self, spec: ContainerSpec, name: str = "") -> tuple[str, tuple[str, ...]]:

@@ -104,6 +104,7 @@ class Engine:
     async def close(self) -> None:
         """Let go of everything without stopping a container."""
         await self._parts.pool.close()
+        await self.containers.close()
         self.images.close()
         await self._background.close()
         self.events.flush()
