@@ -22,7 +22,7 @@ OUTSIDE_NAME = ".ketch-dockerfile"
 
 
 def build(client: "Client", argv: "list[str]") -> int:
-    """Build an image; exit code 1 when a step fails."""
+    """Build an image; the exit code of a step that fails, as docker's classic builder has it."""
     parsed = parse(FLAGS, argv)
     count(parsed, "build", 1)
     if _is_remote(parsed.words[0]):
@@ -47,7 +47,7 @@ def build(client: "Client", argv: "list[str]") -> int:
         image = _show(messages, quiet=parsed["quiet"])
     except _StepFailed as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return error.code
     if parsed["iidfile"]:
         with open(parsed["iidfile"], "w") as file:
             file.write(image)
@@ -96,7 +96,11 @@ def _from_stdin(file: str) -> "tuple[Iterable[bytes], str]":
 
 
 class _StepFailed(Exception):
-    """The build's own error, already in the words to show."""
+    """The build's own error, already in the words to show; ``code`` is our exit code."""
+
+    def __init__(self, text: str, code: int = 1) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def _show(messages: "Iterable[dict[str, Any]]", *, quiet: bool) -> str:
@@ -105,7 +109,8 @@ def _show(messages: "Iterable[dict[str, Any]]", *, quiet: bool) -> str:
     try:
         for message in messages:
             if message.get("error"):
-                raise _StepFailed(message["error"])
+                code = (message.get("errorDetail") or {}).get("code") or 1
+                raise _StepFailed(message["error"], code)
             if "stream" in message:
                 sys.stdout.write(message["stream"])
                 if quiet and message["stream"].startswith("sha256:"):

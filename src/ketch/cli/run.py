@@ -30,7 +30,7 @@ def create(client: "Client", argv: "list[str]") -> int:
     count(parsed, "create", 1, None)
     try:
         identity = _create(client, parsed)
-    except (KetchError, UsageError) as error:
+    except UsageError as error:
         return _refused("create", error)
     sys.stdout.write(identity + "\n")
     return 0

@@ -229,6 +229,13 @@ class EngineUnreachable(LocalFault):
         super().__init__(
             f"Cannot connect to the ketch daemon at {address}. Is the ketch daemon running?"
             if reason.errno in (2, 111)
-            else f"cannot connect to the ketch daemon at {address}: {reason.strerror or reason}"
+            else f"cannot connect to the ketch daemon at {address}: {_why(reason)}"
         )
         self.reason = reason
+
+
+def _why(reason: OSError) -> str:
+    text = (reason.strerror or str(reason)).lower()
+    if reason.errno == 13:
+        return f"{text}: run this as root, or as a member of the socket's group"
+    return text

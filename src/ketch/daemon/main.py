@@ -36,7 +36,7 @@ def _run(command: flags.CommandLine) -> int:
     try:
         settings = config.load(command.config_file, command.flags, required=command.config_given)
         if os.geteuid() != 0:
-            raise KetchError("ketchd needs root: namespaces, mounts and cgroups can't be made else")
+            raise KetchError("root is needed: namespaces, mounts and cgroups can't be made else")
         logs.configure(settings.log_level, settings.debug)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, command))

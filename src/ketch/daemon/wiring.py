@@ -21,7 +21,7 @@ from ketch.engine.images import Images
 from ketch.engine.networks import NetworkConfig, Networks
 from ketch.engine.volumes import Volumes
 from ketch.runtime.remote import Launcher
-from ketch.snapshots.probe import open_snapshotter
+from ketch.snapshots.probe import check_overlay, open_snapshotter
 from ketch.state.database import Database
 from ketch.state.leases import Leases
 
@@ -45,6 +45,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Engine:
         os.makedirs(f"{root}/{folder}", mode=0o710, exist_ok=True)
     database = Database(f"{root}/ketch.db", exclusive=True)
     stack.callback(database.close)
+    check_overlay()
     snapshots = await asyncio.to_thread(open_snapshotter, root, settings.storage_driver)
     _log.info("layers are kept by the %s snapshotter", snapshots.name)
     await asyncio.to_thread(snapshots.sweep_tmp)  # what workers of a killed daemon left

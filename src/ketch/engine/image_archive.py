@@ -99,13 +99,20 @@ class ArchiveReader:
         Raises ``DataCorrupt`` and ``InvalidParameter`` for bad archives.
         """
         with os.fdopen(fd, "rb", buffering=0) as raw:
-            reader = TarReader(decompressed(raw))
-            for entry in reader:
-                self._count += 1
-                if self._count > _MOST_MEMBERS:
-                    raise InvalidParameter(f"the archive has more than {_MOST_MEMBERS} members")
-                self._member(reader, entry)
+            try:
+                self._read(TarReader(decompressed(raw)))
+            except DataCorrupt as error:
+                if self._count:
+                    raise
+                raise DataCorrupt(f"this is not a tar archive: {error}") from None
         return self._members
+
+    def _read(self, reader: TarReader) -> None:
+        for entry in reader:
+            self._count += 1
+            if self._count > _MOST_MEMBERS:
+                raise InvalidParameter(f"the archive has more than {_MOST_MEMBERS} members")
+            self._member(reader, entry)
 
     def _member(self, reader: TarReader, entry: Entry) -> None:
         path = normalised(entry.name.decode("utf-8", "surrogateescape"))

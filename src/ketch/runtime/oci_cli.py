@@ -9,7 +9,7 @@ import os
 import sys
 
 from ketch import __version__
-from ketch.errors import InvalidParameter, KetchError, StartFailed, Unsupported
+from ketch.errors import Forbidden, InvalidParameter, KetchError, StartFailed, Unsupported
 from ketch.runtime.oci_flags import Flags, Given, parse
 from ketch.runtime.oci_log import Log
 from ketch.runtime.oci_state import OCI_VERSION, Place
@@ -259,6 +259,7 @@ def main(argv: "list[str] | None" = None) -> int:
         if argv is None and given.words and given.words[0] in _BECOME_CONTAINERS:
             from ketch.runtime import interpreter
 
+            _need_root()
             interpreter.seal()
         return _dispatch(given, log)
     except KetchError as error:
@@ -292,3 +293,10 @@ def _refuse(given: Given) -> None:
         raise Unsupported("--systemd-cgroup is not supported: cgroups are made in cgroupfs")
     if given.value("rootless", "auto").lower() not in ("auto", "false", "0", "f"):
         raise Unsupported("--rootless is not supported")
+
+
+def _need_root() -> None:
+    if os.geteuid() != 0:
+        raise Forbidden(
+            "ketch-runtime needs root: namespaces, mounts and cgroups can't be made else"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tempfile
@@ -45,6 +46,19 @@ def named(name: str, root: str) -> LayerStore:
     if name not in _KINDS:
         raise InvalidParameter(f"unknown snapshotter {name!r}: erofs and directory are known")
     return _KINDS[name](root)
+
+
+def check_overlay() -> None:
+    """Raise ``Unsupported`` when this kernel has no overlayfs, without which no container runs."""
+    try:
+        os.close(mountapi.fsopen("overlay"))  # loads the module where there is one
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.ENOSYS):
+            raise
+        raise Unsupported(
+            "this kernel has no overlayfs (or is older than Linux 5.2): load its module with "
+            "'modprobe overlay', or boot a kernel with CONFIG_OVERLAY_FS"
+        ) from None
 
 
 def can_mount_images(root: str) -> bool:
