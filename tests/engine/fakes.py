@@ -17,6 +17,7 @@ from ketch.engine.container_parts import Config
 from ketch.engine.engine import Engine, Rooms
 from ketch.engine.events import Events
 from ketch.engine.model import ImageRecord, VolumeRecord
+from ketch.engine.volume_mounts import VolumeMounts, no_work
 from ketch.errors import Conflict, NotFound, StartFailed
 from ketch.links import Link
 from ketch.mounts import Mount, Rootfs
@@ -189,6 +190,7 @@ class FakeVolumes:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.names: set[str] = set()
+        self.mounts = VolumeMounts({}, no_work)
 
     async def create(self, name: str, **options: Any) -> VolumeRecord:
         anonymous = not name

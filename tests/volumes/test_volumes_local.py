@@ -23,7 +23,7 @@ def driver(tmp_path: Path) -> LocalDriver:
 def test_directory_has_its_mode_whatever_the_umask(driver: LocalDriver, tmp_path: Path) -> None:
     old = os.umask(0o077)
     try:
-        path = driver.make("data")
+        path = driver.make("data").path
     finally:
         os.umask(old)
     assert path == f"{tmp_path}/volumes/data/_data"
@@ -31,12 +31,12 @@ def test_directory_has_its_mode_whatever_the_umask(driver: LocalDriver, tmp_path
 
 
 def test_new_volume_never_shows_what_an_old_one_left(driver: LocalDriver) -> None:
-    Path(driver.make("data"), "secret").write_text("old")
-    assert os.listdir(driver.make("data")) == []
+    Path(driver.make("data").path, "secret").write_text("old")
+    assert os.listdir(driver.make("data").path) == []
 
 
 def test_discard_keeps_the_data_in_the_trash(driver: LocalDriver, tmp_path: Path) -> None:
-    Path(driver.make("data"), "file").write_text("x")
+    Path(driver.make("data").path, "file").write_text("x")
     name = driver.discard("data")
     assert (tmp_path / "trash" / name / "_data" / "file").read_text() == "x"
     assert driver.discard("data") == ""
@@ -53,7 +53,7 @@ def test_sweep_takes_only_what_no_record_names(driver: LocalDriver, tmp_path: Pa
 
 def test_size_counts_inodes_once_and_follows_no_link(driver: LocalDriver, tmp_path: Path) -> None:
     (tmp_path / "outside").write_bytes(b"x" * 1000)
-    data = Path(driver.make("data"))
+    data = Path(driver.make("data").path)
     (data / "a").write_bytes(b"x" * 10)
     os.link(data / "a", data / "b")
     os.symlink(tmp_path / "outside", data / "link")
@@ -62,7 +62,7 @@ def test_size_counts_inodes_once_and_follows_no_link(driver: LocalDriver, tmp_pa
 
 
 def test_size_of_a_tree_deeper_than_any_path(driver: LocalDriver) -> None:
-    fd = os.open(driver.make("data"), os.O_RDONLY)
+    fd = os.open(driver.make("data").path, os.O_RDONLY)
     for _ in range(1500):
         os.mkdir("deeper", dir_fd=fd)
         below = os.open("deeper", os.O_RDONLY, dir_fd=fd)

@@ -82,8 +82,10 @@ async def test_unnamed_volume_is_anonymous(volumes: Volumes) -> None:
 async def test_what_is_not_supported_is_refused_by_name(volumes: Volumes) -> None:
     with pytest.raises(Unsupported, match='"nfs" not found'):
         await volumes.create("data", driver="nfs")
-    with pytest.raises(Unsupported, match="type 'nfs'"):
-        await volumes.create("data", options={"type": "nfs", "device": "x"})
+    with pytest.raises(InvalidParameter, match='missing required option: "device"'):
+        await volumes.create("data", options={"type": "nfs"})
+    with pytest.raises(InvalidParameter, match='invalid option: "bogus"'):
+        await volumes.create("data", options={"bogus": "nfs"})
     with pytest.raises(InvalidParameter, match='create a/b: "a/b" includes invalid'):
         await volumes.create("a/b")
     assert await volumes.list() == []

@@ -88,7 +88,7 @@ def _engine(
         database=database,
         events=events,
         images=Images(image_parts),
-        volumes=Volumes(settings.data_root, database, events, lambda: engine.parts.store),
+        volumes=Volumes(settings.data_root, database, events, containers, launcher.work),
         networks=Networks(network_config(settings), database, events),
         snapshots=snapshots,
         launcher=launcher,

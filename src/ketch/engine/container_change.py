@@ -55,7 +55,8 @@ class Changer:
         added = await self._planner.points(only)
         plan = Plan(changes=changes, added=added, warnings=warnings)
         try:
-            await fill_volumes(self._parts, msgspec.structs.replace(record, spec=only), added)
+            async with self._parts.volumes.mounts.held(f"change {record.id}", added):
+                await fill_volumes(self._parts, msgspec.structs.replace(record, spec=only), added)
         except BaseException:
             await self.take_back(plan)
             raise

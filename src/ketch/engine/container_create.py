@@ -98,7 +98,8 @@ class Creator:
             bundle = self._bundle(record.id)
             floor = await builder_floor.ensure(self._parts)
             self._parts.snapshots.prepare(record.id, (floor, *record.layers))
-            await fill_volumes(self._parts, record, points)
+            async with self._parts.volumes.mounts.held(f"create {record.id}", points):
+                await fill_volumes(self._parts, record, points)
             record = msgspec.structs.replace(
                 record,
                 name=record.name or container_names.generate(self._parts.store.name_taken),

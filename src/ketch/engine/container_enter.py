@@ -28,20 +28,17 @@ _KEPT = capabilities.mask(
 def run(args: "Args", fds: "list[int]") -> "Args":
     """Call ``args["task"]`` (``module:function``) with ``args["args"]``, rooted in a tree.
 
-    ``args["root"]`` is a directory of the host. With ``args["pid"]`` instead the tree is what that
-    process sees: the worker joins its mount namespace (setns(2), needs CAP_SYS_ADMIN). The process
-    must be in the control group of the name ``args["cgroup"]``, else ``Unavailable`` is raised:
-    it has ended, and its number may be another's by now.
+    The last fd is its directory (O_PATH will do). With ``args["pid"]`` there is none, and the tree
+    is what that process sees: the worker joins its mount namespace (setns(2), needs CAP_SYS_ADMIN).
+    The process must be in the control group of the name ``args["cgroup"]``, else ``Unavailable`` is
+    raised: it has ended, and its number may be another's by now.
     """
     module, _, name = str(args["task"]).partition(":")
     __import__(module)
     function: Callable[[Args, list[int]], Args] = getattr(sys.modules[module], name)
     inner = args["args"]
     assert isinstance(inner, dict)
-    if "pid" in args:
-        root = _join(int(str(args["pid"])), str(args["cgroup"]))
-    else:
-        root = os.open(str(args["root"]), os.O_PATH | os.O_DIRECTORY)
+    root = _join(int(str(args["pid"])), str(args["cgroup"])) if "pid" in args else fds.pop()
     os.fchdir(root)
     os.close(root)
     os.chroot(".")

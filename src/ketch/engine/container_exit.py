@@ -152,10 +152,16 @@ class Supervisor:
         self._parts.publish(record, "die", execDuration=str(seconds), exitCode=str(exit.status))
 
     def _release(self, record: ContainerRecord) -> None:
-        """Give addresses and ports back; a next start waits for it, nobody else does."""
+        """Give addresses, ports and volumes back; a next start waits for it, nobody else does."""
         live = self._parts.live[record.id]
-        live.releasing = self._background.spawn(self._parts.networks.disconnect(record.id))
+        live.releasing = self._background.spawn(self._released(record.id))
         self._parts.pool.stir()
+
+    async def _released(self, container_id: str) -> None:
+        try:
+            await self._parts.networks.disconnect(container_id)
+        finally:
+            await self._parts.volumes.mounts.release(container_id)
 
     def schedule(self, record: ContainerRecord) -> None:
         """Start again after the policy's delay."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ketch.engine import builder_floor, container_cgroup
 from ketch.engine.model import ArchivePut, Change, ContainerRecord, MountPoint, PathStat
 from ketch.engine.pipes import drained, fed
 from ketch.engine.storing import storing
-from ketch.errors import InvalidParameter, KetchError, NotFound, Unavailable
+from ketch.errors import InvalidParameter, KetchError, NotFound, Unavailable, os_reason
 from ketch.mounts import Mount, Rootfs
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ class Files:
                 return await self._work(
                     function, args, fds, self._parts.snapshots.view(point.layers)
                 )
-            return await self._at(point.source, function, args, fds)
+            async with self._parts.volumes.mounts.held(f"files {secrets.token_hex(8)}", (point,)):
+                return await self._at(point.source, function, args, fds)
         rootfs = self._parts.snapshots.rootfs(record.id) if writes else self._readable(record)
         return await self._work(function, args, fds, rootfs)
 
@@ -150,7 +152,14 @@ class Files:
     async def _at(
         self, source: str, function: str, args: dict[str, Any], fds: list[int]
     ) -> dict[str, Any]:
-        return await self._enter({"root": source}, function, args, fds)
+        try:  # here, since what is mounted on the host is not seen where workers live
+            root = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise KetchError(f"{source}: {os_reason(error)}") from error
+        try:
+            return await self._enter({}, function, args, [*fds, root])
+        finally:
+            os.close(root)
 
     async def _enter(
         self, where: dict[str, Any], function: str, args: dict[str, Any], fds: list[int]

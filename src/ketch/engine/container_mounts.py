@@ -16,7 +16,7 @@ from ketch.engine.model import ContainerSpec, MountPoint, MountSpec
 from ketch.engine.mount_propagation import check_propagation
 from ketch.errors import InvalidParameter, KetchError, NotFound
 from ketch.mounts import IMAGE, SUBPATH, Mount
-from ketch.volumes.options import bound_directory
+from ketch.volumes.options import parse
 
 if TYPE_CHECKING:
     from ketch.engine.container_store import ContainerStore
@@ -90,7 +90,7 @@ class Planner:
         )
         return MountPoint(
             type="volume",
-            source=bound_directory(volume.options) or volume.mountpoint,
+            source=parse(volume.options).bound or volume.mountpoint,
             target=_clean(mount.target),
             name=volume.name,
             driver=volume.driver,

@@ -23,6 +23,7 @@ from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
 from ketch.engine.container_mounts import image_points
 from ketch.engine.container_place import place
+from ketch.engine.container_volumes import fill_volumes
 from ketch.engine.health_values import Health
 from ketch.engine.model import ContainerRecord, Status
 from ketch.engine.process_facts import start_time
@@ -99,11 +100,15 @@ class Starter:
         member = self._parts.pool.take(record.spec)
         connection = await self._connect(record, member)
         try:
+            mounted = await self._parts.volumes.mounts.hold(record.id, record.mount_points)
+            if mounted:  # what was copied up at create may have been in memory
+                await fill_volumes(self._parts, record, mounted)
             shim, started = await self._launch(record, live, member, connection)
         except BaseException:
             if member is not None:  # perhaps still parked: its address is about to be free
                 await asyncio.shield(self._parts.launcher.drop_warm([member.id]))
             await self._parts.networks.disconnect(record.id, tell=True)
+            await self._parts.volumes.mounts.release(record.id)
             raise
         return shim, started, connection
 

@@ -410,6 +410,7 @@ class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str] = {}
     created_at: int = 0
     anonymous: bool = False
+    project: int = 0  # of the quota that bounds it
 
 
 class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):

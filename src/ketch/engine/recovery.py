@@ -50,6 +50,7 @@ class Recovery:
         await self._restore_networks()
         for container_id, exit in ended:
             self._supervisor.record_exit(container_id, exit)
+        await self._settle_volumes()
         await self._execs.adopt()
         await asyncio.to_thread(self._sweep, self._execs.alive())
 
@@ -63,6 +64,13 @@ class Recovery:
                 self._parts.store.set_state(
                     record.id, endpoints=connection.endpoints, ports=connection.ports
                 )
+
+    async def _settle_volumes(self) -> None:
+        """File systems of volumes stay mounted for what runs, and for nobody else."""
+        running = {
+            record.id: record.mount_points for record in self._parts.store if record.state.running
+        }
+        await self._parts.volumes.mounts.settle(running)
 
     async def _adopt(self, record: ContainerRecord) -> Exit | None:
         """The exit to be recorded, if the container ended unseen; None when that is settled."""

@@ -18,18 +18,22 @@ from ketch.engine.event_filters import labels_match
 from ketch.engine.events import Events
 from ketch.engine.model import ContainerRecord, Filters, PruneReport, VolumeRecord
 from ketch.engine.tasks import Background
+from ketch.engine.volume_mounts import VolumeMounts, Work, no_work
 from ketch.errors import Conflict, InvalidParameter, NotFound, Unsupported
 from ketch.layers.remove import remove as remove_tree
 from ketch.state.database import Database, Table
 from ketch.volumes.local import LocalDriver
-from ketch.volumes.options import bound_directory
+from ketch.volumes.options import parse
 
 _ANONYMOUS = "com.docker.volume.anonymous"
 _log = logging.getLogger("ketch.engine.volumes")
 
 
 class Volumes:
-    """``containers`` gives every container's record: a volume that one names is in use."""
+    """``containers`` gives every container's record: a volume that one names is in use.
+
+    ``work`` runs a task in a worker; ``mounts`` mounts what volumes with a file system need.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class Volumes:
         database: Database,
         events: Events,
         containers: Callable[[], Iterable[ContainerRecord]],
+        work: Work = no_work,
     ) -> None:
         self._driver = LocalDriver(root)
         self._table: Table[VolumeRecord] = Table(database, "volumes", VolumeRecord)
@@ -44,6 +49,7 @@ class Volumes:
         self._events = events
         self._containers = containers
         self._background = Background()
+        self.mounts = VolumeMounts(self._records, work)
         self._sweep()
 
     def _sweep(self) -> None:
@@ -68,13 +74,15 @@ class Volumes:
         self._check_driver(driver)
         if name in self._records:
             return self._records[name]
-        bound_directory(options or {})  # raises for what we do not mount
+        size = parse(options or {}).size
         anonymous = not name
         name = name or secrets.token_hex(32)
         self._driver.check_name(name)
+        made = self._driver.make(name, size)
         record = VolumeRecord(
             name=name,
-            mountpoint=self._driver.make(name),
+            mountpoint=made.path,
+            project=made.project,
             options=options or {},
             labels={**(labels or {}), **({_ANONYMOUS: ""} if anonymous else {})},
             created_at=time.time_ns(),
@@ -125,7 +133,7 @@ class Volumes:
         self._table.delete(name)
         del self._records[name]
         self._publish("destroy", record)
-        self._discard(name)
+        self._discard(record)
 
     async def prune(self, filters: Filters | None = None) -> PruneReport:
         """Remove unused volumes: anonymous ones, or all with the filter ``all``."""
@@ -135,7 +143,7 @@ class Volumes:
         for record in await self.list({**wanted, "dangling": ("true",)}):
             if not (everything or record.anonymous):
                 continue
-            size = await asyncio.to_thread(self._driver.size, record.name)
+            size = max(0, await self._size(record))
             try:
                 await self.remove(record.name)
             except (Conflict, NotFound):
@@ -145,14 +153,21 @@ class Volumes:
         return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
 
     async def usage(self) -> Sequence[tuple[VolumeRecord, int, int]]:
-        """(record, bytes, number of containers) of every volume."""
+        """(record, bytes, number of containers) of every volume; -1 bytes where what is in it is
+        stored elsewhere (a bound directory, a mounted file system)."""
         records = await self.list()
-        sizes = [await asyncio.to_thread(self._driver.size, record.name) for record in records]
+        sizes = [await self._size(record) for record in records]
         used = self._users()
         return [
             (record, size, len(used.get(record.name, ())))
             for record, size in zip(records, sizes, strict=True)
         ]
+
+    async def _size(self, record: VolumeRecord) -> int:
+        options = parse(record.options)
+        if options.bound or options.mounted:
+            return -1
+        return await asyncio.to_thread(self._driver.size, record.name)
 
     def _users(self) -> dict[str, Sequence[str]]:
         """Volume name → IDs of the containers that mount it, running or not."""
@@ -165,8 +180,11 @@ class Volumes:
     def _publish(self, action: str, record: VolumeRecord) -> None:
         self._events.publish("volume", action, record.name, {"driver": record.driver})
 
-    def _discard(self, name: str) -> None:
+    def _discard(self, record: VolumeRecord) -> None:
+        name = record.name
         try:
+            if record.project:
+                self._driver.release(record.project)
             discarded = self._driver.discard(name)
         except OSError as error:  # the record is gone already: the next start tries again
             _log.warning("volume %s: its directory stays until the next start: %s", name, error)

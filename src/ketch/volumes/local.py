@@ -7,11 +7,22 @@ import re
 import secrets
 import stat
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from ketch.errors import InvalidParameter, KetchError, os_reason
+from ketch.linux import mountapi
+from ketch.volumes import quota
+from ketch.volumes.mountinfo import mounted_below
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _NAME_MAX = 255  # bytes of one path component, limits.h
+
+
+class Made(NamedTuple):
+    """A volume's directory, and the project that bounds it (0 = none)."""
+
+    path: str
+    project: int
 
 
 class LocalDriver:
@@ -50,8 +61,11 @@ class LocalDriver:
         """The directory of a volume's data."""
         return f"{self._folder}/{name}/_data"
 
-    def make(self, name: str) -> str:
+    def make(self, name: str, size: int = 0) -> Made:
         """Make an empty directory durably and return it; raises ``KetchError``.
+
+        With ``size`` what is stored in it is bounded to so many bytes; raises ``InvalidParameter``
+        where the file system cannot.
 
         To be called for names without a record: what a failed create or removal left there is
         discarded, so that nobody finds another volume's data in a new one.
@@ -63,17 +77,29 @@ class LocalDriver:
             for folder, mode in ((home, 0o711), (path, 0o755)):
                 os.mkdir(folder)
                 os.chmod(folder, mode)  # whatever the umask
+            project = quota.bound(path, size) if size else 0
             for folder in (path, home, self._folder):
                 _sync(folder)
         except OSError as error:
             raise KetchError(f"create {name}: cannot make {os_reason(error)}") from error
-        return path
+        except KetchError:
+            self.discard(name)
+            raise
+        return Made(path, project)
+
+    def release(self, project: int) -> None:
+        """Forget the bound of a volume that goes."""
+        quota.release(self._folder, project)
 
     def discard(self, name: str) -> str:
         """Rename a volume into the trash; returns its name there, "" when it was not there.
 
+        What is mounted in it is somebody else's data, and unmounted first.
+
         Needs no fsync: the record goes first, and ``sweep`` finds a directory that came back.
         """
+        for place in reversed(mounted_below(f"{self._folder}/{name}")):
+            mountapi.umount(place, mountapi.MNT_DETACH)
         target = f"volume-{secrets.token_hex(8)}"
         try:
             os.rename(f"{self._folder}/{name}", f"{self.trash}/{target}")
