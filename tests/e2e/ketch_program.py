@@ -13,7 +13,11 @@ KETCH = str(Path(sys.executable).parent / "ketch")
 
 
 def ketch(
-    daemon: Ketchd, *words: str, input: bytes | None = None, code: int | None = 0
+    daemon: Ketchd,
+    *words: str,
+    input: bytes | None = None,
+    code: int | None = 0,
+    timeout: float = 120,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run it against a daemon; ``code`` is the exit status that must come (None: any)."""
     done = subprocess.run(
@@ -22,7 +26,7 @@ def ketch(
         input=input,
         stdin=None if input is not None else subprocess.DEVNULL,
         capture_output=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
     assert code is None or done.returncode == code, (
