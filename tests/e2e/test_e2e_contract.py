@@ -63,7 +63,6 @@ def test_readme_lists_what_is_not_supported() -> None:
 
 
 NOT_DESCRIBED = {
-    "POST /grpc",
     "GET /containers/{id}/checkpoints",
     "POST /containers/{id}/checkpoints",
     "DELETE /containers/{id}/checkpoints/{checkpoint}",

@@ -125,8 +125,6 @@ _NOT_HERE = (
         Route("POST", f"/plugins/{{name}}/{verb}", swarm.plugin_missing)
         for verb in ("enable", "disable", "upgrade", "push", "set")
     ),
-    Route("POST", "/session", swarm.no_build_kit),
-    Route("POST", "/grpc", swarm.no_build_kit),
     Route("PUT", "/volumes/{name}", swarm.not_a_manager, since=(1, 42)),
     Route("GET", "/swarm", swarm.not_a_manager),
     Route("GET", "/swarm/unlockkey", swarm.not_a_manager),

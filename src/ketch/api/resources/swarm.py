@@ -25,11 +25,6 @@ async def no_swarm(call: Call) -> StreamResponse:
     raise Unsupported("swarm mode is not supported by ketch")
 
 
-async def no_build_kit(call: Call) -> StreamResponse:
-    """The connections of BuildKit's clients."""
-    raise Unsupported("BuildKit is not supported by ketch yet: build with DOCKER_BUILDKIT=0")
-
-
 async def no_checkpoints(call: Call) -> StreamResponse:
     """Checkpoints of containers."""
     raise Unsupported("checkpoints are not supported by ketch: it does not use CRIU")
