@@ -3,7 +3,7 @@
 import sys
 
 from ketch.cli import detach, foreground, terminal
-from ketch.cli.attached_run import exit_code, start_and_stay
+from ketch.cli.attached_run import StartRefused, exit_code, start_and_stay
 from ketch.cli.exits import prefix
 from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.cli.streams import Detached, Session
@@ -63,7 +63,7 @@ def attach(client: "Client", argv: "list[str]") -> int:
     except Detached:
         sys.stderr.write("read escape sequence\n")
         return 1
-    return exit_code(waiting)
+    return exit_code(client, parsed.words[0], waiting)
 
 
 def _check(state: "dict[str, Any]") -> None:
@@ -94,7 +94,10 @@ def start(client: "Client", argv: "list[str]") -> int:
             "keys": detach.chosen(parsed["detach-keys"]),
             "proxy": not info["Config"]["Tty"],
         }
-        return start_and_stay(client, parsed.words[0], how)
+        try:
+            return start_and_stay(client, parsed.words[0], how)
+        except StartRefused as error:
+            raise error.reason from None
     code, failed = 0, []
     for name in parsed.words:
         try:

@@ -8,7 +8,7 @@ import sys
 
 from ketch.cli import detach, exits, foreground, terminal
 from ketch.cli.streams import Detached, Session
-from ketch.errors import KetchError
+from ketch.errors import KetchError, NotModified, Unavailable
 from ketch.linux import fastjson
 
 TYPE_CHECKING = False
@@ -24,23 +24,35 @@ def stay(client: "Client", identity: str, parsed: "Parsed") -> int:
     """Returns the exit code of ``ketch run``."""
     streams = set(parsed["attach"]) or {"stdin", "stdout", "stderr"}
     stdin = parsed["interactive"] and "stdin" in streams
-    return start_and_stay(
-        client,
-        identity,
-        {
-            "tty": parsed["tty"],
-            "stdin": stdin,
-            "stdout": "stdout" in streams,
-            "stderr": "stderr" in streams,
-            "remove": parsed["rm"],
-            "keys": detach.chosen(parsed["detach-keys"]),
-            "proxy": parsed["sig-proxy"] and not parsed["tty"],
-        },
-    )
+    how = {
+        "tty": parsed["tty"],
+        "stdin": stdin,
+        "stdout": "stdout" in streams,
+        "stderr": "stderr" in streams,
+        "remove": parsed["rm"],
+        "keys": detach.chosen(parsed["detach-keys"]),
+        "proxy": parsed["sig-proxy"] and not parsed["tty"],
+    }
+    try:
+        return start_and_stay(client, identity, how)
+    except StartRefused as error:
+        sys.stderr.write(
+            f"ketch: {exits.prefix(error.reason)}{error.reason}\n\n"
+            "Run 'ketch run --help' for more information\n"
+        )
+        return exits.of_run(error.reason)
+
+
+class StartRefused(Exception):
+    """The engine does not start the container; ``reason`` is its error."""
+
+    def __init__(self, reason: KetchError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 def start_and_stay(client: "Client", identity: str, how: "dict[str, Any]") -> int:
-    """Attach, start and pump; ``how`` as ``stay`` fills it."""
+    """Attach, start and pump; ``how`` as ``stay`` fills it. Raises ``StartRefused``."""
     path = f"/containers/{identity}"
     query = {"stream": True, **{name: how[name] for name in ("stdin", "stdout", "stderr")}}
     if how["keys"]:
@@ -54,12 +66,10 @@ def start_and_stay(client: "Client", identity: str, how: "dict[str, Any]") -> in
     raw = how["tty"] and how["stdin"] and terminal.is_terminal(0)
     try:
         client.call("POST", f"{path}/start")
+    except NotModified:
+        pass  # it runs already
     except KetchError as error:
-        sys.stderr.write(
-            f"ketch: Error response from daemon: {error}\n\n"
-            "Run 'ketch run --help' for more information\n"
-        )
-        return exits.of_run(error)
+        raise StartRefused(error) from None
     if how["tty"]:
         foreground.follow_size(client, f"{path}/resize")
     try:
@@ -70,12 +80,20 @@ def start_and_stay(client: "Client", identity: str, how: "dict[str, Any]") -> in
             session.pump()
     except Detached:
         return 0
-    return exit_code(waiting)
+    return exit_code(client, identity, waiting)
 
 
-def exit_code(waiting: "Response") -> int:
-    """The status that an answer of ``wait`` carries."""
-    answer: Any = fastjson.loads(waiting.body())
+def exit_code(client: "Client", identity: str, waiting: "Response") -> int:
+    """The status that an answer of ``wait`` carries.
+
+    A daemon that went away meanwhile is asked again when it is back: the container lived on.
+    """
+    try:
+        answer: Any = fastjson.loads(waiting.body())
+    except (Unavailable, OSError):
+        from ketch.cli import wait_again
+
+        return wait_again.exit_code(client, identity)
     if answer.get("Error"):
         sys.stderr.write(f"ketch: {answer['Error'].get('Message')}\n")
     return int(answer["StatusCode"]) & 0xFF

@@ -4,6 +4,7 @@
 """
 
 import _signal as signal  # type: ignore[import-not-found]
+import os
 
 from ketch.cli import terminal
 from ketch.client.api import Client
@@ -16,12 +17,25 @@ if TYPE_CHECKING:
 # Signals that say something about this process, not to the container (docker run --sig-proxy).
 NOT_PROXIED = {signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGKILL, signal.SIGSTOP}
 FIRST_REALTIME = 32
+MOST_REQUESTS = 3  # so many SIGINT or SIGTERM end us whatever the container does (docker run)
+
+
+def _leave() -> None:
+    os.write(2, f"\ngot {MOST_REQUESTS} SIGTERM/SIGINTs, forcefully exiting\n".encode())
+    os._exit(1)
 
 
 def proxy_signals(client: "Client", container: str) -> None:
     """From now on send every signal that reaches us to the container's first process."""
 
+    asked_to_end = 0
+
     def forward(number: int, _frame: "FrameType | None") -> None:
+        nonlocal asked_to_end
+        if number in (signal.SIGINT, signal.SIGTERM):
+            asked_to_end += 1
+            if asked_to_end == MOST_REQUESTS:
+                _leave()
         try:
             Client(client.address).call("POST", f"/containers/{container}/kill", {"signal": number})
         except KetchError:

@@ -39,7 +39,9 @@ def main(argv: "list[str] | None" = None) -> int:
     """Run one command line; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except FlagError as error:
         sys.stderr.write(
             f"{error}\n\nUsage:  ketch [OPTIONS] COMMAND [ARG...]\n\n"
