@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,13 @@ def test_updates_of_what_a_process_has_from_its_start(api: Api, name: str) -> No
         assert status == 400
         assert next(iter(change)) in found["message"]
     assert Path("/dev/null").exists()
+
+
+def test_small_things_that_docker_does(ketchd: Ketchd, api: Api, name: str) -> None:
+    words = ("--network", "host", "--tmpfs", "/t", "--mount", "type=tmpfs,dst=/u")
+    ketchd.docker("create", "--name", name, *words, "busybox", "ls", "/.dockerenv")
+    found = api("GET", f"/containers/{name}/json")[1]
+    assert found["Config"]["Hostname"] == os.uname().nodename
+    assert [point["Destination"] for point in found["Mounts"]] == ["/u"]
+    assert ketchd.out("start", "-a", name) == "/.dockerenv"
+    assert ".dockerenv" not in ketchd.out("diff", name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ketch.api import times
 from ketch.api.convert_endpoint import network_settings
 from ketch.api.convert_host import host_json
-from ketch.api.convert_mounts import point_json
+from ketch.api.convert_mounts import points_json
 from ketch.api.convert_update import pending_json
 from ketch.api.versions import Version
 from ketch.engine.health_values import Health, Healthcheck
@@ -48,7 +49,7 @@ def inspect_json(
         "ExecIDs": list(execs) or None,
         "HostConfig": host_json(spec, version) | {"Links": _links(record)},
         "GraphDriver": {"Name": driver, "Data": None},
-        "Mounts": [point_json(point) for point in record.mount_points],
+        "Mounts": points_json(record.spec, record.mount_points),
         "Config": config_json(record),
         "NetworkSettings": network_settings(record, version),
     }
@@ -107,7 +108,7 @@ def config_json(record: ContainerRecord) -> dict[str, Any]:
     """``Config``: the request merged with the image; optional members only when they are set."""
     spec = record.spec
     found = {
-        "Hostname": spec.hostname or ("" if _shares_hostname(spec) else record.id[:12]),
+        "Hostname": spec.hostname or _hostname(record),
         "Domainname": spec.domainname,
         "User": spec.user,
         "AttachStdin": spec.attach_stdin,
@@ -158,5 +159,9 @@ def healthcheck_json(check: Healthcheck) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
-def _shares_hostname(spec: ContainerSpec) -> bool:
-    return spec.network_mode.startswith("container:") or spec.uts_mode == "host"
+def _hostname(record: ContainerRecord) -> str:
+    spec = record.spec
+    if spec.network_mode == "host":
+        return os.uname().nodename
+    shares = spec.network_mode.startswith("container:") or spec.uts_mode == "host"
+    return "" if shares else record.id[:12]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from ketch.api.schema.host import ForBind, Host, Mount
-from ketch.engine.model import MountPoint, MountSpec
+from ketch.engine.model import ContainerSpec, MountPoint, MountSpec
 from ketch.errors import InvalidParameter, Unsupported
 
 _PROPAGATIONS = frozenset({"rprivate", "private", "rshared", "shared", "rslave", "slave"})
@@ -194,6 +195,12 @@ def _typed_tmpfs(mount: Mount) -> MountSpec:
 
 def _invalid(kind: str, reason: str) -> InvalidParameter:
     return InvalidParameter(f'invalid mount config for type "{kind}": {reason}')
+
+
+def points_json(spec: ContainerSpec, points: tuple[MountPoint, ...]) -> list[dict[str, Any]]:
+    """``Mounts`` of inspect and ps: all but those of ``--tmpfs``, which Docker leaves out too."""
+    short = {posixpath.normpath(mount.target) for mount in spec.mounts if mount.short}
+    return [point_json(point) for point in points if point.target not in short]
 
 
 def point_json(point: MountPoint) -> dict[str, Any]:

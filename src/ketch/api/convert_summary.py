@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ketch.api.convert_endpoint import networks_json, summary_ports
-from ketch.api.convert_mounts import point_json
+from ketch.api.convert_mounts import points_json
 from ketch.api.times import SECOND
 from ketch.api.versions import Version
 from ketch.engine.model import ContainerRecord, ContainerSizes, ContainerSpec, Status
@@ -30,7 +30,7 @@ def summary_json(
         "Status": status_text(record, time.time_ns()),
         "HostConfig": _host_json(spec, version),
         "NetworkSettings": {"Networks": networks_json(record, version)},
-        "Mounts": [point_json(point) for point in record.mount_points],
+        "Mounts": points_json(spec, record.mount_points),
     }
     if sizes is not None:
         found["SizeRw"], found["SizeRootFs"] = sizes.rw, sizes.root

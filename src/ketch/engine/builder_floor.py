@@ -1,7 +1,8 @@
-"""The floor: a layer that lies below a RUN step's others and holds only mount points.
+"""The floor: a layer below all others of a container, with mount points and ``/.dockerenv``.
 
 The runtime mounts over ``/proc``, ``/etc/hosts`` and others and makes what is missing; without the
-floor those files would be found in the step's layer. The layer is never part of an image.
+floor those files would be found in the step's layer. ``/.dockerenv`` is how programs find out that
+they run in a container. The layer is never part of an image.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
 
 _DIRECTORIES = ("dev", "dev/pts", "dev/shm", "etc", "proc", "sys")
-_FILES = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
+_FILES = (".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf")
 
 
 @lru_cache(maxsize=1)
