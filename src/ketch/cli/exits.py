@@ -4,6 +4,8 @@ Docker's: 125 for a wrong command line and for an engine that refuses ``run``; 1
 command that cannot be started; 1 for any other error; the process's own code otherwise.
 """
 
+import sys
+
 from ketch.errors import KetchError
 
 USAGE = 125
@@ -30,6 +32,17 @@ def of_system(command: str, error: OSError) -> str:
     """A failed system call on this side, in a sentence."""
     reason = (error.strerror or str(error)).lower()
     return f"open {error.filename}: {reason}" if error.filename else f"ketch {command}: {reason}"
+
+
+def after_flush(code: int) -> int:
+    """The exit code once the output is out; output that cannot be written is no success."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return code or FAILED
+    return code
 
 
 def silent_pipe() -> int:

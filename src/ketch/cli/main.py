@@ -39,9 +39,7 @@ def main(argv: "list[str] | None" = None) -> int:
     """Run one command line; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        code = _dispatch(words)
-        sys.stdout.flush()
-        return code
+        return exits.after_flush(_dispatch(words))
     except FlagError as error:
         sys.stderr.write(
             f"{error}\n\nUsage:  ketch [OPTIONS] COMMAND [ARG...]\n\n"
