@@ -10,6 +10,9 @@ SUBPATH = "x-ketch.subpath="
 IMAGE = "image:"
 """The source of a bind that is the n-th image mounted for the container: ``image:0``."""
 
+SHM = "shm:"
+"""The source of a bind that is /dev/shm of the process with this number: ``shm:1234``."""
+
 
 class Mount:
     """One mount: the arguments of mount(2) as data.

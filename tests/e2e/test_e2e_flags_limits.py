@@ -98,6 +98,14 @@ def test_ulimits(ketchd: Ketchd) -> None:
     assert re.search(r"Max processes +50 +50 ", out)
 
 
+def test_exec_has_the_limits_of_run(ketchd: Ketchd, name: str) -> None:
+    words = ("--ulimit", "nofile=123:456", "--oom-score-adj", "321", "busybox", "sleep", "600")
+    ketchd.docker("run", "-d", "--name", name, *words)
+    out = ketchd.out("exec", name, "cat", "/proc/self/limits", "/proc/self/oom_score_adj")
+    assert re.search(r"Max open files +123 +456 ", out)
+    assert out.splitlines()[-1] == "321"
+
+
 def test_oom(ketchd: Ketchd, name: str) -> None:
     words = ("--name", name, "-m", "16m", "--memory-swap", "16m", "--oom-score-adj", "500")
     script = "cat /proc/self/oom_score_adj; exec tail /dev/zero"

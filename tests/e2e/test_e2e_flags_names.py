@@ -119,7 +119,8 @@ def test_namespaces_of_the_host(ketchd: Ketchd, words: tuple[str, ...], shared: 
 
 
 def test_namespaces_of_another_container(ketchd: Ketchd, name: str) -> None:
-    ketchd.docker("run", "-d", "--name", name, "--ipc", "shareable", "busybox", "sleep", "600")
+    words = ("--ipc", "shareable", "--shm-size", "3m", "busybox", "sleep", "600")
+    ketchd.docker("run", "-d", "--name", name, *words)
     pid = ketchd.out("inspect", "-f", "{{.State.Pid}}", name)
     script = "cd /proc/self/ns; for i in pid ipc net uts; do readlink $i; done; df -k /dev/shm"
     joined = (f"--{kind}=container:{name}" for kind in ("pid", "ipc", "network"))
@@ -127,6 +128,10 @@ def test_namespaces_of_another_container(ketchd: Ketchd, name: str) -> None:
     expected = [os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("pid", "ipc", "net", "uts")]
     assert out[:3] == expected[:3]
     assert out[3] != expected[3]
+    assert out[-1].split()[1] == "3072"  # the same file system
+    script = "echo shared > /dev/shm/file"
+    run(ketchd, f"--ipc=container:{name}", "busybox", "sh", "-c", script)
+    assert ketchd.out("exec", name, "cat", "/dev/shm/file") == "shared"
 
 
 def test_ipc_modes(ketchd: Ketchd, name: str) -> None:

@@ -275,6 +275,15 @@ def test_mounts_that_only_we_can_make(engine: Ketchd, runtime: str, box: str) ->
     wait_for(lambda: not records(engine), "the runtime still knows of it")
 
 
+def test_shared_memory_of_another_container(engine: Ketchd, runtime: str, box: str) -> None:
+    words = ("--name", box, "--runtime", runtime, "--ipc", "shareable", "--shm-size", "3m")
+    engine.docker("run", "-d", *words, "busybox", "sleep", "600")
+    script = "echo shared > /dev/shm/file; df -k /dev/shm"
+    joined = ("--runtime", runtime, "--ipc", f"container:{box}", "busybox", "sh", "-c", script)
+    assert " 3072 " in engine.out("run", "--rm", *joined)
+    assert engine.out("exec", box, "cat", "/dev/shm/file") == "shared"
+
+
 def test_devices_by_cdi_files(engine: Ketchd, runtime: str, box: str) -> None:
     """An external runtime runs all kinds of hooks."""
     folder = engine.folder / "cdi"

@@ -49,10 +49,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """The directory of a container's files."""
         return f"{self.data_root}/containers/{container_id}"
 
-    def shm(self, container_id: str) -> str:
-        """What a shareable container has as /dev/shm."""
-        return f"{self.exec_root}/shm/{container_id}"
-
     @property
     def runtimes_folder(self) -> str:
         """What external runtimes keep, a directory for each."""

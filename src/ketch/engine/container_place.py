@@ -12,6 +12,7 @@ from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint
 from ketch.engine.spec_oci import Place
 from ketch.engine.spec_resources import ulimits
 from ketch.errors import Conflict
+from ketch.mounts import SHM
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -42,7 +43,7 @@ def place(
         device_rules=tuple(rules),
         block_io=spec_devices.block_io(spec.resources),
         ulimits=ulimits(spec.resources.ulimits, parts.config.default_ulimits),
-        shm=_shm(parts, record),
+        shm=_shm(parts, spec),
     )
 
 
@@ -88,20 +89,11 @@ def _joined(parts: Parts, spec: ContainerSpec) -> dict[str, str]:
     }
 
 
-def _shm(parts: Parts, record: ContainerRecord) -> str:
-    """The directory that shareable containers have as /dev/shm, theirs or another's.
-
-    It is below the exec root, a tmpfs everywhere; without ``shareable`` each has a tmpfs alone.
-    """
-    mode = record.spec.ipc_mode
-    if mode == "shareable":
-        folder = parts.config.shm(record.id)
-        os.makedirs(folder, exist_ok=True)
-        os.chmod(folder, 0o1777)
-        return folder
-    if not mode.startswith("container:"):
+def _shm(parts: Parts, spec: ContainerSpec) -> str:
+    """What is bound at /dev/shm: another container's, the host's; empty for one of its own."""
+    if not spec.ipc_mode.startswith("container:"):
         return ""
-    other = _other(parts, mode)
+    other = _other(parts, spec.ipc_mode)
     if other.spec.ipc_mode == "host":
         return "/dev/shm"
     if other.spec.ipc_mode != "shareable":
@@ -109,7 +101,7 @@ def _shm(parts: Parts, record: ContainerRecord) -> str:
             f"cannot join IPC of container {other.id}: non-shareable IPC (hint: use "
             "IpcMode:shareable for the donor container)"
         )
-    return parts.config.shm(other.id)
+    return f"{SHM}{_running_pid(parts, spec.ipc_mode)}"
 
 
 def _other(parts: Parts, mode: str) -> ContainerRecord:

@@ -98,11 +98,7 @@ class Remover:
     def _release_files(self, container_id: str, runtime: str) -> None:
         self._parts.runtimes.forget(container_id, runtime)
         self._parts.snapshots.remove(container_id)
-        for folder in (
-            self._parts.config.bundle(container_id),
-            self._parts.config.shm(container_id),
-        ):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._parts.config.bundle(container_id), ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):  # there when the shim was killed
             os.unlink(self._parts.config.shim_socket(container_id))
 

@@ -65,6 +65,7 @@ def oci_process(
         "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), everything)
         if spec.privileged
         else capabilities(container.spec),
+        "oomScoreAdj": container.spec.oom_score_adj,
         "rlimits": rlimits(ulimits(container.spec.resources.ulimits, default_ulimits)),
         "noNewPrivileges": spec_security.flag(container.spec, "no-new-privileges")
         and not spec.privileged,

@@ -147,7 +147,7 @@ class Pool:
 def fits(spec: ContainerSpec, cgroup_parent: str) -> bool:
     """Whether a container asks for nothing that a sandbox made ahead cannot have."""
     own_namespaces = not (spec.pid_mode or spec.uts_mode or spec.userns_mode) and (
-        spec.ipc_mode in ("", "private") and spec.cgroupns_mode in ("", "private")
+        spec.ipc_mode in ("", "private", "shareable") and spec.cgroupns_mode in ("", "private")
     )
     plain_network = (
         not spec.network_disabled

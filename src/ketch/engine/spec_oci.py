@@ -38,7 +38,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     device_rules: tuple[dict[str, Any], ...] = ()
     block_io: dict[str, object] = {}  # limits per device
     ulimits: tuple[Ulimit, ...] = ()  # the container's and the engine's
-    shm: str = ""  # host directory for /dev/shm; empty: a tmpfs of the container's own
+    shm: str = ""  # source of the bind at /dev/shm; empty: a tmpfs of the container's own
 
 
 def oci_config(record: ContainerRecord, place: Place) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Binds that an external runtime cannot make by itself: of images, and of a path in a volume.
+"""Binds that an external runtime cannot make by itself: images, paths in volumes, others' shm.
 
 They are put at paths in the mount namespace of the maker, where the runtime finds them.
 """
@@ -7,7 +7,7 @@ import os
 import stat
 
 from ketch.linux import mountapi as m
-from ketch.mounts import IMAGE, SUBPATH, Mount
+from ketch.mounts import IMAGE, SHM, SUBPATH, Mount
 from ketch.runtime import handover
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ def placed(spec: "Body", folder: str, images: "Sequence[int]") -> "Body":
 
 def _is_ours(entry: "Body") -> bool:
     words = entry.get("options") or ()
-    return str(entry.get("source")).startswith(IMAGE) or any(
+    return str(entry.get("source")).startswith((IMAGE, SHM)) or any(
         word.startswith(SUBPATH) for word in words
     )
 

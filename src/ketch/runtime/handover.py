@@ -8,10 +8,16 @@ import os
 
 from ketch.errors import StartFailed
 from ketch.linux import mountapi as m
-from ketch.linux.namespaces import CLONE_NEWUSER, NAMESPACES, same_namespace
+from ketch.linux.namespaces import (
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    NAMESPACES,
+    same_namespace,
+    setns,
+)
 from ketch.linux.paths import open_in_root
 from ketch.linux.process import SIGKILL
-from ketch.mounts import IMAGE, SUBPATH
+from ketch.mounts import IMAGE, SHM, SUBPATH
 from ketch.runtime.cgroups.hierarchy import detect
 
 TYPE_CHECKING = False
@@ -102,6 +108,8 @@ def open_binds(sources: "Sequence[Mount]", images: "Sequence[int]" = ()) -> "lis
 
 def _open_bind(mount: "Mount", images: "Sequence[int]") -> int:
     recursive = "rbind" in mount.options
+    if mount.source.startswith(SHM):
+        return _shm_of(int(mount.source[len(SHM) :]))
     image = images[int(mount.source[len(IMAGE) :])] if mount.source.startswith(IMAGE) else -1
     subpath = next((word for word in mount.options if word.startswith(SUBPATH)), "")
     if not subpath:
@@ -118,6 +126,20 @@ def _open_bind(mount: "Mount", images: "Sequence[int]") -> int:
             os.close(inside)
     finally:
         os.close(root)
+
+
+def _shm_of(pid: int) -> int:
+    """A copy of another container's /dev/shm: its mount is in no other mount namespace."""
+    here = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    there = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(there, CLONE_NEWNS)
+        try:
+            return m.open_tree("/dev/shm")
+        finally:
+            setns(here, CLONE_NEWNS)
+    finally:
+        close_all((here, there))
 
 
 def stdio_fds(stdio: "Sequence[int]") -> "list[int]":
