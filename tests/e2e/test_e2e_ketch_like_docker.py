@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli.docker_cli import recent_docker
 from e2e.ketch_program import ketch
 from e2e.ketchd_process import Ketchd
 from ketch.cli import commands, help
@@ -19,6 +20,8 @@ NAME = re.compile(r"\bdocker\b")
 @pytest.fixture(scope="module")
 def scene(ketchd: Ketchd) -> Iterator[Ketchd]:
     """Objects of every kind, the same for both clients."""
+    if recent_docker() is None:
+        pytest.skip("needs the docker CLI, version 28 or newer")
     run = ketchd.docker
     run("run", "-d", "--name", "like-up", "--label", "x=y", "-v", "like-vol:/v", "-p", "18467:80",
         "-p", "18468-18469:81-82/udp",

@@ -47,8 +47,6 @@ def build(parsed: "Parsed", image: str, command: "list[str]") -> "dict[str, Any]
         body["Entrypoint"] = [parsed["entrypoint"]] if parsed["entrypoint"] else [""]
     if parsed["stop-timeout"] is not None:
         body["StopTimeout"] = parsed["stop-timeout"]
-    if parsed["mac-address"]:
-        body["MacAddress"] = _mac(parsed["mac-address"])
     if any(name.startswith("health-") or name == "no-healthcheck" for name in parsed.given):
         from ketch.cli import health_flags
 
@@ -75,20 +73,20 @@ def _networking(parsed: "Parsed") -> "dict[str, Any]":
     flags = ("network", "network-alias", "ip", "ip6", "mac-address", "link")
     if parsed.given.isdisjoint(flags):
         return {}
+    if parsed["mac-address"]:
+        _check_mac(parsed["mac-address"])
     from ketch.cli import network_flag
 
     return network_flag.endpoints(parsed)
 
 
-def _mac(text: str) -> str:
-    """An Ethernet address."""
+def _check_mac(text: str) -> None:
     words = text.replace("-", ":").split(":")
     good = len(words) == 6 and all(
         len(word) == 2 and set(word.lower()) <= set("0123456789abcdef") for word in words
     )
     if not good:
         raise UsageError(f"{text} is not a valid mac address")
-    return text
 
 
 def _attached(parsed: "Parsed") -> "dict[str, bool]":

@@ -22,6 +22,7 @@ RARE = {  # sent when given: flag, field
     "device-cgroup-rule": "DeviceCgroupRules",
     "init": "Init",
     "kernel-memory": "KernelMemory",
+    "link": "Links",
     "memory": "Memory",
     "memory-reservation": "MemoryReservation",
     "memory-swap": "MemorySwap",
@@ -51,8 +52,8 @@ def build(parsed: "Parsed", bindings: "dict[str, Any]", binds: "list[str]") -> "
         "AutoRemove": parsed["rm"],
         "Privileged": parsed["privileged"],
         "ReadonlyRootfs": parsed["read-only"],
-        "CapAdd": parsed["cap-add"],
-        "CapDrop": parsed["cap-drop"],
+        "CapAdd": _capabilities(parsed["cap-add"]),
+        "CapDrop": _capabilities(parsed["cap-drop"]),
         "GroupAdd": parsed["group-add"],
         "Dns": parsed["dns"],
         "DnsOptions": parsed["dns-option"],
@@ -94,8 +95,6 @@ def _rare(host: "dict[str, Any]", parsed: "Parsed") -> None:
             host[field] = dict(parsed[flag]) if flag in MAPS else parsed[flag]
     if parsed["memory-swappiness"] == -1:
         host.pop("MemorySwappiness", None)
-    if parsed["link"] and host["NetworkMode"] in ("default", "bridge"):
-        host["Links"] = parsed["link"]
     if parsed["tty"]:
         from ketch.cli import terminal
 
@@ -110,6 +109,14 @@ def _rare(host: "dict[str, Any]", parsed: "Parsed") -> None:
         from ketch.cli import device_flag
 
         host.update(device_flag.parse(parsed["device"], parsed["gpus"]))
+
+
+def _capabilities(words: "list[str]") -> "list[str]":
+    """``net_admin`` → ``CAP_NET_ADMIN``; ``ALL`` stays."""
+    found = {word.strip().upper() for word in words}
+    return sorted(
+        word if word == "ALL" or word.startswith("CAP_") else f"CAP_{word}" for word in found
+    )
 
 
 def restart_policy(text: str) -> "dict[str, Any]":
