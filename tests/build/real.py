@@ -96,7 +96,7 @@ class Networks:
         self.connected.add(record.id)
         return SimpleNamespace(link=None, endpoints=(), ports=())
 
-    async def disconnect(self, container_id: str) -> None:
+    async def disconnect(self, container_id: str, *, tell: bool = False) -> None:
         self.connected.discard(container_id)
 
     async def forget(self, record: Any) -> None:

@@ -151,6 +151,12 @@ async def test_exec(bench: Bench) -> None:
         await bench.engine.execs.start(missing)
 
 
+def _catches(pid: int, number: int) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 async def test_stop_pause_restart(bench: Bench) -> None:
     script = 'trap "exit 5" TERM; while :; do sleep 0.1; done'
     container = await bench.start("sh", "-c", script)
@@ -161,6 +167,8 @@ async def test_stop_pause_restart(bench: Bench) -> None:
     await bench.engine.containers.restart(container)
     first = await bench.engine.containers.get(container)
     assert first.state.status is Status.RUNNING
+    while not _catches(first.state.pid, signal.SIGTERM):  # the shell has come to its trap
+        await asyncio.sleep(0.01)
     await bench.engine.containers.stop(container)
     assert (await bench.engine.containers.get(container)).state.exit_code == 5
     await bench.engine.containers.start(container)

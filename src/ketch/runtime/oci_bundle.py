@@ -5,6 +5,7 @@ import os
 from ketch.errors import InvalidParameter, NotFound, Unsupported
 from ketch.linux import fastjson
 from ketch.linux import mountapi as m
+from ketch.mounts import IMAGE, SHM
 from ketch.runtime import defaults
 from ketch.runtime.cgroups.group import check_path
 from ketch.runtime.plan import refuse_unsupported
@@ -35,6 +36,9 @@ def load(bundle: str) -> "Spec":
     if not isinstance(spec, dict):
         raise InvalidParameter(f"{path} holds no object")
     _check(spec)
+    for mount in spec.get("mounts") or ():
+        if isinstance(mount, dict) and str(mount.get("source")).startswith((IMAGE, SHM)):
+            mount["source"] = f"./{mount['source']}"  # here these are names of files
     return spec
 
 
