@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 from ketch import __version__
@@ -46,6 +48,11 @@ def info_json(info: SystemInfo, version: Version) -> dict[str, Any]:
         **_machine(info),
         **_runtimes(info),
         **_SINGLE_NODE,
+        **_debug(info),
+        "RegistryConfig": _registries(info),
+        "HttpProxy": info.proxies.get("http", ""),
+        "HttpsProxy": info.proxies.get("https", ""),
+        "NoProxy": info.proxies.get("no", ""),
         "SecurityOptions": list(info.security_options),
         "Labels": list(info.labels),
         "Warnings": list(info.warnings) or None,
@@ -147,21 +154,38 @@ def _runtimes(info: SystemInfo) -> dict[str, Any]:
     }
 
 
+def _debug(info: SystemInfo) -> dict[str, Any]:
+    """Numbers that dockerd tells in debug mode only."""
+    fds = len(os.listdir("/proc/self/fd")) if info.debug else -1
+    return {
+        "Debug": info.debug,
+        "NFd": fds,
+        "NGoroutines": threading.active_count() if info.debug else -1,
+    }
+
+
+def _registries(info: SystemInfo) -> dict[str, Any]:
+    """Loopback addresses are insecure registries without being named."""
+    networks = [name for name in info.insecure_registries if "/" in name]
+    hosts = [name for name in info.insecure_registries if "/" not in name]
+    hub = {"Name": "docker.io", "Mirrors": list(info.registry_mirrors)}
+    return {
+        "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8", *networks],
+        "IndexConfigs": {
+            "docker.io": {**hub, "Secure": True, "Official": True},
+            **{
+                name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
+                for name in hosts
+            },
+        },
+        "Mirrors": list(info.registry_mirrors),
+    }
+
+
 _SINGLE_NODE: dict[str, Any] = {
-    "Debug": False,
-    "NFd": -1,
-    "NGoroutines": -1,
     "NEventsListener": 0,
     "IndexServerAddress": "https://index.docker.io/v1/",
-    "RegistryConfig": {
-        "InsecureRegistryCIDRs": [],
-        "IndexConfigs": {},
-        "Mirrors": None,
-    },
     "GenericResources": None,
-    "HttpProxy": "",
-    "HttpsProxy": "",
-    "NoProxy": "",
     "ExperimentalBuild": False,
     "Swarm": {
         "NodeID": "",

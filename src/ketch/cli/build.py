@@ -33,8 +33,9 @@ def build(client: "Client", argv: "list[str]") -> int:
         asked = query(parsed, dockerfile)
     if not parsed["quiet"]:
         pieces = transfer.counted(pieces, "Sending build context")
-    from ketch.cli import credentials
+    from ketch.cli import credentials, proxies
 
+    proxies.add_to_build(asked, client)
     registries = credentials.all_headers() or "e30="
     messages = client.json_lines(
         "POST",

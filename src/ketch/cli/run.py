@@ -7,6 +7,7 @@ from ketch.cli import exits
 from ketch.cli.create_body import build
 from ketch.cli.flags import Failure, Parsed, UsageError, count, parse
 from ketch.cli.run_flags import FLAGS
+from ketch.client import config_file
 from ketch.errors import KetchError, NotFound
 
 TYPE_CHECKING = False
@@ -67,6 +68,10 @@ def _create(client: "Client", parsed: Parsed) -> str:
             ' "always", "missing" or "never"'
         )
     body = build(parsed, parsed.words[0], parsed.words[1:])
+    if "proxies" in config_file.load():
+        from ketch.cli import proxies
+
+        proxies.add_to_container(body, client)
     cidfile = _open_cidfile(parsed["cidfile"])
     query = {"name": parsed["name"] or None, "platform": parsed["platform"] or None}
     try:

@@ -78,7 +78,7 @@ def _engine(
         content=ContentStore(settings.data_root),
         leases=Leases(),
         snapshots=snapshots,
-        ingest=ingest_in_worker(launcher, settings.data_root, snapshots.name),
+        ingest=ingest_in_worker(launcher, settings.data_root, snapshots),
         events=events,
         containers=containers,
         release=launcher.release_layers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ketch.distribution.hosts import RegistrySettings
 from ketch.engine.image_store import ImageStore
 from ketch.engine.model import ContainerRecord
 from ketch.engine.storing import storing
+from ketch.errors import Unavailable
 from ketch.snapshots.protocol import LayerInfo
 from ketch.state.leases import Leases
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ketch.engine.events import Events
     from ketch.runtime.remote import Launcher
     from ketch.snapshots.protocol import Snapshotter
+    from ketch.snapshots.store import LayerStore
 
 IngestLayer = Callable[[int, str], Awaitable[LayerInfo]]
 """Store the layer whose stream (a file or a pipe, compressed or not) an fd gives; the text is the
@@ -96,13 +99,24 @@ class ImageParts:
         self.events.publish("image", action, actor, {"name": name, **attributes})
 
 
-def ingest_in_worker(launcher: Launcher, data_root: str, snapshotter: str) -> IngestLayer:
+def ingest_in_worker(launcher: Launcher, data_root: str, snapshots: LayerStore) -> IngestLayer:
     """``IngestLayer`` by a worker of the launcher."""
 
     async def ingest(fd: int, diff_id: str) -> LayerInfo:
-        args = {"root": data_root, "snapshotter": snapshotter, "diff_id": diff_id, "limit": 0}
-        with storing(f"a layer in {data_root}"):
-            result = await launcher.work("ketch.snapshots.tasks:ingest", args, [fd])
+        scratch = secrets.token_hex(8)
+        args = {
+            "root": data_root,
+            "snapshotter": snapshots.name,
+            "diff_id": diff_id,
+            "scratch": scratch,
+            "limit": 0,
+        }
+        try:
+            with storing(f"a layer in {data_root}"):
+                result = await launcher.work("ketch.snapshots.tasks:ingest", args, [fd])
+        except (asyncio.CancelledError, Unavailable):  # it was killed: nobody tidies up there
+            asyncio.get_running_loop().run_in_executor(None, snapshots.abandon, scratch)
+            raise
         return msgspec.convert(result, LayerInfo)
 
     return ingest

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from ketch.distribution.hosts import RegistrySettings
 from ketch.distribution.login import log_in
 from ketch.distribution.search import SearchResult
 from ketch.engine.container_image import defaults_of
@@ -71,6 +72,11 @@ class Images:
         """After the containers are recovered: sweep what no record names."""
         await asyncio.to_thread(self._parts.content.sweep_ingests)
         await self.collect_garbage()
+
+    @property
+    def registries(self) -> RegistrySettings:
+        """The configuration of registries."""
+        return self._parts.settings.registries
 
     # looking up: no I/O but of a small file, safe on the event loop
 

@@ -592,6 +592,10 @@ class SystemInfo(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     cdi_spec_dirs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()  # hosts and CIDRs
+    proxies: dict[str, str] = {}  # http, https, no
+    debug: bool = False
     now: int = 0
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
+import re
 import socket
 import time
+import urllib.request
 import uuid
 from typing import TYPE_CHECKING
 
@@ -80,6 +83,10 @@ class System:
             default_runtime=self._parts.runtimes.default,
             limits=limits,
             labels=self._parts.config.labels,
+            registry_mirrors=self._parts.images.registries.mirrors,
+            insecure_registries=self._parts.images.registries.insecure,
+            proxies=_proxies(),
+            debug=logging.getLogger().isEnabledFor(logging.DEBUG),
             cdi_spec_dirs=self._parts.config.cdi_spec_dirs,
             warnings=tuple(
                 f"WARNING: No {name.replace('_', ' ')} limit support"
@@ -101,6 +108,16 @@ class System:
             containers=tuple(zip(records, sizes, strict=True)),
             volumes=tuple(await parts.volumes.usage()) if "volume" in kinds else (),
         )
+
+
+def _proxies() -> dict[str, str]:
+    """What the registry client takes from the environment; passwords are not shown."""
+    found = urllib.request.getproxies()
+    return {
+        name: re.sub(r"//[^/@]*@", "//xxxxx:xxxxx@", found[name])
+        for name in ("http", "https", "no")
+        if name in found
+    }
 
 
 def cgroup_version() -> str:

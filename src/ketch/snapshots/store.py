@@ -8,6 +8,7 @@ goes by a rename into ``trash``.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import shutil
@@ -65,10 +66,17 @@ class LayerStore(ABC):
         *,
         progress: Callable[[int], None] | None = None,
         expected: str = "",
+        scratch: str = "",
     ) -> LayerInfo:
-        """See the protocol; ``expected`` is a diff ID that the stream must turn out to have."""
-        directory = self._scratch("layer-")
+        """See the protocol; ``expected`` is a diff ID that the stream must turn out to have.
+
+        ``scratch`` is a name under which somebody else can ``abandon`` the work when this process
+        was killed in it.
+        """
+        directory = self._scratch("layer-", scratch)
+        held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            fcntl.flock(held, fcntl.LOCK_EX)
             info = self._write(tar, directory, progress)
             if expected and info.diff_id != expected:
                 raise DataCorrupt(
@@ -78,6 +86,21 @@ class LayerStore(ABC):
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
+        finally:
+            os.close(held)
+
+    def abandon(self, scratch: str) -> None:
+        """Delete what a killed process left of ``add_layer``; blocks until that process is gone."""
+        directory = os.path.join(self._root, "tmp", f"layer-{scratch}")
+        try:
+            held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)  # the kernel lets go of it with the process
+            shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            os.close(held)
 
     def has_layer(self, diff_id: str) -> bool:
         """Whether the layer is stored."""
@@ -173,8 +196,8 @@ class LayerStore(ABC):
 
     # inside
 
-    def _scratch(self, prefix: str) -> str:
-        path = os.path.join(self._root, "tmp", prefix + os.urandom(8).hex())
+    def _scratch(self, prefix: str, name: str = "") -> str:
+        path = os.path.join(self._root, "tmp", prefix + (name or os.urandom(8).hex()))
         os.mkdir(path, 0o710)
         return path
 

@@ -31,7 +31,9 @@ def ingest(args: Args, fds: list[int]) -> Args:
     limit = args.get("limit")
     with os.fdopen(os.dup(fds[0]), "rb", 1 << 20) as raw:
         tar = decompressed(raw, limit=limit if isinstance(limit, int) else 0)
-        info = _store(args).add_layer(tar, expected=str(args.get("diff_id") or ""))
+        info = _store(args).add_layer(
+            tar, expected=str(args.get("diff_id") or ""), scratch=str(args.get("scratch") or "")
+        )
     return _result(info)
 
 
@@ -44,7 +46,8 @@ def ingest_diff(args: Args, fds: list[int]) -> Args:
     upper_fd = open_upper(store.upper(str(args["key"])))
     try:
         with _DiffStream(upper_fd) as tar:
-            return _result(store.add_layer(cast(BinaryIO, tar)))
+            scratch = str(args.get("scratch") or "")
+            return _result(store.add_layer(cast(BinaryIO, tar), scratch=scratch))
     finally:
         os.close(upper_fd)
 

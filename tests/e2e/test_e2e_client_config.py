@@ -1,0 +1,50 @@
+"""What config.json means to containers and builds, and what the daemon says of its registries."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from e2e.ketch_program import KETCH
+from e2e.ketchd_process import Ketchd, docker_path
+
+pytestmark = pytest.mark.root
+PROXIES = {
+    "default": {"httpProxy": "http://proxy.test:3128", "noProxy": "localhost,.test"},
+    "unix:///elsewhere.sock": {"httpProxy": "http://wrong.test"},
+}
+SET = [
+    "HTTP_PROXY=http://proxy.test:3128", "NO_PROXY=localhost,.test",
+    "http_proxy=http://proxy.test:3128", "no_proxy=mine",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("program", [docker_path() or "docker", KETCH])
+def test_proxies(ketchd: Ketchd, program: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": PROXIES}))
+    env = {**ketchd.env(), "DOCKER_CONFIG": str(tmp_path)}
+    for variable in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        env.pop(variable, None)
+
+    def out(*words: str) -> str:
+        done = subprocess.run(
+            [program, *words], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shown = out("run", "--rm", "-e", "no_proxy=mine", "busybox", "env").splitlines()
+    assert sorted(line for line in shown if "proxy" in line.lower()) == SET
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo got $http_proxy\n")
+    assert "got http://proxy.test:3128" in out("build", "--no-cache", str(tmp_path))
+
+
+def test_info_tells_of_registries(ketchd: Ketchd) -> None:
+    info = json.loads(ketchd.out("info", "--format", "json"))
+    assert "127.0.0.0/8" in info["RegistryConfig"]["InsecureRegistryCIDRs"]
+    assert info["RegistryConfig"]["IndexConfigs"]["docker.io"]["Secure"] is True
+    assert info["Debug"] is False
