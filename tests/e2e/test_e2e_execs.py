@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -74,6 +78,44 @@ def test_a_killed_client_takes_its_process_along(ketchd: Ketchd, box: str) -> No
         each.wait()
     wait_for(lambda: not runs(ketchd, box, "5003"), "it lives on without its client")
     assert runs(ketchd, box, "5004")  # as with Docker, when nobody asked
+
+
+@contextlib.contextmanager
+def forwarded(daemon: Ketchd) -> Iterator[str]:
+    """The engine over TCP, by a relay that passes half-closed connections on as they are."""
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(str(daemon.socket))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=copy, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_also_over_tcp_where_an_end_looks_like_half_of_one(ketchd: Ketchd, box: str) -> None:
+    with forwarded(ketchd) as address:
+        client = subprocess.Popen(
+            [KETCH, "exec", "--die-with-client", box, "sleep", "5007"],
+            env={**os.environ, "KETCH_HOST": address},
+            stdin=subprocess.DEVNULL,
+        )
+        wait_for(lambda: runs(ketchd, box, "5007"), "no process")
+        client.kill()
+        client.wait()
+        wait_for(lambda: not runs(ketchd, box, "5007"), "it lives on without its client")
 
 
 def test_also_when_the_daemon_is_dead(ketchd: Ketchd, box: str) -> None:

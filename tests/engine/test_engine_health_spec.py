@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ketch.engine import health_spec
+from ketch.engine.container_image import config_of, defaults_of
 from ketch.engine.health_spec import NetProbe, net_probe
 from ketch.engine.health_values import Healthcheck
 from ketch.engine.model import ContainerSpec
 from ketch.errors import InvalidParameter, KetchError
+from ketch.oci.image import Health, ImageConfig, RunConfig
 
 ANY = ((200, 399),)
 
@@ -86,3 +88,10 @@ def test_labels_keep_dockers_numbers() -> None:
     )
     found = health_spec.with_labels(spec).healthcheck
     assert found == Healthcheck(test=("HTTP", "80", "204"), interval=5_000_000)
+
+
+def test_an_image_cannot_ask_the_engine_to_probe() -> None:
+    config = ImageConfig(config=RunConfig(healthcheck=Health(test=["HTTP", "80/x"], interval=5)))
+    assert defaults_of(config).healthcheck is None
+    spec = ContainerSpec(image="x", healthcheck=Healthcheck(test=("TCP", "80")))
+    assert config_of(spec, config).healthcheck is None  # nor does a commit make such an image

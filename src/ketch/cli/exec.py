@@ -73,7 +73,8 @@ def _stay(client: "Client", identity: str, parsed: "Parsed") -> int:
     body = {"Detach": False, "Tty": parsed["tty"]}
     sock, early, _ = client.hijack(f"/exec/{identity}/start", body=body)
     tty, stdin = parsed["tty"], parsed["interactive"]
-    session = Session(sock, early, tty=tty, stdin=stdin, keys=detach.chosen(parsed["detach-keys"]))
+    keys, bound = detach.chosen(parsed["detach-keys"]), parsed["die-with-client"]
+    session = Session(sock, early, tty=tty, stdin=stdin, keys=keys, leaves_open=bound)
     if tty:
         foreground.follow_size(client, f"/exec/{identity}/resize")
     try:

@@ -23,12 +23,24 @@ class Detached(Exception):
 
 
 class Session:
-    """One hijacked connection with the stdio behind it."""
+    """One hijacked connection with the stdio behind it.
+
+    With ``leaves_open`` and without stdin the connection is not half-closed: its end then means
+    that this program is gone.
+    """
 
     def __init__(
-        self, sock: "_socket.socket", read_ahead: bytes, *, tty: bool, stdin: bool, keys: str = ""
+        self,
+        sock: "_socket.socket",
+        read_ahead: bytes,
+        *,
+        tty: bool,
+        stdin: bool,
+        keys: str = "",
+        leaves_open: bool = False,
     ) -> None:
         self._sock = sock
+        self._leaves_open = leaves_open
         self._tty = tty
         self._stdin = stdin
         self._rest = read_ahead
@@ -40,7 +52,7 @@ class Session:
         poller.register(self._sock.fileno(), select.POLLIN)
         if self._stdin:
             poller.register(0, select.POLLIN)
-        else:
+        elif not self._leaves_open:
             self._half_close()
         if self._rest:
             first, self._rest = self._rest, b""

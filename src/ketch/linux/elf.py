@@ -59,6 +59,8 @@ def read(fd: int) -> Elf:
         _read_dynamic(fd, found, segments, order)
     except struct.error:
         raise ValueError("the ELF file is cut off") from None
+    except OverflowError:
+        raise ValueError("the ELF file refers to what is beyond any file") from None
     return found
 
 

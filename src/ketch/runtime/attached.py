@@ -52,6 +52,7 @@ class Client:
         "owed_by",
         "pending",
         "progress_at",
+        "silent",
         "stdin",
         "streams",
     )
@@ -64,6 +65,7 @@ class Client:
         self._framed = bool(attach["framed"])
         self.streams = frozenset(n for n, key in ((1, "stdout"), (2, "stderr")) if attach[key])
         self.stdin = bool(attach["stdin"])
+        self.silent = not self.stdin  # it never sends anything, so its end says that it is gone
         self.detach = DetachKeys(bytes(attach.get("detach_keys") or ()))
         self.foreground = False
         self.pending: deque[memoryview] = deque()

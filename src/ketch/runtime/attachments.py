@@ -66,6 +66,7 @@ class Attachments:
             return
         assert self.stdin is not None
         events = READ if client.stdin and not self.stdin.full else 0
+        events |= READ if client.silent and self.on_deserted is not None else 0
         events |= WRITE if client.blocked else 0
         self._loop.watch(client.fd, events, lambda happened: self._ready(client, happened))
 
@@ -97,6 +98,8 @@ class Attachments:
             self.output.writable(client)
         if events & READ and client.stdin:
             self._read(client)
+        elif events & READ and client.silent:
+            self._listen_for_end(client)
         if events & HANGUP:
             self._hang_up(client)
 
@@ -113,6 +116,17 @@ class Attachments:
             self._input_ended(client)
             self.refresh(client)
         return data is not None
+
+    def _listen_for_end(self, client: Client) -> None:
+        """Whoever is to take its process along keeps its side open as long as it lives.
+
+        So that this works over TCP too, where a closed connection looks like a half-closed one.
+        """
+        try:
+            if client.receive() == b"":
+                self.gone(client)
+        except Gone:
+            self.gone(client)
 
     def _hang_up(self, client: Client) -> None:
         """Both directions are closed; what the client sent before still counts."""
