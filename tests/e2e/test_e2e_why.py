@@ -245,6 +245,40 @@ def test_what_a_log_lets_one_guess(
     assert found["Certainty"] in ("likely", "possible")
 
 
+def test_a_call_that_seccomp_punishes_by_death(ketchd: Ketchd, name: str, tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    run(ketchd, name, "--security-opt", f"seccomp={profile}", IMAGE, "mkdir", "/x")
+    assert finding(ketchd, name, "signal")["Details"]["name"] == "SIGSYS"
+    found = finding(ketchd, name, "denied-call")
+    assert found["Details"]["call"].startswith("mkdir")
+    assert found["Certainty"] == "known"
+
+
+def test_a_rerun_knows_what_was_denied(ketchd: Ketchd, name: str) -> None:
+    command = "mount -t tmpfs none /mnt || exit 5"
+    run(ketchd, name, IMAGE, "sh", "-c", command)
+    assert not [f for f in why(ketchd, name)["Findings"] if f["Kind"] == "denied-call"]
+    found = json.loads(out(ketchd, "why", "--rerun", "--format", "json", name))
+    assert found["ExitCode"] == 5
+    assert len(found["Exits"]) == 2
+    denied = next(f for f in found["Findings"] if f["Kind"] == "denied-call")
+    assert (denied["Details"]["call"], denied["Details"]["program"]) == ("mount", "mount")
+    assert "--cap-add SYS_ADMIN" in denied["Text"]
+    assert denied["Certainty"] == "likely"
+    ketchd.docker("start", name)
+    wait_for(lambda: len(why(ketchd, name)["Exits"]) == 3, "it has not run again")
+    assert not [f for f in why(ketchd, name)["Findings"] if f["Kind"] == "denied-call"]
+
+
+def test_a_rerun_that_goes_on_and_one_that_cannot(ketchd: Ketchd, name: str) -> None:
+    ketchd.docker("create", "--name", name, IMAGE, "sleep", "1000")
+    assert "It is running" in out(ketchd, "why", "--rerun", "-t", "0", name)
+    refused = ketch(ketchd, "why", "--rerun", name, code=1)
+    assert b"is running: stop it first" in refused.stderr
+
+
 def test_names_of_files_do_not_steer_the_terminal(ketchd: Ketchd, name: str) -> None:
     run(ketchd, name, IMAGE, "/\x1b[31mred")
     assert "\x1b" not in out(ketchd, "why", name)

@@ -108,6 +108,7 @@ _NETWORKS = (
 
 _BEYOND = (  # what Docker's API does not have: docs/beyond.md
     Route("GET", "/ketch/containers/{id}/why", beyond.why),
+    Route("POST", "/ketch/containers/{id}/rerun", beyond.rerun),
     Route("GET", "/ketch/containers/{id}/execs", beyond.list_execs),
     Route("POST", "/ketch/exec/{id}/kill", beyond.kill_exec),
 )

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
     from ketch.client.api import Client
 
-FLAGS = (Flag("format", "f", "text", "json or a template such as '{{.Summary}}'", ""),)
+FLAGS = (
+    Flag("format", "f", "text", "json or a template such as '{{.Summary}}'", ""),
+    Flag("rerun", "", "switch", "Start it first, with denied system calls written down"),
+    Flag("timeout", "t", "number", "Seconds to wait for the end of a rerun", 10),
+)
 HELP = {"why": ("[OPTIONS] CONTAINER", FLAGS)}
 _SHOWN = 10  # lines of the log
 
@@ -20,7 +24,11 @@ def why(client: "Client", argv: "list[str]") -> int:
     """Print what is found out about one container."""
     parsed = parse(FLAGS, argv)
     count(parsed, "why", 1)
-    found = client.call("GET", f"/ketch/containers/{parsed.words[0]}/why")
+    path = f"/ketch/containers/{parsed.words[0]}"
+    if parsed["rerun"]:
+        found = client.call("POST", f"{path}/rerun", {"t": parsed["timeout"]})
+    else:
+        found = client.call("GET", f"{path}/why")
     if parsed["format"] == "json":
         sys.stdout.write(fastjson.dumps(found).decode() + "\n")
     elif parsed["format"]:

@@ -13,13 +13,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from ketch.engine import container_cgroup, container_events, out_of_memory, restart
+from ketch.engine import container_cgroup, container_events, kernel_words, restart
 from ketch.engine.container_health import HealthProbes, ended
 from ketch.engine.endings import PastExit
 from ketch.engine.model import ContainerRecord, ExitResult, Status
 from ketch.engine.process_facts import is_alive
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
-from ketch.linux import kmsg
 from ketch.runtime import exit_file
 from ketch.runtime.remote import Exit
 
@@ -88,8 +87,8 @@ class Supervisor:
             container_id, ExitResult(status=exit.status, error=ended.state.error)
         )
         live.ended()
-        if exit.oom:
-            self._background.spawn(self._find_victim(record))
+        if kernel_words.wanted(ended.state):
+            self._background.spawn(kernel_words.learn(self._parts, record.id, record.state.pid))
         if record.state.ports:
             self._release(record)  # whoever waits may want the same ports at once
         if again:
@@ -98,18 +97,6 @@ class Supervisor:
             self._background.spawn(self._remover.vanish(container_id))
         if not record.state.ports:
             self._release(record)
-
-    async def _find_victim(self, record: ContainerRecord) -> None:
-        """Whom the OOM killer killed: the kernel's log forgets, the record does not."""
-        try:
-            lines = await asyncio.to_thread(kmsg.lines)
-        except OSError:
-            return
-        limit = record.spec.resources.memory
-        found = out_of_memory.find(lines, record.id, limit)
-        now = self._parts.store.find(record.id)
-        if found is not None and now is not None and not now.state.running:
-            self._parts.store.set_state(record.id, durable=False, out_of_memory=found)
 
     def _restarts(self, record: ContainerRecord, exit_code: int) -> bool:
         sent = record.state.last_signal
@@ -193,6 +180,7 @@ def _remembered(record: ContainerRecord, exit: Exit) -> tuple[PastExit, ...]:
         signal=max(0, exit.signal),
         oom=exit.oom,
         cause=sent.by if sent is not None and sent.signal == exit.signal else "",
+        pid=record.state.pid,
     )
     return (*record.state.exits, run)[-_EXITS_KEPT:]
 

@@ -28,6 +28,7 @@ class Live:
         "shim",
         "stopping",
         "waiting",
+        "watched",
     )
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Live:
         self.restart: asyncio.Task[None] | None = None
         self.releasing: asyncio.Task[None] | None = None
         self.backoff = 0.0
+        self.watched = False  # this run's denied system calls are logged
         self.freezes = 0  # how often it was paused
 
     async def released(self) -> None:

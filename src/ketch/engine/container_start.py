@@ -31,6 +31,7 @@ from ketch.engine.spec_external import external_config
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_start import Launch, start_wire
 from ketch.errors import Conflict, KetchError, NotModified, StartFailed, os_reason
+from ketch.linux.seccomp import FLAG_LOG
 
 if TYPE_CHECKING:
     from ketch.engine.container_exit import Supervisor
@@ -56,10 +57,14 @@ class Starter:
         self._supervisor = supervisor
         self._remover = remover
 
-    async def start(self, ref: str) -> None:
-        """Start for a user; raises ``NotModified``, ``Conflict``, ``StartFailed``."""
+    async def start(self, ref: str, *, watched: bool = False) -> None:
+        """Start for a user; raises ``NotModified``, ``Conflict``, ``StartFailed``.
+
+        With ``watched`` the kernel writes down which system calls are denied, in this run.
+        """
         async with self._parts.store.locked(ref) as record:
             live = self._parts.live[record.id]
+            live.watched = watched
             live.cancel_restart()
             live.backoff = 0.0  # a policy begins anew with its delays, as with Docker
             await self._start(record, by_policy=False)
@@ -69,6 +74,7 @@ class Starter:
         async with self._parts.store.locked(container_id) as record:
             if record.state.status is not Status.RESTARTING:
                 raise NotModified(f"container {container_id} is no longer restarting")
+            self._parts.live[record.id].watched = False
             await self._start(record, by_policy=True)
 
     async def _start(self, record: ContainerRecord, *, by_policy: bool) -> None:
@@ -159,8 +165,11 @@ class Starter:
         )
         clients = live.take_waiting()
         try:
+            wire = start_wire(record, launch)
+            if live.watched:
+                wire["seccomp_flags"] = FLAG_LOG
             shim = await self._parts.launcher.start(
-                start_wire(record, launch),
+                wire,
                 [(client.sock, attach_wire(client)) for client in clients],
             )
             return shim, await shim.started()
@@ -199,6 +208,8 @@ class Starter:
             exit_signal=0,
             unsupervised=False,
             out_of_memory=None,
+            watched=self._parts.live[record.id].watched,
+            denied=(),
         )
 
     async def _failed(self, record: ContainerRecord, error: KetchError) -> None:

@@ -70,7 +70,7 @@ class Containers:
         self._updater = Updater(parts, facts)
         self._logs = Logs(parts)
         self._attacher = Attacher(parts, self._logs)
-        self._why = Why(parts, self._logs)
+        self._why = Why(parts, self._logs, self._starter)
         self._lister = Lister(parts)
         self._files = Files(parts)
         self._committer = Committer(parts)
@@ -127,6 +127,10 @@ class Containers:
     async def why(self, ref: str) -> Explanation:
         """Why it stopped or will not start."""
         return await self._why.explain(ref)
+
+    async def rerun(self, ref: str, seconds: float) -> Explanation:
+        """Start it watched, and explain after its end or ``seconds``."""
+        return await self._why.rerun(ref, seconds)
 
     async def rename(self, ref: str, name: str) -> None:
         """Give another name."""

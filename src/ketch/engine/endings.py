@@ -28,6 +28,15 @@ class OutOfMemory(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 0  # bytes
 
 
+class DeniedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A system call that seccomp denied; ``first`` = to the container's first process."""
+
+    call: str
+    program: str
+    count: int = 1
+    first: bool = False
+
+
 class PastExit(msgspec.Struct, frozen=True, kw_only=True):
     """One run that is over; ``cause`` is ``SentSignal.by`` of what ended it, empty for none."""
 
@@ -37,3 +46,4 @@ class PastExit(msgspec.Struct, frozen=True, kw_only=True):
     signal: int = 0
     oom: bool = False
     cause: str = ""
+    pid: int = 0  # of the host

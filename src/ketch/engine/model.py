@@ -14,7 +14,7 @@ from enum import StrEnum
 import msgspec
 
 from ketch.engine import model_limits
-from ketch.engine.endings import OutOfMemory, PastExit, SentSignal
+from ketch.engine.endings import DeniedCall, OutOfMemory, PastExit, SentSignal
 from ketch.engine.health_values import Health, Healthcheck
 from ketch.engine.runtimes import Program
 from ketch.logs import entries
@@ -246,6 +246,8 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     unsupervised: bool = False  # the last run's supervisor died, so its end is not known
     last_signal: SentSignal | None = None  # of this run, or of the last one
     out_of_memory: OutOfMemory | None = None
+    watched: bool = False  # started so that the kernel writes denied system calls down
+    denied: tuple[DeniedCall, ...] = ()
     exits: tuple[PastExit, ...] = ()  # the latest runs, oldest first
 
     @property

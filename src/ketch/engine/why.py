@@ -7,14 +7,15 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ketch.engine import why_denied, why_exit, why_host, why_program
+from ketch.engine import kernel_words, why_denied, why_exit, why_host, why_program
 from ketch.engine.container_logs import Logs
 from ketch.engine.model import ContainerRecord, LogOptions, Status
 from ketch.engine.why_values import Explanation, Finding
-from ketch.errors import KetchError
+from ketch.errors import Conflict, KetchError, StartFailed, Unsupported
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
+    from ketch.engine.container_start import Starter
 
 _LINES = 20
 _LONGEST_LINE = 1000
@@ -24,13 +25,39 @@ _LOOK_AT_PROGRAM = (126, 127)  # exit codes that shells and the dynamic loader g
 class Why:
     """See the module's docstring."""
 
-    def __init__(self, parts: Parts, logs: Logs) -> None:
+    def __init__(self, parts: Parts, logs: Logs, starter: Starter) -> None:
         self._parts = parts
         self._logs = logs
+        self._starter = starter
+
+    async def rerun(self, ref: str, seconds: float) -> Explanation:
+        """Start it with denied system calls written down; explain after its end, or ``seconds``.
+
+        Raises ``Conflict`` when it runs, ``Unsupported`` for other runtimes than ketch's own.
+        """
+        record = self._parts.store.resolve(ref)
+        if record.state.running or record.state.status is Status.RESTARTING:
+            raise Conflict(f"container {record.id} is running: stop it first")
+        if self._parts.runtimes.wire(record.spec.runtime) is not None:
+            raise Unsupported(f"a rerun with the runtime {record.spec.runtime} is not supported")
+        if record.spec.auto_remove:
+            raise Conflict(f"container {record.id} would be removed at its end (--rm)")
+        try:
+            await self._starter.start(record.id, watched=True)
+        except StartFailed:
+            return await self.explain(record.id)
+        exited = self._parts.live[record.id].exited
+        if exited is not None:
+            await asyncio.wait((exited,), timeout=seconds)
+        return await self.explain(record.id)
 
     async def explain(self, ref: str) -> Explanation:
         """Raises ``NotFound``."""
         record = self._parts.store.resolve(ref)
+        if kernel_words.wanted(record.state):
+            pid = record.state.pid or (record.state.exits[-1].pid if record.state.exits else 0)
+            await kernel_words.learn(self._parts, record.id, pid)
+            record = self._parts.store.by_id(record.id)
         log = await self._tail(record)
         found = why_exit.findings(record, time.time_ns())
         if not record.state.running:

@@ -6,12 +6,33 @@ import re
 import signal as signals
 
 from ketch.build.durations import format_duration
-from ketch.engine.endings import SentSignal
+from ketch.engine.endings import DeniedCall, SentSignal
 from ketch.engine.model import ContainerRecord, Status
-from ketch.engine.why_values import LIKELY, Finding
+from ketch.engine.why_values import KNOWN, LIKELY, Finding
 
+_CALLS = {  # what Docker's default profile allows with a capability
+    **dict.fromkeys(
+        str.split(
+            "fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount "
+            "open_tree quotactl setdomainname sethostname setns syslog umount umount2 unshare bpf "
+            "fanotify_init perf_event_open pivot_root"
+        ),
+        "SYS_ADMIN",
+    ),
+    **dict.fromkeys(("delete_module", "init_module", "finit_module"), "SYS_MODULE"),
+    **dict.fromkeys(("settimeofday", "stime", "clock_settime", "clock_settime64"), "SYS_TIME"),
+    **dict.fromkeys(("kcmp", "process_madvise", "pidfd_getfd"), "SYS_PTRACE"),
+    **dict.fromkeys(("iopl", "ioperm"), "SYS_RAWIO"),
+    **dict.fromkeys(("get_mempolicy", "mbind", "set_mempolicy"), "SYS_NICE"),
+    "reboot": "SYS_BOOT",
+    "chroot": "SYS_CHROOT",
+    "acct": "SYS_PACCT",
+    "open_by_handle_at": "DAC_READ_SEARCH",
+    "vhangup": "SYS_TTY_CONFIG",
+}
 _STAGES = re.compile(  # what Docker's clients want to read in front of the reason
-    r"failed to create task for container: .*?error during container init: |"
+    r"failed to create task for container: .*?unable to start container process: "
+    r"(?:error during container init: )?|"
     r"failed to set up container networking: (?:driver failed .*? on endpoint \S+ \(\w*\): )?"
 )
 _FAULTS = {
@@ -44,7 +65,7 @@ def findings(record: ContainerRecord, now: int) -> list[Finding]:
         found = [Finding(kind="never-started", text="It has been created and never started.")]
     else:
         found = _ended(record)
-    return [*found, *_restarts(record, now), *_health(record)]
+    return [*found, *_denied(record), *_restarts(record, now), *_health(record)]
 
 
 def _running(record: ContainerRecord, now: int) -> Finding:
@@ -199,6 +220,25 @@ def _restarts(record: ContainerRecord, now: int) -> list[Finding]:
         f"shortest took {_lasting(shortest)}). Restart policy: {policy.name or 'no'}."
     )
     return [Finding(kind="restarts", text=text, details={"count": state.restart_count})]
+
+
+def _denied(record: ContainerRecord) -> list[Finding]:
+    return [_denied_call(call) for call in record.state.denied]
+
+
+def _denied_call(denied: DeniedCall) -> Finding:
+    needed = _CALLS.get(denied.call, "")
+    hint = f"--cap-add {needed} would allow it" if needed else (
+        "a profile of your own or --security-opt seccomp=unconfined would allow it"
+    )  # fmt: skip
+    often = f"{denied.count} times" if denied.count > 1 else "once"
+    return Finding(
+        kind="denied-call",
+        text=f"Its seccomp profile denied the system call {denied.call} to {denied.program}, "
+        f"{often}; {hint}.",
+        certainty=KNOWN if denied.first else LIKELY,
+        details={"call": denied.call, "program": denied.program, "capability": needed},
+    )
 
 
 def _health(record: ContainerRecord) -> list[Finding]:

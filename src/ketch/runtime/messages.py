@@ -99,6 +99,7 @@ class Start(TypedDict):
     log: Log
     runtime: NotRequired[Runtime]  # another OCI runtime than ours
     attach: NotRequired[list[Attach]]  # set by ``Launcher.start``
+    seccomp_flags: NotRequired[int]
     socket: str
 
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from ketch.api import responses, times
 from ketch.api.convert_why import why_json
 from ketch.api.resources.execs import exec_json
+from ketch.errors import InvalidParameter
+
+_LONGEST_RERUN = 3600
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -17,6 +20,17 @@ if TYPE_CHECKING:
 async def why(call: Call) -> StreamResponse:
     """GET /ketch/containers/{id}/why: why it stopped or will not start."""
     return responses.json(why_json(await call.engine.containers.why(call.id)))
+
+
+async def rerun(call: Call) -> StreamResponse:
+    """POST /ketch/containers/{id}/rerun: start it with denied system calls written down.
+
+    Answers as ``why`` after its end, or after ``t`` seconds (10) while it goes on.
+    """
+    seconds = call.integer("t", 10)
+    if not 0 <= seconds <= _LONGEST_RERUN:
+        raise InvalidParameter(f"invalid t: {seconds}: 0 to {_LONGEST_RERUN} seconds")
+    return responses.json(why_json(await call.engine.containers.rerun(call.id, seconds)))
 
 
 async def list_execs(call: Call) -> StreamResponse:

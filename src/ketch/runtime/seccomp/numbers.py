@@ -99,6 +99,29 @@ def number_of(abi: Abi, name: str) -> int | None:
     return number if number >= 0 else None
 
 
+def name_of(audit: int, number: int) -> str:
+    """The name of a call by the kernel's AUDIT_ARCH and number, or the number as text."""
+    for abi in _ABIS.values():
+        if abi.audit != audit or bool(number & X32_BIT) != (abi.name == "SCMP_ARCH_X32"):
+            continue
+        for name, known in _KNOWN.get(abi.name, _NEW_CALLS).items():
+            if known == number:
+                return name
+        found = _library().seccomp_syscall_resolve_num_arch(abi.token, number)
+        if found:
+            try:
+                return ctypes.string_at(found).decode()
+            finally:
+                _free(found)
+    return str(number)
+
+
+def _free(pointer: int) -> None:
+    libc = ctypes.CDLL(None)
+    libc.free.argtypes = (ctypes.c_void_p,)
+    libc.free(pointer)
+
+
 @functools.cache
 def library_version() -> str:
     """The version of libseccomp (seccomp_version(3))."""
@@ -116,4 +139,6 @@ def _library() -> ctypes.CDLL:
             f"seccomp profiles need libseccomp.so.2 ({error}); install libseccomp2"
         ) from None
     library.seccomp_syscall_resolve_name_arch.argtypes = (ctypes.c_uint32, ctypes.c_char_p)
+    library.seccomp_syscall_resolve_num_arch.argtypes = (ctypes.c_uint32, ctypes.c_int)
+    library.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
     return library

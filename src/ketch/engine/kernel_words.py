@@ -1,0 +1,45 @@
+"""What the kernel's log says of a container's end, put on record before the log forgets it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal as signals
+import time
+from typing import TYPE_CHECKING, Any
+
+from ketch.engine import denied_calls, out_of_memory
+from ketch.errors import KetchError
+from ketch.linux import kmsg
+
+if TYPE_CHECKING:
+    from ketch.engine.container_parts import Parts
+    from ketch.engine.model import ContainerState
+
+
+def wanted(state: ContainerState) -> bool:
+    """Whether the kernel may have said something that is not on record."""
+    denied = state.watched or state.exit_signal == signals.SIGSYS
+    return (state.oom_killed and state.out_of_memory is None) or (denied and not state.denied)
+
+
+async def learn(parts: Parts, container_id: str, pid: int) -> None:
+    """Look it up; no error when the log cannot be read. ``pid`` was the first process's."""
+    try:
+        lines = await asyncio.to_thread(kmsg.lines)
+    except OSError:
+        return
+    record = parts.store.find(container_id)
+    if record is None:
+        return
+    state, changes = record.state, dict[str, Any]()
+    if state.oom_killed:
+        limit = record.spec.resources.memory
+        changes["out_of_memory"] = out_of_memory.find(lines, record.id, limit)
+    if state.watched or state.exit_signal == signals.SIGSYS:
+        until = time.time_ns() if state.running else state.finished_at + 1_000_000
+        try:
+            changes["denied"] = denied_calls.find(lines, state.started_at, until, pid)
+        except KetchError:
+            pass  # no libseccomp, so no names
+    if any(changes.values()):
+        parts.store.set_state(container_id, durable=False, **changes)
