@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import engines, images, latency, memory
+from bench import engines, images, latency, memory, streams
 from bench.timing import Row
 from ketch.cli.bootstrap import busybox_tar
 
-SLOW = ("load", "crowd")
+SLOW = ("load", "crowd", "stats")
 
 
 def measures(
@@ -33,6 +33,9 @@ def measures(
         "exec": lambda: latency.execute(docker, ketch, rounds),
         "build": lambda: images.build(docker, ketch, work, max(3, rounds // 3)),
         "supervisor": lambda: memory.supervisors(docker, ketch),
+        "attach": lambda: streams.attach(docker, ketch),
+        "logs": lambda: streams.logs(docker, ketch),
+        "stats": lambda: streams.stats(docker, ketch),
         "load": lambda: images.load(docker, ketch, work),
         "crowd": lambda: latency.crowded(ketch, rounds),
     }

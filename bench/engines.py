@@ -24,6 +24,7 @@ class Engine:
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
         self.root = root
+        self.tag = root.name.rpartition("-")[2]  # several may measure at a time
         self.socket = root / f"{name}.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -104,7 +105,7 @@ class Docker(Engine):
             *("--exec-root", str(self.root / "docker-run")),
             *("--pidfile", str(self.root / "docker.pid")),
             *("--host", f"unix://{self.socket}"),
-            *("--cgroup-parent", "/ketch-bench-docker"),
+            *("--cgroup-parent", f"/ketch-bench-docker-{self.tag}"),
             "--config-file=" + str(self._config()),
         ]
         inside = "ip link set lo up; exec " + " ".join(daemon)
@@ -121,7 +122,7 @@ class Docker(Engine):
 
     def stop(self) -> None:
         super().stop()
-        for path in Path("/sys/fs/cgroup").glob("*/ketch-bench-docker"):
+        for path in Path("/sys/fs/cgroup").glob(f"*/ketch-bench-docker-{self.tag}"):
             path.rmdir()
 
 
@@ -138,9 +139,9 @@ class Ketch(Engine):
             *("--data-root", str(self.root / "ketch-data")),
             *("--exec-root", str(self.exec_root)),
             *("--host", f"unix://{self.socket}"),
-            *("--bridge", "ketch-bench0"),
-            *("--nft-table", "ketch-bench"),
-            *("--cgroup-parent", "/ketch-bench"),
+            *("--bridge", f"kb{self.tag}"),
+            *("--nft-table", f"ketch-bench-{self.tag}"),
+            *("--cgroup-parent", f"/ketch-bench-{self.tag}"),
         ]
 
     def ketch(self, *words: str) -> list[str]:

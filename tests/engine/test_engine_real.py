@@ -10,6 +10,7 @@ import socket
 import sys
 import tarfile
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from ketch.engine.model import (
     MountSpec,
     Resources,
     RestartPolicy,
+    Stats,
     Status,
     WaitCondition,
 )
@@ -245,18 +247,23 @@ async def test_volumes(bench: Bench, tmp_path: Path) -> None:
     assert b"Read-only" in err
 
 
+async def counters(bench: Bench, container: str) -> Stats:
+    async with aclosing(await bench.engine.containers.stats(container)) as samples:
+        sample = await anext(samples)
+    assert sample.now is not None
+    return sample.now
+
+
 async def test_limits(bench: Bench) -> None:
     resources = Resources(memory=64 << 20, nano_cpus=500_000_000, pids_limit=50)
     container = await bench.start("sleep", "60", resources=resources)
-    stats = await bench.engine.containers.stats(container)
-    assert stats is not None
+    stats = await counters(bench, container)
     assert (stats.memory_limit, stats.pids_limit, stats.pids_current) == (64 << 20, 50, 1)
     assert "eth0" in stats.networks
     await bench.engine.containers.update(
         container, UpdateOptions(resources=Resources(memory=96 << 20, memory_swap=-1))
     )
-    stats = await bench.engine.containers.stats(container)
-    assert stats is not None
+    stats = await counters(bench, container)
     assert stats.memory_limit == 96 << 20
     table = await bench.engine.containers.top(container)
     assert len(table.processes) == 1

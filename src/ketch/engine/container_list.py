@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from ketch.engine import container_cgroup, container_stats, container_top
+from ketch.engine import container_cgroup, container_top
 from ketch.engine.container_filters import matches, prepare
-from ketch.engine.model import ContainerRecord, ContainerSizes, ListOptions, Stats, TopTable
+from ketch.engine.model import ContainerRecord, ContainerSizes, ListOptions, TopTable
+from ketch.engine.stats_sampler import Sample, StatsSampler
 from ketch.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ class Lister:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._sampler = StatsSampler(parts.store)
 
     def select(self, options: ListOptions) -> list[ContainerRecord]:
         """Records that match, newest first; a limit counts stopped ones too, as Docker does."""
@@ -81,7 +84,6 @@ class Lister:
             raise Conflict(f"container {record.id} is not running")
         return record
 
-    def stats(self, ref: str) -> Stats | None:
-        """One sample; None when it does not run."""
-        state = self._parts.store.resolve(ref).state
-        return container_stats.sample(state.cgroup, state.pid) if state.running else None
+    def stats(self, ref: str) -> AsyncIterator[Sample]:
+        """A sample now and one a second."""
+        return self._sampler.follow(self._parts.store.resolve(ref).id)

@@ -5,22 +5,32 @@ from __future__ import annotations
 import os
 import time
 
-from ketch.engine.model import BlkioEntry, NetworkCounters, Stats
+from ketch.engine.model import BlkioEntry, ContainerRecord, NetworkCounters, Stats
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _NS = 1_000_000_000
+_CPUS = os.cpu_count() or 1
+_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+_READ = 32 * 1024  # more than any of these files has
 _NO_LIMIT = 1 << 60  # v1 says "no limit" with a number close to LONG_MAX
 
 
-def sample(cgroup: dict[str, str], pid: int) -> Stats:
-    """Read everything there is; a file that is missing counts as zero.
+def sample(record: ContainerRecord, system: int) -> Stats | None:
+    """Read everything there is; a file that is missing counts as zero. None when it does not run.
 
-    ``cgroup`` is controller → directory, and ``unified`` → directory of the v2 hierarchy.
+    ``system`` is ``system_cpu()``, which may be read once for many containers.
     """
+    state = record.state
+    if not state.running:
+        return None
+    cgroup = state.cgroup  # controller → directory; ``unified``: that of the v2 hierarchy
     on_v1 = cgroup.get("memory", "") != cgroup.get("unified", "")
-    values: dict[str, object] = {"read_at": time.time_ns(), "online_cpus": os.cpu_count() or 1}
-    values["system_cpu"] = _system_cpu()
-    values["networks"] = _networks(pid)
+    values: dict[str, object] = {
+        "read_at": time.time_ns(),
+        "online_cpus": _CPUS,
+        "system_cpu": system,
+        "networks": {} if record.spec.network_mode == "host" else _networks(state.pid),
+    }
     values.update(_pids(cgroup))
     values.update(_v1(cgroup) if on_v1 else _v2(cgroup.get("unified", "")))
     return Stats(**values)  # type: ignore[arg-type]
@@ -83,10 +93,11 @@ def _limit(path: str) -> int:
     limit = _number(path)
     if 0 < limit < _NO_LIMIT:
         return limit
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return _MEMORY
 
 
-def _system_cpu() -> int:
+def system_cpu() -> int:
+    """The machine's CPU time of all kinds in ns (proc(5), /proc/stat)."""
     first = _text("/proc/stat").split("\n", 1)[0].split()
     return sum(int(word) for word in first[1:9]) * _NS // _TICKS
 
@@ -149,7 +160,12 @@ def _number(path: str) -> int:
 
 def _text(path: str) -> str:
     try:
-        with open(path) as file:
-            return file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(fd, _READ).decode()
+    except OSError:
+        return ""  # the cgroup or the process ended meanwhile
+    finally:
+        os.close(fd)

@@ -36,10 +36,10 @@ from ketch.engine.model import (
     LogOptions,
     PathStat,
     PruneReport,
-    Stats,
     TopTable,
     WaitCondition,
 )
+from ketch.engine.stats_sampler import Sample
 from ketch.engine.update_values import Updated, UpdateOptions
 from ketch.engine.wait import Waiter
 from ketch.engine.why import Why
@@ -208,8 +208,8 @@ class Containers:
         """Processes of a running container, by ps(1)."""
         return await self._lister.top(ref, ps_args)
 
-    async def stats(self, ref: str) -> Stats | None:
-        """One sample of the cgroup's counters; None when it does not run."""
+    async def stats(self, ref: str) -> AsyncIterator[Sample]:
+        """The cgroup's counters now and once a second, until the container is removed."""
         return self._lister.stats(ref)
 
     # files

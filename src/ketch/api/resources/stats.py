@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ketch.api import responses
 from ketch.api.convert_stats import stats_json
-from ketch.engine.model import Stats
 from ketch.errors import NotFound
 
 if TYPE_CHECKING:
@@ -15,33 +14,22 @@ if TYPE_CHECKING:
 
     from ketch.api.call import Call
 
-_INTERVAL = 1.0
-"""Seconds between samples, as Docker's clients expect."""
-
 
 async def stats(call: Call) -> StreamResponse:
-    """GET /containers/{id}/stats"""
-    containers = call.engine.containers
-    record = await containers.get(call.id)
-    if call.flag("stream", default=True):
-        return await _stream(call, record.id)
-    before = None
-    if call.version < (1, 41) or not call.flag("one-shot"):
-        before = await containers.stats(record.id)
-        if before is not None:
-            await asyncio.sleep(_INTERVAL)
-    return responses.json(stats_json(record, await containers.stats(record.id), before))
+    """GET /containers/{id}/stats
 
-
-async def _stream(call: Call, container_id: str) -> StreamResponse:
-    response = await responses.stream(call, responses.JSON)
-    before: Stats | None = None
-    while True:
-        try:
-            record = await call.engine.containers.get(container_id)
-            now = await call.engine.containers.stats(container_id)
-        except NotFound:
+    One answer holds two samples, a second apart; ``one-shot`` asks for the first alone.
+    """
+    samples = await call.engine.containers.stats(call.id)
+    async with aclosing(samples):  # type: ignore[type-var]
+        if call.flag("stream", default=True):
+            response = await responses.stream(call, responses.JSON)
+            async for sample in samples:
+                await response.write(responses.encode(stats_json(*sample)))
             return response
-        await response.write(responses.encode(stats_json(record, now, before)))
-        before = now
-        await asyncio.sleep(_INTERVAL)
+        async for sample in samples:
+            once = call.flag("one-shot") or sample.now is None
+            if once or sample.before is not None:
+                before = None if call.flag("one-shot") else sample.before
+                return responses.json(stats_json(sample.record, sample.now, before))
+    raise NotFound(f"No such container: {call.id}")
