@@ -43,9 +43,19 @@ class Storm:
         self._up = threading.Event()
         self._up.set()
 
+    def prepare(self) -> None:
+        """Save the image that will be loaded."""
+        self.loaded, self.archive = "loaded:1", self.daemon.folder / "loaded.tar"
+        text = b"FROM busybox\nRUN dd if=/dev/urandom of=/noise bs=1k count=500\n"
+        self.daemon.docker("build", "-q", "-t", self.loaded, "-", input=text)
+        self.daemon.docker("save", "-o", str(self.archive), self.loaded)
+        self.daemon.docker("rmi", self.loaded)
+        self.daemon.docker("builder", "prune", "-af")
+
     def rage(self, kills: int, pause: tuple[float, float] = (0.05, 0.9)) -> None:
         """Kill the daemon ``kills`` times, after random seconds each; raises what is wrong."""
-        loops = (self._lives, self._lives, self._pulls, self._builds, self._commits, self._volumes)
+        loops = (self._lives, self._lives, self._pulls, self._builds, self._commits, self._loads,
+                 self._volumes)  # fmt: skip
         workers = [threading.Thread(target=self._guarded, args=(loop,)) for loop in loops]
         for worker in workers:
             worker.start()
@@ -158,6 +168,15 @@ class Storm:
             self._expect(tag, "there" if found else GONE, {"there"})
         if found:
             self._ask("rmi", tag)
+
+    def _loads(self) -> None:
+        """Half of the layers are there already, half come with the archive."""
+        acknowledged, _ = self._ask("load", "-q", "-i", str(self.archive))
+        found = self._look("inspect", "-f", "{{.Id}}", self.loaded)
+        if acknowledged:
+            self._expect("the loaded image", "there" if found else GONE, {"there"})
+        if found:
+            self._ask("rmi", self.loaded)
 
     def _volumes(self) -> None:
         name = f"volume-{secrets.token_hex(4)}"

@@ -142,6 +142,19 @@ def _open_locked(path: str) -> int:
         os.close(fd)  # its last writer had just renamed it: that is a blob now
 
 
+def unlink_idle(path: str) -> bool:
+    """Delete a partial blob, if nobody writes it."""
+    try:
+        fd = _open_locked(path)
+    except Conflict:
+        return False
+    try:
+        os.unlink(path)
+    finally:
+        os.close(fd)
+    return True
+
+
 def _is_at(fd: int, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ketch.content.ingest import Ingest
+from ketch.content.ingest import Ingest, unlink_idle
 from ketch.errors import Conflict, DataCorrupt, NotFound
 from ketch.oci import digest as digests
 
@@ -133,12 +133,12 @@ class ContentStore:
     def sweep_ingests(self, age: float = _PARTIAL_AGE) -> int:
         """Delete what interrupted ingests left: nameless ones, and others older than ``age`` s.
 
-        To be called when nobody writes (at start). Returns the bytes freed.
+        What is being written stays. Returns the bytes freed.
         """
         freed = 0
         for entry in os.scandir(self._ingests):
             stat = entry.stat(follow_symlinks=False)
-            if entry.name.startswith("new-") or time.time() - stat.st_mtime >= age:
-                os.unlink(entry.path)
+            is_old = entry.name.startswith("new-") or time.time() - stat.st_mtime >= age
+            if is_old and unlink_idle(entry.path):
                 freed += stat.st_size
         return freed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from ketch.engine import container_links
 from ketch.engine.event_filters import labels_match
 from ketch.engine.model import ContainerRecord, ExitResult, Filters, PruneReport, Status
-from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound
+from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, os_reason
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ketch.engine.tasks import Background
 
 
+_log = logging.getLogger("ketch.engine.containers")
+_PAUSES = (1, 5, 25, 125)  # seconds between attempts to remove a container's files
 _PATIENCE = 5.0  # seconds that an engine that closes waits for files to be removed
 
 
@@ -92,13 +95,20 @@ class Remover:
 
     async def _release(self, record: ContainerRecord) -> None:
         await self._parts.networks.forget(record)
-        await asyncio.to_thread(self._release_files, record.id, record.spec.runtime)
+        for pause in _PAUSES:
+            try:
+                await asyncio.to_thread(self._release_files, record.id, record.spec.runtime)
+                break
+            except OSError as error:  # no descriptor, no memory: the next start would find it
+                _log.warning("container %s left files behind: %s", record.id, os_reason(error))
+                await asyncio.sleep(pause)
         self._parts.images.empty_trash_soon()
 
     def _release_files(self, container_id: str, runtime: str) -> None:
         self._parts.runtimes.forget(container_id, runtime)
         self._parts.snapshots.remove(container_id)
-        shutil.rmtree(self._parts.config.bundle(container_id), ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._parts.config.bundle(container_id))
         with contextlib.suppress(FileNotFoundError):  # there when the shim was killed
             os.unlink(self._parts.config.shim_socket(container_id))
 

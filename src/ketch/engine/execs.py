@@ -27,6 +27,7 @@ from ketch.errors import (
     KetchError,
     NotFound,
     StartFailed,
+    os_reason,
 )
 from ketch.runtime.remote import connect_shim
 from ketch.state.database import Table
@@ -100,10 +101,11 @@ class Execs:
         socket (owned by the engine) closes at the end."""
         try:
             await self._start(exec_id, attach, console_size)
-        except StartFailed as error:
+        except (KetchError, OSError) as error:
             if attach is None:
                 raise
-            await _tell(attach, f"{error}\r\n")
+            text = os_reason(error) if isinstance(error, OSError) else str(error)
+            await _tell(attach, f"{text}\r\n")
         finally:
             if attach is not None:
                 attach.sock.close()

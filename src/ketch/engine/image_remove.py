@@ -7,6 +7,7 @@ are collected after it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from ketch.engine.image_gc import Collector
@@ -116,6 +117,8 @@ class Remover:
                 continue
             removed += self._untag(image, names) + self._delete(image, prune=True)
         reclaimed = await self._collector.collect() if removed else 0
+        if all_unused:
+            reclaimed += await asyncio.to_thread(self._parts.content.sweep_ingests, 0)
         if removed:
             self._parts.publish("prune", "", "", reclaimed=str(reclaimed))
         return ImagePruneReport(removed=tuple(removed), reclaimed=reclaimed)

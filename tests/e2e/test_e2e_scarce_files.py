@@ -1,0 +1,118 @@
+"""No file descriptor is left (EMFILE), at each point of what is done: an error and no leak."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from e2e.conftest import assert_clean, clean_up, load_busybox
+from e2e.ketchd_process import Ketchd, wait_for
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Ketchd]:
+    daemon = Ketchd(Path(tempfile.mkdtemp(prefix="ketch-e2e-")))
+    try:
+        daemon.start()
+        load_busybox(daemon)
+        daemon.docker("run", "-d", "--name", "bystander", "busybox", "sleep", "600")
+        yield daemon
+        daemon.shutdown_everything()
+        assert_clean(daemon)
+    finally:
+        clean_up(daemon)
+
+
+def daemon_pid(engine: Ketchd) -> int:
+    assert engine.process is not None
+    return engine.process.pid
+
+
+def launcher_pid(engine: Ketchd) -> int:
+    return int((engine.run / "launcher.pid").read_text())
+
+
+def descriptors(pid: int) -> list[int]:
+    return sorted(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+
+
+@contextmanager
+def only(pid: int, more: int) -> Iterator[None]:
+    """``more`` descriptors can be opened by the process, and no further ones."""
+    used, limit = set(descriptors(pid)), 0
+    while more or limit in used:
+        more -= limit not in used
+        limit += 1
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+def at_rest(engine: Ketchd, pid: int) -> int:
+    """How many descriptors it holds when nothing happens and its pool is full."""
+    seen: list[int] = []
+
+    def steady() -> bool:
+        seen.append(len(descriptors(pid)))
+        return len(seen) > 30 and len(set(seen[-30:])) == 1
+
+    wait_for(steady, f"the descriptors never settle: {seen[-30:]}")
+    return seen[-1]
+
+
+@pytest.mark.parametrize("who", [daemon_pid, launcher_pid], ids=["daemon", "launcher"])
+def test_each_number_of_files(engine: Ketchd, who: Callable[[Ketchd], int], tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("content")
+    pid = who(engine)
+    before = at_rest(engine, pid)
+    codes: list[int] = []
+    for more in range(1, 22, 2):
+        with only(pid, more):
+            for words in (
+                ("run", "--rm", "busybox", "true"),
+                ("exec", "bystander", "true"),
+                ("cp", str(file), "bystander:/file"),
+            ):
+                done = engine.docker(*words, code=None, timeout=30)
+                codes.append(done.returncode)
+                assert done.returncode in (0, 1, 125, 128), done
+                assert (done.stdout + done.stderr == b"") == (done.returncode == 0) or (
+                    words[0] == "cp"
+                )
+    assert 0 in codes
+    assert codes[-1] == 0
+    assert {1, 125, 128} & set(codes)
+    assert who(engine) == pid  # nobody had to be started anew
+    assert engine.out("ps", "-q", "--filter", "name=bystander") != ""
+    engine.docker("run", "--rm", "busybox", "true")
+    assert at_rest(engine, pid) <= before + 1
+
+
+def test_too_many_clients(engine: Ketchd) -> None:
+    """Who comes when there is no room waits, and is served when there is."""
+    pid = daemon_pid(engine)
+    before = at_rest(engine, pid)
+    clients = []
+    with only(pid, 20):
+        for _ in range(40):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(str(engine.socket))
+            clients.append(client)
+        wait_for(lambda: len(descriptors(pid)) >= before + 20, "they were not accepted")
+        for client in clients:
+            client.close()
+        assert engine.docker("ps", timeout=20).returncode == 0
+    assert at_rest(engine, pid) <= before + 1
