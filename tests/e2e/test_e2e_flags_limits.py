@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def test_limits(ketchd: Ketchd, words: tuple[str, ...], files: dict[str, str]) -
         (("-m", "64m", "--memory-swap", "32m"), "Minimum memoryswap limit should be larger than"),
         (("-m", "64m", "--memory-reservation", "128m"), "can not be less than memory reservation"),
         (("--cpus", "1000"), "range of CPUs is from 0.01 to"),
+        (("--cpus", "0.001"), "range of CPUs is from 0.01 to"),
         (("--cpus", "1", "--cpu-quota", "5000"), "Conflicting options: Nano CPUs and CPU Quota"),
         (("--cpu-period", "1"), "CPU cfs period can not be less than 1ms"),
         (("--cpu-quota", "5"), "CPU cfs quota can not be less than 1ms"),
@@ -181,6 +183,26 @@ def test_a_cgroup_parent(ketchd: Ketchd, name: str) -> None:
             inner.rmdir()
     out = run(ketchd, "--cgroup-parent", "/a/../b", "busybox", "true", code=125)
     assert "invalid cgroup parent" in out
+
+
+def test_a_cgroup_parent_below_the_daemons(ketchd: Ketchd, name: str) -> None:
+    """A new daemon sweeps what nobody names: not what runs below a parent of its own."""
+    parent, stopped = f"{ketchd.cgroup}/inner", f"{name}-stopped"
+    words = ("--cgroup-parent", parent[1:], "busybox", "sleep", "600")  # it is absolute anyway
+    ketchd.docker("run", "-d", "--name", name, *words)
+    ketchd.docker("create", "--name", stopped, *words)
+    left = Path(f"/sys/fs/cgroup/pids{parent}", ketchd.out("inspect", "-f", "{{.Id}}", stopped))
+    if V1:
+        left.mkdir()  # what a shim that was killed leaves
+    ketchd.stop(signal.SIGKILL)
+    ketchd.start()
+    assert ketchd.out("inspect", "-f", "{{.State.Status}}", name) == "running"
+    assert ketchd.out("exec", name, "echo", "alive") == "alive"
+    assert not left.exists()
+    ketchd.docker("rm", "-f", name, stopped)
+    for inner in Path("/sys/fs/cgroup").glob(f"*{parent}"):
+        wait_for(lambda inner=inner: not [x for x in inner.iterdir() if x.is_dir()], "it stays")
+        inner.rmdir()
 
 
 def test_devices(ketchd: Ketchd, tmp_path: Path) -> None:

@@ -121,12 +121,25 @@ class Recovery:
             for directory in record.state.cgroup.values()
         }
         parent = self._parts.config.cgroup_parent
+        others = {_absolute(record.spec.cgroup_parent) for record in self._parts.store}
         for hierarchy in container_cgroup.hierarchies():
             for name in _children(f"{hierarchy.mount}{parent}"):
-                if f"{hierarchy.mount}{parent}/{name}" not in kept:
-                    group = Cgroup(parent, name, (hierarchy,))
-                    group.kill()
-                    _removed(group)
+                if f"{hierarchy.mount}{parent}/{name}" in kept:
+                    continue
+                if any(f"{other}/".startswith(f"{parent}/{name}/") for other in others):
+                    continue  # containers' own parents are below ours
+                group = Cgroup(parent, name, (hierarchy,))
+                group.kill()
+                _removed(group)
+        self._sweep_below_others()
+
+    def _sweep_below_others(self) -> None:
+        """Below parents that containers chose there may be groups of others: only ours go."""
+        for record in self._parts.store:
+            if record.spec.cgroup_parent and not record.state.running:
+                group = Cgroup(record.spec.cgroup_parent, record.id)
+                group.kill()
+                _removed(group)
 
     def _sweep_sockets(self) -> None:
         """Those of shims that were killed."""
@@ -156,6 +169,10 @@ class Recovery:
                 self._supervisor.schedule(
                     self._parts.store.set_state(record.id, status=Status.RESTARTING)
                 )
+
+
+def _absolute(parent: str) -> str:
+    return "/" + "/".join(part for part in parent.split("/") if part)
 
 
 def _children(folder: str) -> list[str]:

@@ -63,7 +63,7 @@ def _check_cpu(resources: Resources, cpus: int, kernel: Kernel) -> None:
             "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the "
             "cgroup is not mounted"
         )
-    if resources.nano_cpus < 0 or resources.nano_cpus > cpus * 1_000_000_000:
+    if resources.nano_cpus and not 10_000_000 <= resources.nano_cpus <= cpus * 1_000_000_000:
         raise InvalidParameter(
             f"range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
         )
