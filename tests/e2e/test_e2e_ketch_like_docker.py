@@ -173,6 +173,11 @@ run --security-opt foo busybox
 run --security-opt seccomp=/like-none busybox
 run --pull foo busybox
 run --name like-up busybox
+create --name like-up busybox
+create --cidfile /etc/hostname busybox
+create -p foo busybox
+run --cidfile /etc/hostname busybox
+run --network like-none --network none busybox
 run --rm busybox nope
 run --rm busybox /etc
 run --stop-timeout x busybox

@@ -95,10 +95,10 @@ def _out(client: "Client", container: str, path: str, target: str, parsed: "Pars
 class _Counter:
     """Shows how far a copy has come, and says at its end how much it was."""
 
-    def __init__(self, pieces: "Iterable[bytes]", what: str, quiet: bool) -> None:
+    def __init__(self, pieces: "Iterable[bytes]", what: str, quiet: bool, path: str = "") -> None:
         self._quiet = quiet or not sys.stderr.isatty()
         self._size = 0
-        shown = pieces if self._quiet else transfer.counted(pieces, what)
+        shown = pieces if self._quiet else transfer.counted(pieces, what, path)
         self.pieces = map(self._count, shown)
 
     def _count(self, piece: bytes) -> bytes:
@@ -130,7 +130,8 @@ def _in(client: "Client", source: str, container: str, target: str, parsed: "Par
         whole = os.path.isdir(local) and not os.path.islink(local.rstrip("/"))
         destination, name = _destination(source, whole, target, stat)
         body = cp_local.pack(local, name)
-    counter = _Counter(body, "Copying to container", parsed["quiet"])
+    size_of = "" if source == "-" else source
+    counter = _Counter(body, "Copying to container", parsed["quiet"], size_of)
     path = _archive(container, destination) + query
     client.stream("PUT", path, body=iter(counter.pieces), headers=headers).body()
     counter.tell(f"{container}:{target}")

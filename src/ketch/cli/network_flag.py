@@ -60,18 +60,23 @@ def endpoints(parsed: "Parsed") -> "dict[str, dict[str, Any]]":
         return {}
     networks = networks or [{"name": "default"}]
     _join(networks[0], asked)
+    if len({_is_users(network["name"]) for network in networks}) > 1:
+        raise UsageError(
+            "conflicting options: cannot attach both user-defined and non-user-defined "
+            "network-modes"
+        )
     found: dict[str, dict[str, Any]] = {}
     for network in networks:
         name = network["name"]
         if name in found:
             raise UsageError(f'network "{name}" is specified multiple times')
-        if len(networks) > 1 and (name in ("host", "none") or name.startswith("container:")):
-            raise UsageError(
-                "conflicting options: cannot attach both user-defined and non-user-defined "
-                "network-modes"
-            )
         found[name] = settings(network)
     return found
+
+
+def _is_users(name: str) -> bool:
+    """Whether a network was made by somebody, and is no mode."""
+    return name not in MODES and not name.startswith("container:")
 
 
 def _asked(parsed: "Parsed") -> "dict[str, Any]":

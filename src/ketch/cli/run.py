@@ -8,7 +8,7 @@ from ketch.cli.create_body import build
 from ketch.cli.flags import Failure, Parsed, UsageError, count, parse
 from ketch.cli.run_flags import FLAGS
 from ketch.client import config_file
-from ketch.errors import KetchError, NotFound
+from ketch.errors import Conflict, KetchError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _open_cidfile(path: str) -> "int | None":
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
-        raise UsageError(
+        raise Conflict(
             f"container ID file found, make sure the other container isn't running or delete {path}"
         ) from None
 
