@@ -362,6 +362,29 @@ def test_a_layout_of_several_platforms(
     assert b"does not provide the specified platform (linux/s390x)" in done.stderr
 
 
+def test_manifests_of_what_was_pulled(ketchd: Ketchd, index: tuple[str, str]) -> None:
+    name, _ = index
+    ketchd.docker("pull", name)
+    client = docker.APIClient(base_url=f"unix://{ketchd.socket}", version="1.48")
+    try:
+        url = client._url("/images/{0}/json", name)
+        shown = client._result(client._get(url, params={"manifests": "1"}), True)
+        (manifest,) = shown["Manifests"]
+        assert manifest["Kind"] == "image"
+        assert manifest["Available"] is True
+        assert manifest["Descriptor"]["digest"] == shown["Descriptor"]["digest"]
+        assert manifest["ImageData"]["Platform"] == {"architecture": "amd64", "os": "linux"}
+        rows = client._result(
+            client._get(client._url("/images/json"), params={"manifests": "1"}), True
+        )
+        (mine,) = [row for row in rows if name in row["RepoTags"]]
+        assert mine["Manifests"][0]["ID"] == manifest["ID"]
+        assert "Manifests" not in client.inspect_image(name)
+    finally:
+        client.close()
+        ketchd.docker("rmi", name)
+
+
 def test_distribution_tells_of_an_index(ketchd: Ketchd, index: tuple[str, str]) -> None:
     name, digest = index
     client = docker.APIClient(base_url=f"unix://{ketchd.socket}")

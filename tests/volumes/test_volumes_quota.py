@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,3 +77,68 @@ def test_without_quotas_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidParameter, match="quota size requested but no quota support"):
         driver.make("small", 1 << 20)
     assert os.listdir(tmp_path / "volumes") == []
+
+
+LAYOUTS = r"""
+#include <linux/dqblk_xfs.h>
+#include <linux/fs.h>
+#include <linux/quota.h>
+#include <stddef.h>
+#include <stdio.h>
+int main(void) {
+    printf("%zu %zu %zu %zu ", sizeof(struct fs_disk_quota), offsetof(struct fs_disk_quota, d_id),
+           offsetof(struct fs_disk_quota, d_blk_hardlimit),
+           offsetof(struct fs_disk_quota, d_rtb_hardlimit));
+    printf("%zu %zu ", sizeof(struct fsxattr), offsetof(struct fsxattr, fsx_projid));
+    printf("%zu ", offsetof(struct fs_quota_stat, qs_flags));
+    printf("%x %x %d %d %d %x %lx %lx", Q_XGETQSTAT, Q_XSETQLIM, FS_QUOTA_PDQ_ENFD, FS_PROJ_QUOTA,
+           FS_DQ_BSOFT | FS_DQ_BHARD, FS_XFLAG_PROJINHERIT, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR);
+}
+"""
+
+
+def test_layouts_and_numbers_are_the_kernels(tmp_path: Path) -> None:
+    """The kernel's own headers, compiled."""
+    (tmp_path / "layouts.c").write_text(LAYOUTS)
+    compiled = subprocess.run(
+        ["cc", "-o", tmp_path / "layouts", tmp_path / "layouts.c"], capture_output=True, check=False
+    )
+    if compiled.returncode:
+        pytest.skip("needs a C compiler and the kernel's headers")
+    said = subprocess.run([tmp_path / "layouts"], capture_output=True, text=True, check=True)
+    prefix = struct.calcsize("=bbHI6Q2i2H4x")
+    ours = [quota._LIMIT.size, 4, 8, prefix, quota._ATTRIBUTES.size, 12, 2]
+    numbers = [
+        f"{quota._XFS_GET_STATE:x}", f"{quota._XFS_SET_LIMIT:x}", str(quota._ENFORCED),
+        str(quota._OF_PROJECT), str(quota._SPACE), f"{quota._INHERIT:x}",
+        f"{quota._GET_ATTRIBUTES:x}", f"{quota._SET_ATTRIBUTES:x}",
+    ]  # fmt: skip
+    assert said.stdout.split() == [*map(str, ours), *numbers]
+
+
+def project_of(fd: int) -> int:
+    attributes = bytearray(quota._ATTRIBUTES.size)
+    fcntl.ioctl(fd, quota._GET_ATTRIBUTES, attributes)
+    return int(quota._ATTRIBUTES.unpack(attributes)[3])
+
+
+def test_what_is_made_inside_belongs_to_the_project(tmp_path: Path) -> None:
+    image, place = tmp_path / "image", tmp_path / "mounted"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(320 << 20)
+    if subprocess.run(["mkfs.xfs", "-q", image], capture_output=True, check=False).returncode:
+        pytest.skip("needs mkfs.xfs")
+    command = ["mount", "-t", "xfs", "-o", "loop", image, place]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("the kernel has no xfs")
+    try:
+        folder = os.open(place, os.O_RDONLY)
+        quota._set_project(folder, 1 << 21)
+        os.mkdir(place / "inner")
+        inner = os.open(place / "inner", os.O_RDONLY)
+        assert project_of(folder) == project_of(inner) == 1 << 21
+        os.close(inner)
+        os.close(folder)
+    finally:
+        subprocess.run(["umount", place], check=True)

@@ -16,8 +16,10 @@ from ketch.engine.container_store import ContainerStore
 from ketch.engine.events import Events
 from ketch.engine.networks import Networks
 from ketch.errors import Conflict, Unavailable
+from ketch.linux import mountapi
 from ketch.runtime.remote import Launcher
 from ketch.state.database import Database
+from ketch.volumes.mountinfo import mounted_below
 
 if TYPE_CHECKING:
     from ketch.daemon.settings import Settings
@@ -40,6 +42,8 @@ async def clean_up(settings: Settings, networks: NetworkConfig) -> None:
         await _end_launcher(settings.exec_root)
         await Networks(networks, database, Events(database)).teardown()
         _remove_cgroups(settings.cgroup_parent)
+        for place in reversed(mounted_below(f"{settings.data_root}/volumes")):
+            mountapi.umount(place, mountapi.MNT_DETACH)
     finally:
         database.close()
         lock.release()

@@ -99,7 +99,7 @@ class Connection:
             try:
                 return await self._authorised(request)
             except Refused as error:
-                if last or not _passing(error.answer.status):
+                if last or not is_passing(error.answer.status):
                     raise
             except aiohttp.ClientConnectorError as error:
                 raise self._unreachable(error) from None  # nobody there: others may be
@@ -190,7 +190,8 @@ class Connection:
         )
 
 
-def _passing(status: int) -> bool:
+def is_passing(status: int) -> bool:
+    """Whether a refusal may be another answer soon."""
     return status == 429 or status in (500, 502, 503, 504)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from ketch.distribution.auth import Credentials
-from ketch.distribution.connection import BROKEN, Connection, Refused, Request
+from ketch.distribution.connection import BROKEN, Connection, Refused, Request, is_passing
 from ketch.distribution.failures import error_for
 from ketch.distribution.hosts import RegistrySettings
 from ketch.errors import DataCorrupt, KetchError, Unavailable
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 _PIECE = 1 << 20
+_TRIES = 5
+_PAUSE = 0.25  # seconds, doubled after each try
 
 
 class Uploader:
@@ -88,18 +90,34 @@ class Uploader:
     ) -> bool:
         """Upload a blob in one piece; True when the registry took it from ``mount_from`` instead.
 
-        ``mount_from`` is the path of another repository of the registry that may have it.
+        ``mount_from`` is the path of another repository of the registry that may have it. A broken
+        connection and passing failures of the registry are answered by beginning anew.
         """
-        try:
-            location = await self._begin(descriptor, mount_from)
-            if not location:
-                return True
-            with source() as file:
-                await self._put(location, descriptor, file, progress)
-        except Refused as error:
-            raise error_for(self._what(), error.answer) from None
-        except BROKEN as error:
-            raise Unavailable(f"{self._what()}: the connection broke: {error}") from None
+        for number in range(_TRIES):
+            last = number + 1 == _TRIES
+            try:
+                return await self._blob(descriptor, source, progress, mount_from)
+            except Refused as error:
+                if last or not is_passing(error.answer.status):
+                    raise error_for(self._what(), error.answer) from None
+            except (Unavailable, *BROKEN) as error:
+                if last:
+                    raise Unavailable(f"{self._what()}: the connection broke: {error}") from None
+            await asyncio.sleep(_PAUSE * 2**number)
+        raise AssertionError("unreachable")
+
+    async def _blob(
+        self,
+        descriptor: Descriptor,
+        source: Callable[[], BinaryIO],
+        progress: Callable[[int], None],
+        mount_from: str,
+    ) -> bool:
+        location = await self._begin(descriptor, mount_from)
+        if not location:
+            return True
+        with source() as file:
+            await self._put(location, descriptor, file, progress)
         return False
 
     async def _begin(self, descriptor: Descriptor, mount_from: str) -> str:
