@@ -273,3 +273,45 @@ def test_a_paused_container_is_not_probed(ketchd: Ketchd, name: str) -> None:
         )
     ketchd.docker("unpause", name)
     wait_for(lambda: state(ketchd, name)["Health"]["Log"][-1] != before, "no more probes")
+
+
+def test_who_stops_it_outranks_its_health(ketchd: Ketchd, name: str) -> None:
+    """It ignores SIGTERM, so it is unhealthy for a while after somebody wanted it to end."""
+    ketch(
+        ketchd, "run", "-d", "--name", name, "--health-cmd", "test ! -f /bad",
+        "--health-on-failure", "restart", *FAST, IMAGE, "sh", "-c", "trap '' TERM; sleep 1000",
+    )  # fmt: skip
+    becomes(ketchd, name, "healthy")
+    stopping = ketchd.popen("stop", "-t", "3", name)
+    wait_for(
+        lambda: "kill" in ketchd.out(
+            "events", "--since", "1m", "--until", f"{time.time():.9f}", "--filter",
+            f"container={name}", "--format", "{{.Action}}",
+        ).split(),
+        "it was not signalled",
+    )  # fmt: skip
+    inside(ketchd, name, "touch", "/bad")
+    becomes(ketchd, name, "unhealthy")
+    assert stopping.wait(20) == 0
+    assert state(ketchd, name)["Status"] == "exited"
+    assert ketchd.out("inspect", "-f", "{{.RestartCount}}", name) == "0"
+
+
+ENDLESS = "printf 'HTTP/1.1 200 OK\\r\\n\\r\\n'; yes"
+
+
+@pytest.mark.parametrize(
+    ("server", "status", "said"),
+    [("yes", "unhealthy", "no HTTP answer: y"), (ENDLESS, "healthy", "HTTP/1.1 200 OK\ny\n")],
+)
+def test_a_server_that_never_stops_sending(
+    ketchd: Ketchd, name: str, server: str, status: str, said: str
+) -> None:
+    script = f'echo "{server}" > /s; chmod +x /s; exec nc -ll -p 80 -e sh /s'
+    ketch(
+        ketchd, "run", "-d", "--name", name, "--health-http", "80", *FAST,
+        IMAGE, "sh", "-c", script,
+    )  # fmt: skip
+    log = becomes(ketchd, name, status)["Log"]
+    assert log[-1]["Output"].startswith(said)
+    assert len(log[-1]["Output"]) <= 4200

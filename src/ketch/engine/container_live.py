@@ -27,6 +27,7 @@ class Live:
         "restart",
         "shim",
         "stopping",
+        "stops",
         "waiting",
         "watched",
     )
@@ -40,6 +41,7 @@ class Live:
         self.releasing: asyncio.Task[None] | None = None
         self.backoff = 0.0
         self.watched = False  # this run's denied system calls are logged
+        self.stops = 0  # requests to end it that are under way
         self.freezes = 0  # how often it was paused
 
     async def released(self) -> None:

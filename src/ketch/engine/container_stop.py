@@ -44,7 +44,12 @@ class Stopper:
         if not record.state.running:
             raise NotModified(f"container {record.id} is not running")
         self._mark_stopped(record, number, by)
-        await self._end_in(record, number, self._patience(record, timeout))
+        live = self._parts.live[record.id]
+        live.stops += 1
+        try:
+            await self._end_in(record, number, self._patience(record, timeout))
+        finally:
+            live.stops -= 1
 
     def _patience(self, record: ContainerRecord, timeout: int | None) -> float | None:
         seconds = record.spec.stop_timeout if timeout is None else timeout
@@ -61,12 +66,14 @@ class Stopper:
         """``kill`` leaves the rest to the restart policy, ``restart`` does not ask it, and after
         ``stop`` it stays stopped. The wish is on record before the signal is sent."""
         record = self._parts.store.by_id(container_id)
+        if self._parts.live[container_id].stops:
+            return  # somebody is ending it, and who wants that outranks its health
         kills = action == "kill"
         number = signals.SIGKILL if kills else _stop_signal(record)
         if action == "stop":
             self._parts.live[record.id].stopping = True
         sent = SentSignal(signal=number, by="health", at=time.time_ns(), revive=action == "restart")
-        stopped = action == "stop"
+        stopped = action == "stop" or record.state.stopped_by_user
         self._parts.store.set_state(record.id, last_signal=sent, stopped_by_user=stopped)
         try:
             await self._end_in(record, number, 0.0 if kills else self._patience(record, None))
