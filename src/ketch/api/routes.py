@@ -20,6 +20,7 @@ from ketch.api.resources import (
     system,
     upgrades,
     volumes,
+    websocket,
 )
 from ketch.api.routing import Route
 
@@ -55,6 +56,7 @@ _CONTAINERS = (
     Route("GET", "/containers/{id}/stats", stats.stats, streams=True),
     Route("GET", "/containers/{id}/changes", containers.changes),
     Route("POST", "/containers/{id}/attach", container_io.attach, plain_errors=True),
+    Route("GET", "/containers/{id}/attach/ws", websocket.attach, streams=True),
     Route("POST", "/containers/{id}/wait", container_io.wait, streams=True),
     Route("GET", "/containers/{id}/logs", container_io.logs, streams=True),
     Route("POST", "/containers/{id}/resize", container_io.resize),
