@@ -302,3 +302,16 @@ def test_devices_by_cdi_files(engine: Ketchd, runtime: str, box: str) -> None:
     out = engine.out("run", "--rm", "--name", box, *words, "sh", "-c", "echo $A > /dev/thing; env")
     assert "A=1" in out.split()
     assert said.read_text().split() == kinds
+
+
+def test_a_relative_cgroup_parent_is_absolute(engine: Ketchd, runtime: str, box: str) -> None:
+    parent = f"{engine.cgroup[1:]}/by-{runtime}"
+    words = ("--runtime", runtime, "--cgroup-parent", parent, "busybox")
+    out = engine.out("run", "--rm", "--name", box, "--cgroupns", "host", *words,
+                     "cat", "/proc/self/cgroup")  # fmt: skip
+    lines = [line for line in out.splitlines() if line.split(":")[1]]
+    assert all(line.split(":")[2].startswith(f"/{parent}/") for line in lines)
+    wait_for(lambda: not records(engine), "the runtime still knows of it")
+    for folder in Path("/sys/fs/cgroup").glob(f"*/{parent}"):
+        wait_for(lambda folder=folder: not list(folder.glob("*/")), "a cgroup stays")
+        folder.rmdir()

@@ -24,6 +24,11 @@ def hierarchies() -> tuple[Hierarchy, ...]:
     return detect()
 
 
+def absolute(parent: str) -> str:
+    """A parent as it is asked for, as a path below each hierarchy."""
+    return "/" + "/".join(part for part in parent.split("/") if part)
+
+
 def of(state: ContainerState) -> Cgroup:
     """The group of a container that runs; raises ``KetchError`` when its record names none."""
     directory = state.cgroup.get("freezer") or state.cgroup.get("unified") or ""

@@ -135,6 +135,7 @@ class Starter:
     ) -> tuple[Shim, Started]:
         """Hand everything to the launcher and wait until the process runs."""
         parent = record.spec.cgroup_parent or self._parts.config.cgroup_parent
+        parent = container_cgroup.absolute(parent)
         if record.spec.resources.cpu_rt_runtime:
             container_cgroup.share_realtime(parent, *self._parts.config.cpu_realtime)
         where = place(self._parts, record, f"{parent}/{record.id}", connection.endpoints)

@@ -121,7 +121,9 @@ class Recovery:
             for directory in record.state.cgroup.values()
         }
         parent = self._parts.config.cgroup_parent
-        others = {_absolute(record.spec.cgroup_parent) for record in self._parts.store}
+        others = {
+            container_cgroup.absolute(record.spec.cgroup_parent) for record in self._parts.store
+        }
         for hierarchy in container_cgroup.hierarchies():
             for name in _children(f"{hierarchy.mount}{parent}"):
                 if f"{hierarchy.mount}{parent}/{name}" in kept:
@@ -169,10 +171,6 @@ class Recovery:
                 self._supervisor.schedule(
                     self._parts.store.set_state(record.id, status=Status.RESTARTING)
                 )
-
-
-def _absolute(parent: str) -> str:
-    return "/" + "/".join(part for part in parent.split("/") if part)
 
 
 def _children(folder: str) -> list[str]:
