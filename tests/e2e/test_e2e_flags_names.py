@@ -57,6 +57,11 @@ def test_links(ketchd: Ketchd, name: str) -> None:
         names = ketchd.out("ps", "--no-trunc", "--format", "{{.Names}}", "-f", f"name=^{child}$")
         assert set(names.split(",")) == {child, f"{name}/db"}
         assert ketchd.out("inspect", "-f", "{{.Name}}", f"{name}/db") == f"/{child}"
+        ketchd.docker("rename", child, f"{child}2")
+        assert ketchd.out("inspect", "-f", "{{.HostConfig.Links}}", name) == (
+            f"[/{child}2:/{name}/db]"
+        )
+        ketchd.docker("rename", f"{child}2", child)
         ketchd.docker("stop", "-t", "0", child)
         blocker = ketchd.out("run", "-d", "busybox", "sleep", "600")  # takes the address, perhaps
         ketchd.docker("start", child)
@@ -83,6 +88,7 @@ def test_a_link_needs_a_running_container(ketchd: Ketchd, name: str) -> None:
     assert "could not get container" in run(ketchd, "--link", "nobody:x", "busybox", code=125)
     out = run(ketchd, "--link", "x", "--network", "host", "busybox", code=125)
     assert "host type networking can't be used with links" in out
+    assert ketchd.out("inspect", "-f", "{{.HostConfig.Links}}", name) == "[]"
     ketchd.docker("start", name)  # what it was linked to is gone, and the link with it
     done = ketchd.docker("rm", "--link", name, code=1)
     assert "cannot remove the default link name" in done.stderr.decode()

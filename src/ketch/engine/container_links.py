@@ -126,10 +126,36 @@ def remove(store: ContainerStore, ref: str) -> None:
     gone = [link for link in parent.links if link.alias == alias]
     if not gone:
         raise NotFound(f"No such container: {ref}")
-    kept = tuple(link for link in parent.links if link.alias != alias)
-    spec = msgspec.structs.replace(
-        parent.spec, links=tuple(link for link in parent.spec.links if parse(link)[1] != alias)
-    )
-    store.replace(parent.id, links=kept, spec=spec)
+    _without(store, parent, gone[0])
     if parent.state.running:
         _rewrite(parent, gone[0], ())
+
+
+def _without(store: ContainerStore, parent: ContainerRecord, gone: LinkedTo) -> None:
+    asked = tuple(link for link in parent.spec.links if parse(link)[1] != gone.alias)
+    store.replace(
+        parent.id,
+        links=tuple(link for link in parent.links if link != gone),
+        spec=msgspec.structs.replace(parent.spec, links=asked),
+    )
+
+
+def forget(store: ContainerStore, container_id: str) -> None:
+    """A container was removed, and the links to it with it."""
+    for parent in store.linking():
+        for link in parent.links:
+            if link.container == container_id:
+                _without(store, store.by_id(parent.id), link)
+
+
+def renamed(store: ContainerStore, record: ContainerRecord) -> None:
+    """``record`` has a new name: the links to it show that one."""
+    for parent in store.linking():
+        if any(link.container == record.id for link in parent.links):
+            links = tuple(
+                msgspec.structs.replace(link, name=record.name)
+                if link.container == record.id
+                else link
+                for link in parent.links
+            )
+            store.replace(parent.id, links=links)

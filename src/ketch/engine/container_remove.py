@@ -77,6 +77,7 @@ class Remover:
         parts = self._parts
         with parts.telling(record, "destroy"):
             parts.store.delete(record.id)
+        container_links.forget(parts.store, record.id)
         if volumes:
             await self._remove_volumes(record)
         parts.waiters.removed(record.id, ExitResult(status=record.state.exit_code))

@@ -8,6 +8,7 @@ import msgspec
 
 from ketch.engine import (
     container_cgroup,
+    container_links,
     container_names,
     spec_kernel,
     spec_limits,
@@ -45,6 +46,7 @@ class Updater:
             try:
                 with self._parts.telling(renamed, "rename", oldName=f"/{record.name}"):
                     self._parts.store.rename(record, new)
+                    container_links.renamed(self._parts.store, renamed)
             except Conflict as error:
                 raise Conflict(f"Error when allocating new name: {error}") from None
 
