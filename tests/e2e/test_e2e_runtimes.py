@@ -43,7 +43,7 @@ def engine() -> Iterator[Ketchd]:
         yield daemon
         daemon.shutdown_everything()
         assert_clean(daemon)
-        assert not records(daemon)
+        forgotten(daemon)
     finally:
         clean_up(daemon)
 
@@ -66,6 +66,11 @@ def box(engine: Ketchd, runtime: str) -> Iterator[str]:
 def records(engine: Ketchd) -> list[str]:
     """What runtimes still know of containers."""
     return [str(path) for path in (engine.run / "runtimes").glob("*/*/[!.]*")]
+
+
+def forgotten(engine: Ketchd) -> None:
+    """They know of none, as soon as the shims have left."""
+    wait_for(lambda: not records(engine), "a runtime still knows a container")
 
 
 def state(engine: Ketchd, box: str) -> dict[str, object]:
@@ -96,7 +101,7 @@ def test_the_sandbox_is_confined(engine: Ketchd, runtime: str) -> None:
 def test_what_cannot_be_executed(engine: Ketchd, runtime: str, command: str, code: int) -> None:
     done = engine.docker("run", "--rm", "--runtime", runtime, "busybox", command, code=code)
     assert b"OCI runtime create failed" in done.stderr
-    assert not records(engine)
+    forgotten(engine)
 
 
 def test_terminal(engine: Ketchd, runtime: str) -> None:
@@ -146,7 +151,7 @@ def test_life(engine: Ketchd, runtime: str, box: str) -> None:
     engine.docker("kill", box)
     assert engine.out("wait", box) == "137"
     assert engine.out("logs", box) == "up\nup\nup"
-    assert not records(engine)
+    forgotten(engine)
 
 
 def test_network(engine: Ketchd, runtime: str, box: str) -> None:
@@ -179,7 +184,7 @@ def test_the_daemon_is_killed(engine: Ketchd, runtime: str, box: str) -> None:
     assert engine.out("exec", box, "echo", "alive") == "alive"
     assert engine.docker("attach", box, input=b"it\n", code=9).stdout == b"got it\n"
     assert engine.out("logs", box) == "one\ngot it"
-    wait_for(lambda: not records(engine), "the runtime still knows the container")
+    forgotten(engine)
 
 
 def test_the_shim_is_killed(engine: Ketchd, runtime: str, box: str) -> None:
@@ -204,7 +209,7 @@ def test_shim_and_daemon_are_killed(engine: Ketchd, runtime: str, box: str) -> N
     engine.start()
     assert state(engine, box)["Status"] == "exited"
     wait_for(lambda: not Path(f"/proc/{pid}/root").exists(), "it runs on")
-    assert not records(engine)
+    forgotten(engine)
 
 
 def test_health_is_probed_through_the_runtime(engine: Ketchd, runtime: str, box: str) -> None:
@@ -223,6 +228,19 @@ def test_init(engine: Ketchd, runtime: str) -> None:
     done = engine.docker(*words, "sh", "-c", script, code=4)
     assert done.stdout.startswith(b"/sbin/docker-init -- sh -c")
     engine.docker(*words, "nosuch", code=127)
+
+
+def test_privileged_and_host_namespaces(engine: Ketchd, runtime: str, box: str) -> None:
+    mine = Path("/proc/self/status").read_text().split("CapBnd:\t")[1].split()[0]
+    show = ("grep", "CapEff", "/proc/self/status")
+    words = ("run", "--rm", "--runtime", runtime)
+    assert engine.out(*words, "--privileged", "busybox", *show) == f"CapEff:\t{mine}"
+    shared = [f"--{kind}=host" for kind in ("network", "pid", "ipc", "uts", "cgroupns")]
+    assert engine.out(*words, *shared, "busybox", "hostname") == os.uname().nodename
+    engine.docker("run", "-d", "--runtime", runtime, "--name", box, "busybox", "sleep", "600")
+    assert engine.out("exec", "--privileged", box, *show) == f"CapEff:\t{mine}"
+    joined = [f"--{kind}=container:{box}" for kind in ("network", "pid")]
+    assert "sleep 600" in engine.out(*words, *joined, "busybox", "ps")
 
 
 def test_unknown_runtimes(engine: Ketchd) -> None:

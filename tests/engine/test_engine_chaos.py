@@ -86,9 +86,10 @@ async def _daemon_until_killed(bench: Bench, seconds: float) -> dict[str, str]:
     )
     assert daemon.stdout is not None
     assert await daemon.stdout.readline() == b"up\n"
+    text = await daemon.stdout.readline()  # on a busy machine even the first may take its time
     await asyncio.sleep(seconds)
     daemon.send_signal(signal.SIGKILL)
-    text = await daemon.stdout.read()
+    text += await daemon.stdout.read()
     await daemon.wait()
     return dict(line.split() for line in text.decode().splitlines())
 

@@ -55,10 +55,10 @@ def test_external_config() -> None:
     config = {
         "ociVersion": "1.2.0",
         "domainname": "example.org",
-        "linux": {"namespaces": [{"type": "pid"}, {"type": "time"}], "sysctl": {"a": "b"}},
+        "linux": {"namespaces": [{"type": "uts"}, {"type": "time"}], "sysctl": {"a": "b"}},
     }
     made = external_config(config, None)
-    assert made["linux"]["namespaces"] == [{"type": "pid"}]
+    assert made["linux"]["namespaces"] == [{"type": "uts"}]
     assert made["linux"]["sysctl"] == {"a": "b", "kernel.domainname": "example.org"}
     assert "domainname" not in made
     assert "seccomp" not in made["linux"]

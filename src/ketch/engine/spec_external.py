@@ -19,9 +19,11 @@ def external_config(config: dict[str, Any], profile: Profile | None) -> dict[str
     """
     linux = dict(config["linux"])
     linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != "time"]
-    if config.get("domainname"):
+    own_name = any(entry["type"] == "uts" for entry in linux["namespaces"])
+    if config.get("domainname") and own_name:
         linux["sysctl"] = {**linux["sysctl"], "kernel.domainname": config["domainname"]}
     if profile is not None:
         linux["seccomp"] = write_seccomp(profile)
-    rest = {key: value for key, value in config.items() if key != "domainname"}
+    dropped = ("domainname",) if own_name else ("domainname", "hostname")
+    rest = {key: value for key, value in config.items() if key not in dropped}
     return {**rest, "ociVersion": _VERSION, "linux": linux}

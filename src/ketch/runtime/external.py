@@ -14,7 +14,7 @@ import os
 
 from ketch.errors import StartFailed
 from ketch.links import Link
-from ketch.linux import fastjson, links
+from ketch.linux import capabilities, fastjson, links
 from ketch.linux import mountapi as m
 from ketch.linux.namespaces import CLONE_NEWNS, unshare
 from ketch.runtime import external_init, external_mounts, hostmounts, users
@@ -77,7 +77,7 @@ def _write_bundle(folder: str, start: "Body", roots: "list[int]") -> None:
     tree = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         user = _user(tree, start, spec["process"])
-        spec = {**spec, "process": {**spec["process"], "user": user}}
+        spec = {**spec, "process": {**_possible(spec["process"]), "user": user}}
         if start.get("init"):
             spec = external_init.added(spec, tree, folder)
     finally:
@@ -152,6 +152,16 @@ def _user(tree: int, job: "Body", process: "Body") -> "Body":
     return {"uid": identity.uid, "gid": identity.gid, "additionalGids": identity.groups}
 
 
+def _possible(process: "Body") -> "Body":
+    """``process`` without capabilities that nobody here can have: runtimes fail on them."""
+    held = capabilities.bounding()
+    sets = {
+        kind: [name for name in names if held & capabilities.mask([name])]
+        for kind, names in (process.get("capabilities") or {}).items()
+    }
+    return {**process, "capabilities": sets}
+
+
 def join(job: "Body", stdio: "Stdio") -> "tuple[int, int, int]":
     """Run the process of EXEC in its container: (pid, pidfd, the terminal's master or -1).
 
@@ -163,7 +173,7 @@ def join(job: "Body", stdio: "Stdio") -> "tuple[int, int, int]":
         root = f"/proc/{int(job['init_pid'])}/root"
         tree = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            process = {**job["process"], "user": _user(tree, job, job["process"])}
+            process = {**_possible(job["process"]), "user": _user(tree, job, job["process"])}
         finally:
             os.close(tree)
         path = f"{errand.folder}/process.json"
