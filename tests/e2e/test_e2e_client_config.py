@@ -43,6 +43,12 @@ def test_proxies(ketchd: Ketchd, program: str, tmp_path: Path) -> None:
     assert "got http://proxy.test:3128" in out("build", "--no-cache", str(tmp_path))
 
 
+def test_prune_of_everything_by_a_label(ketchd: Ketchd) -> None:
+    """Build records have no labels: none is found, as with dockerd."""
+    done = ketchd.out("system", "prune", "-af", "--filter", "label=no-such-label")
+    assert done == "Total reclaimed space: 0B"
+
+
 def test_info_tells_of_registries(ketchd: Ketchd) -> None:
     info = json.loads(ketchd.out("info", "--format", "json"))
     assert "127.0.0.0/8" in info["RegistryConfig"]["InsecureRegistryCIDRs"]

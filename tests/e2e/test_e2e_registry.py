@@ -20,7 +20,7 @@ import pytest
 
 from e2e.conftest import load_busybox
 from e2e.ketch_program import KETCH
-from e2e.ketchd_process import Ketchd, busybox_tar, docker_path
+from e2e.ketchd_process import Ketchd, Terminal, busybox_tar, docker_path
 from e2e.registry_process import Registry
 from e2e.web_server import Answer, Web, serving
 
@@ -124,6 +124,22 @@ def test_login_push_pull_logout(user: User, guarded: Registry) -> None:
     assert json.loads(user.config.read_text())["auths"] == {}
     user.run("rmi", name)
     assert user.run("pull", name, code=1).stderr.startswith("Error response from daemon")
+
+
+@PROGRAMS
+def test_login_on_a_terminal(user: User, guarded: Registry) -> None:
+    session = Terminal([user.program, "login", guarded.address], user.env)
+    try:
+        session.expect("Username: ")
+        session.send(USER.encode() + b"\n")
+        session.expect("Password: ")
+        session.send(PASSWORD.encode() + b"\n")
+        shown = session.expect("Login Succeeded")
+        assert PASSWORD not in shown
+        assert session.wait() == 0
+    finally:
+        session.close()
+    assert guarded.address in json.loads(user.config.read_text())["auths"]
 
 
 HELPER = """#!/usr/bin/env python3

@@ -103,7 +103,17 @@ def ls(client: "Client", argv: "list[str]") -> int:
         listing.Column("Error", "ERROR"),
     ]
     listing.show(parsed, columns, starred, "Name")
+    for variable in _overriding():
+        sys.stderr.write(
+            f"Warning: {variable} environment variable overrides the active context. To use a"
+            f" context, either set the global --context flag, or unset {variable} environment"
+            " variable.\n"
+        )
     return 0
+
+
+def _overriding() -> "list[str]":
+    return [name for name in ("KETCH_HOST", "DOCKER_HOST") if os.environ.get(name)]
 
 
 def _row(context: Context, current: str, error: str = "") -> "dict[str, Any]":
@@ -129,13 +139,12 @@ def use(client: "Client", argv: "list[str]") -> int:
         Store().get(name)
     _set_current(name)
     _say(name, f'Current context is now "{name}"')
-    for variable in ("KETCH_HOST", "DOCKER_HOST"):
-        if os.environ.get(variable):
-            sys.stderr.write(
-                f"Warning: {variable} environment variable overrides the active context."
-                f' To use "{name}", either set the global --context flag, or unset {variable}'
-                " environment variable.\n"
-            )
+    for variable in _overriding():
+        sys.stderr.write(
+            f"Warning: {variable} environment variable overrides the active context."
+            f' To use "{name}", either set the global --context flag, or unset {variable}'
+            " environment variable.\n"
+        )
     return 0
 
 

@@ -101,17 +101,14 @@ def store(registry: str, entry: "Entry") -> str:
     return "" if helper else config_file.path()
 
 
-def erase(registry: str) -> bool:
-    """Forget credentials; whether there were any."""
+def erase(registry: str) -> None:
+    """Forget credentials."""
     config = config_file.load()
     auths = config_file.mapping(config, "auths")
-    known = registry in auths
     if helper := helper_of(config, registry):
         _run(helper, "erase", registry.encode())
-        known = True
     if auths.pop(registry, None) is not None:
         config_file.save(config)
-    return known
 
 
 def helper_of(config: "dict[str, Any]", registry: str) -> str:

@@ -108,8 +108,6 @@ def logout(client: "Client", argv: "list[str]") -> int:
         raise UsageError("'ketch logout' accepts at most 1 argument")
     registry = credentials.key_of(words[0] if words else "")
     name = words[0] if words else registry
-    if credentials.erase(registry):
-        sys.stdout.write(f"Removing login credentials for {name}\n")
-    else:
-        sys.stdout.write(f"Not logged in to {name}\n")
+    sys.stdout.write(f"Removing login credentials for {name}\n")
+    credentials.erase(registry)
     return 0

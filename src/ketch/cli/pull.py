@@ -35,7 +35,7 @@ def pull(client: "Client", argv: "list[str]") -> int:
         query = {"fromImage": name, "platform": parsed["platform"] or None}
         _show(client, name, query, quiet=parsed["quiet"], output=sys.stdout)
         return 0
-    if "@" not in name and not split_tag(name)[1]:
+    if "@" not in name and not split_tag(name)[1] and not parsed["quiet"]:
         sys.stdout.write("Using default tag: latest\n")
         sys.stdout.flush()
     fetch(client, name, parsed["platform"], quiet=parsed["quiet"], output=sys.stdout)

@@ -153,12 +153,15 @@ class Builder:
     async def prune(self, filters: Filters, *, all: bool = False) -> PruneReport:
         """Forget build cache records; layers that no image holds go with them.
 
-        Filter ``until`` (ns since the epoch): only what was made before. Every record is one that
-        nothing else needs, so ``all`` makes no difference.
+        Filter ``until`` (ns since the epoch): only what was made before. Records have no labels:
+        ``label`` finds none (``system prune`` sends it here too), ``label!`` all. Every record is
+        one that nothing else needs, so ``all`` makes no difference.
         """
-        unknown = sorted(set(filters) - {"until"})
+        unknown = sorted(set(filters) - {"until", "label", "label!"})
         if unknown:
             raise Unsupported(f"the build cache can't be filtered by {unknown[0]!r}, only by until")
+        if filters.get("label"):
+            return PruneReport()
         deleted = self._cache.prune(_until(filters))
         self._sums.clear()
         deleted += self._caches.prune(_until(filters))
