@@ -28,7 +28,7 @@ except OSError:  # nobody reads, or the disk is full
     code = code or 1
 os._exit(code)  # taking the interpreter down costs 3 ms and frees nothing that matters
 """
-FULL = """#!{python} -I
+FULL = """#!{python} -IOO
 import sys
 
 sys.path.insert(0, {source!r})

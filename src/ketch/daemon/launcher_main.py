@@ -49,6 +49,7 @@ def _start(exec_root: str) -> "Launcher | None":
     import gc
 
     from ketch.linux import freeblocks
+    from ketch.linux.libc import trim_heap
 
     freeblocks.use_up()
     from ketch.runtime import supervisor  # noqa: F401  # first: what shims use lies close together
@@ -78,6 +79,7 @@ def _start(exec_root: str) -> "Launcher | None":
     gc.collect()
     gc.freeze()  # children share these pages as long as no collection touches them
     gc.disable()
+    trim_heap()
     return Launcher(socket_path, f"{exec_root}/layers")
 
 

@@ -12,18 +12,47 @@ import os
 import sys
 
 _BYTES_OVERHEAD = 33  # of a bytes object, its final zero included
-_kept: "list[list[bytes]]" = []
+_INT, _BIG = 32, 1 << 40  # size class of an integer of two digits
+_HEAP_SIZES = (32768, 16384, 8192, 4096, 2048, 1024, 700, 540)
+_ENOUGH = 1000  # blocks
+_kept: "list[list[object]]" = []
 
 
 def use_up() -> int:
     """Fill the free blocks with objects that stay; returns how many there were."""
     filled = 0
     for size, free in _free_blocks():
-        if size > _BYTES_OVERHEAD:
-            payload = size - _BYTES_OVERHEAD
-            _kept.append([bytes(payload) for _ in range(free)])
-            filled += free
+        _kept.append(_fill(size, free))
+        filled += free
+    _fill_heap()
     return filled
+
+
+def _fill(size: int, count: int) -> "list[object]":
+    """``count`` objects of one size class."""
+    if size > _BYTES_OVERHEAD:
+        payload = size - _BYTES_OVERHEAD
+        return [bytes(payload) for _ in range(count)]
+    if size == _INT:
+        return [_BIG + number for number in range(count)]
+    return [object() for _ in range(count)]  # 16 bytes
+
+
+def _fill_heap() -> None:
+    """The same for the holes in the C library's heap, where everything above 512 bytes lives.
+
+    A block that lies beyond all earlier ones shows that no hole of its size is left.
+    """
+    found: list[object] = []
+    for size in _HEAP_SIZES:
+        highest = 0
+        for _ in range(_ENOUGH):
+            block = bytes(size)
+            found.append(block)
+            if id(block) > highest and highest:
+                break
+            highest = max(highest, id(block))
+    _kept.append(found)
 
 
 def _free_blocks() -> "list[tuple[int, int]]":

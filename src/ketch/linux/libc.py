@@ -49,6 +49,13 @@ def syscall(call: int, *args: "Any", what: str = "") -> int:
     return check(result, what)
 
 
+def trim_heap() -> None:
+    """Give what the C library's heap has free back to the kernel (malloc_trim(3), glibc)."""
+    trim = getattr(libc, "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
+
+
 def path_bytes(path: "str | bytes") -> bytes:
     """A path for the kernel; raises ValueError when it holds a NUL."""
     encoded = os.fsencode(path)

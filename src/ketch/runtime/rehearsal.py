@@ -8,7 +8,7 @@ here, those pages stay shared between all shims; left to the shims, each would g
 import _socket
 import os
 
-from ketch.runtime import protocol, shim
+from ketch.runtime import gathering, protocol, shim
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.control import claim
 from ketch.runtime.stdio import Stdio
@@ -21,6 +21,8 @@ def rehearse(directory: str) -> None:
     """Supervise children that print a line, in an empty ``directory``, which is removed."""
     os.mkdir(directory, 0o700)
     try:
+        _one_round(directory)
+        gathering.gather(gathering.run_by(lambda: _one_round(directory)))
         for _ in range(ROUNDS):
             _one_round(directory)
     finally:

@@ -17,7 +17,7 @@ import os
 import sys
 import time
 
-from ketch.linux import process, terminal
+from ketch.linux import process, resharing, terminal
 from ketch.linux.eventpoll import READ, Loop
 from ketch.runtime import exit_file, failures, process_tree
 from ketch.runtime.attachments import Attachments
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 LINGER = 1.0  # seconds
 GRACE = 2.0  # seconds
+REST = 0.2  # seconds after the start: what memory is again as it was is given back
 LOG_GRACE = 10.0  # seconds for a log's driver to take the last output
 _HELPER_PAUSE = 0.02  # seconds
 _ORPHANS_PAUSE = 10.0  # seconds
@@ -120,6 +121,7 @@ class Supervisor:
         self._forget_helper()
         if self._job.get("runtime"):
             self._reap_orphans()
+        self._loop.at(time.monotonic() + REST, resharing.give_back)
         while not self._over():
             self._loop.turn()
             if self._exit is not None and not self._announced:

@@ -14,7 +14,7 @@ import _socket
 import os
 import sys
 
-from ketch.linux import freeblocks
+from ketch.linux import freeblocks, resharing
 from ketch.runtime import protocol, shim
 
 TYPE_CHECKING = False
@@ -27,6 +27,8 @@ def start(close: "Iterable[int]") -> "_socket.socket":
     ours, theirs = _socket.socketpair(
         _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
     )
+    freeblocks.use_up()
+    resharing.capture()
     if os.fork():
         theirs.close()
         return ours
