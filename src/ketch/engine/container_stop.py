@@ -146,7 +146,7 @@ class Stopper:
         except (NotFound, Unavailable):
             return  # it has ended; the exit is about to be recorded
         if record.state.status is Status.PAUSED and number == signals.SIGKILL:
-            await container_cgroup.freeze(record.state, False)
+            await _thaw(record)  # which may end it, and its group, before the kernel has answered
 
     async def pause(self, ref: str) -> None:
         """Freeze; raises ``Conflict`` when it does not run or is frozen."""
