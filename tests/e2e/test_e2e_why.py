@@ -225,6 +225,24 @@ def test_a_command_that_a_shell_does_not_find(ketchd: Ketchd, broken: str, name:
     assert finding(ketchd, name, "program-loader")["Details"]["path"] == "/p/dynamic"
 
 
+def test_programs_on_mounts(ketchd: Ketchd, name: str, tmp_path: Path) -> None:
+    (tmp_path / "entry").write_bytes(b"#!/bin/sh\r\n")
+    (tmp_path / "entry").chmod(0o755)
+    (tmp_path / "plain").write_bytes(b"#!/bin/sh\n")
+    (tmp_path / "out").symlink_to("/etc/hostname")
+    for mount, program, kind in (
+        (f"{tmp_path}/entry:/entry", "/entry", "program-crlf"),
+        (f"{tmp_path}:/m", "/m/plain", "program-not-executable"),
+        (f"{tmp_path}:/m", "/m/none", "program-unmounted"),
+        (f"{tmp_path}:/m", "/m/out", "program-unmounted"),
+    ):
+        run(ketchd, name, "-v", mount, IMAGE, program)
+        assert finding(ketchd, name, kind)["Details"]["path"] == program
+        ketchd.docker("rm", name)
+    run(ketchd, name, "--tmpfs", "/t", IMAGE, "sh", "-c", "cp /bin/busybox /t/true; /t/true")
+    assert finding(ketchd, name, "program-noexec")["Details"]["target"] == "/t"
+
+
 @pytest.mark.parametrize(
     ("flags", "command", "kind", "hint"),
     [

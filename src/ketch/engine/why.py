@@ -87,7 +87,8 @@ class Why:
             found += await asyncio.to_thread(why_host.findings, record, others, root)
         if _is_about_program(record):
             found += await why_program.findings(self._parts, record)
-        command = why_denied.missing_command(log) if state.exit_code == 127 else ""
+        shell = not failed and state.exit_code in _LOOK_AT_PROGRAM
+        command = why_denied.failed_command(log, state.exit_code) if shell else ""
         if command:
             found += await why_program.findings(self._parts, record, command)
         if not failed and not state.exit_signal:

@@ -45,6 +45,7 @@ _LIBRARY = re.compile(
     r"error while loading shared libraries: (\S+?):|Error loading shared library (\S+?):"
 )
 _LOOKUP = re.compile(r"(?:^|\s)['\"]?([\w./+-]+)['\"]?: (?:command )?not found")
+_REFUSED = re.compile(r"(?:^|\s)['\"]?([\w./+-]+)['\"]?: permission denied", re.I)
 _MEMORY = re.compile(r"out of memory|cannot allocate memory|\bENOMEM\b", re.I)
 _TASKS = re.compile(r"resource temporarily unavailable|can't fork|cannot fork|fork failed", re.I)
 
@@ -60,10 +61,14 @@ def findings(record: ContainerRecord, lines: Iterable[str]) -> list[Finding]:
     return list(found.values())
 
 
-def missing_command(lines: Iterable[str]) -> str:
-    """The command that a shell did not find, by the log's last lines; empty when it says none."""
+def failed_command(lines: Iterable[str], code: int) -> str:
+    """What a shell did not find (127) or could not execute (126), by the log's last lines.
+
+    Empty when they name none.
+    """
+    pattern = _LOOKUP if code == 127 else _REFUSED
     for line in reversed(list(lines)):
-        match = _LOOKUP.search(line.strip())
+        match = pattern.search(line.strip())
         if match is not None:
             return match[1]
     return ""

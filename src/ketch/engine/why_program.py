@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+import stat
+from typing import TYPE_CHECKING
 
 from ketch.engine.spec_merge import process_env
-from ketch.engine.why_values import LIKELY, Finding
+from ketch.engine.why_values import KNOWN, LIKELY, Finding
 from ketch.errors import KetchError
-from ketch.mounts import Rootfs
+from ketch.linux.paths import open_in_root
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
-    from ketch.engine.model import ContainerRecord
+    from ketch.engine.model import ContainerRecord, MountPoint
 
 _TEXTS = {
     "missing": "There is no program {path} in the image{more}.",
@@ -27,36 +29,90 @@ _TEXTS = {
     "for another C library (glibc or musl), or its base image lacks it.",
     "library": "{needed_by} needs the shared library {library}, which is not in the image.",
     "architecture": "{path} is a program for {architecture}, and this machine is {host}.",
+    "unmounted": "{path} cannot be opened in what is mounted there: {reason}.",
     "unreadable": "The program could not be looked at: {reason}.",
 }
 
 
 async def findings(parts: Parts, record: ContainerRecord, program: str = "") -> list[Finding]:
-    """Look at the container's program, or at ``program`` that something in it wanted to run.
-
-    Mounts are not looked into: a program on a volume is taken for missing, so that is only likely.
-    """
+    """Look at the container's program, or at ``program`` that something in it wanted to run."""
     env = _environment(record)
     command = (*(record.spec.entrypoint or ()), *(record.spec.cmd or ()))
-    args: dict[str, Any] = {
-        "program": program or (command[0] if command else ""),
+    name = program or (command[0] if command else "")
+    if not name:
+        return []
+    place = os.path.normpath(os.path.join(record.spec.working_dir or "/", name))
+    point = _mount_of(record, place) if "/" in name else None
+    if point is None:
+        return await _looked_at(parts, record, {"program": name}, env, [])
+    if _forbids_execution(record, point):
+        text = f"{place} is on a mount that nothing can be executed from ({point.target}: noexec)."
+        details: dict[str, str | int] = {"path": place, "target": point.target}
+        return [Finding(kind="program-noexec", text=text, certainty=LIKELY, details=details)]
+    try:
+        fd = _open_mounted(point, place)
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        return [_finding({"kind": "unmounted", "path": place, "reason": reason})]
+    try:
+        return await _looked_at(parts, record, {"program": place}, env, [fd])
+    finally:
+        os.close(fd)
+
+
+async def _looked_at(
+    parts: Parts, record: ContainerRecord, args: dict[str, str], env: dict[str, str], fds: list[int]
+) -> list[Finding]:
+    args = {
+        **args,
         "path": env.get("PATH", ""),
         "cwd": record.spec.working_dir,
         "library_path": env.get("LD_LIBRARY_PATH", ""),
     }
-    if not args["program"]:
-        return []
+    root = parts.snapshots.rootfs(record.id)
     try:
-        said = await parts.launcher.work(
-            "ketch.runtime.program_check:check", args, rootfs=_root(parts, record)
-        )
+        said = await parts.launcher.work("ketch.runtime.program_check:check", args, fds, root)
     except KetchError as error:
         said = {"kind": "unreadable", "reason": str(error)}
-    return [_finding(record, said)] if said["kind"] else []
+    return [_finding(said)] if said["kind"] else []
 
 
-def _root(parts: Parts, record: ContainerRecord) -> Rootfs:
-    return parts.snapshots.rootfs(record.id)
+def _mount_of(record: ContainerRecord, path: str) -> MountPoint | None:
+    """The mount that holds ``path``, or is it."""
+    points = record.mount_points
+    holding = [p for p in points if path == p.target or path.startswith(p.target + "/")]
+    return max(holding, key=lambda point: len(point.target), default=None)
+
+
+def _forbids_execution(record: ContainerRecord, point: MountPoint) -> bool:
+    if point.type == "tmpfs":
+        asked = [m for m in record.spec.mounts if os.path.normpath(m.target) == point.target]
+        return not any("exec" in mount.tmpfs_options for mount in asked)
+    try:
+        return bool(os.statvfs(point.source).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
+
+
+def _open_mounted(point: MountPoint, path: str) -> int:
+    """The program as the container would see it; links are not followed out of the mount.
+
+    Only files are opened for reading: to open a device may do something.
+    """
+    if path == point.target:
+        found = os.open(point.source, os.O_PATH | os.O_CLOEXEC)
+    else:
+        root = os.open(point.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = open_in_root(root, path[len(point.target) :], os.O_PATH | os.O_CLOEXEC)
+        finally:
+            os.close(root)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        return found  # its mode says what is wrong
+    try:
+        return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
 
 
 def _environment(record: ContainerRecord) -> dict[str, str]:
@@ -64,20 +120,12 @@ def _environment(record: ContainerRecord) -> dict[str, str]:
     return {name: value for name, _, value in (entry.partition("=") for entry in entries)}
 
 
-def _finding(record: ContainerRecord, said: dict[str, str]) -> Finding:
+def _finding(said: dict[str, str]) -> Finding:
     kind = said["kind"]
-    details = {name: value for name, value in said.items() if name != "kind" and value}
+    details: dict[str, str | int] = {n: value for n, value in said.items() if n != "kind" and value}
     text = _TEXTS[kind].format(**{**said, "more": _more(said)})
-    path = said.get("path", "")
-    mounted = next((p.target for p in record.mount_points if path.startswith(p.target + "/")), "")
-    if mounted:
-        text += f" (Not looked into: {mounted} is mounted at the start.)"
-    return Finding(
-        kind=f"program-{kind}",
-        text=text,
-        details={**details},
-        certainty=LIKELY if mounted or (kind == "missing" and record.mount_points) else "known",
-    )
+    certainty = LIKELY if kind in ("unmounted", "unreadable") else KNOWN
+    return Finding(kind=f"program-{kind}", text=text, certainty=certainty, details=details)
 
 
 def _more(said: dict[str, str]) -> str:

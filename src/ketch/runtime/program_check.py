@@ -35,8 +35,10 @@ class Problem(Exception):
         self.details = details
 
 
-def check(args: "Args", _fds: "list[int]") -> "Args":
+def check(args: "Args", fds: "list[int]") -> "Args":
     """``args``: ``program``, ``path`` ($PATH), ``cwd``, ``library_path``.
+
+    With an fd, that is the file at ``program``: it comes from a mount that is not here.
 
     Returns ``{"kind": "" or what is wrong, "path": the file, …details}``. Kinds: ``missing``,
     ``directory``, ``not-executable``, ``empty``, ``format``, ``crlf``, ``interpreter`` (of a
@@ -48,8 +50,13 @@ def check(args: "Args", _fds: "list[int]") -> "Args":
     except OSError:
         os.chdir("/")
     try:
-        path = _find(str(args["program"]), str(args["path"]))
-        _check_file(path, str(args["path"]), str(args["library_path"]), 0)
+        search, libraries = str(args["path"]), str(args["library_path"])
+        if fds:
+            path = str(args["program"])
+            _check_open(fds[0], path, search, libraries, 0)
+        else:
+            path = _find(str(args["program"]), search)
+            _check_file(path, search, libraries, 0)
     except Problem as problem:
         return {"kind": problem.kind, **problem.details}
     except (OSError, ValueError) as error:
@@ -87,23 +94,32 @@ def _check_file(path: str, search: str, libraries: str, depth: int) -> None:
     if found is None:
         link = os.readlink(path) if os.path.islink(path) else ""
         raise Problem("missing", path=path, link=link)
-    if stat.S_ISDIR(found.st_mode):
-        raise Problem("directory", path=path)
-    if not stat.S_ISREG(found.st_mode) or not found.st_mode & 0o111:
-        raise Problem("not-executable", path=path)
+    _check_mode(found.st_mode, path)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        head = os.pread(fd, _HEAD, 0)
-        if head[:2] == b"#!":
-            _check_script(path, head, search, libraries, depth)
-        elif head[:4] == b"\x7fELF":
-            _check_elf(fd, path, libraries)
-        elif not head:
-            raise Problem("empty", path=path)
-        else:
-            raise Problem("format", path=path, text="1" if _is_text(head) else "")
+        _check_open(fd, path, search, libraries, depth)
     finally:
         os.close(fd)
+
+
+def _check_mode(mode: int, path: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise Problem("directory", path=path)
+    if not stat.S_ISREG(mode) or not mode & 0o111:
+        raise Problem("not-executable", path=path)
+
+
+def _check_open(fd: int, path: str, search: str, libraries: str, depth: int) -> None:
+    _check_mode(os.fstat(fd).st_mode, path)
+    head = os.pread(fd, _HEAD, 0)
+    if head[:2] == b"#!":
+        _check_script(path, head, search, libraries, depth)
+    elif head[:4] == b"\x7fELF":
+        _check_elf(fd, path, libraries)
+    elif not head:
+        raise Problem("empty", path=path)
+    else:
+        raise Problem("format", path=path, text="1" if _is_text(head) else "")
 
 
 def _is_text(head: bytes) -> bool:
