@@ -27,14 +27,15 @@ def scene(ketchd: Ketchd) -> Iterator[Ketchd]:
         "-p", "18468-18469:81-82/udp",
         "-p", "18470-18472:18470-18472", "--expose", "90-92",
         "busybox", "sleep", "900")  # fmt: skip
-    run("run", "--name", "like-down", "busybox", "sh", "-c", "exit 3", code=3)
+    run("run", "--name", "like-down", "busybox", "sh", "-c", "echo 1; echo 2 >&2; exit 3", code=3)
+    run("build", "-t", "like/built", "-", input=b"FROM busybox\nRUN echo x >/made\n")
     run("create", "--name", "like-made", "busybox", "echo", "a long command line, longer than most")
     run("tag", "busybox", "like/image:one")
     run("volume", "create", "--label", "a=b", "like-other")
     yield ketchd
     run("rm", "-fv", "like-up", "like-down", "like-made")
     run("volume", "rm", "like-vol", "like-other")
-    run("rmi", "like/image:one")
+    run("rmi", "like/image:one", "like/built")
 
 
 def plain(text: str) -> str:
@@ -95,6 +96,7 @@ history -q --no-trunc busybox
 history -H=false busybox
 history --format json busybox
 system df
+system df -v
 system df --format json
 system df --format 'table {{.Type}}\t{{.Reclaimable}}'
 inspect like-up
@@ -114,6 +116,11 @@ port like-up 99
 diff like-up
 top like-up -o comm
 logs like-down
+logs -n 1 -t like-down
+logs --since 1h --details like-down
+logs --until 1h like-down
+logs like-none
+logs -n foo like-down
 wait like-down
 info -f '{{.Driver}} {{.SecurityOptions}} {{.ServerVersion}}'
 version -f '{{.Server.Version}} {{.Server.Arch}}'

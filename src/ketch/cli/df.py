@@ -50,7 +50,8 @@ def df(client: "Client", argv: "list[str]") -> int:
         return 0
     objects = details(answer, whole=bool(parsed["format"]))
     if not parsed["format"]:
-        sys.stdout.write(_sections(objects))
+        own = units.human_size(_own(answer.get("BuildCache") or []), 4)
+        sys.stdout.write(_sections(objects, own))
         return 0
     from ketch.cli import template
 
@@ -93,7 +94,7 @@ def summary(answer: "dict[str, Any]") -> "list[dict[str, Any]]":
         _row(
             "Build Cache",
             (len(cache), sum(1 for c in cache if c.get("InUse"))),
-            _sum(cache, "Size"),
+            _own(cache),
             sum(c["Size"] for c in cache if not c.get("InUse") and not c.get("Shared")),
         ),
     ]
@@ -101,6 +102,11 @@ def summary(answer: "dict[str, Any]") -> "list[dict[str, Any]]":
 
 def _sum(items: "list[dict[str, Any]]", key: str) -> int:
     return sum(int(item.get(key) or 0) for item in items)
+
+
+def _own(cache: "list[dict[str, Any]]") -> int:
+    """Bytes of the build cache that no image shares."""
+    return _sum([entry for entry in cache if not entry.get("Shared")], "Size")
 
 
 def _references(item: "dict[str, Any]") -> int:
@@ -130,13 +136,14 @@ def details(answer: "dict[str, Any]", *, whole: bool) -> "dict[str, list[dict[st
         for row in images.rows_of(item, whole)[:1]:
             pictures.append({**row, "Digest": ""} if whole else row)
     containers = [ps.row(item, whole) for item in answer.get("Containers") or ()]
+    cache = sorted(answer.get("BuildCache") or (), key=lambda item: item.get("LastUsedAt") or "")
     for row in containers:
         row["Size"] = row["Size"].partition(" ")[0]
     return {
         "Images": pictures,
         "Containers": containers,
         "Volumes": [volume.row(item) for item in answer.get("Volumes") or ()],
-        "BuildCache": [_cache_row(item, whole) for item in answer.get("BuildCache") or ()],
+        "BuildCache": [_cache_row(item, whole) for item in cache],
     }
 
 
@@ -147,7 +154,7 @@ def _cache_row(item: "dict[str, Any]", whole: bool) -> "dict[str, Any]":
         "CreatedAt": instants.spelled(created) if created else "",
         "CreatedSince": units.since(instants.split(created)[0]) if created else "",
         "Description": item.get("Description", ""),
-        "ID": item["ID"] if whole else item["ID"][:12],
+        "ID": item["ID"] if whole else units.short_id(item["ID"]),
         "InUse": str(bool(item.get("InUse"))).lower(),
         "LastUsedAt": instants.spelled(used) if used else "",
         "LastUsedSince": units.since(instants.split(used)[0]) if used else "",
@@ -158,14 +165,12 @@ def _cache_row(item: "dict[str, Any]", whole: bool) -> "dict[str, Any]":
     }
 
 
-def _sections(objects: "dict[str, list[dict[str, Any]]]") -> str:
-    cache = objects["BuildCache"]
-    total = "0B" if not cache else ""
+def _sections(objects: "dict[str, list[dict[str, Any]]]", cached: str) -> str:
     parts = [
         ("Images space usage:", IMAGE_COLUMNS, objects["Images"]),
         ("Containers space usage:", CONTAINER_COLUMNS, objects["Containers"]),
         ("Local Volumes space usage:", VOLUME_COLUMNS, objects["Volumes"]),
-        (f"Build cache usage: {total}".rstrip(), CACHE_COLUMNS, cache),
+        (f"Build cache usage: {cached}", CACHE_COLUMNS, objects["BuildCache"]),
     ]
     return "\n".join(f"{title}\n\n{_table(columns, rows)}" for title, columns, rows in parts)
 
