@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ketch.cli import progress, transfer
+from ketch.cli import progress, routes, transfer
 from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.cli.image_names import platform_json, split_tag
 
@@ -56,7 +56,7 @@ def export(client: "Client", argv: "list[str]") -> int:
     parsed = parse((OUTPUT,), argv)
     count(parsed, "export", 1)
     _check_output(parsed["output"], "export")
-    pieces = client.stream("GET", f"/containers/{parsed.words[0]}/export").pieces()
+    pieces = client.stream("GET", routes.container(parsed.words[0], "/export")).pieces()
     write_out(pieces, parsed["output"], "Exporting")
     return 0
 

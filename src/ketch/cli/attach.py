@@ -2,7 +2,7 @@
 
 import sys
 
-from ketch.cli import detach, foreground, terminal
+from ketch.cli import detach, foreground, routes, terminal
 from ketch.cli.attached_run import StartRefused, exit_code, start_and_stay
 from ketch.cli.exits import prefix
 from ketch.cli.flags import Failure, Flag, count, parse
@@ -38,7 +38,7 @@ def attach(client: "Client", argv: "list[str]") -> int:
     """Join a running container's stdio; returns its exit code when it ends meanwhile."""
     parsed = parse(ATTACH_FLAGS, argv)
     count(parsed, "attach", 1)
-    path = f"/containers/{parsed.words[0]}"
+    path = routes.container(parsed.words[0])
     info = client.call("GET", f"{path}/json")
     _check(info["State"])
     tty = info["Config"]["Tty"]
@@ -84,7 +84,7 @@ def start(client: "Client", argv: "list[str]") -> int:
     if parsed["attach"] or parsed["interactive"]:
         if len(parsed.words) > 1:
             raise Failure("you cannot start and attach multiple containers at once")
-        info = client.call("GET", f"/containers/{parsed.words[0]}/json")
+        info = client.call("GET", routes.container(parsed.words[0], "/json"))
         how = {
             "tty": info["Config"]["Tty"],
             "stdin": parsed["interactive"] and info["Config"]["OpenStdin"],
@@ -101,7 +101,7 @@ def start(client: "Client", argv: "list[str]") -> int:
     code, failed = 0, []
     for name in parsed.words:
         try:
-            client.call("POST", f"/containers/{name}/start")
+            client.call("POST", routes.container(name, "/start"))
         except NotModified:
             pass
         except KetchError as error:

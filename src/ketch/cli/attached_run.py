@@ -6,7 +6,7 @@ process's output or exit is missed.
 
 import sys
 
-from ketch.cli import detach, exits, foreground, terminal
+from ketch.cli import detach, exits, foreground, routes, terminal
 from ketch.cli.streams import Detached, Session
 from ketch.errors import KetchError, NotModified, Unavailable
 from ketch.linux import fastjson
@@ -53,7 +53,7 @@ class StartRefused(Exception):
 
 def start_and_stay(client: "Client", identity: str, how: "dict[str, Any]") -> int:
     """Attach, start and pump; ``how`` as ``stay`` fills it. Raises ``StartRefused``."""
-    path = f"/containers/{identity}"
+    path = routes.container(identity)
     query = {"stream": True, **{name: how[name] for name in ("stdin", "stdout", "stderr")}}
     if how["keys"]:
         query["detachKeys"] = how["keys"]

@@ -2,6 +2,7 @@
 
 import sys
 
+from ketch.cli import routes
 from ketch.cli.exits import prefix
 from ketch.cli.flags import CountError, Failure, Flag, count, parse
 from ketch.errors import KetchError, NotModified
@@ -65,7 +66,9 @@ def _stopping(client: "Client", argv: "list[str]", verb: str) -> int:
     parsed = parse(STOP_FLAGS, argv)
     query = {"t": parsed["timeout"], "signal": parsed["signal"] or None}
     return each(
-        parsed.words, verb, lambda name: client.call("POST", f"/containers/{name}/{verb}", query)
+        parsed.words,
+        verb,
+        lambda name: client.call("POST", routes.container(name, f"/{verb}"), query),
     )
 
 
@@ -84,7 +87,9 @@ def kill(client: "Client", argv: "list[str]") -> int:
     parsed = parse(KILL_FLAGS, argv)
     query = {"signal": parsed["signal"] or None}
     return each(
-        parsed.words, "kill", lambda name: client.call("POST", f"/containers/{name}/kill", query)
+        parsed.words,
+        "kill",
+        lambda name: client.call("POST", routes.container(name, "/kill"), query),
     )
 
 
@@ -93,7 +98,7 @@ def rm(client: "Client", argv: "list[str]") -> int:
     parsed = parse(REMOVE_FLAGS, argv)
     query = {"force": parsed["force"], "v": parsed["volumes"], "link": parsed["link"]}
     return each(
-        parsed.words, "rm", lambda name: client.call("DELETE", f"/containers/{name}", query)
+        parsed.words, "rm", lambda name: client.call("DELETE", routes.container(name), query)
     )
 
 
@@ -102,7 +107,7 @@ def pause(client: "Client", argv: "list[str]") -> int:
     return each(
         parse((), argv).words,
         "pause",
-        lambda name: client.call("POST", f"/containers/{name}/pause"),
+        lambda name: client.call("POST", routes.container(name, "/pause")),
     )
 
 
@@ -111,7 +116,7 @@ def unpause(client: "Client", argv: "list[str]") -> int:
     return each(
         parse((), argv).words,
         "unpause",
-        lambda name: client.call("POST", f"/containers/{name}/unpause"),
+        lambda name: client.call("POST", routes.container(name, "/unpause")),
     )
 
 
@@ -121,7 +126,7 @@ def rename(client: "Client", argv: "list[str]") -> int:
     count(parsed, "rename", 2)
     old, new = parsed.words
     try:
-        client.call("POST", f"/containers/{old}/rename", {"name": new})
+        client.call("POST", routes.container(old, "/rename"), {"name": new})
     except KetchError as error:
         raise Failure(
             f"{prefix(error)}{error}\nError: failed to rename container named {old}"
@@ -136,7 +141,9 @@ def wait(client: "Client", argv: "list[str]") -> int:
     code = 0
     for name in parsed.words:
         try:
-            answer: Any = fastjson.loads(client.stream("POST", f"/containers/{name}/wait").body())
+            answer: Any = fastjson.loads(
+                client.stream("POST", routes.container(name, "/wait")).body()
+            )
             sys.stdout.write(f"{answer['StatusCode']}\n")
             sys.stdout.flush()
         except KetchError as error:

@@ -8,7 +8,7 @@ takes the source under its own name; else the source is renamed.
 import os
 import sys
 
-from ketch.cli import cp_local, transfer
+from ketch.cli import cp_local, routes, transfer
 from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.client.api import quote
 from ketch.errors import KetchError, NotFound
@@ -67,7 +67,7 @@ def split(word: str) -> "tuple[str, str]":
 
 
 def _archive(container: str, path: str) -> str:
-    return f"/containers/{container}/archive?path={quote(path)}"
+    return routes.container(container, f"/archive?path={quote(path)}")
 
 
 def _out(client: "Client", container: str, path: str, target: str, parsed: "Parsed") -> None:
@@ -174,7 +174,7 @@ def _stat(client: "Client", container: str, path: str) -> "dict[str, Any] | None
     try:
         response = client.stream("HEAD", _archive(container, path))
     except NotFound:  # an answer to HEAD says no more: is it the path or the container?
-        client.call("GET", f"/containers/{container}/json")
+        client.call("GET", routes.container(container, "/json"))
         return None
     except KetchError:  # nor does another refusal: the same by GET has the words
         client.stream("GET", _archive(container, path)).connection.close()

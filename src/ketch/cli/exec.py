@@ -2,7 +2,7 @@
 
 import os
 
-from ketch.cli import detach, foreground, terminal
+from ketch.cli import detach, foreground, routes, terminal
 from ketch.cli.flag_values import environment_word
 from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.cli.streams import Detached, Session
@@ -66,7 +66,7 @@ def _create(client: "Client", parsed: "Parsed") -> str:
         height, width = terminal.size()
         if height:
             body["ConsoleSize"] = [height, width]
-    return str(client.call("POST", f"/containers/{parsed.words[0]}/exec", body=body)["Id"])
+    return str(client.call("POST", routes.container(parsed.words[0], "/exec"), body=body)["Id"])
 
 
 def _stay(client: "Client", identity: str, parsed: "Parsed") -> int:

@@ -3,7 +3,7 @@
 Not ``exec ls``: a container may be called ``ls``.
 """
 
-from ketch.cli import control, instants, listing, units
+from ketch.cli import control, instants, listing, routes, units
 from ketch.cli.flags import Flag, count, parse
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def list_(client: "Client", argv: "list[str]") -> int:
     """Print a table of a container's exec processes."""
     parsed = parse(LIST_FLAGS, argv)
     count(parsed, "container execs", 1)
-    path = f"/ketch/containers/{parsed.words[0]}/execs"
+    path = "/ketch" + routes.container(parsed.words[0], "/execs")
     found = client.call("GET", path, {"all": parsed["all"]})
     listing.show(parsed, COLUMNS, [_row(item, whole=parsed["no-trunc"]) for item in found], "ID")
     return 0
@@ -68,5 +68,5 @@ def kill(client: "Client", argv: "list[str]") -> int:
     return control.each(
         parsed.words,
         "container exec-kill",
-        lambda name: client.call("POST", f"/ketch/exec/{name}/kill", query),
+        lambda name: client.call("POST", "/ketch" + routes.exec_(name, "/kill"), query),
     )

@@ -6,7 +6,7 @@
 import _signal as signal  # type: ignore[import-not-found]
 import os
 
-from ketch.cli import terminal
+from ketch.cli import routes, terminal
 from ketch.client.api import Client
 from ketch.errors import KetchError
 
@@ -37,7 +37,9 @@ def proxy_signals(client: "Client", container: str) -> None:
             if asked_to_end == MOST_REQUESTS:
                 _leave()
         try:
-            Client(client.address).call("POST", f"/containers/{container}/kill", {"signal": number})
+            Client(client.address).call(
+                "POST", routes.container(container, "/kill"), {"signal": number}
+            )
         except KetchError:
             pass  # it has just ended
 

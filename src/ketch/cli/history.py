@@ -1,8 +1,7 @@
 """``ketch history``: how an image was made."""
 
-from ketch.cli import instants, listing, units
+from ketch.cli import instants, listing, routes, units
 from ketch.cli.flags import Flag, count, parse
-from ketch.client.api import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def history(client: "Client", argv: "list[str]") -> int:
 
         query["platform"] = platform_json(parsed["platform"])
     human = parsed["human"]
-    items = client.call("GET", f"/images/{quote(parsed.words[0])}/history", query)
+    items = client.call("GET", routes.image(parsed.words[0], "/history"), query)
     rows = [_row(item, parsed["no-trunc"], human) for item in items]
     columns = (
         listing.Column("ID", "IMAGE"),

@@ -2,12 +2,11 @@
 
 import sys
 
-from ketch.cli import instants, listing, units
+from ketch.cli import instants, listing, routes, units
 from ketch.cli.exits import prefix
 from ketch.cli.flag_values import filter_word
 from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.cli.image_names import platform_json, split_tag
-from ketch.client.api import quote
 from ketch.errors import KetchError, NotFound
 
 TYPE_CHECKING = False
@@ -146,7 +145,7 @@ def rmi(client: "Client", argv: "list[str]") -> int:
         query["platforms"] = [platform_json(text) for text in parsed["platform"]]
     for name in parsed.words:
         try:
-            for item in client.call("DELETE", f"/images/{quote(name)}", query):
+            for item in client.call("DELETE", routes.image(name), query):
                 for word, value in item.items():
                     sys.stdout.write(f"{word}: {value}\n")
         except KetchError as error:
@@ -163,5 +162,5 @@ def tag(client: "Client", argv: "list[str]") -> int:
     count(parsed, "tag", 2)
     source, target = parsed.words
     repository, name = split_tag(target)
-    client.call("POST", f"/images/{quote(source)}/tag", {"repo": repository, "tag": name})
+    client.call("POST", routes.image(source, "/tag"), {"repo": repository, "tag": name})
     return 0

@@ -2,16 +2,15 @@
 
 import sys
 
-from ketch.cli import pretty, table
+from ketch.cli import pretty, routes, table
 from ketch.cli.exits import prefix
 from ketch.cli.flags import Failure, Flag, count, parse
-from ketch.client.api import quote
 from ketch.errors import KetchError, NotFound
 from ketch.linux import fastjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ketch.cli.flags import Parsed
@@ -34,11 +33,11 @@ NETWORK_FLAGS = (
     FORMAT,
     Flag("verbose", "v", "switch", "Verbose output for diagnostics"),
 )
-ROUTES = {
-    "container": "/containers/{}/json",
-    "image": "/images/{}/json",
-    "network": "/networks/{}",
-    "volume": "/volumes/{}",
+ROUTES: "dict[str, Callable[[str], str]]" = {
+    "container": lambda name: routes.container(name, "/json"),
+    "image": lambda name: routes.image(name, "/json"),
+    "network": routes.network,
+    "volume": routes.volume,
 }
 SWARM_TYPES = ("config", "node", "plugin", "secret", "service", "task")
 HELP: "dict[str, tuple[str, tuple[Flag, ...]]]" = {
@@ -112,7 +111,7 @@ def _print(form: str, found: "list[Any]") -> None:
 def _one(client: "Client", name: str, kinds: "Sequence[str]", query: "dict[str, Any]") -> "Any":
     for kind in kinds:
         try:
-            return client.call("GET", ROUTES[kind].format(quote(name)), query.get(kind))
+            return client.call("GET", ROUTES[kind](name), query.get(kind))
         except NotFound:
             if len(kinds) == 1:
                 raise
@@ -148,7 +147,7 @@ def diff(client: "Client", argv: "list[str]") -> int:
     """Paths that differ from the image."""
     parsed = parse((), argv)
     count(parsed, "diff", 1)
-    for change in client.call("GET", f"/containers/{parsed.words[0]}/changes") or ():
+    for change in client.call("GET", routes.container(parsed.words[0], "/changes")) or ():
         sys.stdout.write(f"{'CAD'[change['Kind']]} {change['Path']}\n")
     return 0
 
@@ -159,7 +158,7 @@ def top(client: "Client", argv: "list[str]") -> int:
     count(parsed, "top", 1, None)
     name, *options = parsed.words
     query = {"ps_args": " ".join(options) or None}
-    answer = client.call("GET", f"/containers/{name}/top", query)
+    answer = client.call("GET", routes.container(name, "/top"), query)
     sys.stdout.write(table.render(answer["Titles"], answer["Processes"], NARROWEST_OF_TOP))
     return 0
 
@@ -172,7 +171,7 @@ def port(client: "Client", argv: "list[str]") -> int:
     parsed = parse((), argv)
     count(parsed, "port", 1, 2)
     name, *rest = parsed.words
-    info = client.call("GET", f"/containers/{name}/json")
+    info = client.call("GET", routes.container(name, "/json"))
     ports = info["NetworkSettings"]["Ports"] or {}
     wanted = ""
     if rest:

@@ -1,5 +1,6 @@
 """``ketch logs``."""
 
+from ketch.cli import routes
 from ketch.cli.flags import Flag, count, parse
 from ketch.cli.instants import asked
 from ketch.cli.streams import write_all, write_frames
@@ -25,7 +26,7 @@ def logs(client: "Client", argv: "list[str]") -> int:
     """Print what a container wrote."""
     parsed = parse(FLAGS, argv)
     count(parsed, "logs", 1)
-    path = f"/containers/{parsed.words[0]}"
+    path = routes.container(parsed.words[0])
     tty = client.call("GET", f"{path}/json")["Config"]["Tty"]
     query = {
         "stdout": True,

@@ -2,7 +2,7 @@
 
 import sys
 
-from ketch.cli import instants, listing
+from ketch.cli import instants, listing, routes
 from ketch.cli.control import each
 from ketch.cli.flag_values import filter_word, label, pair
 from ketch.cli.flags import Failure, Flag, count, parse
@@ -158,7 +158,7 @@ def rm(client: "Client", argv: "list[str]") -> int:
 
     def remove(name: str) -> bool:
         try:
-            client.call("DELETE", f"/networks/{name}")
+            client.call("DELETE", routes.network(name))
         except NotFound:
             if not parsed["force"]:
                 raise

@@ -1,6 +1,6 @@
 """``ketch network connect`` and ``disconnect``."""
 
-from ketch.cli import network_flag
+from ketch.cli import network_flag, routes
 from ketch.cli.flag_values import link, pair
 from ketch.cli.flags import Flag, count, parse
 
@@ -43,7 +43,7 @@ def connect(client: "Client", argv: "list[str]") -> int:
         }
     )
     body = {"Container": container, "EndpointConfig": settings}
-    client.call("POST", f"/networks/{network}/connect", body=body)
+    client.call("POST", routes.network(network, "/connect"), body=body)
     return 0
 
 
@@ -53,5 +53,5 @@ def disconnect(client: "Client", argv: "list[str]") -> int:
     count(parsed, "network disconnect", 2)
     network, container = parsed.words
     body = {"Container": container, "Force": parsed["force"]}
-    client.call("POST", f"/networks/{network}/disconnect", body=body)
+    client.call("POST", routes.network(network, "/disconnect"), body=body)
     return 0

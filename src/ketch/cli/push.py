@@ -2,10 +2,9 @@
 
 import sys
 
-from ketch.cli import credentials, progress
+from ketch.cli import credentials, progress, routes
 from ketch.cli.flags import Flag, UsageError, parse
 from ketch.cli.image_names import platform_json, split_tag
-from ketch.client.api import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def push(client: "Client", argv: "list[str]") -> int:
     query = {"tag": tag or None, "platform": platform_json(parsed["platform"])}
     header = credentials.header_for(name) or credentials.encoded({})
     messages = client.json_lines(
-        "POST", f"/images/{quote(name)}/push", query, headers={"X-Registry-Auth": header}
+        "POST", routes.image(name, "/push"), query, headers={"X-Registry-Auth": header}
     )
     progress.show(messages, sys.stdout, quiet=parsed["quiet"])
     if parsed["quiet"]:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ketch.cli import exits
+from ketch.cli import exits, routes
 from ketch.cli.create_body import build
 from ketch.cli.flags import Failure, Parsed, UsageError, count, parse
 from ketch.cli.run_flags import FLAGS
@@ -136,7 +136,7 @@ def _with_tag(image: str) -> str:
 
 def _start_detached(client: "Client", identity: str) -> int:
     try:
-        client.call("POST", f"/containers/{identity}/start")
+        client.call("POST", routes.container(identity, "/start"))
     except KetchError as error:
         sys.stdout.write(identity + "\n")
         sys.stdout.flush()

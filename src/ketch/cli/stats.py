@@ -7,7 +7,7 @@ Two samples make a line: the shares of processor time are differences (docker st
 import sys
 import time
 
-from ketch.cli import listing, table, units
+from ketch.cli import listing, routes, table, units
 from ketch.cli.flags import Flag, parse
 from ketch.errors import KetchError, NotFound
 
@@ -47,7 +47,7 @@ def stats(client: "Client", argv: "list[str]") -> int:
     """Show a line for each container, again every second."""
     parsed = parse(FLAGS, argv)
     for name in parsed.words:
-        client.call("GET", f"/containers/{name}/json")
+        client.call("GET", routes.container(name, "/json"))
     before = _samples(client, parsed)
     live = sys.stdout.isatty() and not parsed["no-stream"]
     if live:
@@ -75,7 +75,7 @@ def _samples(client: "Client", parsed: "Parsed") -> "Samples":
     query = {"stream": "false", "one-shot": "true"}
     for name in names:
         try:
-            found[name] = client.call("GET", f"/containers/{name}/stats", query)
+            found[name] = client.call("GET", routes.container(name, "/stats"), query)
         except NotFound:
             continue  # it has gone meanwhile
         except KetchError:

@@ -2,7 +2,7 @@
 
 import sys
 
-from ketch.cli import mount_flag, ports
+from ketch.cli import mount_flag, ports, routes
 from ketch.cli.create_host import restart_policy
 from ketch.cli.environment import environment
 from ketch.cli.exits import prefix
@@ -63,7 +63,7 @@ def update(client: "Client", argv: "list[str]") -> int:
     code = 0
     for name in parsed.words:
         try:
-            answer = client.call("POST", f"/containers/{name}/update", body=body)
+            answer = client.call("POST", routes.container(name, "/update"), body=body)
         except KetchError as error:
             sys.stderr.write(f"{prefix(error)}{error}\n")
             code = 1

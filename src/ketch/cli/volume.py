@@ -2,7 +2,7 @@
 
 import sys
 
-from ketch.cli import listing, units
+from ketch.cli import listing, routes, units
 from ketch.cli.control import each
 from ketch.cli.flag_values import filter_word, label, pair
 from ketch.cli.flags import Failure, Flag, count, parse
@@ -111,7 +111,7 @@ def rm(client: "Client", argv: "list[str]") -> int:
 
     def remove(name: str) -> None:
         try:
-            client.call("DELETE", f"/volumes/{name}", query)
+            client.call("DELETE", routes.volume(name), query)
         except NotFound:
             if not parsed["force"]:
                 raise

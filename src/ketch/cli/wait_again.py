@@ -3,7 +3,7 @@
 import sys
 import time
 
-from ketch.cli import exits
+from ketch.cli import exits, routes
 from ketch.errors import KetchError, NotFound
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ def exit_code(client: "Client", identity: str) -> int:
     reason: Exception | None = None
     while time.monotonic() < deadline:
         try:
-            state = client.call("GET", f"/containers/{identity}/json")["State"]
+            state = client.call("GET", routes.container(identity, "/json"))["State"]
         except NotFound:
             sys.stderr.write(
                 "ketch: the daemon was restarted meanwhile and the container is removed:"

@@ -2,6 +2,7 @@
 
 import sys
 
+from ketch.cli import routes
 from ketch.cli.flags import Flag, count, parse
 from ketch.linux import fastjson
 
@@ -24,7 +25,7 @@ def why(client: "Client", argv: "list[str]") -> int:
     """Print what is found out about one container."""
     parsed = parse(FLAGS, argv)
     count(parsed, "why", 1)
-    path = f"/ketch/containers/{parsed.words[0]}"
+    path = "/ketch" + routes.container(parsed.words[0])
     if parsed["rerun"]:
         found = client.call("POST", f"{path}/rerun", {"t": parsed["timeout"]})
     else:
