@@ -15,6 +15,7 @@ from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from ketch.api.call import Call
+    from ketch.build.progress import Event
 
 T = TypeVar("T")
 
@@ -36,6 +37,9 @@ def build_options(call: Call) -> BuildOptions:
         build_args=_document(call, "buildargs", dict[str, str | None]) or {},
         labels=_document(call, "labels", dict[str, str]) or {},
         no_cache=call.flag("nocache"),
+        no_cache_stages=tuple(call.query.getall("nocachefilter", ())),
+        allow=tuple(call.query.getall("allow", ())),
+        contexts=_document(call, "buildcontexts", dict[str, str]) or {},
         pull=call.flag("pull"),
         remove=call.flag("rm", default=True),
         force_remove=call.flag("forcerm"),
@@ -102,6 +106,11 @@ def output_lines(output: BuildOutput) -> Iterator[dict[str, Any]]:
         if output.code:
             detail = {"code": output.code, **detail}
         yield {"errorDetail": detail, "error": output.error}
+
+
+def event_line(event: Event) -> bytes:
+    """One event as a line of JSON."""
+    return msgspec.json.encode(event) + b"\n"
 
 
 def _status(output: BuildOutput) -> dict[str, Any]:

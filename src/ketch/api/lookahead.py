@@ -14,7 +14,8 @@ LIMIT = 64 * 1024
 """A head longer than this is left to the parser, which refuses it."""
 
 _LINE = re.compile(
-    rb"POST (?:/v[\d.]+)?/(?:containers/\S+/attach|exec/\S+/start|grpc|session)(?:\?\S*)? "
+    rb"POST (?:/v[\d.]+)?/(?:containers/\S+/attach|exec/\S+/start|grpc|session"
+    rb"|ketch/builds/offers/\S+/agent)(?:\?\S*)? "
 )
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, section 3.4
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,7})[ \t]*\r\n", re.IGNORECASE)

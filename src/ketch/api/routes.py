@@ -5,6 +5,8 @@ from __future__ import annotations
 from ketch.api.resources import (
     beyond,
     build,
+    build_history,
+    build_offers,
     container_files,
     container_io,
     containers,
@@ -113,6 +115,13 @@ _BEYOND = (  # what Docker's API does not have: docs/beyond.md
     Route("POST", "/ketch/containers/{id}/rerun", beyond.rerun),
     Route("GET", "/ketch/containers/{id}/execs", beyond.list_execs),
     Route("POST", "/ketch/exec/{id}/kill", beyond.kill_exec),
+    Route("GET", "/ketch/builds", build_history.list_),
+    Route("POST", "/ketch/builds/prune", build_history.prune),
+    Route("POST", "/ketch/builds/offers", build_offers.leave),
+    Route("POST", "/ketch/builds/offers/{id}/agent", build_offers.agent),
+    Route("GET", "/ketch/builds/{id}/events", build_history.events),
+    Route("GET", "/ketch/builds/{id}", build_history.inspect),
+    Route("DELETE", "/ketch/builds/{id}", build_history.remove),
 )
 
 _SWARM_OBJECTS = ("nodes", "services", "tasks", "secrets", "configs")

@@ -6,8 +6,12 @@ from ketch.errors import KetchError
 
 
 class StepFailed(KetchError):
-    """A step ended badly; ``code`` is the exit code of a RUN, or 0."""
+    """A step ended badly; ``code`` is the exit code of a RUN, or 0.
+
+    ``image`` is the ID of the image as it was before the step, when that was stored.
+    """
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+        self.image = ""

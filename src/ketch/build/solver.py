@@ -184,6 +184,7 @@ class Solver:
             except BaseException as error:
                 if isinstance(error, StepFailed):
                     await self._keep(state)
+                    error.image = error.image or state.image_id
                 state.report.end(error=str(error) or "canceled")
                 raise
             state.report.end(state.image_id)

@@ -111,7 +111,9 @@ class BuildkitSolver:
             attrs.get("dockerfilekey") or "dockerfile",
             attrs.get("contextkey") or "context",
         )
-        async with self._builder.running(source, options, session, target.wanted) as build:
+        ref = "" if job.request.Internal else job.request.Ref
+        running = self._builder.running(source, options, session, target.wanted, ref)
+        async with running as build:
             telling = asyncio.create_task(_tell(job, build))
             try:
                 state = await build.solved()

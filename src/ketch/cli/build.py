@@ -3,7 +3,6 @@
 import os
 import sys
 
-from ketch.cli import transfer
 from ketch.cli.build_flags import FLAGS, query
 from ketch.cli.exits import prefix
 from ketch.cli.flags import Failure, count, parse
@@ -17,42 +16,85 @@ if TYPE_CHECKING:
     from ketch.cli.flags import Parsed
     from ketch.client.api import Client
 
-HELP = {"build": ("[OPTIONS] PATH | URL | -", FLAGS)}
+HELP = {
+    "build": ("[OPTIONS] PATH | URL | -", FLAGS),
+    "history": ("ls|inspect|logs|show|rm [OPTIONS] [REF]", ()),
+}
 OUTSIDE_NAME = ".ketch-dockerfile"
 
 
 def build(client: "Client", argv: "list[str]") -> int:
     """Build an image; the exit code of a step that fails, as docker's classic builder has it."""
+    if argv[:1] == ["history"] and len(argv) > 1:
+        from ketch.cli import build_history
+
+        verb = build_history.VERBS.get(argv[1])
+        if verb is not None:
+            return verb(client, argv[2:])
     parsed = parse(FLAGS, argv)
     count(parsed, "build", 1)
+    return build_parsed(client, parsed)[0]
+
+
+def history(client: "Client", argv: "list[str]") -> int:
+    """``ketch builder history VERB``."""
+    from ketch.cli import build_history
+    from ketch.cli.flags import UsageError
+
+    verb = build_history.VERBS.get(argv[0]) if argv else None
+    if verb is None:
+        raise UsageError(f"history needs one of {', '.join(build_history.VERBS)}")
+    return verb(client, argv[1:])
+
+
+def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) -> "tuple[int, str]":
+    """The exit code and the image's ID; ``silent`` writes nothing of it on stdout."""
     if _is_remote(parsed.words[0]):
         asked = {**query(parsed, parsed["file"]), "remote": parsed.words[0]}
         pieces: Iterable[bytes] = iter(())
     else:
         pieces, dockerfile = _context(parsed)
         asked = query(parsed, dockerfile)
-    if not parsed["quiet"]:
-        pieces = transfer.counted(pieces, "Sending build context")
-    from ketch.cli import credentials, proxies
+    quiet = parsed["quiet"] or parsed["progress"] == "quiet"
+    asked["progress"] = "events"
+    from ketch.cli import build_lend, credentials, proxies
 
     proxies.add_to_build(asked, client)
-    registries = credentials.all_headers() or "e30="
+    token = build_lend.lend(client, parsed)
+    if token:
+        asked["offers"] = token
     messages = client.json_lines(
         "POST",
         "/build",
         asked,
         body=pieces,
-        headers={"Content-Type": "application/x-tar", "X-Registry-Config": registries},
+        headers={
+            "Content-Type": "application/x-tar",
+            "X-Registry-Config": credentials.all_headers() or "e30=",
+        },
     )
-    try:
-        image = _show(messages, quiet=parsed["quiet"])
-    except _StepFailed as error:
-        sys.stderr.write(f"{error}\n")
-        return error.code
+    outcome = _show(messages, parsed["progress"], quiet=quiet)
+    if outcome["type"] == "failed":
+        sys.stderr.write(f"ERROR: {outcome['error']}\n")
+        if parsed["shell-on-failure"]:
+            from ketch.cli.build_failure import stand_there
+
+            stand_there(client, parsed, outcome)
+        return outcome.get("code") or 1, ""
+    return 0, outcome["image"] if silent else _told(parsed, outcome, quiet=quiet)
+
+
+def _told(parsed: "Parsed", outcome: "dict[str, Any]", *, quiet: bool) -> str:
+    image: str = outcome["image"]
+    if quiet:
+        sys.stdout.write(f"{image}\n")
+    elif parsed["progress"] != "rawjson":
+        names = "".join(f"Successfully tagged {name}\n" for name in outcome["tags"])
+        sys.stdout.write(f"Successfully built {image[7:19]}\n{names}")
     if parsed["iidfile"]:
         with open(parsed["iidfile"], "w") as file:
             file.write(image)
-    return 0
+    return image
 
 
 def _is_remote(path: str) -> bool:
@@ -96,31 +138,64 @@ def _from_stdin(file: str) -> "tuple[Iterable[bytes], str]":
     return context.lone(first + sys.stdin.buffer.read()), "Dockerfile"
 
 
-class _StepFailed(Exception):
-    """The build's own error, already in the words to show; ``code`` is our exit code."""
+def _show(messages: "Iterable[dict[str, Any]]", mode: str, *, quiet: bool) -> "dict[str, Any]":
+    """Show the events as they come; the last one, which is the outcome."""
+    outcome: dict[str, Any] = {"type": "failed", "error": "the engine said nothing of the outcome"}
+    with display(mode, quiet=quiet) as shown:
+        try:
+            for message in messages:
+                shown.feed(message)
+                if message["type"] in ("built", "failed"):
+                    outcome = message
+        except KetchError as error:
+            outcome = {"type": "failed", "error": f"{prefix(error)}{error}"}
+    return outcome
 
-    def __init__(self, text: str, code: int = 1) -> None:
-        super().__init__(text)
-        self.code = code
+
+class display:
+    """The display for ``--progress``; on a terminal it is drawn again by a timer too."""
+
+    def __init__(self, mode: str, *, quiet: bool) -> None:
+        self._live = False
+        self.shown = self._choose(mode, quiet)
+
+    def _choose(self, mode: str, quiet: bool) -> "Any":
+        if quiet:
+            return _Silent()
+        if mode == "rawjson":
+            from ketch.cli.build_rawjson import RawJson
+
+            return RawJson(sys.stderr)
+        from ketch.cli import build_tty
+
+        if build_tty.is_wanted(mode):
+            self._live = True
+            return build_tty.Live(sys.stderr)
+        from ketch.cli.build_plain import Plain
+
+        return Plain(sys.stderr)
+
+    def __enter__(self) -> "Any":
+        if self._live:
+            import signal
+
+            signal.signal(signal.SIGALRM, lambda *_: self.shown.draw())
+            signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        return self.shown
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            import signal
+
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        self.shown.finish()
 
 
-def _show(messages: "Iterable[dict[str, Any]]", *, quiet: bool) -> str:
-    """Print the stream; returns the image's ID."""
-    image = ""
-    try:
-        for message in messages:
-            if message.get("error"):
-                code = (message.get("errorDetail") or {}).get("code") or 1
-                raise _StepFailed(message["error"], code)
-            if "stream" in message:
-                sys.stdout.write(message["stream"])
-                if quiet and message["stream"].startswith("sha256:"):
-                    image = message["stream"].strip()
-            elif message.get("status"):
-                sys.stderr.write(f"{message['status']}\n")
-            elif (message.get("aux") or {}).get("ID"):
-                image = message["aux"]["ID"]
-            sys.stdout.flush()
-    except KetchError as error:
-        raise _StepFailed(f"{prefix(error)}{error}") from None
-    return image
+class _Silent:
+    """Shows nothing."""
+
+    def feed(self, event: "dict[str, Any]") -> None:
+        """Nothing."""
+
+    def finish(self) -> None:
+        """Nothing."""

@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
     from ketch.cli.flags import Parsed
 
+PROGRESS = ("auto", "plain", "tty", "rawjson", "quiet")
 FLAGS = (
     Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")',
          convert=value.extra_host),
+    Flag("allow", "", "strings", "Allow an entitlement (network.host, security.insecure)",
+         values=("network.host", "security.insecure")),
     Flag("build-arg", "", "list", "Set build-time variables", convert=value.environment_word),
+    Flag("build-context", "", "list", "Additional build contexts (name=docker-image://ref)"),
     Flag("cache-from", "", "strings", "Images to consider as cache sources", values="images"),
     Flag("cgroup-parent", help='Set the parent cgroup for the "RUN" instructions', default=""),
     Flag("compress", "", "switch", "Compress the build context using gzip"),
@@ -37,13 +41,19 @@ FLAGS = (
     Flag("network", help="Set the networking mode for the RUN instructions during build",
          default="default", values=("default", "host", "none")),
     Flag("no-cache", "", "switch", "Do not use cache when building the image"),
+    Flag("no-cache-filter", "", "strings", "Do not cache the named stages"),
     Flag("platform", help="Set platform if server is multi-platform capable", default="",
          values="platforms"),
+    Flag("progress", help="Type of progress output (auto, plain, tty, rawjson, quiet)",
+         default="auto", values=PROGRESS),
     Flag("pull", "", "switch", "Always attempt to pull a newer version of the image"),
     Flag("quiet", "q", "switch", "Suppress the build output and print image ID on success"),
     Flag("rm", "", "switch", "Remove intermediate containers after a successful build", True),
+    Flag("secret", "", "list", "Secret to lend to the build (id=NAME,src=FILE or env=VARIABLE)"),
     Flag("security-opt", "", "strings", "Security options"),
+    Flag("shell-on-failure", "", "switch", "Open a shell in the state before a step that failed"),
     Flag("shm-size", help='Size of "/dev/shm"', default=0, type="bytes", convert=value.size),
+    Flag("ssh", "", "list", "SSH agent or keys to lend to the build (default|id[=socket|key,...])"),
     Flag("squash", "", "switch", "Squash newly built layers into a single new layer"),
     Flag("tag", "t", "list", 'Name and optionally a tag in the "name:tag" format'),
     Flag("target", help="Set the target build stage to build.", default=""),
@@ -88,6 +98,14 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
             "extrahosts": parsed["add-host"],
         }
     )
+    if parsed["progress"] not in PROGRESS:
+        raise Failure(f"invalid progress {parsed['progress']!r}: use {', '.join(PROGRESS)}")
+    if parsed["no-cache-filter"]:
+        found["nocachefilter"] = parsed["no-cache-filter"]
+    if parsed["allow"]:
+        found["allow"] = parsed["allow"]
+    if parsed["build-context"]:
+        found["buildcontexts"] = _contexts(parsed["build-context"])
     if parsed["cache-from"]:
         found["cachefrom"] = fastjson.dumps(parsed["cache-from"]).decode()
     if parsed["ulimit"]:
@@ -96,6 +114,21 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
         found["buildargs"] = _arguments(parsed["build-arg"])
     if parsed["label"]:
         found["labels"] = dict(value.pair(word) for word in parsed["label"])
+    return found
+
+
+def _contexts(words: "list[str]") -> "dict[str, str]":
+    """``name=value``; directories of this machine would have to be sent, which is not done yet."""
+    found = {}
+    for word in words:
+        name, equals, target = word.partition("=")
+        if not equals or not name or not target:
+            raise Failure(f"invalid build context {word!r}: write name=docker-image://reference")
+        if "://" not in target:
+            raise Failure(
+                f"build context {name}: directories ({target}) are not supported by ketch build yet"
+            )
+        found[name.lower()] = target
     return found
 
 

@@ -52,8 +52,13 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "wait": ("control:wait", "Block until containers stop, then print their exit codes"),
     "why": ("why:why", "Tell why a container stopped or will not start"),
     "builder build": ("build:build", "Build an image from a Dockerfile"),
+    "builder history": (
+        "build:history",
+        "Show the builds there were (ls, inspect, logs, show, rm)",
+    ),
     "builder prune": ("prune:builder", "Remove build cache"),
     "buildx build": ("build:build", "Build an image from a Dockerfile"),
+    "buildx history": ("build:history", "Show the builds there were (ls, inspect, logs, show, rm)"),
     "buildx prune": ("prune:builder", "Remove build cache"),
     "container execs": ("execs:list_", "List the processes that exec started in a container"),
     "container exec-kill": ("execs:kill", "Send a signal to processes that exec started"),

@@ -42,6 +42,10 @@ def run(client: "Client", argv: "list[str]") -> int:
     parsed = parse(FLAGS, argv, interspersed=False)
     count(parsed, "run", 1, None)
     _check(parsed)
+    if parsed["build"]:
+        code = _build_first(client, parsed)
+        if code:
+            return code
     try:
         identity = _create(client, parsed)
     except (KetchError, UsageError) as error:
@@ -51,6 +55,18 @@ def run(client: "Client", argv: "list[str]") -> int:
     from ketch.cli.attached_run import stay
 
     return stay(client, identity, parsed)
+
+
+def _build_first(client: "Client", parsed: Parsed) -> int:
+    """``--build``: the image is what the first word builds to; the exit code of a failure."""
+    from ketch.cli import build as builder
+    from ketch.cli.build_flags import FLAGS as BUILD_FLAGS
+
+    words = ["--progress", "quiet" if parsed["quiet"] else "auto", parsed.words[0]]
+    wanted = parse(BUILD_FLAGS, words)
+    code, image = builder.build_parsed(client, wanted, silent=True)
+    parsed.words[0] = image or parsed.words[0]
+    return exits.USAGE if code else 0
 
 
 def _check(parsed: Parsed) -> None:

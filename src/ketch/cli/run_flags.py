@@ -72,6 +72,7 @@ FLAGS = (
          values=("stdin", "stdout", "stderr")),
     Flag("blkio-weight-device", "", "list", "Block IO weight (relative device weight)",
          convert=value.device_weight),
+    Flag("build", "", "switch", "IMAGE is a build context (PATH, URL or -): build it first"),
     Flag("cap-add", "", "list", "Add Linux capabilities", values="capabilities"),
     Flag("cap-drop", "", "list", "Drop Linux capabilities", values="capabilities"),
     Flag("cgroup-parent", help="Optional parent cgroup for the container", default=""),

@@ -29,7 +29,9 @@ from ketch.engine.builder_cachemounts import CacheMounts
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
+from ketch.engine.builder_history import BuildHistory
 from ketch.engine.builder_mounts import SECRETS
+from ketch.engine.builder_offers import OfferDesk
 from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.builder_running import RunningBuild
@@ -60,6 +62,8 @@ class Builder:
         self._facts = Facts(cpus=os.cpu_count() or 1, capabilities=frozenset(NAMES))
         self._cache = BuildCache(database)
         self._caches = CacheMounts(database, parts.config.data_root)
+        self.history = BuildHistory(database)
+        self.offers = OfferDesk()
         self._slots = asyncio.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
         self._background = Background()
         self._open: dict[int, BuildRoom] = {}
@@ -92,10 +96,12 @@ class Builder:
         options: BuildOptions,
         offers: Offers | None = None,
         gate: Awaitable[bool] | None = None,
+        ref: str = "",
     ) -> AsyncIterator[RunningBuild]:
         """A build whose steps run while the block does; leaving it kills what still runs.
 
-        Nothing is stored before ``gate``, if there is one, answers True.
+        Nothing is stored before ``gate``, if there is one, answers True. ``ref`` is what the client
+        calls the build.
 
         Raises what is wrong before the first step, as ``build`` does.
         """
@@ -110,7 +116,8 @@ class Builder:
             text = await source.dockerfile(room.workers, options.dockerfile)
             prepared = prepare(text, options, _platform(options))
             executor = BuildExecutor(room, self._cache, runner, files)
-            build = RunningBuild(room, prepared, executor, gate)
+            recording = self.history.begin(options, ref)
+            build = RunningBuild(room, prepared, executor, recording, gate)
             try:
                 yield build
             finally:
@@ -178,6 +185,7 @@ class Builder:
         """Before any build: throw away what builds of a daemon before left."""
         root = self._parts.config.data_root
         self._caches.start()
+        self.history.start()
         leftover = f"{self._parts.config.exec_root}/{SECRETS}"
         await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
         for name in os.listdir(f"{root}/tmp"):

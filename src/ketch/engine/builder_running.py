@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any
 
 from ketch.build.solver import Built, Prepared, Solver
+from ketch.engine.builder_history import CANCELED, COMPLETED, ERROR
 from ketch.errors import Cancelled
 
 if TYPE_CHECKING:
     from ketch.build.executor import Executor
     from ketch.build.progress import Event
     from ketch.build.state import StageState
+    from ketch.engine.builder_history import Recording
     from ketch.engine.builder_room import BuildRoom
 
 
@@ -27,26 +29,44 @@ class RunningBuild:
         room: BuildRoom,
         prepared: Prepared,
         executor: Executor,
+        recording: Recording,
         gate: Awaitable[bool] | None = None,
     ) -> None:
         self._room = room
-        self._solver = Solver(prepared, executor, room.channel.put)
+        self._recording = recording
+        self._solver = Solver(prepared, executor, recording.tee(room.channel.put))
         self._gate = gate
         self.prepared = prepared
         self._ready: asyncio.Future[StageState] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
 
+    @property
+    def ref(self) -> str:
+        """The build's reference in the history."""
+        return self._recording.record.ref
+
     async def _run(self) -> Built | None:
         try:
-            state = await self._solver.run()
-            if not self._ready.done():
-                self._ready.set_result(state)
-            if self._gate is not None and not await self._gate:
-                return None
-            return await self._solver.export(state)
+            built = await self._steps()
+        except asyncio.CancelledError:
+            self._recording.end(CANCELED)
+            raise
+        except Exception as error:
+            self._recording.end(ERROR, error=str(error))
+            raise
         finally:
             self._ready.cancel()
             self._room.channel.close()
+        self._recording.end(COMPLETED, image=built.image if built else "")
+        return built
+
+    async def _steps(self) -> Built | None:
+        state = await self._solver.run()
+        if not self._ready.done():
+            self._ready.set_result(state)
+        if self._gate is not None and not await self._gate:
+            return None
+        return await self._solver.export(state)
 
     async def solved(self) -> StageState:
         """The target stage, before it is stored; raises what ended the build."""

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ketch.api import responses
-from ketch.api.convert_build import build_options, output_lines
+from ketch.api.convert_build import build_options, event_line, output_lines
 from ketch.api.filters import keys, resolve_until
 from ketch.api.refusal import refused
 from ketch.api.resources.container_files import upload
+from ketch.build.failures import StepFailed
+from ketch.engine.builder_source import TarSource
+from ketch.errors import InvalidParameter, KetchError
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from ketch.api.call import Call
+    from ketch.build.offers import Offers
+    from ketch.build.options import BuildOptions
+    from ketch.engine.builder_running import RunningBuild
 
 _PRUNE_FILTERS = keys("until id parent type description inuse shared private label label!")
-
-
 _PRUNE_SPACES = ("keep-storage", "reserved-space", "max-used-space", "min-free-space")
 
 
 async def build(call: Call) -> StreamResponse:
     """POST /build: what is wrong before the first step is an error status, later ones a line."""
     options = build_options(call)
-    outputs = call.engine.builder.build(upload(call), options)
+    token = call.text("offers")
+    if not token:
+        return await _built(call, options, None)
+    desk = call.engine.builder.offers
+    try:
+        return await _built(call, options, desk.take(token).with_accounts(options.credentials))
+    finally:
+        desk.done(token)
+
+
+async def _built(call: Call, options: BuildOptions, offers: Offers | None) -> StreamResponse:
+    if call.text("progress"):
+        return await _with_events(call, options, offers)
+    outputs = call.engine.builder.build(upload(call), options, offers)
     try:
         output = await anext(outputs, None)
         response = await responses.stream(call, responses.JSON)
@@ -35,6 +52,30 @@ async def build(call: Call) -> StreamResponse:
         return response
     finally:
         await outputs.aclose()  # type: ignore[attr-defined]
+
+
+async def _with_events(call: Call, options: BuildOptions, offers: Offers | None) -> StreamResponse:
+    """POST /build?progress=events (docs/beyond.md): JSON lines of events, then the outcome."""
+    if call.text("progress") != "events":
+        raise InvalidParameter(f"invalid progress {call.text('progress')!r}: there is 'events'")
+    builder = call.engine.builder
+    async with builder.running(TarSource(upload(call)), options, offers) as build:
+        response = await responses.stream(call, responses.JSON)
+        async for event in build.events():
+            await response.write(event_line(event))
+        await response.write(responses.encode(await _outcome(build)))
+        return response
+
+
+async def _outcome(build: RunningBuild) -> dict[str, Any]:
+    try:
+        built = await build.built()
+    except StepFailed as error:
+        failed = {"type": "failed", "ref": build.ref, "error": str(error), "code": error.code}
+        return {**failed, "image": error.image}
+    except KetchError as error:
+        return {"type": "failed", "ref": build.ref, "error": str(error)}
+    return {"type": "built", "ref": build.ref, "image": built.image, "tags": list(built.tags)}
 
 
 async def prune(call: Call) -> StreamResponse:

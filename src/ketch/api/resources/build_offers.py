@@ -1,0 +1,37 @@
+"""Secrets and SSH agents for a build by POST /build: left before it begins (docs/beyond.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.api import hijack, responses
+from ketch.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from ketch.api.call import Call
+
+
+class _Offers(msgspec.Struct, forbid_unknown_fields=True):
+    Secrets: dict[str, bytes] = {}  # values in base64
+    Agents: list[str] = []
+
+
+async def leave(call: Call) -> StreamResponse:
+    """POST /ketch/builds/offers: returns the token that POST /build takes as ``offers``."""
+    body = await call.json(_Offers)
+    token = call.engine.builder.offers.leave(body.Secrets, body.Agents)
+    return responses.json({"Id": token}, 201)
+
+
+async def agent(call: Call) -> StreamResponse:
+    """POST /ketch/builds/offers/{id}/agent: ``name``; the connection becomes one to that agent."""
+    name = call.text("name")
+    if not name:
+        raise InvalidParameter("the parameter name is missing")
+    taken = await hijack.take_for(call, "tcp")
+    call.engine.builder.offers.connect(call.id, name, taken.sock)
+    return hijack.Hijacked()

@@ -1,0 +1,96 @@
+"""A build's progress as plain lines, as ``docker build --progress=plain`` writes them.
+
+#5 [2/3] RUN make
+#5 0.312 cc -o server server.c
+#5 DONE 0.4s
+"""
+
+from ketch.cli.build_steps import Steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    from ketch.cli.build_steps import Step
+
+    Event = dict[str, Any]
+
+
+class Plain:
+    """Writes lines as events come; a blank line where another step takes over."""
+
+    def __init__(self, out: "TextIO") -> None:
+        self.steps = Steps()
+        self._out = out
+        self._last = 0
+        self._unfinished: dict[int, str] = {}
+        self._announced: set[tuple[int, str]] = set()
+
+    def feed(self, event: "Event") -> None:
+        """Show an event."""
+        step = self.steps.feed(event)
+        if step is None:
+            return
+        kind = event["type"]
+        if kind == "began":
+            self._line(step, step.name)
+        elif kind == "log":
+            self._log(step, event)
+        elif kind == "status":
+            self._status(step, event)
+        elif kind == "ended":
+            self._end(step)
+        self._out.flush()
+
+    def finish(self) -> None:
+        """Nothing more comes: the warnings, and what failed."""
+        for warning in self.steps.warnings:
+            self._out.write(f"\n{warning_text(warning)}\n")
+        self._out.flush()
+
+    def _line(self, step: "Step", text: str) -> None:
+        if self._last and self._last != step.number:
+            self._out.write("\n")
+            if text is not step.name:
+                self._out.write(f"#{step.number} {step.name}\n")
+        self._last = step.number
+        self._out.write(f"#{step.number} {text}\n")
+
+    def _log(self, step: "Step", event: "Event") -> None:
+        text = self._unfinished.pop(step.number, "") + event["text"]
+        *lines, rest = text.split("\n")
+        if rest:
+            self._unfinished[step.number] = rest
+        since = (event["at"] - step.began) / 1e9
+        for line in lines:
+            self._line(step, f"{since:.3f} {line.rstrip(chr(13))}")
+
+    def _status(self, step: "Step", event: "Event") -> None:
+        """A part once when it begins and once when it is there."""
+        size = event.get("total") or 0
+        done = bool(size) and event.get("current", 0) >= size
+        key = (step.number, f"{event['id']} {event['text']} {done}")
+        if key not in self._announced:
+            self._announced.add(key)
+            words = f"{event['id']} {event['text']}".strip()
+            self._line(step, f"{words} done" if done else words)
+
+    def _end(self, step: "Step") -> None:
+        rest = self._unfinished.pop(step.number, "")
+        if rest:
+            self._line(step, f"{step.seconds():.3f} {rest}")
+        if step.error:
+            self._line(step, f"ERROR: {step.error}")
+        elif step.cached:
+            self._line(step, "CACHED")
+        else:
+            self._line(step, f"DONE {step.seconds():.1f}s")
+
+
+def warning_text(event: "Event") -> str:
+    """A warning in one or two lines."""
+    rule, line = event.get("rule", ""), event.get("line", 0)
+    place = f" (line {line})" if line else ""
+    text = f"{rule}: {event['sentence']}{place}" if rule else event["sentence"]
+    url = event.get("url", "")
+    return f" - {text}" + (f"\n   More info: {url}" if url else "")

@@ -1,0 +1,228 @@
+"""What builds there were: their steps, times, output and outcome, kept across daemons.
+
+A build is on record from its first step. One that a killed daemon left running is ``interrupted``.
+The latest ``MOST`` builds are kept; of each step's output the first ``_LOG_LIMIT`` characters. No
+value of a secret gets in, since none is part of an event or of the options that are kept; the
+values of build arguments are left out too.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from ketch.build.options import BuildOptions
+from ketch.build.progress import Began, Ended, Event, Log, Note, Sink, StageDone, Status, Warned
+from ketch.errors import Conflict, InvalidParameter, NotFound
+from ketch.state.database import Database, Table
+
+MOST = 100
+_LOG_LIMIT = 200_000  # characters of one step
+RUNNING, COMPLETED, ERROR, CANCELED, INTERRUPTED = (
+    "running",
+    "completed",
+    "error",
+    "canceled",
+    "interrupted",
+)
+
+
+class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One build; times in ns since the epoch, ``completed_at`` 0 while it runs.
+
+    ``steps`` counts vertices that began, ``cached`` and ``done`` those of them that did.
+    """
+
+    ref: str
+    name: str
+    started_at: int
+    completed_at: int = 0
+    status: str = RUNNING
+    error: str = ""
+    image: str = ""
+    tags: tuple[str, ...] = ()
+    dockerfile: str = ""
+    target: str = ""
+    platform: str = ""
+    build_args: tuple[str, ...] = ()  # names
+    steps: int = 0
+    cached: int = 0
+    done: int = 0
+    warnings: int = 0
+
+
+class BuildEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build said: in order, its status lines left out and its output bounded."""
+
+    events: tuple[Event, ...]
+
+
+class Recording:
+    """One build being recorded; a ``Sink``."""
+
+    def __init__(self, history: BuildHistory, record: BuildRecord) -> None:
+        self._history = history
+        self.record = record
+        self._events: list[Event] = []
+        self._logged: dict[str, int] = {}
+        self._counts = {"steps": 0, "cached": 0, "done": 0, "warnings": 0}
+
+    def feed(self, event: Event) -> None:
+        """Something happened."""
+        if isinstance(event, Status | Note | StageDone):
+            return
+        if isinstance(event, Log):
+            logged = self._logged.get(event.digest, 0)
+            if logged > _LOG_LIMIT:
+                return
+            self._logged[event.digest] = logged + len(event.text)
+        self._count(event)
+        self._events.append(event)
+
+    def _count(self, event: Event) -> None:
+        counts = self._counts
+        counts["steps"] += isinstance(event, Began)
+        counts["warnings"] += isinstance(event, Warned)
+        if isinstance(event, Ended):
+            counts["cached"] += event.cached
+            counts["done"] += not event.error
+
+    def tee(self, sink: Sink) -> Sink:
+        """A sink that hands everything on to another one too."""
+
+        def both(event: Event) -> None:
+            self.feed(event)
+            sink(event)
+
+        return both
+
+    def end(self, status: str, *, image: str = "", error: str = "") -> None:
+        """The build is over; the second time is no error and changes nothing."""
+        if self.record.completed_at:
+            return
+        self.record = msgspec.structs.replace(
+            self.record,
+            completed_at=time.time_ns(),
+            status=status,
+            image=image,
+            error=error[:4096],
+            **self._counts,
+        )
+        self._history.finish(self.record, BuildEvents(events=tuple(self._events)))
+
+
+class BuildHistory:
+    """All records, the latest last."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._table = Table(database, "build_history", BuildRecord)
+        self._events = Table(database, "build_history_events", BuildEvents)
+        self._records = self._table.all()
+
+    def start(self) -> None:
+        """What ran when the last daemon ended was interrupted."""
+        for record in list(self._records.values()):
+            if not record.completed_at:
+                ended = msgspec.structs.replace(
+                    record,
+                    status=INTERRUPTED,
+                    completed_at=time.time_ns(),
+                    error="the daemon ended while the build ran",
+                )
+                self.finish(ended, BuildEvents(events=()))
+
+    def begin(self, options: BuildOptions, ref: str = "") -> Recording:
+        """A build that starts now."""
+        record = BuildRecord(
+            ref=ref or secrets.token_hex(12),
+            name=_name(options),
+            started_at=time.time_ns(),
+            tags=options.tags,
+            dockerfile=options.dockerfile,
+            target=options.target,
+            platform=options.platform,
+            build_args=tuple(sorted(options.build_args)),
+        )
+        with self._database.transaction(durable=False):
+            self._table.put(record.ref, record)
+        self._records[record.ref] = record
+        self._forget_oldest()
+        return Recording(self, record)
+
+    def finish(self, record: BuildRecord, events: BuildEvents) -> None:
+        """Keep a build's outcome."""
+        if record.ref not in self._records:
+            return  # removed meanwhile
+        with self._database.transaction(durable=False):
+            self._table.put(record.ref, record)
+            self._events.put(record.ref, events)
+        self._records[record.ref] = record
+
+    def _forget_oldest(self) -> None:
+        over = sorted(
+            (record for record in self._records.values() if record.completed_at),
+            key=lambda record: record.started_at,
+        )[: max(0, len(self._records) - MOST)]
+        self._forget(record.ref for record in over)
+
+    def all(self) -> list[BuildRecord]:
+        """Every record, newest first."""
+        return sorted(self._records.values(), key=lambda record: -record.started_at)
+
+    def resolve(self, ref: str) -> BuildRecord:
+        """By reference or the beginning of one; empty or ``^n`` is the latest or the n-th before.
+
+        Raises ``NotFound``, ``InvalidParameter`` when several begin so.
+        """
+        records = self.all()
+        if not ref or ref.startswith("^"):
+            back = ref[1:] or "0"
+            if not (back.isascii() and back.isdigit()):
+                raise InvalidParameter(f"invalid build reference {ref!r}: write ^ and a number")
+            if int(back) >= len(records):
+                raise NotFound(f"no such build: {ref or 'there was none'}")
+            return records[int(back)]
+        found = [record for record in records if record.ref.startswith(ref)]
+        exact = [record for record in found if record.ref == ref]
+        if len(exact or found) > 1:
+            raise InvalidParameter(f"several builds have references that begin with {ref}")
+        if not found:
+            raise NotFound(f"no such build: {ref}")
+        return (exact or found)[0]
+
+    def events(self, record: BuildRecord) -> tuple[Event, ...]:
+        """What a build said; nothing while it runs."""
+        found = self._events.get(record.ref)
+        return found.events if found is not None else ()
+
+    def remove(self, ref: str) -> None:
+        """Forget a build; raises ``Conflict`` while it runs."""
+        record = self.resolve(ref)
+        if not record.completed_at:
+            raise Conflict(f"build {record.ref} is running: cancel it first")
+        self._forget([record.ref])
+
+    def clear(self) -> list[str]:
+        """Forget all builds that are over; their references."""
+        refs = [record.ref for record in self._records.values() if record.completed_at]
+        self._forget(refs)
+        return refs
+
+    def _forget(self, refs: Iterable[str]) -> None:
+        doomed = list(refs)
+        with self._database.transaction(durable=False):
+            for ref in doomed:
+                self._table.delete(ref)
+                self._events.delete(ref)
+        for ref in doomed:
+            self._records.pop(ref, None)
+
+
+def _name(options: BuildOptions) -> str:
+    """What people call the build: its first name, or its Dockerfile."""
+    name = options.tags[0] if options.tags else options.dockerfile
+    return f"{name} ({options.target})" if options.target else name

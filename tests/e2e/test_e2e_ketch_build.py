@@ -1,0 +1,220 @@
+"""``ketch build``: its displays, what it lends to a build, the history and its picture."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import threading
+import xml.etree.ElementTree as xml
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from e2e.ketch_program import KETCH, ketch
+from e2e.ketchd_process import Ketchd, Terminal
+
+pytestmark = pytest.mark.root
+
+
+def run(daemon: Ketchd, *words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    """``ketch`` with any exit code."""
+    return ketch(daemon, *words, code=None, **options)  # type: ignore[arg-type]
+
+
+STAGES = """FROM busybox AS one
+RUN echo from-one > /one && echo said
+FROM busybox AS two
+RUN echo from-two > /two
+FROM busybox
+LABEL a=b
+COPY --from=one /one /
+COPY --from=two /two /
+"""
+
+
+def folder(tmp_path: Path, text: str) -> str:
+    (tmp_path / "Dockerfile").write_text(text)
+    return str(tmp_path)
+
+
+def test_plain_progress_and_its_history(ketchd: Ketchd, tmp_path: Path) -> None:
+    done = run(ketchd, "build", "--no-cache", "-t", "hist:1", folder(tmp_path, STAGES))
+    assert done.returncode == 0
+    shown = done.stderr.decode()
+    assert "[one 2/2] RUN echo from-one > /one && echo said\n" in shown
+    assert any(line.endswith(" said") for line in shown.splitlines())
+    assert "LABEL" not in shown
+    assert b"Successfully tagged hist:1" in done.stdout
+    again = run(ketchd, "build", "-t", "hist:1", str(tmp_path)).stderr.decode()
+    assert again.count(" CACHED") == 4
+    logs = run(ketchd, "build", "history", "logs", "^1").stdout.decode()
+    assert sorted(logs.splitlines()) == sorted(shown.splitlines())
+    record = json.loads(run(ketchd, "build", "history", "inspect", "^1").stdout)
+    assert (record["Status"], record["Tags"]) == ("completed", ["hist:1"])
+    listed = run(ketchd, "builder", "history", "ls", "--format", "json").stdout.splitlines()
+    assert json.loads(listed[1])["Ref"] == record["Ref"][:12]
+    run(ketchd, "build", "history", "rm", record["Ref"])
+    gone = run(ketchd, "build", "history", "inspect", record["Ref"])
+    assert (gone.returncode, b"no such build" in gone.stderr) == (1, True)
+
+
+def test_the_picture_of_a_build(ketchd: Ketchd, tmp_path: Path) -> None:
+    run(ketchd, "build", "-q", "--no-cache", folder(tmp_path, STAGES))
+    picture = run(ketchd, "build", "history", "show", "--type", "svg").stdout.decode()
+    root = xml.fromstring(picture)
+    texts = ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"one", "two", "stage-2"} <= set(texts)
+    assert any(text.startswith("RUN echo from-one") for text in texts)
+    kinds = [node.get("class") for node in root.iter("{http://www.w3.org/2000/svg}rect")]
+    assert kinds.count("chain") >= 4  # one of the legend, a stage's steps, COPY, export
+    page = tmp_path / "page.html"
+    run(ketchd, "build", "history", "show", "-o", str(page))
+    assert "The slowest steps" in page.read_text()
+
+
+def test_raw_json_is_buildkits(ketchd: Ketchd, tmp_path: Path) -> None:
+    text = folder(tmp_path, "FROM busybox\nRUN echo hello\n")
+    done = run(ketchd, "build", "--no-cache", "--progress", "rawjson", text)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    vertices = [vertex for line in lines for vertex in line.get("vertexes", ())]
+    assert {"[1/2] FROM busybox", "[2/2] RUN echo hello"} <= {v["name"] for v in vertices}
+    assert any("completed" in vertex for vertex in vertices)
+    logs = b"".join(base64.b64decode(log["data"]) for line in lines for log in line.get("logs", ()))
+    assert logs == b"hello\n"
+
+
+def test_a_failing_step(ketchd: Ketchd, tmp_path: Path) -> None:
+    done = run(ketchd, "build", folder(tmp_path, "FROM busybox\nRUN echo why; exit 5\n"))
+    assert done.returncode == 5
+    assert b"#2 ERROR: " in done.stderr
+    assert done.stderr.rstrip().endswith(b"returned a non-zero code: 5")
+    record = json.loads(run(ketchd, "build", "history", "inspect").stdout)
+    assert (record["Status"], "exit 5" in record["Error"]) == ("error", True)
+
+
+def test_a_shell_before_the_failed_step(ketchd: Ketchd, tmp_path: Path) -> None:
+    text = "FROM busybox\nWORKDIR /w\nRUN echo kept > kept\nRUN rm kept && false\n"
+    done = run(
+        ketchd, "build", "--shell-on-failure", folder(tmp_path, text), input=b"pwd; cat kept\n"
+    )
+    assert done.returncode == 1
+    assert done.stdout.endswith(b"/w\nkept\n")
+
+
+@pytest.mark.parametrize("source", ["src", "env"])
+def test_secrets(
+    ketchd: Ketchd, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".dockerignore").write_text("token\n")
+    (tmp_path / "token").write_text("s3cret-value")
+    flag = f"id=t,src={tmp_path}/token" if source == "src" else "id=t,env=KETCH_TEST_TOKEN"
+    check = "cat /run/secrets/t | wc -c | grep -x 12"  # not the value: the text is on record
+    text = f"FROM busybox\nRUN --mount=type=secret,id=t,required {check}\n"
+    monkeypatch.setenv("KETCH_TEST_TOKEN", "s3cret-value")
+    words = ["build", "--no-cache", "--secret", flag, folder(tmp_path, text)]
+    done = run(ketchd, *words)
+    assert done.returncode == 0, done.stderr
+    assert b"s3cret-value" not in (ketchd.data / "ketch.db").read_bytes()
+    words[3] = "id=t,src=/nowhere"
+    assert b"secret t: cannot read /nowhere" in run(ketchd, *words).stderr
+    words[3] = "is=t"
+    assert b"invalid secret" in run(ketchd, *words).stderr
+
+
+class Agent(threading.Thread):
+    """Something at a socket that answers every line backwards."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(path)
+        self.socket.listen()
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection = self.socket.accept()[0]
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as lines, suppress(OSError):
+                for line in lines:
+                    connection.sendall(line.strip()[::-1] + b"\n")
+
+
+def test_ssh_agents(ketchd: Ketchd, tmp_path: Path) -> None:
+    """A small static program in the step asks the agent twice, each on a connection of its own."""
+    source = tmp_path / "ask.c"
+    source.write_text(ASK)
+    subprocess.run(["gcc", "-static", "-O1", "-o", tmp_path / "ask", source], check=True)
+    agent = Agent(str(tmp_path / "agent.sock"))
+    (tmp_path / ".dockerignore").write_text("*\n!ask\n")
+    text = "FROM busybox\nCOPY ask /bin/\nRUN --mount=type=ssh,required ask abc && ask xyz\n"
+    words = ["build", "--no-cache", "--ssh", f"default={tmp_path}/agent.sock"]
+    done = run(ketchd, *words, folder(tmp_path, text))
+    agent.socket.close()
+    assert done.returncode == 0, done.stderr
+    assert b" cba\n" in done.stderr
+    assert b" zyx\n" in done.stderr
+    refused = run(ketchd, "build", "--ssh", "default=/nowhere", str(tmp_path))
+    assert b"/nowhere" in refused.stderr
+
+
+ASK = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char answer[100];
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    strncpy(at.sun_path, getenv("SSH_AUTH_SOCK"), sizeof at.sun_path - 1);
+    if (connect(fd, (struct sockaddr *)&at, sizeof at)) return perror("connect"), 1;
+    dprintf(fd, "%s\n", argv[1]);
+    ssize_t size = read(fd, answer, sizeof answer);
+    return size <= 0 || write(1, answer, size) != size;
+}
+"""
+
+
+def test_stages_without_cache(ketchd: Ketchd, tmp_path: Path) -> None:
+    path = folder(tmp_path, STAGES)
+    run(ketchd, "build", "-q", path)
+    again = run(ketchd, "build", "--no-cache-filter", "one", path).stderr.decode()
+    assert again.count(" CACHED") == 3  # the new layer of ``one`` is the same, so COPY is a hit
+
+
+def test_what_is_refused(ketchd: Ketchd, tmp_path: Path) -> None:
+    path = folder(tmp_path, "FROM busybox\nRUN --network=host true\n")
+    assert b"--allow network.host" in run(ketchd, "build", path).stderr
+    assert run(ketchd, "build", "--allow", "network.host", path).returncode == 0
+    assert b"invalid progress" in run(ketchd, "build", "--progress", "x", path).stderr
+
+
+def test_on_a_terminal(ketchd: Ketchd, tmp_path: Path) -> None:
+    """The live picture ends with every step and its time."""
+    path = folder(tmp_path, "FROM busybox\nRUN echo tty-$((6*7)); sleep 0.3\n")
+    environment = {**os.environ, "KETCH_HOST": f"unix://{ketchd.socket}", "NO_COLOR": "1"}
+    session = Terminal([KETCH, "build", "--no-cache", path], environment)
+    try:
+        session.expect(r"# tty-42")
+        session.expect(r"\[\+\] Building \d+\.\ds \(3/3\) FINISHED")
+        session.expect(r"=> \[2/2\] RUN echo tty-.*  0\.\ds")
+        assert session.wait() == 0
+    finally:
+        session.close()
+
+
+def test_build_and_run(ketchd: Ketchd, tmp_path: Path) -> None:
+    path = folder(tmp_path, 'FROM busybox\nRUN echo built > /b\nENTRYPOINT ["cat"]\n')
+    done = run(ketchd, "run", "--rm", "--build", path, "/b")
+    assert (done.returncode, done.stdout) == (0, b"built\n")
+    folder(tmp_path, "FROM busybox\nRUN false\n")
+    assert run(ketchd, "run", "--rm", "--build", path).returncode == 125
