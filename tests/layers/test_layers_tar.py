@@ -181,6 +181,16 @@ def test_sparse_members_are_refused(tmp_path):
             read(data)
 
 
+def test_an_archive_that_ends_with_its_last_byte_of_content():
+    """As docker build -f with a Dockerfile outside of the context sends them."""
+    data = headers(member(b"a", size=700)) + b"x" * 700
+    reader = TarReader(io.BytesIO(data))
+    assert [(entry.name, reader.read(1000)) for entry in reader] == [(b"a", b"x" * 700)]
+    assert reader.position == len(data)
+    with pytest.raises(DataCorrupt):
+        read(data[:-1])
+
+
 def test_members_after_a_lone_zero_block_are_no_secret():
     with pytest.raises(DataCorrupt):
         read(bytes(512) + headers(member(b"hidden")) + bytes(1024))

@@ -31,7 +31,7 @@ from ketch.engine.log_wire import path_of
 from ketch.engine.model import ContainerRecord, ContainerSpec, MountPoint
 from ketch.engine.spec_merge import merge
 from ketch.engine.spec_resources import with_defaults
-from ketch.errors import KetchError, NotFound, os_reason
+from ketch.errors import InvalidParameter, KetchError, NotFound, os_reason
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -85,10 +85,21 @@ class Creator:
         return msgspec.structs.replace(spec, resources=resources), warnings
 
     def _check_joined(self, spec: ContainerSpec) -> None:
-        """Containers whose namespaces are joined must exist; raises ``NotFound``."""
+        """Containers whose namespaces are joined must exist; raises ``InvalidParameter``.
+
+        Not ``NotFound``, which clients take for a missing image, and pull.
+        """
         for mode in (spec.pid_mode, spec.ipc_mode, spec.network_mode):
             if mode.startswith("container:"):
-                self._parts.store.resolve(mode.removeprefix("container:"))
+                self._must_exist(mode.removeprefix("container:"))
+        for others in spec.volumes_from:
+            self._must_exist(others.partition(":")[0])
+
+    def _must_exist(self, ref: str) -> None:
+        try:
+            self._parts.store.resolve(ref)
+        except NotFound as error:
+            raise InvalidParameter(str(error)) from None
 
     async def _made(self, record: ContainerRecord) -> ContainerRecord:
         """Everything on disk, then the record; taken back when something fails."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from ketch.engine.event_filters import labels_match
+from ketch.engine.event_filters import labels_match, name_matches
 from ketch.engine.model import ContainerRecord, Filters, Status
 from ketch.errors import InvalidParameter
 
@@ -69,6 +69,8 @@ def _check(filters: Filters) -> None:
     for value in filters.get("exited", ()):
         if not re.fullmatch(r"-?\d+", value):
             raise InvalidParameter(f"invalid filter 'exited={value}': not a number")
+    for value in (*filters.get("publish", ()), *filters.get("expose", ())):
+        port_range(value)
 
 
 def matches(record: ContainerRecord, selection: Selection) -> bool:
@@ -92,12 +94,8 @@ def matches(record: ContainerRecord, selection: Selection) -> bool:
 
 
 def _name(record: ContainerRecord, value: str) -> bool:
-    # a regular expression over the name with and without its slash, so that ^/x$ and ^x$ work
-    try:
-        pattern = re.compile(value)
-    except re.error:
-        return value in record.name
-    return bool(pattern.search(record.name) or pattern.search(f"/{record.name}"))
+    # with and without its slash, so that ^/x$ and ^x$ work
+    return name_matches(value, record.name) or name_matches(value, f"/{record.name}")
 
 
 def _exited(record: ContainerRecord, value: str) -> bool:

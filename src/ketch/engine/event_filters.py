@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from ketch.engine.model import Event, Filters
@@ -19,6 +20,14 @@ def matches(event: Event, filters: Filters) -> bool:
         for key, test in _TESTS.items()
         if filters.get(key)
     ) and labels_match(event.attributes, filters.get("label", ()))
+
+
+def name_matches(pattern: str, name: str) -> bool:
+    """Docker's ``name`` filter: a regular expression found in the name, or a part of it."""
+    try:
+        return pattern in name or re.search(pattern, name) is not None
+    except (re.error, RecursionError):
+        return False
 
 
 def labels_match(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:

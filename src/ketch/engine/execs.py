@@ -43,6 +43,7 @@ _OURS = "exec failed: unable to start container process: "
 _KEPT = 32  # ended instances per container that can still be inspected
 _LOST = 137  # what SIGKILL gives; the real status went with the shim
 _EXIT_PATIENCE = 5.0  # seconds an inspect waits for an announced exit to be on record
+_NOT_RUN = 126  # the exit code of an exec that could not begin, as with Docker
 _RESIZE_PATIENCE = 10.0  # seconds a resize waits for the process to be up
 
 
@@ -118,11 +119,11 @@ class Execs:
         try:
             shim = await self._launch(record, container, attach)
         except StartFailed as error:
-            self._failed(record, error.exit_code)
+            self._failed(record, _NOT_RUN if error.exit_code == 128 else error.exit_code)
             prefix = _PREFIX if container.spec.runtime else _PREFIX + _OURS
             raise prefixed(prefix, error) from None
         except BaseException:
-            self._failed(record, 128)
+            self._failed(record, _NOT_RUN)
             raise
         self._watch_soon(record.id, shim)
 

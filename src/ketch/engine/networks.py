@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import msgspec
 
 from ketch.engine import container_events
-from ketch.engine.event_filters import labels_match
+from ketch.engine.event_filters import labels_match, name_matches
 from ketch.engine.events import Events
 from ketch.engine.model import (
     ContainerRecord,
@@ -415,7 +415,7 @@ class Networks:
 
 
 _TESTS: dict[str, Callable[[NetworkRecord, str], bool]] = {
-    "name": lambda record, value: value in record.name,
+    "name": lambda record, value: name_matches(value, record.name),
     "id": lambda record, value: record.id.startswith(value),
     "driver": lambda record, value: value == record.driver,
     "scope": lambda record, value: value == "local",

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from ketch.engine.event_filters import labels_match
+from ketch.engine.event_filters import labels_match, name_matches
 from ketch.engine.events import Events
 from ketch.engine.model import ContainerRecord, Filters, PruneReport, VolumeRecord
 from ketch.engine.tasks import Background
@@ -207,7 +207,7 @@ def _delete(trash: str, name: str) -> None:
 
 
 _TESTS: dict[str, Callable[[VolumeRecord, bool, Sequence[str]], bool]] = {
-    "name": lambda record, used, values: any(value in record.name for value in values),
+    "name": lambda record, used, values: any(name_matches(v, record.name) for v in values),
     "driver": lambda record, used, values: record.driver in values,
     "label": lambda record, used, values: labels_match(record.labels, values),
     "label!": lambda record, used, values: (

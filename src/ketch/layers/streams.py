@@ -66,12 +66,14 @@ class ChunkReader:
             size -= len(piece)
         return b"".join(pieces)
 
-    def skip(self, size: int) -> None:
-        """Pass over ``size`` bytes."""
+    def skip(self, size: int, *, allow_end: bool = False) -> None:
+        """Pass over ``size`` bytes; with ``allow_end`` over as many of them as there are."""
         while size > 0:
             room = len(self._chunk) - self._at
             if not room:
                 if not self._fill():
+                    if allow_end:
+                        return
                     raise DataCorrupt("tar stream: unexpected EOF")
                 continue
             step = min(room, size)

@@ -102,7 +102,8 @@ class TarReader:
             self._extended(kind, header[0], size, extra)
 
     def _header_block(self) -> bytes | None:
-        self._stream.skip(self._left + self._padding)
+        self._stream.skip(self._left)
+        self._stream.skip(self._padding, allow_end=True)  # docker build -f ends archives like that
         self._left = self._padding = 0
         block = self._stream.exactly(BLOCK, allow_end=True)
         if not block:

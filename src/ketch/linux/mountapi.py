@@ -65,11 +65,19 @@ def fsmount(context: int, attributes: int = 0) -> int:
 def new_filesystem(
     filesystem: str, options: "Iterable[tuple[str, str | None]]" = (), attributes: int = 0
 ) -> int:
-    """A detached mount of a new filesystem instance; options are (key, value or None) pairs."""
+    """A detached mount of a new filesystem instance; options are (key, value or None) pairs.
+
+    Without the option ``source``, mountinfo shows the file system's name, as mount(8) has it.
+    """
     context = fsopen(filesystem)
+    source: str | None = filesystem
     try:
         for key, value in options:
             fsconfig(context, key, value)
+            if key == "source":
+                source = None
+        if source:
+            fsconfig(context, "source", source)
         return fsmount(context, attributes)
     except OSError as error:
         raise OSError(error.errno, complaint(context) or error.strerror, filesystem) from None

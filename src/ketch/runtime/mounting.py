@@ -65,9 +65,7 @@ class Mounter:
         if wanted.copy_up:
             raise OSError(22, "tmpcopyup is not supported")
         kind = "cgroup2" if mount.type == "cgroup" else mount.type
-        data = list(wanted.data)
-        if kind not in ("proc", "sysfs", "cgroup2", "mqueue", "tmpfs", "devpts"):
-            data.insert(0, ("source", mount.source))
+        data = [("source", mount.source or kind), *wanted.data]
         return m.new_filesystem(kind, data, wanted.set)
 
     def _set_attributes(self, fd: int, wanted: "mount_options.Attributes", is_bind: bool) -> None:
