@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def test_prune_of_everything_by_a_label(ketchd: Ketchd) -> None:
     """Build records have no labels: none is found, as with dockerd."""
     done = ketchd.out("system", "prune", "-af", "--filter", "label=no-such-label")
     assert done == "Total reclaimed space: 0B"
+
+
+def test_modes(ketchd: Ketchd) -> None:
+    """Scorecard N6: what others may see of the daemon's files."""
+
+    def mode(path: Path) -> int:
+        assert path.stat().st_uid == 0
+        return stat.S_IMODE(path.stat().st_mode)
+
+    assert mode(ketchd.socket) == 0o660
+    assert mode(ketchd.data) == 0o710
+    assert mode(ketchd.run / "launcher.sock") == 0o600
 
 
 def test_info_tells_of_registries(ketchd: Ketchd) -> None:

@@ -58,6 +58,31 @@ def test_commit(ketchd: Ketchd, name: str) -> None:
     ketchd.docker("rmi", "committed:1")
 
 
+def test_several_images_in_one_archive(ketchd: Ketchd) -> None:
+    """A name without a tag stands for all its tags; the archive goes through pipes."""
+    for tag in ("many:1", "many:2", "single:1", "single:2"):
+        ketchd.docker("tag", "busybox", tag)
+    archive = ketchd.docker("save", "many", "single:1").stdout
+    ketchd.docker("rmi", "many:1", "many:2", "single:1", "single:2")
+    loaded = ketchd.docker("load", input=archive).stdout.decode()
+    assert sorted(line.partition(": ")[2] for line in loaded.splitlines()) == [
+        "many:1", "many:2", "single:1",
+    ]  # fmt: skip
+    ketchd.docker("rmi", "many:1", "many:2", "single:1")
+
+
+def test_an_archive_of_before_docker_1_10(ketchd: Ketchd, tmp_path: Path) -> None:
+    (tmp_path / "repositories").write_text('{"old":{"1":"' + "a" * 64 + '"}}')
+    (tmp_path / ("a" * 64)).mkdir()
+    for name, text in (("VERSION", "1.0"), ("json", '{"id":"' + "a" * 64 + '"}')):
+        (tmp_path / ("a" * 64) / name).write_text(text)
+    archive = subprocess.run(
+        ["tar", "-C", tmp_path, "-c", "."], capture_output=True, check=True
+    ).stdout
+    done = ketchd.docker("load", input=archive, code=1)
+    assert b"before Docker 1.10" in done.stderr
+
+
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
     (tmp_path / "file").write_text("from the context\n")
