@@ -59,6 +59,7 @@ def test_modes(ketchd: Ketchd) -> None:
 
     assert mode(ketchd.socket) == 0o660
     assert mode(ketchd.data) == 0o710
+    assert mode(ketchd.data / "ketch.db") == 0o600
     assert mode(ketchd.run / "launcher.sock") == 0o600
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 import zipfile
+import zlib
 
 from ketch.client.contexts import TLS_FILES, Context
 from ketch.errors import InvalidParameter
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LARGEST = 10 << 20
+_BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError
+)  # fmt: skip
 _PLACES = {f"tls/docker/{name}": key for key, name in TLS_FILES.items()}
 
 
@@ -57,7 +61,7 @@ def unpack(data: bytes, name: str) -> "tuple[Context, dict[str, bytes]]":
             else:
                 raise InvalidParameter(f"the context archive holds an unexpected file: {path!r}")
         document = json.loads(meta or b"null")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RecursionError) as error:
+    except _BROKEN as error:
         raise InvalidParameter(f"this is no context archive: {error}") from None
     if not isinstance(document, dict):
         raise InvalidParameter("this is no context archive: it has no meta.json")
