@@ -4,6 +4,7 @@ import pytest
 
 from ketch.engine.model import (
     ContainerSpec,
+    DeviceMap,
     EndpointSpec,
     LogConfig,
     MountSpec,
@@ -53,6 +54,10 @@ def _resources(**limits: object) -> dict[str, object]:
         ),
         ({"ports": (PortSpec(container_port=99999),)}, "invalid port"),
         ({"extra_hosts": ("nonsense",)}, "bad format for add-host"),
+        ({"mounts": (MountSpec(type="bind", source="/a\0", target="/x"),)}, "invalid mount"),
+        (_resources(devices=(DeviceMap(host_path="/x\0", container_path="/x"),)), "invalid device"),
+        (_resources(devices=(DeviceMap(host_path="/x", container_path="x"),)), "absolute paths"),
+        (_resources(ulimits=(Ulimit(name="nofile", soft=-5, hard=-5),)), "-1 is unlimited"),
         ({"mounts": (MountSpec(type="bind", source="/x", target="v"),)}, "must be absolute"),
         (
             {

@@ -65,11 +65,18 @@ def _expand(wanted: DeviceMap) -> Iterator[tuple[str, str]]:
     if not os.path.isdir(wanted.host_path):
         yield wanted.host_path, target
         return
+    found = False
     for folder, _, names in os.walk(wanted.host_path):
         for name in sorted(names):
             path = os.path.join(folder, name)
             if _is_device(path):
+                found = True
                 yield path, os.path.join(target, os.path.relpath(path, wanted.host_path))
+    if not found:
+        raise InvalidParameter(
+            "error gathering device information while adding custom device "
+            f'"{wanted.host_path}": not a device node'
+        )
 
 
 def _is_device(path: str) -> bool:

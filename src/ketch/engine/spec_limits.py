@@ -130,6 +130,11 @@ def check_ulimits(ulimits: tuple[Ulimit, ...]) -> None:
     for ulimit in ulimits:
         if ulimit.name not in ULIMITS:
             raise InvalidParameter(f"invalid ulimit type: {ulimit.name}")
+        if ulimit.soft < -1 or ulimit.hard < -1:
+            raise InvalidParameter(
+                f"ulimit {ulimit.name} {ulimit.soft}:{ulimit.hard}: -1 is unlimited, and nothing "
+                "is less"
+            )
         if ulimit.hard != -1 and (ulimit.soft == -1 or ulimit.soft > ulimit.hard):
             raise InvalidParameter(
                 f"ulimit soft limit must be less than or equal to hard limit: "
@@ -142,5 +147,10 @@ def _check_devices(resources: Resources) -> None:
         if not _DEVICE_RULE.match(rule):
             raise InvalidParameter(f"invalid device cgroup rule format: '{rule}'")
     for device in resources.devices:
+        if "\0" in device.host_path or not re.match(r"/[^\0]*\Z", device.container_path):
+            raise InvalidParameter(
+                f"invalid device: {device.host_path!r} at {device.container_path!r}: "
+                "both are absolute paths"
+            )
         if not set(device.permissions) <= set("rwm"):
             raise InvalidParameter(f"invalid device mode: {device.permissions}")

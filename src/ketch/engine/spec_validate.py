@@ -18,6 +18,7 @@ from ketch.engine import (
     log_options,
     spec_kernel,
     spec_limits,
+    spec_names,
     spec_security,
     spec_sysctls,
 )
@@ -105,6 +106,8 @@ def _paths(spec: ContainerSpec, facts: Facts) -> None:
             "absolute path"
         )
     for mount in spec.mounts:
+        if "\0" in mount.source + mount.target:
+            raise InvalidParameter(f"invalid mount: {mount.source!r} at {mount.target!r}")
         if not mount.target.startswith("/"):
             raise InvalidParameter(
                 f"invalid mount path: '{mount.target}' mount path must be absolute"
@@ -183,13 +186,14 @@ def _network(spec: ContainerSpec, facts: Facts) -> None:
             raise Unsupported(f"endpoint driver option '{option}' is not supported by ketch")
         if endpoint.mac and not _MAC.fullmatch(endpoint.mac):
             raise InvalidParameter(f"invalid MAC address: {endpoint.mac!r}")
-    for host in spec.extra_hosts:
-        if not all(re.split("[:=]", host, maxsplit=1)[:2]) or not re.search("[:=]", host):
-            raise InvalidParameter(f'bad format for add-host: "{host}"')
     for port in spec.ports:
         ports.check(port.host_ip, port.host_port)
         if not 1 <= port.container_port <= 65535 or port.protocol not in ("tcp", "udp", "sctp"):
             raise InvalidParameter(f"invalid port: {port.container_port}/{port.protocol}")
+
+
+def _names(spec: ContainerSpec, facts: Facts) -> None:
+    spec_names.check(spec)
 
 
 def _links(spec: ContainerSpec, facts: Facts) -> None:
@@ -243,6 +247,7 @@ _CHECKS: tuple[Callable[[ContainerSpec, Facts], None], ...] = (
     _capabilities,
     _namespaces,
     _network,
+    _names,
     _links,
     _logging,
     _security,
