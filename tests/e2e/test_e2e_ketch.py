@@ -136,3 +136,27 @@ def test_no_daemon_and_not_ours_to_start(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert b"Is the ketch daemon running?" in done.stderr
+
+
+def test_bytes_that_are_no_unicode(ketchd: Ketchd, name: str) -> None:
+    """Arguments of the command line, names of files: shown, never a traceback or a dead worker."""
+    done = ketch(ketchd, "run", "--rm", "busybox", "echo", os.fsdecode(b"\xff\xc3\xa9"))
+    assert done.stdout.decode() == "\ufffd\u00e9\n"
+    refused = ketch(ketchd, "rm", os.fsdecode(b"\xff"), code=1)
+    assert b"No such container" in refused.stderr
+    ketch(ketchd, "run", "--name", name, "busybox", "sh", "-c", "touch $(printf '/n\\377ame')")
+    assert "A /n\ufffdame" in out(ketchd, "diff", name)
+    shown = ketch(ketchd, "inspect", "-f", os.fsdecode(b"{{.Name}}\xff"), name).stdout
+    assert shown == f"/{name}".encode() + b"\xff\n"
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "de_DE.ISO-8859-1"])
+def test_output_is_utf8_in_every_locale(ketchd: Ketchd, name: str, locale: str) -> None:
+    ketch(ketchd, "create", "--name", name, "--label", "k=ü☃", "busybox", "echo", "x" * 40)
+    done = subprocess.run(
+        [KETCH, "ps", "-a", "--filter", f"name={name}", "--format", "{{.Command}} {{.Labels}}"],
+        env={"KETCH_HOST": f"unix://{ketchd.socket}", "LC_ALL": locale},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode() == '"echo xxxxxxxxxxxxxx…" k=ü☃\n'

@@ -38,6 +38,7 @@ GLOBAL_FLAGS = (
 def main(argv: "list[str] | None" = None) -> int:
     """Run one command line; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
+    _write_unicode()
     try:
         return exits.after_flush(_dispatch(words))
     except FlagError as error:
@@ -50,6 +51,14 @@ def main(argv: "list[str] | None" = None) -> int:
         return exits.INTERRUPTED
     except BrokenPipeError:
         return exits.silent_pipe()
+
+
+def _write_unicode() -> None:
+    """Output is UTF-8 whatever the locale; bytes of file names come out as they went in."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors=errors)
 
 
 def _dispatch(words: "list[str]") -> int:

@@ -107,7 +107,7 @@ class Client:
         if body is None or isinstance(body, bytes) or hasattr(body, "__next__"):
             raw = body  # type: ignore[assignment]
         else:
-            raw = fastjson.dumps(body)
+            raw = _unicode(fastjson.dumps(body))
             sent["Content-Type"] = "application/json"
         connection.send_request(method, path, sent, raw)
         response = connection.read_response()
@@ -131,6 +131,14 @@ def error_of(response: Response) -> KetchError:
     return error
 
 
+def _unicode(document: bytes) -> bytes:
+    """JSON is Unicode: bytes of the command line that are not become U+FFFD, as in Go."""
+    if b"\xed" not in document:  # no surrogate without it
+        return document
+    text = document.decode("utf-8", "surrogatepass")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
 def encode_query(query: "dict[str, Any] | None") -> str:
     """``?a=b…``; None and False are left out, True is 1, lists repeat, dicts are JSON."""
     if not query:
@@ -150,4 +158,7 @@ SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 def quote(text: str) -> str:
     """Percent-encode (RFC 3986); ``urllib.parse`` is too slow to import."""
-    return "".join(chr(byte) if byte in SAFE else f"%{byte:02X}" for byte in text.encode())
+    return "".join(
+        chr(byte) if byte in SAFE else f"%{byte:02X}"
+        for byte in text.encode("utf-8", "surrogateescape")
+    )

@@ -98,10 +98,17 @@ def copy_up(args: Args, fds: list[int]) -> Args:
 
 def changes(args: Args, fds: list[int]) -> Args:
     """``{}``, fds ``[upper directory]``, run in the tree of the layers below (``view``) →
-    ``{"changes": [[path, kind]…]}``, kind as ``docker diff``."""
+    ``{"changes": [[path, kind]…]}``, kind as ``docker diff``; names in Unicode, as JSON asks."""
     return _in_root(
-        lambda root_fd: {"changes": [list(pair) for pair in diff.changes(fds[0], root_fd)]}
+        lambda root_fd: {
+            "changes": [[_unicode(path), kind] for path, kind in diff.changes(fds[0], root_fd)]
+        }
     )
+
+
+def _unicode(name: str) -> str:
+    """A file's name with U+FFFD for bytes that are no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def copier(fd: int, size: int) -> Fill:
