@@ -36,7 +36,7 @@ def test_proxies(ketchd: Ketchd, program: str, tmp_path: Path) -> None:
             [program, *words], env=env, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done.stdout + done.stderr  # progress of a build may be on either
 
     shown = out("run", "--rm", "-e", "no_proxy=mine", "busybox", "env").splitlines()
     assert sorted(line for line in shown if "proxy" in line.lower()) == SET
