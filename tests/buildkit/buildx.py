@@ -109,6 +109,13 @@ class Buildx:
             await call.send_message(request, end=True)
             return [response async for response in call]
 
+    async def listen(self, request: control.BuildHistoryRequest) -> list[Any]:
+        method = "/moby.buildkit.v1.Control/ListenBuildHistory"
+        stream = self.channel.request(method, STREAMING, type(request), control.BuildHistoryEvent)
+        async with stream as call:
+            await call.send_message(request, end=True)
+            return [event async for event in call]
+
     async def build(
         self, attrs: dict[str, str], exporter: dict[str, str] | None = None, **fields: Any
     ) -> Outcome:

@@ -208,3 +208,25 @@ async def test_unknown_methods_and_references(buildx: Buildx) -> None:
             await asyncio.wait_for(
                 buildx.call("/moby.buildkit.v1.Control/Solve", request, control.SolveResponse), 20
             )
+
+
+async def test_history(ketchd: Ketchd, buildx: Buildx) -> None:
+    """``buildx history ls``, ``logs`` and ``rm``."""
+    dockerfile(buildx, "FROM busybox\nRUN echo remembered\n")
+    async with buildx.connected():
+        await buildx.build({"no-cache": ""}, {"name": "remembered:1"})
+        request = control.BuildHistoryRequest(EarlyExit=True, Limit=1)
+        (event,) = await buildx.listen(request)
+        record = event.record
+        assert (event.type, record.numTotalSteps > 1) == (1, True)
+        assert record.ExporterResponse["image.name"] == "remembered:1"
+        logs = b"".join(log.msg for part in await buildx.status(record.Ref) for log in part.logs)
+        assert logs == b"remembered\n"
+        await buildx.call(
+            "/moby.buildkit.v1.Control/UpdateBuildHistory",
+            control.UpdateBuildHistoryRequest(Ref=record.Ref, Delete=True),
+            control.UpdateBuildHistoryResponse,
+        )
+        request = control.BuildHistoryRequest(EarlyExit=True, Ref=record.Ref)
+        assert await buildx.listen(request) == []
+    ketchd.docker("rmi", "remembered:1")

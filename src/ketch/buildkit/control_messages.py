@@ -225,3 +225,58 @@ class PruneRequest(Message):
     reservedSpace: int = field(4)
     maxUsedSpace: int = field(5)
     minFreeSpace: int = field(6)
+
+
+class BuildHistoryRequest(Message):
+    """Which builds, and whether those to come too."""
+
+    ActiveOnly: bool = field(1)
+    Ref: str = field(2)
+    EarlyExit: bool = field(3)
+    Filter: list[str] = field(4)
+    Limit: int = field(5)
+
+
+class RpcStatus(Message):
+    """``google.rpc.Status``."""
+
+    code: int = field(1)
+    message: str = field(2)
+
+
+class BuildHistoryRecord(Message):
+    """One build."""
+
+    Ref: str = field(1)
+    Frontend: str = field(2)
+    FrontendAttrs: dict[str, str] = field(3)
+    Exporters: list[Attributes] = field(4)
+    error: RpcStatus | None = field(5)
+    CreatedAt: Timestamp | None = field(6)
+    CompletedAt: Timestamp | None = field(7)
+    ExporterResponse: dict[str, str] = field(9)
+    Generation: int = field(12)
+    numCachedSteps: int = field(15)
+    numTotalSteps: int = field(16)
+    numCompletedSteps: int = field(17)
+    numWarnings: int = field(19)
+
+
+class BuildHistoryEvent(Message):
+    """A build began (0), is over (1) or was deleted (2)."""
+
+    type: int = field(1)
+    record: BuildHistoryRecord | None = field(2)
+
+
+class UpdateBuildHistoryRequest(Message):
+    """What to do with a build's record."""
+
+    Ref: str = field(1)
+    Pinned: bool = field(2)
+    Delete: bool = field(3)
+    Finalize: bool = field(4)
+
+
+class UpdateBuildHistoryResponse(Message):
+    """Done."""

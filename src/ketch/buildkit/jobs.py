@@ -101,6 +101,10 @@ class Jobs:
             self._changed.notify_all()
         return job
 
+    def has(self, ref: str) -> bool:
+        """Whether the build runs or ended a moment ago."""
+        return ref in self._jobs
+
     async def get(self, ref: str) -> Job:
         """The build, as soon as it is there; raises ``NotFound`` if it does not come."""
         try:

@@ -14,6 +14,7 @@ from grpclib.exceptions import GRPCError
 from ketch import __version__, errors
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit.history import HistoryFront
 from ketch.buildkit.jobs import Jobs
 from ketch.buildkit.sessions import Sessions
 from ketch.buildkit.solve import BuildkitSolver, reason, result_metadata
@@ -51,6 +52,7 @@ class Service:
     def __init__(self, builder: Builder, sessions: Sessions) -> None:
         self._builder = builder
         self._sessions = sessions
+        self._history = HistoryFront(builder.history)
         self._jobs = Jobs()
         self._solver = BuildkitSolver(builder, sessions, self._jobs)
 
@@ -70,6 +72,14 @@ class Service:
             ("Session", self.session, both, c.BytesMessage, c.BytesMessage),
             ("DiskUsage", self.disk_usage, unary, c.DiskUsageRequest, c.DiskUsageResponse),
             ("Prune", self.prune, streaming, c.PruneRequest, c.UsageRecord),
+            (
+                *("ListenBuildHistory", self.listen_history, streaming),
+                *(c.BuildHistoryRequest, c.BuildHistoryEvent),
+            ),
+            (
+                *("UpdateBuildHistory", self.update_history, unary),
+                *(c.UpdateBuildHistoryRequest, c.UpdateBuildHistoryResponse),
+            ),
         ]
         bridge: list[tuple[str, Any, type[Any], type[Any]]] = [
             ("Ping", self.ping, g.PingRequest, g.PongResponse),
@@ -107,8 +117,12 @@ class Service:
     async def status(self, stream: Stream[Any, Any]) -> None:
         """Everything that a build says, from its beginning to its end."""
         request = await _received(stream)
-        job = await self._jobs.get(request.Ref)
         writer = StatusWriter()
+        told = None if self._jobs.has(request.Ref) else self._history.events(request.Ref)
+        if told is not None:
+            await stream.send_message(writer.response(told))
+            return
+        job = await self._jobs.get(request.Ref)
         async for events in job.events():
             await stream.send_message(writer.response(events))
 
@@ -127,6 +141,16 @@ class Service:
             writer.close()
             sending.cancel()
             await asyncio.gather(serving, sending, return_exceptions=True)
+
+    async def listen_history(self, stream: Stream[Any, Any]) -> None:
+        """The builds there were."""
+        async for event in self._history.listen(await _received(stream)):
+            await stream.send_message(event)
+
+    async def update_history(self, stream: Stream[Any, Any]) -> None:
+        """Delete a record."""
+        self._history.update(await _received(stream))
+        await stream.send_message(control.UpdateBuildHistoryResponse())
 
     async def disk_usage(self, stream: Stream[Any, Any]) -> None:
         """The build cache."""

@@ -8,6 +8,7 @@ values of build arguments are left out too.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Iterable
@@ -122,6 +123,19 @@ class BuildHistory:
         self._table = Table(database, "build_history", BuildRecord)
         self._events = Table(database, "build_history_events", BuildEvents)
         self._records = self._table.all()
+        self._listeners: list[asyncio.Future[None]] = []
+
+    def changed(self) -> asyncio.Future[None]:
+        """Done when a build begins, ends or is forgotten next."""
+        listener: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listeners.append(listener)
+        return listener
+
+    def _tell(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            if not listener.done():
+                listener.set_result(None)
 
     def start(self) -> None:
         """What ran when the last daemon ended was interrupted."""
@@ -151,6 +165,7 @@ class BuildHistory:
             self._table.put(record.ref, record)
         self._records[record.ref] = record
         self._forget_oldest()
+        self._tell()
         return Recording(self, record)
 
     def finish(self, record: BuildRecord, events: BuildEvents) -> None:
@@ -161,6 +176,7 @@ class BuildHistory:
             self._table.put(record.ref, record)
             self._events.put(record.ref, events)
         self._records[record.ref] = record
+        self._tell()
 
     def _forget_oldest(self) -> None:
         over = sorted(
@@ -220,6 +236,7 @@ class BuildHistory:
                 self._events.delete(ref)
         for ref in doomed:
             self._records.pop(ref, None)
+        self._tell()
 
 
 def _name(options: BuildOptions) -> str:
