@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, container_top
 from ketch.engine.container_filters import matches, prepare
-from ketch.engine.model import ContainerRecord, ContainerSizes, ListOptions, TopTable
+from ketch.engine.model import ContainerRecord, ContainerSizes, ListOptions, Status, TopTable
 from ketch.engine.stats_sampler import Sample, StatsSampler
 from ketch.errors import Conflict, NotFound
 
@@ -80,6 +80,10 @@ class Lister:
 
     def _running(self, ref: str) -> ContainerRecord:
         record = self._parts.store.resolve(ref)
+        if record.state.status is Status.RESTARTING:
+            raise Conflict(
+                f"Container {record.id} is restarting, wait until the container is running"
+            )
         if not record.state.running:
             raise Conflict(f"container {record.id} is not running")
         return record

@@ -17,7 +17,7 @@ from collections import deque
 from struct import Struct
 
 from ketch.linux import process
-from ketch.linux.eventpoll import WRITE
+from ketch.linux.eventpoll import READ, WRITE
 from ketch.logs import drivers
 from ketch.logs.filelog import FileLog
 from ketch.runtime import maker
@@ -63,8 +63,8 @@ class LogRelay:
 
     @property
     def pending(self) -> bool:
-        """Whether something waits that the driver's process has not got."""
-        return bool(self._pending)
+        """Whether something waits here, or the driver's process is not done after the end."""
+        return bool(self._pending) or (self._closing and self._sock.fileno() >= 0)
 
     def when_room(self, call: "Callable[[], object]") -> None:
         """Call when ``full`` may have changed."""
@@ -82,10 +82,10 @@ class LogRelay:
             self._flush(0)
 
     def close(self) -> None:
-        """No more will come; the process gets what waits, and the end."""
+        """No more will come; the process gets what waits, and the end, and then leaves."""
         self._closing = True
         if not self._pending:
-            self._drop()
+            self._end()
 
     def abandon(self) -> None:
         """Lose what waits."""
@@ -110,8 +110,16 @@ class LogRelay:
         if self._sock.fileno() >= 0:
             self._loop.forget(self._sock.fileno())
         if self._closing:
-            self._drop()
+            self._end()
         self._call()
+
+    def _end(self) -> None:
+        try:
+            self._sock.shutdown(_socket.SHUT_WR)
+        except OSError:
+            self._drop()
+            return
+        self._loop.watch(self._sock.fileno(), READ, lambda _: self._drop())
 
     def _drop(self) -> None:
         self._pending.clear()

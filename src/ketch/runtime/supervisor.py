@@ -221,7 +221,9 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Announce the exit, as soon as the output is delivered or has had its time."""
-        delivered = self._output.ended and self._clients.idle
+        if self._output.ended:
+            self._output.close_log()
+        delivered = self._output.ended and self._clients.idle and not self._output.log_pending
         if not delivered and time.monotonic() < self._exited_at + GRACE:
             return
         self._announced = True
@@ -229,7 +231,6 @@ class Supervisor:
         if self._is_exec:  # its client asks for the exit code as soon as the stream ends
             self._control.announce(exited)
         if self._output.ended:
-            self._output.close_log()
             self._clients.close_idle()
         if not self._is_exec:
             self._record_exit()
