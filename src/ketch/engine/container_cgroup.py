@@ -10,7 +10,7 @@ from functools import cache
 from ketch.engine.model import ContainerState, Resources
 from ketch.engine.spec_devices import block_io
 from ketch.engine.spec_resources import oci_resources
-from ketch.errors import KetchError
+from ketch.errors import Conflict, KetchError, Unsupported
 from ketch.runtime.cgroups import files
 from ketch.runtime.cgroups.group import Cgroup, remove_directories
 from ketch.runtime.cgroups.hierarchy import Hierarchy, detect
@@ -67,13 +67,25 @@ def clear(state: ContainerState) -> None:
 
 
 async def freeze(state: ContainerState, frozen: bool) -> None:
-    """Stop or let go on; waits until the kernel says so, off the event loop."""
+    """Stop or let go on; waits until the kernel says so, off the event loop.
+
+    Raises ``Conflict`` when the group is gone, since the container has ended.
+    """
     try:
         await asyncio.to_thread(of(state).freeze, frozen)
+    except FileNotFoundError:
+        raise Conflict("the container is not running: it has just ended") from None
     except OSError as error:
         raise KetchError(f"cannot {'pause' if frozen else 'unpause'}: {error}") from None
 
 
 def update(state: ContainerState, resources: Resources) -> None:
-    """Set limits live; raises ``Unsupported`` naming the option that the kernel refuses."""
-    of(state).apply(oci_resources(resources, [], block_io(resources)))
+    """Set limits live; raises ``Unsupported`` naming the option that the kernel refuses.
+
+    For a container that has just ended there is nothing to set: they count from its next start.
+    """
+    try:
+        of(state).apply(oci_resources(resources, [], block_io(resources)))
+    except Unsupported:
+        if all(map(os.path.isdir, state.cgroup.values())):
+            raise
