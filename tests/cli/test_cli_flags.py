@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.cli import detach, mount_flag, ports, units
+from ketch.cli import commands, complete_words, detach, mount_flag, ports, units
 from ketch.cli.create_body import build
 from ketch.cli.flags import Flag, HelpWanted, UsageError, parse
 from ketch.cli.run_flags import FLAGS
@@ -194,3 +194,51 @@ def test_detach_keys_across_reads() -> None:
     assert detector.feed(b"\x11") == (b"", True)
     with pytest.raises(UsageError):
         detach.parse("ctrl-")
+
+
+VALUES = st.sampled_from(
+    (
+        "", "a", "a=b", "a:b", "a:b:c", "0", "-1", "1.5", "1m", "/a", "/a:/b:ro", 'x="', "a,b",
+        "type=bind,source=/a", "=", ":", "80", "80:81/udp", "1-3:4-6", "[::1]:1:2", "10s", " ",
+        "c 1:3 rwm", "\udcff", "é", "999999999999999999999", "name=n,ip=1.2.3.4", "on-failure:x",
+        "/dev/sda:1", "nofile=1:2", "seccomp=/none", "vendor.com/class=x", "1e9", "nan", "0x10",
+        "٣",
+    )
+)  # fmt: skip
+GIVEN = st.sampled_from([flag for flag in FLAGS if flag.kind != "switch"])
+
+
+@given(st.lists(st.tuples(GIVEN, VALUES | st.text(max_size=6)), max_size=5))
+def test_any_values_make_a_request_or_are_refused(given: list[tuple[Flag, str]]) -> None:
+    argv = [f"--{flag.name}={value}" for flag, value in given]
+    try:
+        parsed = parse(FLAGS, [*argv, "image"], interspersed=False)
+        build(parsed, "image", [])
+    except UsageError as error:
+        refused = str(error)
+    else:
+        refused = "nothing"
+    assert refused
+
+
+@pytest.mark.parametrize("command", sorted({row[0] for row in commands.COMMANDS.values()}), ids=str)
+def test_tables_of_flags_are_consistent(command: str) -> None:
+    module = __import__(f"ketch.cli.{command.partition(':')[0]}", fromlist=["HELP"])
+    usage, flags = module.HELP[command.partition(":")[2]]
+    names = [flag.name for flag in flags] + [other for flag in flags for other in flag.also]
+    shorts = [flag.short for flag in flags if flag.short]
+    assert isinstance(usage, str)
+    assert len(names) == len(set(names))
+    assert len(shorts) == len(set(shorts))
+    assert all(flag.help for flag in flags)
+
+
+def test_completion_knows_every_list_that_flags_name() -> None:
+    live = {"networks", "volumes", "volumes-or-paths", "containers", "images", "log-drivers",
+            "runtimes", "contexts", "files", "directories"}  # fmt: skip
+    known = live | complete_words.FIXED.keys() | complete_words.FILTERS.keys()
+    for name in commands.COMMANDS:
+        place, _, function = commands.COMMANDS[name][0].partition(":")
+        module = __import__(f"ketch.cli.{place}", fromlist=["HELP"])
+        for flag in module.HELP[function][1]:
+            assert not isinstance(flag.values, str) or flag.values in known, flag.name

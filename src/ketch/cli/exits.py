@@ -45,15 +45,22 @@ def after_flush(code: int) -> int:
     return code
 
 
-def silent_pipe() -> int:
-    """Nobody reads our output any more: end as if SIGPIPE had ended us, without a word."""
-    import os
+def broken_pipe() -> int:
+    """Nobody reads our output any more: end as if SIGPIPE had ended us, without a word.
 
-    null = os.open(os.devnull, os.O_WRONLY)
+    When the output is whole, it was the engine's end that broke; that is said.
+    """
+    import os
+    import select
+
+    poller = select.poll()
     for fd in (1, 2):
-        try:
-            os.write(fd, b"")
-        except OSError:
-            os.dup2(null, fd)
-    os.dup2(null, 1)  # what is buffered must not fail again when the interpreter ends
+        poller.register(fd, 0)  # POLLERR comes unasked: a pipe without a reader (poll(2))
+    broken = {fd for fd, events in poller.poll(0) if events & select.POLLERR}
+    null = os.open(os.devnull, os.O_WRONLY)
+    for fd in broken:
+        os.dup2(null, fd)  # what is buffered must not fail again when the interpreter ends
+    if not broken:
+        sys.stderr.write("ketch: the engine closed the connection in the middle of a request\n")
+        return FAILED
     return 141

@@ -50,7 +50,7 @@ def main(argv: "list[str] | None" = None) -> int:
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:
-        return exits.silent_pipe()
+        return exits.broken_pipe()
 
 
 def _write_unicode() -> None:
