@@ -4,12 +4,10 @@ Excluded bytes never leave the machine (an archive of what is not excluded is se
 and ``.dockerignore`` themselves are always sent, since the engine needs them.
 """
 
-import io
 import os
-import stat
-import tarfile
 
 from ketch.build.ignore import IgnoreRules, parse_ignore
+from ketch.cli import tar_entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,25 +32,25 @@ def chain(first: bytes, rest: "BinaryIO") -> "Iterator[bytes]":
 
 def lone(dockerfile: bytes) -> "Iterator[bytes]":
     """A context of nothing but a Dockerfile."""
-    out = Buffer()
-    with tarfile.open(fileobj=out, mode="w|") as tar:
-        _add_bytes(tar, "Dockerfile", dockerfile)
-    yield out.take()
+    yield b"".join([*tar_entries.of_bytes("Dockerfile", dockerfile), tar_entries.END])
 
 
 def stream(folder: str, dockerfile: str, content: "bytes | None" = None) -> "Iterator[bytes]":
     """The tar stream of a directory; ``content`` is a Dockerfile from elsewhere, sent by name."""
     ignore = _rules(folder, dockerfile)
     kept = {dockerfile, ".dockerignore", dockerfile + ".dockerignore"}
-    out = Buffer()
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for name in _walk(folder, ignore, kept):
-            _add(tar, folder, name)
-            if out.size > CHUNK:
-                yield out.take()
-        if content is not None:
-            _add_bytes(tar, dockerfile, content)
-    yield out.take()
+    pieces: list[bytes] = []
+    size = 0
+    for name in _walk(folder, ignore, kept):
+        for piece in tar_entries.of_path(folder, name):
+            pieces.append(piece)
+            size += len(piece)
+            if size > CHUNK:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+    if content is not None:
+        pieces += tar_entries.of_bytes(dockerfile, content)
+    yield b"".join([*pieces, tar_entries.END])
 
 
 def _rules(folder: str, dockerfile: str) -> IgnoreRules:
@@ -64,29 +62,6 @@ def _rules(folder: str, dockerfile: str) -> IgnoreRules:
         except FileNotFoundError:
             continue
     return IgnoreRules(())
-
-
-class Buffer(io.RawIOBase):
-    """A file object that keeps what is written until it is taken."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pieces: list[bytes] = []
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: "bytes") -> int:  # type: ignore[override]
-        self._pieces.append(bytes(data))
-        self.size += len(data)
-        return len(data)
-
-    def take(self) -> bytes:
-        data = b"".join(self._pieces)
-        self._pieces.clear()
-        self.size = 0
-        return data
 
 
 def _walk(folder: str, ignore: IgnoreRules, kept: "set[str]") -> "Iterator[str]":
@@ -106,24 +81,3 @@ def _walk(folder: str, ignore: IgnoreRules, kept: "set[str]") -> "Iterator[str]"
             if is_folder and not ignore.prunes(name):
                 below.append(name)
         pending.extend(reversed(below))
-
-
-def _add(tar: tarfile.TarFile, folder: str, name: str) -> None:
-    path = os.path.join(folder, name)
-    if stat.S_ISSOCK(os.lstat(path).st_mode):  # it has no form in tar
-        return
-    entry = tar.gettarinfo(path, arcname=name)
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    if entry.isreg():
-        with open(path, "rb") as file:
-            tar.addfile(entry, file)
-    else:
-        tar.addfile(entry)
-
-
-def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    entry.mode = 0o644
-    tar.addfile(entry, io.BytesIO(content))

@@ -15,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ketch.cli.context import Buffer
 
 CHUNK = 1 << 18
 
@@ -36,6 +35,29 @@ class Plan:
         """An entry's path below the folder."""
         _, _, rest = name.strip("/").partition("/")
         return "/".join(part for part in (self.root, rest) if part) or "."
+
+
+class Buffer(io.RawIOBase):
+    """A file object that keeps what is written until it is taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "bytes") -> int:  # type: ignore[override]
+        self._pieces.append(bytes(data))
+        self.size += len(data)
+        return len(data)
+
+    def take(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self.size = 0
+        return data
 
 
 def means_content(path: str) -> bool:
@@ -119,8 +141,6 @@ def _finish(path: str, entry: tarfile.TarInfo) -> None:
 
 def pack(source: str, name: str) -> "Iterator[bytes]":
     """The tar stream of a file or a tree; its root is called ``name``."""
-    from ketch.cli.context import Buffer
-
     out = Buffer()
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for path, inner in _tree(source, name):
