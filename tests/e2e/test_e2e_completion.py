@@ -81,6 +81,7 @@ def test_descriptions_and_letters_for_the_shell(engine: Ketchd) -> None:
     assert asked(engine, "rm", "compl-up")[0]["compl-up"].startswith("busybox, Up")
     assert asked(engine, "run", "--na")[0]["--name"] == "Assign a name to the container"
     assert asked(engine, "cp", "compl-u")[1] == "fn"
+    assert asked(engine, "cp", "compl-up:/e") == ({}, "")
     assert asked(engine, "build", "")[1] == "d"
     assert asked(engine, "run", "--env-file", "")[1] == "f"
 
@@ -133,6 +134,8 @@ def test_bash(engine: Ketchd, tmp_path: Path) -> None:
         session.expect("--restart=unless-stopped ")
         session.send(b"\x15ketch rmi compl/image:o\t")
         session.expect("compl/image:one ")
+        session.send(b"\x15ketch run --env-file " + bytes(tmp_path) + b"/ketch.b\t")
+        session.expect("ketch.bash ")
         session.send(b"\x15ketch ps --filter stat\tex\t")
         session.expect("status=exited ")
         session.send(b"\x15exit\r")

@@ -74,6 +74,9 @@ ps -q --filter name=like-up
 ps -aq --filter status=exited --filter label=x
 ps -f foo=bar
 ps --filter x
+ps -l --format '{{.Foo}}'
+ps -l --format '{{.ID'
+ps -l --format '{{index .Names 99}}'
 images
 images -q
 images -q --no-trunc

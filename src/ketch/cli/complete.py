@@ -198,6 +198,8 @@ class _Completer:
             else:
                 self.answer.add(complete_words.FILTERS[kind], prefix)
             return
+        if ":" in typed and kind in ("copy", "volumes-or-paths"):
+            return  # a path in a container
         live = self._live()
         self.answer.add(live.of(kind, typed), prefix)
         if kind in ("volumes-or-paths", "copy"):

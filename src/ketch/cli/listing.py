@@ -36,10 +36,11 @@ class Column:
 class Kind:
     """What a listing is of: the words for errors, the key in config.json, further headers.
 
-    ``raw`` is the template of ``--format raw``; ``label`` gives a row's method ``.Label``.
+    ``raw`` is the template of ``--format raw``; ``label`` gives a row's method ``.Label``;
+    ``faults`` is what goes before errors of parsing a template and of filling it.
     """
 
-    __slots__ = ("config", "headers", "label", "raw", "type_name")
+    __slots__ = ("config", "faults", "headers", "label", "raw", "type_name")
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Kind:
         self.headers = headers or {}
         self.raw = raw
         self.label = label
+        self.faults = ("template parsing error: ", "template parsing error: ")
 
 
 PLAIN = Kind()
@@ -121,10 +123,10 @@ def formatted(
     if form == "raw" and kind.raw:
         form = kind.raw.splitlines()[0] if quiet else kind.raw
     if not form.startswith("table"):
-        fill = template.compiled(form)
+        fill = template.compiled(form, kind.faults[0], filling=kind.faults[1])
         return "".join(fill(row) + "\n" for row in made)
     form = form[5:].strip()
-    fill = template.compiled(form)
+    fill = template.compiled(form, kind.faults[0], filling=kind.faults[1])
     lines = [line for row in made for line in fill(row).split("\n")]
     cells = [line.split("\t") for line in (template.header(form, headers), *lines)]
     return table.layout(cells)

@@ -68,6 +68,7 @@ def ps(client: "Client", argv: "list[str]") -> int:
     columns = (*COLUMNS, listing.Column("Size", "SIZE")) if parsed["size"] else COLUMNS
     raw = RAW + ("size: {{.Size}}\n" if parsed["size"] else "")
     kind = listing.Kind("*formatter.ContainerContext", "psFormat", HEADERS, raw, listing.label_of)
+    kind.faults = ("failed to parse template: ", "failed to execute template: ")
     listing.show(parsed, columns, rows, "ID", kind)
     return 0
 

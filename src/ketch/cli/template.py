@@ -22,12 +22,13 @@ BAD_TEMPLATE = 64  # exit code of commands that check the template before all el
 
 
 def compiled(
-    text: str, prefix: str = PREFIX, code: int = 1, fill_code: int = 1
+    text: str, prefix: str = PREFIX, code: int = 1, fill_code: int = 1, filling: str = ""
 ) -> "Callable[[Any], str]":
     """A function from a value to text; raises ``Failure``, as does the function.
 
-    ``prefix`` goes before the errors; the codes are exit codes for a text that is no template and
-    for one that does not suit the value.
+    ``prefix`` goes before the errors, ``filling`` instead before those of filling. ``code`` and
+    ``fill_code`` are exit codes for a text that is no template and for one that does not suit
+    the value.
     """
     try:
         template = parse(unescaped(text), FUNCTIONS)
@@ -38,7 +39,7 @@ def compiled(
         try:
             return execute(template, value if isinstance(value, Row) else structured(value))
         except ExecError as error:
-            raise Failure(f"{prefix}{error}", fill_code) from None
+            raise Failure(f"{filling or prefix}{error}", fill_code) from None
 
     return fill
 
