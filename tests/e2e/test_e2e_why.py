@@ -111,7 +111,9 @@ def test_health_is_named(ketchd: Ketchd, name: str) -> None:
         IMAGE, "sleep", "1000",
     )  # fmt: skip
     wait_for(lambda: why(ketchd, name)["Status"] == "exited", "it lives")
-    assert finding(ketchd, name, "signal")["Details"]["by"] == "health"
+    details = finding(ketchd, name, "signal")["Details"]
+    assert (details["by"], details["name"]) == ("health", "SIGKILL")
+    assert "ignored" not in details
     assert "sick" in finding(ketchd, name, "health")["Text"]
     assert why(ketchd, name)["Health"]["Log"][0]["Output"] == "sick\n"
 

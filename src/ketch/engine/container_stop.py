@@ -75,8 +75,13 @@ class Stopper:
         sent = SentSignal(signal=number, by="health", at=time.time_ns(), revive=action == "restart")
         stopped = action == "stop" or record.state.stopped_by_user
         self._parts.store.set_state(record.id, last_signal=sent, stopped_by_user=stopped)
+        exited = self._parts.live[record.id].exited
         try:
-            await self._end_in(record, number, 0.0 if kills else self._patience(record, None))
+            if kills:
+                await self._signal(record, number)
+                await _killed(record, exited)
+            else:
+                await self._end_in(record, number, self._patience(record, None))
         except KetchError as error:
             _log.error("unhealthy container %s: %s", record.id, error)
 
@@ -122,7 +127,8 @@ class Stopper:
         if number == signals.SIGKILL or number == _stop_signal(record):
             self._mark_stopped(record, number, "kill")
         else:
-            sent = _sent(number, "kill")
+            before = record.state.last_signal
+            sent = _sent(number, "kill", revive=before is not None and before.revive)
             self._parts.store.set_state(record.id, durable=False, last_signal=sent)
         exited = self._parts.live[record.id].exited
         await self._signal(record, number)
@@ -177,8 +183,9 @@ class Stopper:
                 self._parts.store.set_state(record.id, status=status)
 
 
-def _sent(number: int, by: str) -> SentSignal:
-    return SentSignal(signal=int(number), by=by, at=time.time_ns(), client=CALLER.get())
+def _sent(number: int, by: str, *, revive: bool = False) -> SentSignal:
+    now, client = time.time_ns(), CALLER.get()
+    return SentSignal(signal=int(number), by=by, at=now, client=client, revive=revive)
 
 
 def _stop_signal(record: ContainerRecord) -> int:
