@@ -103,10 +103,10 @@ def test_joining_waits_for_no_grace_period(group: Cgroup) -> None:
         join_here(list(tasks))
         return time.perf_counter() - before
 
-    seconds = within(join)
+    seconds = [within(join) for _ in range(7)]  # a grace period costs 5 ms at least, each time
     for fd in tasks:
         os.close(fd)
-    assert seconds < 0.005
+    assert min(seconds) < 0.005, seconds
 
 
 @pytest.mark.root

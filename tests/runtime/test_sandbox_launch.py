@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 
 import pytest
 from sandbox_runner import Runner, join_run, within
@@ -21,11 +20,6 @@ def test_program_output_and_status(runner: Runner) -> None:
 def test_stdin_reaches_the_program(runner: Runner) -> None:
     result = runner.run(runner.start(runner.spec(["cat"])), b"hello")
     assert result.out == "hello"
-
-
-def test_launch_is_quick(runner: Runner) -> None:
-    times = [runner.sh("exit 0").seconds for _ in range(7)]
-    assert statistics.median(times) < 0.02, times
 
 
 def test_is_process_one_in_its_own_session(runner: Runner) -> None:
