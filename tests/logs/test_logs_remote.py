@@ -73,7 +73,6 @@ def speak(settings: dict[str, Any]) -> None:
     log.write("stdout", b"one\ntwo")
     log.write("stderr", b"bad\n")
     log.close()
-    log._send = None
 
 
 def test_tls_counts_its_messages(certificate: Path) -> None:

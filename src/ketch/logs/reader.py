@@ -13,10 +13,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 
+from ketch.linux import libc
 from ketch.logs import files
 from ketch.logs.decoding import FORMATS, Format
 from ketch.logs.entries import Entry, Selection
 from ketch.logs.watching import FileWatcher
+
+_MUCH = 8 << 20  # bytes
 
 
 def read(
@@ -82,6 +85,7 @@ class _Log:
         self._skip = 0  # lines before the tail
         self._next: list[files.LogFile] = []
         self._done = False
+        self._taken = 0  # bytes
 
     def present(self) -> Iterator[list[Entry]]:
         """Everything from this place to the present end."""
@@ -90,6 +94,7 @@ class _Log:
         while not self._done:
             assert self._cursor is not None
             while data := self._cursor.read():
+                self._streams(len(data))
                 entries = self._select(self._decoder.feed(data))
                 if entries:
                     yield entries
@@ -97,6 +102,12 @@ class _Log:
                     return
             if not self._advance():
                 return
+
+    def _streams(self, size: int) -> None:
+        """Much is being read: buffers are used again."""
+        if self._taken < _MUCH <= self._taken + size:
+            libc.keep_heap()
+        self._taken += size
 
     def finished(self) -> bool:
         """Whether ``until`` is passed."""
@@ -164,7 +175,9 @@ class _Log:
         return max(0.0, left)
 
     def close(self) -> None:
-        """Give all fds back."""
+        """Give all fds back, and the memory of buffers."""
+        if self._taken >= _MUCH:
+            libc.trim_heap()
         if self._cursor is not None:
             self._cursor.file.close()
             self._cursor = None

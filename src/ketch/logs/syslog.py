@@ -26,6 +26,7 @@ LOCAL_SOCKETS = ("/dev/log", "/var/run/syslog", "/var/run/log")
 _ERROR, _INFO = 3, 6  # severities, RFC 5424 section 6.2.1
 _TIMEOUT = 5.0  # seconds to connect, or for the server to take a message
 _PAUSE = 1.0  # seconds
+_FAREWELL = 1.0  # seconds for the server to end its side
 
 
 class SyslogLog:
@@ -44,15 +45,33 @@ class SyslogLog:
         self._failed_at = -_PAUSE
         self._told = False
         self.clock = Clock()
-        self._send: Callable[[bytes], object] | None = self._connect()
+        self._sock: _socket.socket | None = self._connect()
 
     def write(self, stream: str, data: bytes) -> None:
         """Send the lines of ``data``."""
         self._lines.add(stream, data)
 
     def close(self) -> None:
-        """Send what never got its newline."""
+        """Send what never got its newline, and see to it that the server has everything.
+
+        A connection that is closed while something of the server's is unread (TLS tickets) is
+        reset, and what the server did not read yet is lost with it (tcp(7)).
+        """
         self._lines.end()
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        try:
+            sock.settimeout(_FAREWELL)
+            unwrap = getattr(sock, "unwrap", None)
+            if unwrap is not None:
+                sock = unwrap()  # says that the end is meant, and waits for the other side's word
+            sock.shutdown(_socket.SHUT_WR)
+            while sock.type == _socket.SOCK_STREAM and sock.recv(4096):
+                pass
+        except OSError:
+            pass  # a datagram socket, or a server that does not end its side
+        sock.close()
 
     def _log(self, stream: str, data: bytes) -> None:
         priority = self._settings["facility"] * 8 + (_ERROR if stream == "stderr" else _INFO)
@@ -66,35 +85,35 @@ class SyslogLog:
     def _deliver(self, message: bytes) -> None:
         """Send; over a new connection if the old one is broken, unless that failed just now."""
         try:
-            if self._send is not None:
-                self._send(message)
+            if self._sock is not None:
+                self._sock.sendall(message)
                 return
         except OSError as error:
             self._failed(error)
         if time.monotonic() - self._failed_at < _PAUSE:
             return
         try:
-            self._send = self._connect()
-            self._send(message)
+            self._sock = self._connect()
+            self._sock.sendall(message)
         except OSError as error:
             self._failed(error)
             self._failed_at = time.monotonic()
 
     def _failed(self, error: OSError) -> None:
-        self._send = None
+        self._sock = None
         if not self._told:
             self._told = True
             where = self._settings["address"] or "the local syslog"
             print(f"ketch: syslog {where}: {error}; lines are lost", file=sys.stderr, flush=True)
 
-    def _connect(self) -> "Callable[[bytes], object]":
+    def _connect(self) -> "_socket.socket":
         if self._protocol in ("", "unix", "unixgram"):
             return _connect_unix((self._where,) if self._where else LOCAL_SOCKETS)
         host, port = split_address(self._where)
         if self._protocol == "udp":
-            return _connect_inet(host, port, _socket.SOCK_DGRAM).send
+            return _connect_inet(host, port, _socket.SOCK_DGRAM)
         if self._protocol == "tcp":
-            return _connect_inet(host, port, _socket.SOCK_STREAM).sendall
+            return _connect_inet(host, port, _socket.SOCK_STREAM)
         return _connect_tls(host, port, self._settings)
 
 
@@ -106,7 +125,7 @@ def split_address(where: str) -> "tuple[str, int]":
     return host.strip("[]"), int(port)
 
 
-def _connect_unix(paths: "tuple[str, ...]") -> "Callable[[bytes], object]":
+def _connect_unix(paths: "tuple[str, ...]") -> "_socket.socket":
     fault = OSError("there is no syslog socket on this machine")
     for path in paths:
         for kind in (_socket.SOCK_DGRAM, _socket.SOCK_STREAM):
@@ -114,7 +133,7 @@ def _connect_unix(paths: "tuple[str, ...]") -> "Callable[[bytes], object]":
             try:
                 sock.settimeout(_TIMEOUT)
                 sock.connect(path)
-                return sock.sendall
+                return sock
             except OSError as error:
                 sock.close()
                 fault = error
@@ -137,7 +156,7 @@ def _connect_inet(host: str, port: int, kind: int) -> "_socket.socket":
     raise fault
 
 
-def _connect_tls(host: str, port: int, settings: "Settings") -> "Callable[[bytes], object]":
+def _connect_tls(host: str, port: int, settings: "Settings") -> "_socket.socket":
     import socket
     import ssl
 
@@ -149,7 +168,7 @@ def _connect_tls(host: str, port: int, settings: "Settings") -> "Callable[[bytes
         context.load_cert_chain(settings["cert"], settings["key"] or None)
     plain = socket.socket(fileno=_connect_inet(host, port, _socket.SOCK_STREAM).detach())
     plain.settimeout(_TIMEOUT)
-    return context.wrap_socket(plain, server_hostname=host).sendall
+    return context.wrap_socket(plain, server_hostname=host)
 
 
 def _stamp(instant: int) -> str:

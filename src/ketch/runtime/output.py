@@ -9,7 +9,7 @@ enter this process. Whether a slow client holds the process back is said in
 import os
 import time
 
-from ketch.linux import splice
+from ketch.linux import libc, splice
 from ketch.linux.eventpoll import READ
 from ketch.runtime.attached import PATIENCE, Client, Gone
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 
 _SMALL, _LARGE = 16 * 1024, 256 * 1024
+_REST = 5.0  # seconds after which buffers are small again
 _DRAIN_READS = 256  # more than two full pipes, at the smallest read size
 _NAMES = {1: "stdout", 2: "stderr"}
 
@@ -89,6 +90,7 @@ class Source:
         """The flow is strong: read more at a time, and let the pipe hold more."""
         if self.size < _LARGE:
             self.size = _LARGE
+            libc.keep_heap()
             if self.pipe:
                 splice.grow_pipe(self.fd)
 
@@ -107,6 +109,7 @@ class Output:
         self._clients: list[Client] = []
         self.held = False
         self._watching_stalls = False
+        self._resting = False
 
     @property
     def ended(self) -> bool:
@@ -183,6 +186,9 @@ class Output:
         data = source.read()
         if data is None:
             return False
+        if len(data) > _SMALL and not self._resting:
+            self._resting = True
+            self._loop.at(time.monotonic() + _REST, self._rest)
         if not data:
             self._end(source)
             return True
@@ -192,6 +198,13 @@ class Output:
             if source.stream in client.streams:
                 self._guarded(client, client.send, source.stream, data)
         return True
+
+    def _rest(self) -> None:
+        """Give back what a strong flow took; one that goes on takes it again."""
+        self._resting = False
+        for source in self._sources:
+            source.size = _SMALL
+        libc.trim_heap()
 
     def _guarded(
         self, client: Client, action: "Callable[..., int | None]", *args: object
