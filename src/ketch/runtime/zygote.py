@@ -36,6 +36,7 @@ def start(close: "Iterable[int]") -> "_socket.socket":
         protocol.close_all([ours.fileno(), *close])
         shim.rename(b"ketch-zygote")
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps our children
+        resharing.populate()
         freeblocks.use_up()
         _serve(theirs)
     except BaseException as error:
