@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import engines, images, latency, memory, streams
+from bench import engines, images, latency, memory, streams, throughput
 from bench.timing import Row
 from ketch.cli.bootstrap import busybox_tar
 
-SLOW = ("load", "crowd", "stats")
+SLOW = ("load", "crowd", "stats", "storm", "list")
 
 
 def measures(
@@ -29,7 +29,9 @@ def measures(
         "idle": lambda: memory.idle(docker, ketch),
         "run": lambda: latency.run_by_docker(docker, ketch, rounds),
         "ketch-run": lambda: latency.run_by_ketch(docker, ketch, rounds),
-        "throughput": lambda: latency.throughput(docker, ketch),
+        "throughput": lambda: throughput.steady(docker, ketch),
+        "storm": lambda: throughput.storm(docker, ketch),
+        "list": lambda: throughput.listing(ketch, rounds),
         "exec": lambda: latency.execute(docker, ketch, rounds),
         "build": lambda: images.build(docker, ketch, work, max(3, rounds // 3)),
         "supervisor": lambda: memory.supervisors(docker, ketch),

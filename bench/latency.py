@@ -1,17 +1,13 @@
-"""Latency and throughput of run and exec."""
+"""Latency of run and exec."""
 
 from __future__ import annotations
 
 import statistics
-import subprocess
-import time
 
-from bench.engines import Docker, Engine, Ketch
+from bench.engines import Docker, Ketch
 from bench.timing import Row, paired, seconds
 
 RUN = ("run", "--rm", "busybox", "true")
-MANY = 40
-AT_ONCE = 8
 CROWD = 200
 
 
@@ -48,45 +44,6 @@ def execute(docker: Docker, ketch: Ketch, rounds: int) -> Row:
     for engine in (docker, ketch):
         engine.docker("rm", "-f", "bench-exec")
     return Row("docker exec … true", *figures, 0.40, "s")
-
-
-def throughput(docker: Docker, ketch: Ketch) -> Row:
-    """Containers a second, 40 runs, 8 at a time; the ratio is docker / ketch."""
-    rates = {}
-    for engine in (docker, ketch):
-        _burst(engine, AT_ONCE)
-        rates[engine.name] = MANY / _burst(engine, MANY)
-    ratio = rates["docker"] / rates["ketch"]
-    return Row(
-        "40 run --rm, 8 at a time (docker / ketch)",
-        rates["docker"],
-        rates["ketch"],
-        ratio,
-        0.12,
-        "/s",
-    )
-
-
-def _burst(engine: Engine, count: int) -> float:
-    started = time.perf_counter()
-    running: list[subprocess.Popen[bytes]] = []
-    left = count
-    while left or running:
-        while left and len(running) < AT_ONCE:
-            running.append(
-                subprocess.Popen(
-                    ["docker", *RUN],
-                    env=engine.environment(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                )
-            )
-            left -= 1
-        done = running.pop(0)
-        _, errors = done.communicate()
-        if done.returncode:
-            raise RuntimeError(f"run on {engine.name}: {errors.decode()}")
-    return time.perf_counter() - started
 
 
 def crowded(ketch: Ketch, rounds: int) -> Row:
