@@ -11,6 +11,7 @@ from ketch.distribution.connection import Connection, Refused, Request
 from ketch.distribution.failures import error_for
 from ketch.distribution.hosts import RegistrySettings
 from ketch.errors import DataCorrupt, InvalidParameter, NotFound, Unavailable
+from ketch.oci import reference as references
 
 INDEX = "index.docker.io"
 MOST_RESULTS = 100
@@ -65,7 +66,7 @@ def _split(term: str) -> tuple[str, str]:
         )
     first, slash, rest = term.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
-        host, words = (INDEX if first in ("docker.io", INDEX) else first), rest
+        host, words = (INDEX if first in ("docker.io", INDEX) else _checked(first)), rest
     else:
         host, words = INDEX, term
     if host == INDEX:
@@ -73,6 +74,14 @@ def _split(term: str) -> tuple[str, str]:
     if not words:
         raise InvalidParameter("the search term is empty")
     return host, words
+
+
+def _checked(host: str) -> str:
+    """A host as references have it, or ``InvalidParameter``."""
+    try:
+        return references.parse(f"{host}/x").domain
+    except InvalidParameter:
+        raise InvalidParameter(f"invalid search term: {host!r} is no name of a host") from None
 
 
 async def _ask(connection: Connection, words: str, limit: int) -> list[SearchResult]:
