@@ -139,6 +139,8 @@ class Generator:
             headers["Content-Type"] = "application/x-tar"
         if pattern.endswith("/prune") and dice.random() < 0.95:
             query["filters"] = '{"label":["none-such"]}'  # else nothing would be left to hit
+        if pattern == "/images/search":
+            query["term"] = dice.choice((NOWHERE, "127.0.0.1:99999", "[::", "a..b")) + "/x"
         if pattern == "/images/create":
             query["fromImage"] = f"{NOWHERE}/{query.get('fromImage', '')}"[:300]
         if dice.random() < 0.05:

@@ -16,7 +16,7 @@ from yarl import URL
 from ketch.distribution.auth import Authorizer, Credentials, read_body
 from ketch.distribution.failures import Refusal, refusal
 from ketch.distribution.hosts import Endpoint, RegistrySettings
-from ketch.errors import DataCorrupt, KetchError, Unavailable
+from ketch.errors import DataCorrupt, InvalidParameter, KetchError, Unavailable
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=60)
 _MOST_REDIRECTS = 6
@@ -56,6 +56,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return self.method in ("GET", "HEAD")
 
 
+def _origin(endpoint: Endpoint) -> URL:
+    """Raises ``InvalidParameter`` for a host or a port that can't be one."""
+    try:
+        found = URL(endpoint.base).origin()
+        (found.raw_host or "").encode("idna")  # what looking it up will do
+    except ValueError as error:
+        raise InvalidParameter(f"invalid registry address {endpoint.host!r}: {error}") from None
+    return found
+
+
 class Connection:
     """One endpoint for one user; made lazily, closed with ``close``."""
 
@@ -63,6 +73,7 @@ class Connection:
         self, endpoint: Endpoint, settings: RegistrySettings, credentials: Credentials
     ) -> None:
         self.endpoint = endpoint
+        self._origin = _origin(endpoint)
         connector = aiohttp.TCPConnector(limit=8, ssl=settings.tls(endpoint))
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -74,7 +85,6 @@ class Connection:
         secure = endpoint.base.startswith("https://")
         self.authorizer = Authorizer(self._session, credentials, secure=secure)
         self._certificates = settings.certificates
-        self._origin = URL(endpoint.base).origin()
 
     async def close(self) -> None:
         """Close every socket."""
@@ -161,6 +171,7 @@ class Connection:
     def _redirected(self, url: URL, location: str) -> URL:
         try:
             target = url.join(URL(location, encoded=True))
+            (target.raw_host or "").encode("idna")
         except ValueError:
             raise DataCorrupt(f"{self.endpoint.host} redirects to a malformed URL") from None
         if not location or target.scheme not in ("http", "https") or not target.host:
