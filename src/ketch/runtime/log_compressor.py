@@ -37,6 +37,7 @@ class LogCompressor:
     def start(self, path: str) -> None:
         """Compress every rotated file of the log ``path`` that is not."""
         self._path = path
+        self._sweep()  # what one left that was killed with its shim
         plain = [name for _, name in sorted(rotated(path)) if not name.endswith(".gz")]
         if not plain:
             return
@@ -54,11 +55,13 @@ class LogCompressor:
         except ProcessLookupError:
             pass
         self._reap()
-        for _, name in rotated(self._path):
-            try:
-                os.unlink(f"{name}.tmp")
-            except FileNotFoundError:
-                pass
+        self._sweep()
+
+    def _sweep(self) -> None:
+        directory, _, base = self._path.rpartition("/")
+        for name in os.listdir(directory or "."):
+            if name.startswith(f"{base}.") and name.endswith(".tmp"):
+                os.unlink(f"{directory or '.'}/{name}")
 
     def _reap(self) -> None:
         try:
