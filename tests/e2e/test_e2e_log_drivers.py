@@ -53,6 +53,9 @@ def test_compressed_files_are_read(ketchd: Ketchd, name: str, driver: str, size:
         return len(names) == 2 and names[1].endswith(".1.gz")
 
     wait_for(compressed, "the rotated file was not compressed")
+    wait_for(
+        lambda: ketchd.out("logs", "--tail", "1", name) == "line number 2999", "it did not finish"
+    )
     ketchd.docker("kill", name)
     lines = ketchd.out("logs", name).splitlines()
     assert lines[:50_000] == ["x" * 100] * 50_000
