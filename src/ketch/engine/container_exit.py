@@ -31,6 +31,7 @@ _log = logging.getLogger("ketch.engine.containers")
 _EXITS_KEPT = 10
 _UNKNOWN = -1  # the signal, when nobody saw what happened
 _LOST = 137  # what SIGKILL gives; the real status went with the shim
+_RETRY = 0.5  # seconds until an exit that could not be recorded is tried again
 Start = Callable[[str], Awaitable[None]]
 
 
@@ -61,9 +62,19 @@ class Supervisor:
         except KetchError:
             exit = await self._without_supervisor(container_id)
         if exit is not None:
-            self.record_exit(container_id, exit)
+            await self._recorded(container_id, exit)
         shim.reap()
         shim.close()
+
+    async def _recorded(self, container_id: str, exit: Exit) -> None:
+        """Tried until the database takes it: an exit off the record keeps everybody waiting."""
+        while True:
+            try:
+                self.record_exit(container_id, exit)
+                return
+            except KetchError as error:
+                _log.error("the exit of container %s waits: %s", container_id, error)
+                await asyncio.sleep(_RETRY)
 
     async def _without_supervisor(self, container_id: str) -> Exit | None:
         record = self._parts.store.find(container_id)

@@ -8,6 +8,8 @@ adopts it (``recovery``).
 from __future__ import annotations
 
 import asyncio
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ketch.engine import (
@@ -46,6 +48,7 @@ _NO_DEVICES = cdi.Edits()
 _PREFIX = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 )
+_END_PATIENCE = 10.0  # seconds for a process that is killed at once
 _OURS = "runc create failed: unable to start container process: error during container init: "
 
 
@@ -92,14 +95,30 @@ class Starter:
         except OSError as error:
             await self._failed(record, KetchError(os_reason(error)))
             raise KetchError(f"cannot start container {record.id}: {os_reason(error)}") from error
-        with self._parts.events.telling():
-            container_events.mounted(self._parts.events, record)
-            self._parts.publish(record, "start")
-            self._record(record, started, connection, by_policy=by_policy)
+        try:
+            with self._parts.events.telling():
+                container_events.mounted(self._parts.events, record)
+                self._parts.publish(record, "start")
+                self._record(record, started, connection, by_policy=by_policy)
+        except KetchError as error:
+            await self._end_unrecorded(record, shim)
+            await self._failed(record, error)
+            raise
         live.started(shim)
         self._supervisor.watch(record.id, shim)
         container_links.refresh(self._parts.store, self._parts.store.by_id(record.id))
         self._parts.pool.stir()
+
+    async def _end_unrecorded(self, record: ContainerRecord, shim: Shim) -> None:
+        """It runs, but that could not be written down: nobody would look after it."""
+        with suppress(KetchError, TimeoutError):
+            async with asyncio.timeout(_END_PATIENCE):
+                await shim.signal(signal.SIGKILL)
+                await shim.exited()
+        shim.reap()
+        shim.close()
+        await self._parts.networks.disconnect(record.id, tell=True)
+        await self._parts.volumes.mounts.release(record.id)
 
     async def _run(self, record: ContainerRecord, live: Live) -> tuple[Shim, Started, Connection]:
         """Network, then process; what was made is taken back when a later step fails."""
