@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.cli import commands, complete_words, detach, mount_flag, ports, units
+from ketch.cli import (
+    commands,
+    complete_words,
+    detach,
+    help,
+    help_sections,
+    mount_flag,
+    ports,
+    units,
+)
 from ketch.cli.create_body import build
 from ketch.cli.flags import Flag, HelpWanted, UsageError, parse
 from ketch.cli.run_flags import FLAGS
@@ -231,6 +242,20 @@ def test_tables_of_flags_are_consistent(command: str) -> None:
     assert len(names) == len(set(names))
     assert len(shorts) == len(set(shorts))
     assert all(flag.help for flag in flags)
+
+
+def test_help_of_run_shows_every_flag_once_in_its_section() -> None:
+    module = commands.module_of("run")
+    page = help.of_command("run", module)
+    shown = re.findall(r"^ {2}(?:-\w, | {4})--([\w-]+)", page, re.M)
+    assert sorted(shown) == sorted(
+        flag.name for flag in help.find("run", commands.module_of("run"))[1]
+    )
+    titles = re.findall(r"^(\w[\w ]+):$", page, re.M)
+    assert titles[:2] == ["Aliases", "Examples"]
+    assert {"Options", "Limits", "Network", "Health"} <= set(titles)
+    listed = [name for _, names in help_sections.RUN for name in names]
+    assert len(listed) == len(set(listed))
 
 
 def test_completion_knows_every_list_that_flags_name() -> None:

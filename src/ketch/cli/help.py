@@ -5,6 +5,7 @@ import sys
 from ketch.cli import commands
 from ketch.cli.examples import EXAMPLES
 from ketch.cli.flags import Flag
+from ketch.cli.help_sections import REST, SECTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,9 +50,22 @@ def of_command(name: str, module: "Any") -> str:
         parts += ["", "Aliases:", "  " + ", ".join(f"ketch {other}" for other in names)]
     if examples := EXAMPLES.get(commands.COMMANDS[name][0]):
         parts += ["", "Examples:", *[f"  {line}" for line in examples]]
-    if flags:
-        parts += ["", "Options:", describe(flags)]
+    for title, some in _sections(commands.COMMANDS[name][0], flags):
+        parts += ["", f"{title}:", describe(some, flags)]
     return "\n".join(parts) + "\n"
+
+
+def _sections(place: str, flags: "tuple[Flag, ...]") -> "list[tuple[str, list[Flag]]]":
+    """Flags under the titles that they belong to, in the order of the table."""
+    table = SECTIONS.get(place)
+    if table is None:
+        return [("Options", sorted(flags, key=lambda flag: flag.name))] if flags else []
+    by_name = {flag.name: flag for flag in flags}
+    found = [
+        (title, [by_name.pop(name) for name in names if name in by_name]) for title, names in table
+    ]
+    found.append((REST, sorted(by_name.values(), key=lambda flag: flag.name)))
+    return [(title, some) for title, some in found if some]
 
 
 def of_group(group: str) -> str:
@@ -101,12 +115,12 @@ def _rows(rows: "Sequence[tuple[str, str]]") -> str:
     return "\n".join(f"  {name:<{max(longest, 10)}}  {text}" for name, text in rows)
 
 
-def describe(flags: "Sequence[Flag]") -> str:
-    """The flags' section of a page."""
+def describe(flags: "Sequence[Flag]", beside: "Sequence[Flag]" = ()) -> str:
+    """A section of flags; as wide as one with those ``beside`` it would be."""
     import textwrap
 
-    rows = [(_left(flag), _right(flag)) for flag in sorted(flags, key=lambda flag: flag.name)]
-    indent = max((len(left) for left, _ in rows), default=0) + 3
+    rows = [(_left(flag), _right(flag)) for flag in flags]
+    indent = max((len(_left(flag)) for flag in (*flags, *beside)), default=0) + 3
     room = max(width() - indent, 30)
     out = []
     for left, right in rows:
