@@ -142,6 +142,21 @@ def test_detach_keys(ketchd: Ketchd, name: str, tmp_path: Path, keys: str) -> No
     ketch(ketchd, "rm", "-f", name)
 
 
+@pytest.mark.parametrize("verb", ["exec", "attach"])
+def test_detaching_from_what_goes_on(ketchd: Ketchd, name: str, verb: str) -> None:
+    ketch(ketchd, "run", "-dit", "--name", name, "busybox", "sh")
+    words = ["exec", "-it", name, "sh"] if verb == "exec" else ["attach", name]
+    with terminal(ketchd, KETCH, *words) as session:
+        wait_for(lambda: _is_raw(session.fd), "the terminal is not raw")
+        session.send(b"echo here\r")
+        session.expect("here\r\nhere")
+        session.send(b"\x10\x11")
+        session.expect("read escape sequence")
+        assert session.wait() == 1
+    assert out(ketchd, "inspect", "-f", "{{.State.Running}}", name) == "true"
+    ketch(ketchd, "rm", "-f", name)
+
+
 def test_the_size_of_the_terminal(ketchd: Ketchd) -> None:
     script = "trap 'stty size' WINCH; stty size; echo up; while :; do sleep 0.05; done"
     words = [KETCH, "run", "--rm", "-it", "busybox", "sh", "-c", script]

@@ -1,6 +1,7 @@
 """``ketch exec``: a further process in a running container."""
 
 import os
+import sys
 
 from ketch.cli import detach, foreground, routes, terminal
 from ketch.cli.flag_values import environment_word
@@ -84,5 +85,6 @@ def _stay(client: "Client", identity: str, parsed: "Parsed") -> int:
         else:
             session.pump()
     except Detached:
-        return 0
+        sys.stderr.write("read escape sequence\n")
+        return 1
     return int(client.call("GET", f"/exec/{identity}/json")["ExitCode"] or 0)
