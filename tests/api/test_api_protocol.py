@@ -13,7 +13,7 @@ async def test_ping_tells_the_client_everything(client: Client) -> None:
         found = await client.ask(method, "/_ping")
         assert found.status == 200
         assert found.headers["Api-Version"] == "1.51"
-        assert found.headers["Builder-Version"] == "1"
+        assert found.headers["Builder-Version"] == "2"
         assert found.headers["Ostype"] == "linux"
         assert found.headers["Swarm"] == "inactive"
         assert found.headers["Docker-Experimental"] == "false"

@@ -68,6 +68,14 @@ async def probing_ping(buildx: Buildx, probing: asyncio.Task[object]) -> None:
     await asyncio.gather(probing, return_exceptions=True)
 
 
+async def test_what_follows_the_preface_at_once_is_read_in_order(buildx: Buildx) -> None:
+    for _ in range(30):
+        async with buildx.connected(native=True):
+            await buildx.call(
+                "/moby.buildkit.v1.Control/Info", control.InfoRequest(), control.InfoResponse
+            )
+
+
 async def test_build_with_a_context(ketchd: Ketchd, buildx: Buildx) -> None:
     folder = dockerfile(
         buildx, 'FROM busybox\nCOPY . /src/\nRUN cat /src/deep/a.txt && echo oops >&2\nCMD ["x"]\n'

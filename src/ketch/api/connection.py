@@ -66,6 +66,7 @@ class Connection(RequestHandler):
             return False
         self._unread += data
         if found:
+            self.transport.pause_reading()  # closing takes a moment in which it would read on
             sock = self.transport.get_extra_info("socket")
             taken = socket.socket(sock.family, sock.type, sock.proto, socket.dup(sock.fileno()))
             self.transport.close()

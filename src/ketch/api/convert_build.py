@@ -27,9 +27,9 @@ class _Ulimit(msgspec.Struct):
 
 
 def build_options(call: Call) -> BuildOptions:
-    """Raises ``InvalidParameter`` naming a malformed parameter, or BuildKit, which is not here."""
-    if call.text("version") not in ("", "1"):
-        raise refused("BuildKit (build parameter version=2; set DOCKER_BUILDKIT=0)")
+    """Raises ``InvalidParameter`` naming a malformed parameter."""
+    if call.text("version") not in ("", "1", "2"):
+        raise refused(f"the builder version {call.text('version')}")
     return BuildOptions(
         dockerfile=call.text("dockerfile") or "Dockerfile",
         tags=tuple(tag for tag in call.query.getall("t", ()) if tag),
@@ -54,7 +54,7 @@ def build_options(call: Call) -> BuildOptions:
         cache_from=tuple(_document(call, "cachefrom", list[str]) or ()),
         isolation=call.text("isolation"),
         security_options=tuple(call.query.getall("securityopt", ())),
-        outputs=call.text("outputs"),
+        outputs="" if call.text("outputs") in ("[]", "null") else call.text("outputs"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ketch.api.resources import (
     beyond,
     build,
+    build_by_session,
     build_history,
     build_offers,
     container_files,
@@ -88,6 +89,7 @@ _IMAGES = (
     Route("DELETE", "/images/{name}", images.remove),
     Route("POST", "/build", build.build, streams=True),
     Route("POST", "/build/prune", build.prune),
+    Route("POST", "/build/cancel", build_by_session.cancel),
     Route("POST", "/grpc", upgrades.grpc),
     Route("POST", "/session", upgrades.session),
 )

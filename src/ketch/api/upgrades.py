@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from ketch.build.options import BuildOptions
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +27,17 @@ class GrpcFront(Protocol):
     async def session(self, sock: socket.socket, headers: Iterable[tuple[str, str]]) -> None:
         """Call the client on it, which serves; ``headers`` are those of its request."""
 
+    def build(
+        self, options: BuildOptions, session_id: str, name: str, *, uploaded: bool
+    ) -> AsyncIterator[bytes | str]:
+        """Build by a session; status messages in wire form, and at last the image's ID."""
+
+    async def upload(self, name: str, stream: AsyncIterator[bytes]) -> None:
+        """Hold the context of a build until that has taken it."""
+
+    async def cancel(self, name: str) -> None:
+        """End a build by its name."""
+
 
 class Upgrades:
     """Runs what left HTTP in tasks of its own."""
@@ -35,13 +49,14 @@ class Upgrades:
 
     def serve(self, sock: socket.socket, head: bytes) -> None:
         """A connection on which the client calls."""
-        self._run(self._made().serve(sock, head))
+        self._run(self.front().serve(sock, head))
 
     def session(self, sock: socket.socket, headers: Iterable[tuple[str, str]]) -> None:
         """A connection on which the client is called."""
-        self._run(self._made().session(sock, list(headers)))
+        self._run(self.front().session(sock, list(headers)))
 
-    def _made(self) -> GrpcFront:
+    def front(self) -> GrpcFront:
+        """Who takes them, made when it is first wanted."""
         if self._front is None:
             self._front = self._make()
         return self._front

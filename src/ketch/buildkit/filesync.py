@@ -114,7 +114,8 @@ class _Transfer:
                         yield entry, contents.of(number)
                     else:
                         yield entry, _nothing()
-                await stream.send_message(Packet(type=PACKET_FIN))
+                # Half-closed at once: a server in Go resets a stream that is open at its end.
+                await stream.send_message(Packet(type=PACKET_FIN), end=True)
                 await _finish(stream)
         except NotFound:
             raise InvalidParameter(
@@ -195,9 +196,8 @@ async def _next(stream: Stream[Any, Any]) -> Packet:
 
 async def _finish(stream: Stream[Any, Any]) -> None:
     while (packet := await stream.recv_message()) is not None:
-        if packet.type == PACKET_FIN:
-            break
-    await stream.end()
+        if packet.type == PACKET_ERR:
+            raise InvalidParameter(f"the client failed: {packet.data.decode(errors='replace')}")
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -60,9 +60,8 @@ class ServedConnection:
         """Serve a connected socket until it is closed; ``head`` is what was read of it already."""
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
+        self._protocol.head = head
         transport, _ = await loop.connect_accepted_socket(lambda: self._protocol, sock)
-        if head:
-            self._protocol.data_received(head)
         try:
             await self._protocol.gone.wait()
         finally:
@@ -75,6 +74,12 @@ class _Watched(H2Protocol):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.gone = asyncio.Event()
+        self.head = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.head:  # before anything that the transport reads by itself
+            self.data_received(self.head)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)

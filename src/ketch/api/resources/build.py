@@ -8,6 +8,7 @@ from ketch.api import responses
 from ketch.api.convert_build import build_options, event_line, output_lines
 from ketch.api.filters import keys, resolve_until
 from ketch.api.refusal import refused
+from ketch.api.resources import build_by_session
 from ketch.api.resources.container_files import upload
 from ketch.build.failures import StepFailed
 from ketch.engine.builder_source import TarSource
@@ -27,6 +28,8 @@ _PRUNE_SPACES = ("keep-storage", "reserved-space", "max-used-space", "min-free-s
 
 async def build(call: Call) -> StreamResponse:
     """POST /build: what is wrong before the first step is an error status, later ones a line."""
+    if call.text("version") == "2":
+        return await build_by_session.build(call)
     options = build_options(call)
     token = call.text("offers")
     if not token:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ketch.api.call import Call
 
 _PING_HEADERS = {
-    "Builder-Version": "1",  # BuildKit is not served: the CLI takes the classic builder
+    "Builder-Version": "2",  # BuildKit
     "Swarm": "inactive",
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache",

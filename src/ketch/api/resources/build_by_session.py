@@ -1,0 +1,79 @@
+"""``POST /build?version=2``: BuildKit builds by a session, as docker did before buildx."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ketch.api import responses
+from ketch.api.convert_build import build_options
+from ketch.api.resources.container_files import upload
+from ketch.build.failures import StepFailed
+from ketch.errors import InvalidParameter, KetchError, Unsupported
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from ketch.api.call import Call
+    from ketch.api.upgrades import GrpcFront
+
+_UPLOAD = "upload-request"
+_BY_SESSION = "client-session"
+
+
+async def build(call: Call) -> StreamResponse:
+    """Build, or hold the context of a build (``buildid=upload-request:NAME``)."""
+    front = _front(call)
+    name = call.text("buildid")
+    if name.startswith(f"{_UPLOAD}:"):
+        await front.upload(name.partition(":")[2], upload(call))
+        return responses.empty(200)
+    if not call.text("session"):
+        raise InvalidParameter("the parameter session is missing: BuildKit builds need one")
+    options = build_options(call)
+    uploaded = options.remote == _UPLOAD
+    if options.remote in (_UPLOAD, _BY_SESSION):
+        options = msgspec.structs.replace(options, remote="")
+    messages = front.build(options, call.text("session"), name, uploaded=uploaded)
+    response: StreamResponse | None = None
+    try:
+        async for message in messages:
+            response = response or await responses.stream(call, responses.JSON)
+            for line in _lines(message, quiet=options.quiet):
+                await response.write(responses.encode(line))
+    except KetchError as error:
+        if response is None:
+            raise
+        detail: dict[str, Any] = {"message": str(error)}
+        if isinstance(error, StepFailed) and error.code:
+            detail["code"] = error.code
+        await response.write(responses.encode({"errorDetail": detail, "error": str(error)}))
+    finally:
+        await messages.aclose()  # type: ignore[attr-defined]
+    assert response is not None
+    return response
+
+
+def _lines(message: bytes | str, *, quiet: bool) -> list[dict[str, Any]]:
+    """With ``q`` clients print what comes as a stream, and nothing else may."""
+    if isinstance(message, bytes):
+        trace = {"id": "moby.buildkit.trace", "aux": b64encode(message).decode()}
+        return [] if quiet else [trace]
+    found = {"id": "moby.image.id", "aux": {"ID": message}}
+    return [found, {"stream": f"{message}\n"}] if quiet else [found]
+
+
+async def cancel(call: Call) -> StreamResponse:
+    """POST /build/cancel: ``id`` as it was ``buildid``."""
+    if not call.text("id"):
+        raise InvalidParameter("build ID not provided")
+    await _front(call).cancel(call.text("id"))
+    return responses.empty()
+
+
+def _front(call: Call) -> GrpcFront:
+    if call.connection.upgrades is None:
+        raise Unsupported("this engine serves no BuildKit")
+    return call.connection.upgrades.front()

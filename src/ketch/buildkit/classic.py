@@ -1,0 +1,88 @@
+"""BuildKit builds through ``POST /build?version=2``: what docker's command line did before buildx.
+
+The client opens a session, and names it in the request; the answer's lines hold status messages.
+A context on the client's standard input comes as the body of a second request, which waits here for
+the build that wants it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from ketch.buildkit.source import SessionSource
+from ketch.buildkit.status import StatusWriter
+from ketch.engine.builder_source import Source, TarSource
+from ketch.errors import NotFound
+
+if TYPE_CHECKING:
+    from ketch.build.options import BuildOptions
+    from ketch.buildkit.sessions import Sessions
+    from ketch.engine.builder import Builder
+    from ketch.engine.builder_running import RunningBuild
+
+_PATIENCE = 30.0  # seconds that a build waits for its context, and the reverse
+
+
+class _Upload:
+    """A context under way."""
+
+    def __init__(self, stream: AsyncIterator[bytes]) -> None:
+        self.stream = stream
+        self.done = asyncio.Event()
+
+
+class ClassicBuilds:
+    """The running ones, by the name that their clients gave them."""
+
+    def __init__(self, builder: Builder, sessions: Sessions) -> None:
+        self._builder = builder
+        self._sessions = sessions
+        self._running: dict[str, RunningBuild] = {}
+        self._uploads: dict[str, _Upload] = {}
+        self._changed = asyncio.Condition()
+
+    async def run(
+        self, options: BuildOptions, session_id: str, name: str, *, uploaded: bool
+    ) -> AsyncIterator[bytes | str]:
+        """Status messages in wire form, and at last the image's ID; raises what ended the build."""
+        session = await self._sessions.get(session_id)
+        upload = await self._upload(name) if uploaded else None
+        source: Source = TarSource(upload.stream) if upload else SessionSource(session)
+        try:
+            async with self._builder.running(source, options, session) as build:
+                self._running[name] = build
+                writer = StatusWriter()
+                async for event in build.events():
+                    yield writer.response([event]).encode()
+                yield (await build.built()).image
+        finally:
+            self._running.pop(name, None)
+            if upload is not None:
+                upload.done.set()
+
+    async def _upload(self, name: str) -> _Upload:
+        try:
+            async with asyncio.timeout(_PATIENCE), self._changed:
+                await self._changed.wait_for(lambda: name in self._uploads)
+                return self._uploads[name]
+        except TimeoutError:
+            raise NotFound(f"the context of build {name} did not come") from None
+
+    async def upload(self, name: str, stream: AsyncIterator[bytes]) -> None:
+        """Hold a context until its build has taken it, or is over."""
+        upload = _Upload(stream)
+        async with self._changed:
+            self._uploads[name] = upload
+            self._changed.notify_all()
+        try:
+            await upload.done.wait()
+        finally:
+            self._uploads.pop(name, None)
+
+    async def cancel(self, name: str) -> None:
+        """End a build; one that is not there is no error."""
+        build = self._running.get(name)
+        if build is not None:
+            await build.cancel()
