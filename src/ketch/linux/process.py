@@ -17,7 +17,7 @@ SIGKILL = 9
 SIGTERM = 15
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 1, 4, 8
-_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
+_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_SET_NAME = 36, 38, 15
 
 
 class _CloneArgs(ctypes.Structure):
@@ -80,6 +80,12 @@ def prctl(option: int, value: int) -> None:
     """prctl(2) with one argument."""
     zero = ctypes.c_ulong(0)
     check(libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero))
+
+
+def set_name(name: bytes) -> None:
+    """What ps(1) shows of the calling thread, at most 15 bytes."""
+    zero = ctypes.c_ulong(0)
+    check(libc.prctl(_PR_SET_NAME, name, zero, zero, zero))
 
 
 def die_with_parent(signal: int) -> None:

@@ -192,8 +192,7 @@ def _try_log(log: "Body", loop: "Loop") -> "tuple[Log | None, str]":
 
 def rename(name: bytes) -> None:
     """What ps(1) shows."""
-    with open("/proc/self/comm", "wb", buffering=0) as file:
-        file.write(name)
+    process.set_name(name)
 
 
 def _reap(pid: int) -> None:
