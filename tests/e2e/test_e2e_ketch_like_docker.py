@@ -190,6 +190,13 @@ create --cidfile /etc/hostname busybox
 create -p foo busybox
 run --cidfile /etc/hostname busybox
 run --network like-none --network none busybox
+run --rm --network-alias x busybox
+run --rm --ip 1.2.3.4 busybox
+run --rm --volumes-from like-none busybox
+run --rm --gpus all busybox
+run --rm --health-interval -1s busybox
+run --rm --health-cmd true --no-healthcheck busybox
+run --rm -a stderr busybox sh -c 'echo a; echo b >&2'
 run --rm busybox nope
 run --rm busybox /etc
 run --stop-timeout x busybox

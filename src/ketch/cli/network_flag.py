@@ -60,6 +60,8 @@ def endpoints(parsed: "Parsed") -> "dict[str, dict[str, Any]]":
         return {}
     networks = networks or [{"name": "default"}]
     _join(networks[0], asked)
+    if networks[0].get("aliases") and not _is_users(networks[0]["name"]):
+        raise UsageError("network-scoped aliases are only supported for user-defined networks")
     if len({_is_users(network["name"]) for network in networks}) > 1:
         raise UsageError(
             "conflicting options: cannot attach both user-defined and non-user-defined "
