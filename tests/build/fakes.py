@@ -19,8 +19,9 @@ from ketch.build.executor import (
     Tree,
 )
 from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.prepared import prepare
 from ketch.build.progress import Event, Report
-from ketch.build.solver import Built, prepare, solve
+from ketch.build.solver import Built, solve
 from ketch.errors import NotFound
 from ketch.oci.image import ImageConfig, RootFS, decode, encode
 

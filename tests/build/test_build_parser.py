@@ -201,7 +201,9 @@ def test_errors(text: str, place: tuple[int, int] | None, reason: str) -> None:
 def test_excerpt_marks_wide_characters() -> None:
     with pytest.raises(DockerfileError) as caught:
         parse("FROM a\nENV 가=나 다\n".encode())
-    assert str(caught.value).endswith("   2 | ENV 가=나 다\n     |           ^^")
+    assert str(caught.value).endswith(
+        "   2 | >>> ENV 가=나 다\n     |               ^^\n--------------------"
+    )
 
 
 def test_korean_dockerfile() -> None:

@@ -84,6 +84,8 @@ class ClassicText:
         if isinstance(event, Note):
             return [BuildOutput(stream=event.text)]
         if isinstance(event, Warned):
+            if event.rule:
+                return []  # the classic builder checks nothing
             return [BuildOutput(warning=event.sentence)]
         if isinstance(event, StageDone):
             return [BuildOutput(aux=event.image)]

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from ketch.build.source import Range, Source
 from ketch.errors import KetchError
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where in a Dockerfile."""
+
+    source: Source
+    where: Range
 
 
 class StepFailed(KetchError):

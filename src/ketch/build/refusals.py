@@ -15,6 +15,7 @@ _REASONS = {
     "security_options": "securityopt={!r} is not supported for builds",
     "outputs": "outputs={!r} is not supported: the result is always an image",
 }
+_REFUSED_ARGS = ("BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_CACHE_MOUNT_NS")
 _ISOLATIONS = ("", "default")
 _FRONTENDS = ("docker/dockerfile", "docker.io/docker/dockerfile")
 
@@ -25,15 +26,21 @@ def check_options(options: BuildOptions) -> None:
         value = getattr(options, field)
         if value:
             raise Unsupported(sentence.format(value))
+    for name in _REFUSED_ARGS:
+        if options.build_args.get(name):
+            raise Unsupported(f"the build argument {name} is not supported")
     if options.limits.cgroup_parent:
         raise Unsupported("cgroupparent is not supported for builds")
     if options.isolation not in _ISOLATIONS:
         raise Unsupported(f"isolation={options.isolation!r} is not supported on Linux")
 
 
-def check_syntax(dockerfile: Dockerfile) -> None:
-    """Refuse a front end other than Dockerfile's own; raises ``DockerfileError``."""
-    syntax = dockerfile.directives.get("syntax", "")
+def check_syntax(dockerfile: Dockerfile, given: str) -> None:
+    """Refuse a front end other than Dockerfile's own; raises ``DockerfileError``.
+
+    ``given`` is the build argument BUILDKIT_SYNTAX, which wins over the directive.
+    """
+    syntax = given or dockerfile.directives.get("syntax", "")
     name = syntax.partition("@")[0].partition(":")[0]
     if syntax and name not in _FRONTENDS:
         where = Range(Position(1, 1), Position(1, len(dockerfile.source.lines[0]) + 1))

@@ -14,6 +14,16 @@ PROXY_ARGS = frozenset(
 )
 """Arguments that need no ARG, reach every RUN, and stay out of cache keys and history."""
 
+BUILTIN_ARGS = frozenset(
+    {
+        *("BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_SYNTAX", "BUILDKIT_INLINE_CACHE"),
+        *("BUILDKIT_MULTI_PLATFORM", "BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_BUILD_NAME"),
+        *("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "BUILDKIT_CACHE_MOUNT_NS", "SOURCE_DATE_EPOCH"),
+    }
+)
+"""Arguments that speak to the builder itself (Dockerfile reference, "BuildKit built-in build
+args")."""
+
 
 class GlobalScope:
     """Arguments before the first FROM, and what the client gave.
@@ -46,7 +56,8 @@ class GlobalScope:
 
     def unused(self) -> list[str]:
         """Given arguments that no ARG declared."""
-        return sorted(set(self.given) - self.consumed - PROXY_ARGS)
+        known = self.consumed | PROXY_ARGS | BUILTIN_ARGS
+        return sorted(set(self.given) - known)
 
 
 class StageScope:

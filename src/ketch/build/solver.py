@@ -8,7 +8,6 @@ before it. The first failure ends the build: what runs is cancelled and leaves n
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -17,7 +16,6 @@ from ketch.build.ast import (
     Arg,
     Cmd,
     Copy,
-    Dockerfile,
     Entrypoint,
     Env,
     Expose,
@@ -28,7 +26,6 @@ from ketch.build.ast import (
     Onbuild,
     Run,
     Shell,
-    Stage,
     Stopsignal,
     User,
     Volume,
@@ -36,16 +33,14 @@ from ketch.build.ast import (
 )
 from ketch.build.config import timestamp
 from ketch.build.executor import BaseImage, Executor, Tree
-from ketch.build.failures import StepFailed
-from ketch.build.options import BuildOptions
+from ketch.build.failures import Place, StepFailed
+from ketch.build.lint.telling import Teller
 from ketch.build.origins import Origins
-from ketch.build.parser import parse, parse_trigger
-from ketch.build.plan import Plan, PlannedStage, find_stage, make_plan, sources_of
+from ketch.build.parser import parse_trigger
+from ketch.build.plan import PlannedStage, find_stage, sources_of
+from ketch.build.prepared import Prepared
 from ketch.build.progress import Report, Sink, StageDone
-from ketch.build.refusals import check_options, check_syntax
 from ketch.build.run_mounts import Trees
-from ketch.build.scope import GlobalScope
-from ketch.build.source import LogicalLine, Position
 from ketch.build.state import BuildContext, StageState
 from ketch.build.steps_config import (
     do_arg,
@@ -65,16 +60,8 @@ from ketch.build.steps_config import (
 from ketch.build.steps_copy import comment_warning, do_copy
 from ketch.build.steps_run import do_run, do_workdir
 from ketch.build.vertices import Vertices
+from ketch.errors import KetchError
 from ketch.oci.image import encode
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A build that is known to be well formed."""
-
-    dockerfile: Dockerfile
-    plan: Plan
-    scope: GlobalScope
-    options: BuildOptions
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -82,24 +69,6 @@ class Built(msgspec.Struct, frozen=True):
 
     image: str
     tags: tuple[str, ...]
-
-
-def prepare(data: bytes, options: BuildOptions, platform: dict[str, str]) -> Prepared:
-    """Parse and plan; ``platform`` maps TARGETPLATFORM, TARGETARCH… to their values.
-
-    Raises ``DockerfileError``, ``InvalidParameter`` or ``Unsupported``: all that can be known
-    before the first step.
-    """
-    check_options(options)
-    dockerfile = parse(data, options.dockerfile)
-    check_syntax(dockerfile)
-    scope = GlobalScope(options.build_args, platform, dockerfile.escape)
-    for arg in dockerfile.global_args:
-        scope.declare(arg)
-    plan = make_plan(dockerfile, scope, options.target, options.contexts)
-    if options.labels:
-        plan = _with_labels(plan, options.labels)
-    return Prepared(dockerfile, plan, scope, options)
 
 
 async def solve(
@@ -125,11 +94,14 @@ class Solver:
         self.shared = shared
         self.vertices = Vertices(prepared.plan)
         self.origins = Origins(shared, self.vertices)
+        self.teller = Teller(prepared, self._internal)
         self.stages: dict[int, asyncio.Task[StageState]] = {}
+        self.failed_at: Place | None = None
 
     async def run(self) -> StageState:
         """All stages that are needed; the target's outcome. What still runs at the end of a
         failure is cancelled and waited for."""
+        self.teller.tell_findings(self.shared.options.dockerfile)
         for planned in self.prepared.plan.stages:
             self.stages[planned.stage.index] = asyncio.create_task(self._stage(planned))
         try:
@@ -185,6 +157,7 @@ class Solver:
                 if isinstance(error, StepFailed):
                     await self._keep(state)
                     error.image = error.image or state.image_id
+                self._failed(step, error)
                 state.report.end(error=str(error) or "canceled")
                 raise
             state.report.end(state.image_id)
@@ -203,18 +176,34 @@ class Solver:
             if planned.stage.base.comment is not None:
                 _warn_comment(report, planned.stage.base)
             state = StageState(self.shared, await self._base(planned, report), report)
+            self._inherit(state, planned)
+            self.teller.check_variables(planned.stage, state.known(), report)
             await self._triggers(state, planned.stage.index)
         except BaseException as error:
+            self._failed(planned.stage.base, error)
             report.end(error=str(error) or "canceled")
             raise
         report.end(state.image_id)
         return state
+
+    def _internal(self, title: str) -> Report:
+        return Report(self.shared.sink, self.vertices.internal(title))
+
+    def _failed(self, step: Instruction, error: BaseException) -> None:
+        """Remember where the build failed: the first one counts, others are its consequences."""
+        if self.failed_at is None and isinstance(error, KetchError):
+            self.failed_at = Place(step.line.source, step.range)
 
     async def _done(self, index: int) -> StageState:
         """An earlier stage at its end; raises what it raised."""
         task = self.stages[index]
         await asyncio.wait({task})
         return task.result()
+
+    def _inherit(self, state: StageState, planned: PlannedStage) -> None:
+        """A stage that continues another one knows its arguments."""
+        if planned.base_stage is not None:
+            state.scope.args.update(self.stages[planned.base_stage].result().scope.args)
 
     async def _keep(self, state: StageState) -> None:
         """Store what there was before a failed step, for people to look into."""
@@ -272,18 +261,6 @@ def _warn_comment(report: Report, step: Instruction) -> None:
     if step.comment is not None:
         line = step.comment.range.start.line
         report.warn(comment_warning(line, step.comment.text), line)
-
-
-def _with_labels(plan: Plan, labels: dict[str, str]) -> Plan:
-    """Add ``--label`` as a last step of the target, values not to be expanded."""
-    pairs = tuple((shlex.quote(key), shlex.quote(value)) for key, value in sorted(labels.items()))
-    text = "LABEL " + " ".join(f"{key}={value}" for key, value in pairs)
-    target = plan.target
-    source = target.stage.base.line.source
-    line = LogicalLine(text, ((0, Position(len(source.lines) + 1, 1)),), source)
-    steps = (*target.stage.steps, Label(line=line, pairs=pairs))
-    stage = Stage(target.stage.index, target.stage.base, steps)
-    return Plan((*plan.stages[:-1], msgspec.structs.replace(target, stage=stage)))
 
 
 _HANDLERS: dict[type[Instruction], Callable[..., Awaitable[None]]] = {

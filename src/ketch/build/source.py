@@ -11,6 +11,9 @@ import msgspec
 
 from ketch.errors import InvalidParameter
 
+_RULE = "-" * 20
+_AROUND = 2  # lines before and after
+
 
 class Position(msgspec.Struct, frozen=True, order=True):
     """A place in a file; both count from 1, columns in characters."""
@@ -41,39 +44,22 @@ class Source(msgspec.Struct, frozen=True):
             lines.pop()
         return cls(name, tuple(lines))
 
-    def excerpt(self, where: Range) -> str:
-        """The line before, the line itself and a marker under it, with line numbers."""
-        number = where.start.line
-        shown = [n for n in (number - 1, number) if 1 <= n <= len(self.lines)]
-        rows = [f"{n:>4} | {self.lines[n - 1]}" for n in shown]
-        if number <= len(self.lines):
-            rows.append(f"     | {self._marker(where)}")
-        return "\n".join(rows)
-
-    def _marker(self, where: Range) -> str:
-        line = self.lines[where.start.line - 1]
-        begin = where.start.column - 1
-        end = where.end.column - 1 if where.end.line == where.start.line else len(line)
-        lead = "".join("\t" if c == "\t" else " " * _width(c) for c in line[:begin])
-        return lead + "^" * max(1, sum(_width(c) for c in line[begin:end]))
-
 
 class DockerfileError(InvalidParameter):
     """A Dockerfile that can't be used; the message begins as Docker's does.
 
-    ``line`` and ``column`` count from 1; ``reason`` is the sentence alone.
+    ``line`` and ``column`` count from 1; ``reason`` is the sentence alone. ``source`` and ``where``
+    are for clients that show the excerpt themselves.
     """
 
     def __init__(self, reason: str, source: Source, where: Range) -> None:
         self.reason = reason
         self.line = where.start.line
         self.column = where.start.column
+        self.source = source
         self.where = where
-        place = f"{source.name}:{self.line}:{self.column}"
-        super().__init__(
-            f"dockerfile parse error on line {self.line}: {reason}\n"
-            f"{place}\n{source.excerpt(where)}"
-        )
+        self.head = f"dockerfile parse error on line {self.line}: {reason}"
+        super().__init__(f"{self.head}\n{excerpt(source, where, column=True)}")
 
 
 class LogicalLine(msgspec.Struct, frozen=True):
@@ -110,6 +96,27 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` (did you mean X?)`` for the nearest known word, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def excerpt(source: Source, where: Range, *, column: bool = False) -> str:
+    """``Dockerfile:3`` and the lines around; with ``column`` a row of ``^`` under the piece."""
+    first, last = where.start.line, max(where.start.line, where.end.line)
+    name = f"{source.name}:{first}" + (f":{where.start.column}" if column else "")
+    rows = [name, _RULE]
+    for number in range(max(1, first - _AROUND), min(len(source.lines), last + _AROUND) + 1):
+        mark = ">>>" if first <= number <= last else "   "
+        rows.append(f"{number:>4} | {mark} {source.lines[number - 1]}")
+        if column and number == first:
+            rows.append(f"     |     {_marker(source, where)}")
+    return "\n".join([*rows, _RULE])
+
+
+def _marker(source: Source, where: Range) -> str:
+    line = source.lines[where.start.line - 1]
+    begin = where.start.column - 1
+    end = where.end.column - 1 if where.end.line == where.start.line else len(line)
+    lead = "".join("\t" if c == "\t" else " " * _width(c) for c in line[:begin])
+    return lead + "^" * max(1, sum(_width(c) for c in line[begin:end]))
 
 
 def _width(character: str) -> int:

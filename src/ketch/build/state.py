@@ -69,6 +69,10 @@ class StageState:
         """The image's environment so far."""
         return variables(self.run)
 
+    def known(self) -> set[str]:
+        """Names of the variables and arguments that there are, with a value or without."""
+        return {*self.env(), *self.scope.args}
+
     def variables(self) -> dict[str, str]:
         """What words are expanded with now."""
         return self.scope.variables(self.env())

@@ -94,8 +94,8 @@ def receive(args: Args, fds: list[int]) -> Args:
     """Unpack a context and read its Dockerfile; what ``.dockerignore`` names is left out.
 
     ``{"dockerfile": path in the context}``, fds ``[tar stream, empty directory]``; the answer has
-    ``dockerfile`` in base64. Without such a path nothing is read and nothing left out. Raises
-    ``NotFound`` when there is no Dockerfile.
+    ``dockerfile`` and ``ignore`` in base64. Without such a path nothing is read and nothing left
+    out. Raises ``NotFound`` when there is no Dockerfile.
     """
     stream, root_fd = fds
     with open_umask(), os.fdopen(os.dup(stream), "rb", 1 << 20) as raw:
@@ -107,7 +107,7 @@ def receive(args: Args, fds: list[int]) -> Args:
     ignore = _ignore_text(root_fd, name)
     if ignore is not None:
         _prune(root_fd, parse_ignore(ignore))
-    return {"dockerfile": b64encode(text).decode()}
+    return {"dockerfile": b64encode(text).decode(), "ignore": b64encode(ignore or b"").decode()}
 
 
 def _dockerfile(root_fd: int, name: str) -> bytes:

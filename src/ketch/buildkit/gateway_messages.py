@@ -66,11 +66,19 @@ class GatewaySolveResponse(Message):
     result: Result | None = field(3)
 
 
+class Any(Message):
+    """``google.protobuf.Any``."""
+
+    type_url: str = field(1)
+    value: bytes = field(2)
+
+
 class Status(Message):
     """``google.rpc.Status``."""
 
     code: int = field(1)
     message: str = field(2)
+    details: list[Any] = field(3)
 
 
 class ReturnRequest(Message):

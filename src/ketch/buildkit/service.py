@@ -16,6 +16,7 @@ from ketch.buildkit import control_messages as control
 from ketch.buildkit import gateway_messages as gateway
 from ketch.buildkit.history import HistoryFront
 from ketch.buildkit.jobs import Jobs
+from ketch.buildkit.located import Located, details
 from ketch.buildkit.sessions import Sessions
 from ketch.buildkit.solve import BuildkitSolver, reason, result_metadata
 from ketch.buildkit.status import StatusWriter
@@ -195,6 +196,12 @@ class Service:
         """Run a front end for a build that its client drives."""
         request = await _received(stream)
         job = await self._jobs.get(_build_id(stream))
+        if request.FrontendOpt.get("requestid"):
+            answer = await self._solver.answer(job, request.Frontend, request.FrontendOpt)
+            await stream.send_message(
+                gateway.GatewaySolveResponse(result=gateway.Result(metadata=answer))
+            )
+            return
         target = await self._solver.run_frontend(job, request)
         result = gateway.Result(ref=gateway.Ref(id=target.id), metadata=result_metadata(target))
         if not request.allowResultArrayRef:
@@ -242,8 +249,10 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except errors.KetchError as error:
-        found = next((code for kind, code in _STATUS if isinstance(error, kind)), Status.UNKNOWN)
-        raise GRPCError(found, reason(error)) from None
+        inner = error.error if isinstance(error, Located) else error
+        found = next((code for kind, code in _STATUS if isinstance(inner, kind)), Status.UNKNOWN)
+        told = details(error.place) if isinstance(error, Located) else None
+        raise GRPCError(found, reason(inner), told) from None
 
 
 async def _received(stream: Stream[Any, Any]) -> Any:

@@ -8,10 +8,12 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ketch.build.failures import StepFailed
+from ketch.build.failures import Place, StepFailed
+from ketch.build.source import DockerfileError
 from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveResponse
 from ketch.buildkit.frontend import build_options
 from ketch.buildkit.jobs import Job, Jobs
+from ketch.buildkit.located import Located
 from ketch.buildkit.source import SessionSource
 from ketch.errors import Cancelled, InvalidParameter, KetchError, Unsupported
 from ketch.oci.image import encode
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
     from ketch.build.solver import Built
     from ketch.buildkit.gateway_messages import GatewaySolveRequest
-    from ketch.buildkit.sessions import Sessions
+    from ketch.buildkit.sessions import Session, Sessions
     from ketch.engine.builder import Builder
     from ketch.engine.builder_running import RunningBuild
 
@@ -94,35 +96,36 @@ class BuildkitSolver:
 
     def _start(self, job: Job, frontend: str, attrs: Mapping[str, str]) -> Target:
         attrs = _without_gateway(frontend, attrs)
-        if attrs.get("requestid"):
-            raise Unsupported(f"the request {attrs['requestid']!r} is not supported by ketch")
         options = build_options(attrs, tags=_tags(job.request), allow=job.request.Entitlements)
         target = Target()
         self._targets[job][target.id] = target
         target.task = asyncio.create_task(self._run(job, target, options, attrs))
         return target
 
+    async def answer(self, job: Job, frontend: str, attrs: Mapping[str, str]) -> dict[str, bytes]:
+        """A question about the Dockerfile (``requestid``): the metadata of a result without a
+        reference."""
+        attrs = _without_gateway(frontend, attrs)
+        options = build_options(attrs)
+        session = await self._sessions.get(job.request.Session)
+        source = _source(session, attrs)
+        try:
+            return (await self._builder.ask(attrs["requestid"], source, options)).metadata()
+        except DockerfileError as error:
+            raise Located.of(error, Place(error.source, error.where)) from error
+
     async def _run(
         self, job: Job, target: Target, options: BuildOptions, attrs: Mapping[str, str]
     ) -> Built:
         session = await self._sessions.get(job.request.Session)
-        source = SessionSource(
-            session,
-            attrs.get("dockerfilekey") or "dockerfile",
-            attrs.get("contextkey") or "context",
-        )
+        source = _source(session, attrs)
         ref = "" if job.request.Internal else job.request.Ref
         running = self._builder.running(source, options, session, target.wanted, ref)
-        async with running as build:
-            telling = asyncio.create_task(_tell(job, build))
-            try:
-                state = await build.solved()
-                same = state.image_id == state.base.id
-                target.config.set_result(state.base.config if same else encode(state.image))
-                return await build.built()
-            finally:
-                await build.cancel()
-                await telling
+        try:
+            async with running as build:
+                return await _followed(job, target, build)
+        except DockerfileError as error:
+            raise Located.of(error, Place(error.source, error.where)) from error
 
     async def _close(self, job: Job) -> None:
         for target in self._targets.pop(job).values():
@@ -132,6 +135,31 @@ class BuildkitSolver:
                 target.task.cancel()
             await asyncio.gather(target.task, return_exceptions=True)
         await self._jobs.close(job)
+
+
+async def _followed(job: Job, target: Target, build: RunningBuild) -> Built:
+    """Its events go to the job; a failure knows its place in the Dockerfile."""
+    telling = asyncio.create_task(_tell(job, build))
+    try:
+        state = await build.solved()
+        same = state.image_id == state.base.id
+        target.config.set_result(state.base.config if same else encode(state.image))
+        return await build.built()
+    except KetchError as error:
+        if build.failed_at is None or isinstance(error, Cancelled):
+            raise
+        raise Located.of(error, build.failed_at) from error
+    finally:
+        await build.cancel()
+        await telling
+
+
+def _source(session: Session, attrs: Mapping[str, str]) -> SessionSource:
+    return SessionSource(
+        session,
+        attrs.get("dockerfilekey") or "dockerfile",
+        attrs.get("contextkey") or "context",
+    )
 
 
 async def _tell(job: Job, build: RunningBuild) -> None:
@@ -185,7 +213,11 @@ def result_metadata(target: Target) -> dict[str, bytes]:
 
 
 def reason(error: BaseException) -> str:
-    """The words for a failed build."""
+    """The words for a failed build; a client shows the excerpt of a Dockerfile itself."""
+    if isinstance(error, Located):
+        return reason(error.error)
+    if isinstance(error, DockerfileError):
+        return error.head
     if isinstance(error, StepFailed) and error.code:
         return f"process did not complete successfully: exit code: {error.code}: {error}"
     if isinstance(error, Cancelled):

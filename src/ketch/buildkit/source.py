@@ -42,13 +42,21 @@ class SessionSource:
         self._ignore = found.get(path + _IGNORE)
         return text
 
+    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
+        """The Dockerfile's own, or the context's."""
+        if self._ignore is None:
+            found = await filesync.read_texts(self._session, self._context_dir, [_IGNORE])
+            self._ignore = found.get(_IGNORE, b"")
+        return self._ignore
+
     async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
         """What the ignore file excludes is not sent at all."""
         directory = name or self._context_dir
-        ignore = None if name else self._ignore
-        if ignore is None:
+        if name:
             found = await filesync.read_texts(self._session, directory, [_IGNORE])
             ignore = found.get(_IGNORE, b"")
+        else:
+            ignore = await self.ignore(workers, "")
         rules = parse_ignore(ignore)
         patterns = [("!" if rule.exception else "") + rule.text for rule in rules.patterns]
         stream = filesync.tar_stream(self._session, directory, patterns)

@@ -18,6 +18,7 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Handler
 from h2.config import H2Configuration
 
+from ketch.buildkit.located import DetailsCodec
 from ketch.protobuf import Message
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class ServedConnection:
     """One connection whose calls ``methods`` answers; it lives as long as its client wants."""
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
-        self._handler = Handler(dict(methods), Codec(), None, _DispatchServerEvents())
+        self._handler = Handler(dict(methods), Codec(), DetailsCodec(), _DispatchServerEvents())
         self._protocol = _Watched(self._handler, _LIMITS.__for_server__(), _h2(client=False))
 
     def protocol(self) -> H2Protocol:
@@ -90,7 +91,7 @@ class SocketChannel(Channel):
     """A client's side of gRPC on a connected socket; it never connects again."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(codec=Codec(), config=_LIMITS)
+        super().__init__(codec=Codec(), status_details_codec=DetailsCodec(), config=_LIMITS)
         self._sock: socket.socket | None = sock
         sock.setblocking(False)
 

@@ -1,11 +1,11 @@
 """``ketch build``: send a context, show the steps."""
 
-import os
 import sys
 
+from ketch.cli import build_context
 from ketch.cli.build_flags import FLAGS, query
 from ketch.cli.exits import prefix
-from ketch.cli.flags import Failure, count, parse
+from ketch.cli.flags import count, parse
 from ketch.errors import KetchError
 
 TYPE_CHECKING = False
@@ -20,7 +20,6 @@ HELP = {
     "build": ("[OPTIONS] PATH | URL | -", FLAGS),
     "history": ("ls|inspect|logs|show|rm [OPTIONS] [REF]", ()),
 }
-OUTSIDE_NAME = ".ketch-dockerfile"
 
 
 def build(client: "Client", argv: "list[str]") -> int:
@@ -49,11 +48,15 @@ def history(client: "Client", argv: "list[str]") -> int:
 
 def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) -> "tuple[int, str]":
     """The exit code and the image's ID; ``silent`` writes nothing of it on stdout."""
-    if _is_remote(parsed.words[0]):
+    if parsed["check"] or parsed["call"] != "build":
+        from ketch.cli.build_call import ask
+
+        return ask(client, parsed), ""
+    if build_context.is_remote(parsed.words[0]):
         asked = {**query(parsed, parsed["file"]), "remote": parsed.words[0]}
         pieces: Iterable[bytes] = iter(())
     else:
-        pieces, dockerfile = _context(parsed)
+        pieces, dockerfile = build_context.context_of(parsed)
         asked = query(parsed, dockerfile)
     quiet = parsed["quiet"] or parsed["progress"] == "quiet"
     asked["progress"] = "events"
@@ -75,7 +78,8 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
     )
     outcome = _show(messages, parsed["progress"], quiet=quiet)
     if outcome["type"] == "failed":
-        sys.stderr.write(f"ERROR: {outcome['error']}\n")
+        place = f"{outcome['excerpt']}\n" if "excerpt" in outcome else ""
+        sys.stderr.write(f"{place}ERROR: {outcome['error']}\n")
         if parsed["shell-on-failure"]:
             from ketch.cli.build_failure import stand_there
 
@@ -95,47 +99,6 @@ def _told(parsed: "Parsed", outcome: "dict[str, Any]", *, quiet: bool) -> str:
         with open(parsed["iidfile"], "w") as file:
             file.write(image)
     return image
-
-
-def _is_remote(path: str) -> bool:
-    """A context that the engine fetches: an archive, a Dockerfile or a repository by URL."""
-    return "://" in path or path.startswith(("git@", "github.com/"))
-
-
-def _context(parsed: "Parsed") -> "tuple[Iterable[bytes], str]":
-    """(tar stream, the Dockerfile's name in it)."""
-    path, file = parsed.words[0], parsed["file"]
-    if path == "-":
-        return _from_stdin(file)
-    if not os.path.isdir(path):
-        raise Failure(f'unable to prepare context: path "{path}" not found')
-    from ketch.cli import context
-
-    if file == "-":
-        return context.stream(path, OUTSIDE_NAME, sys.stdin.buffer.read()), OUTSIDE_NAME
-    name = file or os.path.join(path, "Dockerfile")
-    if not os.path.exists(name):
-        raise Failure(
-            f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: "
-            f"lstat {os.path.abspath(name)}: no such file or directory"
-        )
-    relative = os.path.relpath(os.path.realpath(name), os.path.realpath(path))
-    if relative.startswith(".."):
-        with open(name, "rb") as opened:
-            return context.stream(path, OUTSIDE_NAME, opened.read()), OUTSIDE_NAME
-    return context.stream(path, relative), relative
-
-
-def _from_stdin(file: str) -> "tuple[Iterable[bytes], str]":
-    """A tar archive on stdin, or a lone Dockerfile."""
-    from ketch.cli import context
-
-    first = sys.stdin.buffer.read(512)
-    if context.looks_like_archive(first):
-        return context.chain(first, sys.stdin.buffer), file or "Dockerfile"
-    if file:
-        raise Failure("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
-    return context.lone(first + sys.stdin.buffer.read()), "Dockerfile"
 
 
 def _show(messages: "Iterable[dict[str, Any]]", mode: str, *, quiet: bool) -> "dict[str, Any]":

@@ -21,7 +21,10 @@ FLAGS = (
     Flag("build-arg", "", "list", "Set build-time variables", convert=value.environment_word),
     Flag("build-context", "", "list", "Additional build contexts (name=docker-image://ref)"),
     Flag("cache-from", "", "strings", "Images to consider as cache sources", values="images"),
+    Flag("call", "", "text", "Ask about the Dockerfile instead of building (check, outline, "
+         "targets; with ,format=json)", "build", values=("build", "check", "outline", "targets")),
     Flag("cgroup-parent", help='Set the parent cgroup for the "RUN" instructions', default=""),
+    Flag("check", "", "switch", "Check the Dockerfile (shorthand for --call=check)"),
     Flag("compress", "", "switch", "Compress the build context using gzip"),
     Flag("cpu-period", kind="number", help="Limit the CPU CFS period", default=0),
     Flag("cpu-quota", kind="number", help="Limit the CPU CFS quota", default=0),

@@ -53,6 +53,20 @@ def stream(folder: str, dockerfile: str, content: "bytes | None" = None) -> "Ite
     yield b"".join([*pieces, tar_entries.END])
 
 
+def of_dockerfile(
+    folder: str, dockerfile: str, content: "bytes | None" = None
+) -> "Iterator[bytes]":
+    """Like ``stream`` with nothing but the Dockerfile and its ignore files."""
+    for name in (dockerfile, dockerfile + ".dockerignore", ".dockerignore"):
+        path = os.path.join(folder, name)
+        if content is not None and name == dockerfile:
+            yield b"".join(tar_entries.of_bytes(name, content))
+        elif os.path.isfile(path):
+            with open(path, "rb") as file:
+                yield b"".join(tar_entries.of_bytes(name, file.read()))
+    yield tar_entries.END
+
+
 def _rules(folder: str, dockerfile: str) -> IgnoreRules:
     """``DOCKERFILE.dockerignore`` if there is one, else ``.dockerignore``, else no rules."""
     for name in (dockerfile + ".dockerignore", ".dockerignore"):

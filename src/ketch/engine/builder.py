@@ -21,8 +21,8 @@ from ketch.build.classic import ClassicText
 from ketch.build.failures import StepFailed
 from ketch.build.offers import Given, Offers
 from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.prepared import prepare
 from ketch.build.refusals import check_options
-from ketch.build.solver import prepare
 from ketch.engine import builder_floor
 from ketch.engine.builder_cache import BuildCache, CacheUsage
 from ketch.engine.builder_cachemounts import CacheMounts
@@ -32,6 +32,7 @@ from ketch.engine.builder_files import StepFiles
 from ketch.engine.builder_history import BuildHistory
 from ketch.engine.builder_mounts import SECRETS
 from ketch.engine.builder_offers import OfferDesk
+from ketch.engine.builder_questions import Questions
 from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.builder_running import RunningBuild
@@ -48,6 +49,7 @@ from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
 if TYPE_CHECKING:
+    from ketch.build.lint.answers import Answer
     from ketch.engine.container_parts import Parts
     from ketch.state.database import Database
 
@@ -122,6 +124,21 @@ class Builder:
                 yield build
             finally:
                 await build.cancel()
+        finally:
+            await asyncio.shield(self._close_room(room))
+
+    async def ask(self, request: str, source: Source, options: BuildOptions) -> Answer:
+        """Answer one of BuildKit's subrequests about a Dockerfile (``builder_questions``).
+
+        Nothing is built and nothing kept. Raises as ``running`` does.
+        """
+        _check(options)
+        room = await self._make_room(source, options, Given())
+        try:
+            data = await source.dockerfile(room.workers, options.dockerfile)
+            ignore = await source.ignore(room.workers, options.dockerfile)
+            questions = Questions(self._parts.images)
+            return questions.answer(request, data, ignore, options, _platform(options))
         finally:
             await asyncio.shield(self._close_room(room))
 

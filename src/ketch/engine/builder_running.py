@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any
 
-from ketch.build.solver import Built, Prepared, Solver
+from ketch.build.prepared import Prepared
+from ketch.build.solver import Built, Solver
 from ketch.engine.builder_history import CANCELED, COMPLETED, ERROR
 from ketch.errors import Cancelled
 
 if TYPE_CHECKING:
     from ketch.build.executor import Executor
+    from ketch.build.failures import Place
     from ketch.build.progress import Event
     from ketch.build.state import StageState
     from ketch.engine.builder_history import Recording
@@ -39,6 +41,11 @@ class RunningBuild:
         self.prepared = prepared
         self._ready: asyncio.Future[StageState] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def failed_at(self) -> Place | None:
+        """Where in the Dockerfile the step stands that failed."""
+        return self._solver.failed_at
 
     @property
     def ref(self) -> str:

@@ -26,6 +26,9 @@ class Source(Protocol):
     async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
         """The Dockerfile's bytes; raises ``InvalidParameter`` when there is none."""
 
+    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
+        """The ignore file that goes with the Dockerfile; empty when there is none."""
+
     async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
         """Bring the build context ("") or another local directory of the client's by its name."""
 
@@ -40,6 +43,7 @@ class TarSource:
 
     def __init__(self, stream: AsyncIterator[bytes]) -> None:
         self._stream = stream
+        self._ignore = b""
 
     async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
         """Unpacks the context too, since nobody knows where in the stream the Dockerfile is."""
@@ -52,7 +56,12 @@ class TarSource:
             found = await fed(self._stream, receive)
         except NotFound as error:  # the route is there, whatever the context lacks
             raise InvalidParameter(str(error)) from None
+        self._ignore = b64decode(found["ignore"])
         return b64decode(found["dockerfile"])
+
+    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
+        """Found with the Dockerfile."""
+        return self._ignore
 
     async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
         """The context is there already."""

@@ -11,6 +11,8 @@ from ketch.api.refusal import refused
 from ketch.api.resources import build_by_session
 from ketch.api.resources.container_files import upload
 from ketch.build.failures import StepFailed
+from ketch.build.source import DockerfileError, excerpt
+from ketch.engine.builder_questions import CALLS
 from ketch.engine.builder_source import TarSource
 from ketch.errors import InvalidParameter, KetchError
 
@@ -31,6 +33,8 @@ async def build(call: Call) -> StreamResponse:
     if call.text("version") == "2":
         return await build_by_session.build(call)
     options = build_options(call)
+    if call.text("call"):
+        return await _answer(call, options)
     token = call.text("offers")
     if not token:
         return await _built(call, options, None)
@@ -39,6 +43,17 @@ async def build(call: Call) -> StreamResponse:
         return await _built(call, options, desk.take(token).with_accounts(options.credentials))
     finally:
         desk.done(token)
+
+
+async def _answer(call: Call, options: BuildOptions) -> StreamResponse:
+    """POST /build?call=check|outline|targets (docs/beyond.md): nothing is built."""
+    request = CALLS.get(call.text("call"))
+    if request is None:
+        words = ", ".join(CALLS)
+        raise InvalidParameter(f"invalid call {call.text('call')!r}: there is {words}")
+    answer = await call.engine.builder.ask(request, TarSource(upload(call)), options)
+    found = {"Result": answer.document, "Text": answer.text, "Status": answer.status}
+    return responses.json(found)
 
 
 async def _built(call: Call, options: BuildOptions, offers: Offers | None) -> StreamResponse:
@@ -73,12 +88,20 @@ async def _with_events(call: Call, options: BuildOptions, offers: Offers | None)
 async def _outcome(build: RunningBuild) -> dict[str, Any]:
     try:
         built = await build.built()
-    except StepFailed as error:
-        failed = {"type": "failed", "ref": build.ref, "error": str(error), "code": error.code}
-        return {**failed, "image": error.image}
     except KetchError as error:
-        return {"type": "failed", "ref": build.ref, "error": str(error)}
+        return {"type": "failed", "ref": build.ref, **_failure(build, error)}
     return {"type": "built", "ref": build.ref, "image": built.image, "tags": list(built.tags)}
+
+
+def _failure(build: RunningBuild, error: KetchError) -> dict[str, Any]:
+    found: dict[str, Any] = {"error": str(error)}
+    if isinstance(error, StepFailed):
+        found |= {"code": error.code, "image": error.image}
+    if isinstance(error, DockerfileError):
+        found["error"] = error.head
+    if build.failed_at is not None:
+        found["excerpt"] = excerpt(build.failed_at.source, build.failed_at.where)
+    return found
 
 
 async def prune(call: Call) -> StreamResponse:

@@ -1,0 +1,1 @@
+"""Checks of a Dockerfile: what works but should be written otherwise."""

@@ -1,0 +1,227 @@
+"""Answers to questions about a Dockerfile that build nothing: BuildKit's subrequests.
+
+Names, versions and keys of the results are BuildKit's (frontend/subrequests), so that ``docker
+buildx build --check`` and ``--call`` read them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from ketch.build.ast import Arg, Dockerfile, Run, Stage
+from ketch.build.lint.descriptions import description_of
+from ketch.build.lint.rules import Finding
+from ketch.build.plan import Plan
+from ketch.build.scope import GlobalScope, StageScope
+from ketch.build.source import DockerfileError, Range, excerpt
+
+VERSION = "1.0.0"
+LINT, OUTLINE, TARGETS = "frontend.lint", "frontend.outline", "frontend.targets"
+DESCRIBE = "frontend.subrequests.describe"
+_RESULTS = ("result.json", "result.txt")
+_KNOWN = {
+    LINT: ("Lint a Dockerfile", (*_RESULTS, "result.statuscode")),
+    OUTLINE: ("List all parameters current build takes", _RESULTS),
+    TARGETS: ("List all targets current build supports", _RESULTS),
+    DESCRIBE: ("List available subrequest types", _RESULTS),
+}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """``document`` is for programs, ``text`` for people; ``status`` 1 says that a check failed."""
+
+    document: Any
+    text: str
+    status: int = 0
+
+    def metadata(self) -> dict[str, bytes]:
+        """As the result of a front end carries it."""
+        return {
+            "result.json": json.dumps(self.document, indent=2).encode(),
+            "result.txt": self.text.encode(),
+            "result.statuscode": str(self.status).encode(),
+            "version": VERSION.encode(),
+        }
+
+
+def describe() -> Answer:
+    """Which questions there are."""
+    found = [
+        {
+            "Name": name,
+            "Version": VERSION,
+            "Type": "rpc",
+            "Description": description,
+            "Opts": [{"Name": "target", "Description": "Target build stage"}]
+            if name == OUTLINE
+            else [],
+            "Inputs": [],
+            "Metadata": [{"Name": result, "Description": ""} for result in results],
+            "Refs": None,
+        }
+        for name, (description, results) in _KNOWN.items()
+    ]
+    rows = [("NAME", "VERSION", "DESCRIPTION")]
+    rows += [(name, VERSION, description) for name, (description, _) in _KNOWN.items()]
+    return Answer(found, _table(rows))
+
+
+def lint(dockerfile: Dockerfile, data: bytes, findings: Sequence[Finding]) -> Answer:
+    """What the checks found."""
+    warnings = [
+        {
+            "ruleName": finding.rule.name,
+            "description": finding.rule.description,
+            "url": finding.rule.url,
+            "detail": finding.detail,
+            "suggestion": finding.suggestion,
+            "location": _location(finding.place),
+        }
+        for finding in findings
+    ]
+    text = "".join(_told(dockerfile, finding) for finding in findings)
+    sources = [_source(dockerfile.source.name, data)]
+    document = {"warnings": warnings, "sources": sources}
+    return Answer(document, text, int(bool(findings)))
+
+
+def lint_error(error: DockerfileError, data: bytes) -> Answer:
+    """A file that can't be built is no failure of the question."""
+    document = {
+        "warnings": [],
+        "sources": [_source(error.source.name, data)],
+        "buildError": {"message": error.head, "location": _location(error.where)},
+    }
+    return Answer(document, f"ERROR: {error}\n", 1)
+
+
+def targets(dockerfile: Dockerfile, data: bytes) -> Answer:
+    """The stages, and which one is built when none is named."""
+    last = dockerfile.stages[-1].index
+    found = [
+        {
+            "name": stage.base.alias,
+            "default": stage.index == last,
+            "description": description_of(dockerfile, stage.base, stage.base.alias),
+            "base": stage.base.image,
+            "platform": stage.base.platform,
+            "location": _location(stage.base.range),
+        }
+        for stage in dockerfile.stages
+    ]
+    rows = [("TARGET", "DESCRIPTION")]
+    for target in found:
+        default = " (default)" if target["default"] else ""
+        rows.append((f"{target['name'] or '<unnamed>'}{default}", str(target["description"])))
+    return Answer({"targets": found, "sources": [_base64(data)]}, _table(rows))
+
+
+def outline(dockerfile: Dockerfile, plan: Plan, scope: GlobalScope, data: bytes) -> Answer:
+    """What the build of a target takes: arguments, secrets, agents, cache mounts."""
+    stages = [planned.stage for planned in plan.stages]
+    target = plan.target.stage.base
+    document = {
+        "name": target.alias,
+        "description": description_of(dockerfile, target, target.alias),
+        "args": list(_arguments(dockerfile, stages, scope)),
+        "secrets": list(_mounts(stages, "secret")),
+        "ssh": list(_mounts(stages, "ssh")),
+        "cache": [{"ID": m["name"], "location": m["location"]} for m in _mounts(stages, "cache")],
+        "sources": [_base64(data)],
+    }
+    return Answer(document, _outlined(document))
+
+
+def _arguments(
+    dockerfile: Dockerfile, stages: list[Stage], scope: GlobalScope
+) -> Iterator[dict[str, Any]]:
+    seen: set[str] = set()
+    for arg in dockerfile.global_args:
+        for name, _ in arg.pairs:
+            seen.add(name)
+            yield _argument(dockerfile, arg, name, scope.values.get(name))
+    for stage in stages:
+        own = StageScope(scope)
+        for step in stage.steps:
+            if isinstance(step, Arg):
+                own.declare(step, {})
+                for name, _ in step.pairs:
+                    if name not in seen:
+                        seen.add(name)
+                        yield _argument(dockerfile, step, name, own.args[name])
+
+
+def _argument(dockerfile: Dockerfile, arg: Arg, name: str, value: str | None) -> dict[str, Any]:
+    described = description_of(dockerfile, arg, name)
+    place = _location(arg.range)
+    return {"name": name, "description": described, "value": value or "", "location": place}
+
+
+def _mounts(stages: list[Stage], kind: str) -> Iterator[dict[str, Any]]:
+    """By name, each once; one that is needed anywhere is needed."""
+    found: dict[str, dict[str, Any]] = {}
+    steps = (step for stage in stages for step in stage.steps if isinstance(step, Run))
+    for mount in (mount for step in steps for mount in step.mounts):
+        if mount.type == kind:
+            name = mount.id or (mount.source if kind == "secret" else "") or mount.target
+            name = "default" if kind == "ssh" and not mount.id else name
+            one = {"name": name, "required": mount.required, "location": _location(mount.place)}
+            found.setdefault(name, one)
+            found[name]["required"] |= mount.required
+    yield from found.values()
+
+
+def _outlined(document: dict[str, Any]) -> str:
+    parts = []
+    if document["name"]:
+        described = document["description"]
+        parts.append(f"TARGET:      {document['name']}\n")
+        parts.append(f"DESCRIPTION: {described}\n" if described else "")
+    if document["args"]:
+        rows = [("BUILD ARG", "VALUE", "DESCRIPTION")]
+        rows += [(arg["name"], arg["value"], arg["description"]) for arg in document["args"]]
+        parts.append(_table(rows))
+    for title, key in (("SECRET", "secrets"), ("SSH", "ssh")):
+        if document[key]:
+            needed = [(m["name"], "true" if m["required"] else "") for m in document[key]]
+            parts.append(_table([(title, "REQUIRED"), *needed]))
+    if document["cache"]:
+        parts.append(_table([("CACHE",), *((mount["ID"],) for mount in document["cache"])]))
+    return "\n".join(filter(None, parts))
+
+
+def _told(dockerfile: Dockerfile, finding: Finding) -> str:
+    rule = finding.rule
+    return (
+        f"WARNING: {rule.name} - {rule.url}\n{rule.description}\n{finding.detail}\n"
+        f"{excerpt(dockerfile.source, finding.place)}\n"
+        f"Suggestion: {finding.suggestion}\n\n"
+    )
+
+
+def _source(name: str, data: bytes) -> dict[str, Any]:
+    return {"fileName": name, "language": "Dockerfile", "definition": None, "data": _base64(data)}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _location(place: Range) -> dict[str, Any]:
+    """Columns in BuildKit's way: whole lines."""
+    lines = {"start": {"line": place.start.line}, "end": {"line": place.end.line}}
+    return {"ranges": [lines]}
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "   ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "".join(f"{line}\n" for line in lines)

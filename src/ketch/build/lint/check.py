@@ -1,0 +1,90 @@
+"""All checks of one Dockerfile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from ketch.build.ast import Add, Copy, Dockerfile
+from ketch.build.expand import ExpansionError, expand
+from ketch.build.ignore import IgnoreRules
+from ketch.build.lint import rules
+from ketch.build.lint.choice import Choice
+from ketch.build.lint.rules import Finding
+from ketch.build.lint.stages import check_stages
+from ketch.build.lint.variables import check_variables, names_after
+from ketch.build.lint.writing import check_writing
+from ketch.build.source import DockerfileError
+from ketch.build.steps_copy import is_remote
+
+Environment = Callable[[str], Collection[str] | None]
+
+
+def check_file(
+    dockerfile: Dockerfile, platform: Mapping[str, str], choice: Choice
+) -> list[Finding]:
+    """What can be told from the file alone; what counts, in the file's order."""
+    found = [*check_writing(dockerfile), *check_stages(dockerfile, platform)]
+    return list(choice.kept(found))
+
+
+def check_all(
+    dockerfile: Dockerfile,
+    platform: Mapping[str, str],
+    choice: Choice,
+    ignore: IgnoreRules,
+    environment: Environment,
+) -> list[Finding]:
+    """Also what depends on the context's ignore rules and on base images.
+
+    ``environment`` gives the names of an image's variables; None when it is not known (then
+    nothing is said about the variables of its stages).
+    """
+    found = check_file(dockerfile, platform, choice)
+    more = [*_undefined(dockerfile, environment), *check_ignored(dockerfile, ignore)]
+    return list(choice.kept([*found, *more]))
+
+
+def violation(found: list[Finding], dockerfile: Dockerfile) -> DockerfileError:
+    """The error of a build with ``check=error=true``."""
+    names = ", ".join(dict.fromkeys(finding.rule.name for finding in found))
+    told = "; ".join(f"{finding.detail} (line {finding.line})" for finding in found)
+    reason = f"lint violation found for rules: {names}: {told}"
+    return DockerfileError(reason, dockerfile.source, found[0].place)
+
+
+def _undefined(dockerfile: Dockerfile, environment: Environment) -> Iterator[Finding]:
+    after: dict[str, Collection[str] | None] = {"scratch": ()}
+    for stage in dockerfile.stages:
+        image = stage.base.image
+        env = after[image.lower()] if image.lower() in after else environment(image)
+        if env is not None:
+            yield from check_variables(stage, env, dockerfile.escape)
+        if stage.base.alias:
+            after[stage.base.alias] = None if env is None else names_after(stage, env)
+
+
+def check_ignored(dockerfile: Dockerfile, ignore: IgnoreRules) -> Iterator[Finding]:
+    """COPY and ADD of what the ignore file excludes."""
+    for stage in dockerfile.stages:
+        for step in stage.steps:
+            if isinstance(step, Copy) and not step.from_:
+                yield from _ignored(step, ignore, dockerfile.escape)
+
+
+def _ignored(step: Copy, ignore: IgnoreRules, escape: str) -> Iterator[Finding]:
+    inline = {document.word for document in step.heredocs}
+    for source in step.sources:
+        if source in inline or "$" in source or (isinstance(step, Add) and is_remote(source)):
+            continue
+        try:
+            path = expand(source, {}, escape).strip("/").removeprefix("./")
+        except ExpansionError:
+            continue
+        if path and path != "." and ignore.excludes(path):
+            yield Finding(
+                rules.COPY_IGNORED,
+                f'Attempting to {step.name.capitalize()} file "{source}" that is excluded by '
+                ".dockerignore",
+                step.range,
+                f"!{path} in .dockerignore",
+            )

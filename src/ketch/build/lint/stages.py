@@ -1,0 +1,135 @@
+"""Rules about FROM: names of stages, platforms, variables in the image's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from ketch.build.ast import Dockerfile, From
+from ketch.build.expand import ExpansionError, expand
+from ketch.build.lint import rules
+from ketch.build.lint.recorder import Recorder
+from ketch.build.lint.rules import Finding
+from ketch.build.source import did_you_mean
+from ketch.errors import InvalidParameter
+from ketch.oci import reference as references
+
+RESERVED = ("context", "scratch")
+
+
+def check_stages(dockerfile: Dockerfile, platform: Mapping[str, str]) -> Iterator[Finding]:
+    """The findings of all rules of this module; ``platform`` maps TARGETPLATFORM and its kin."""
+    seen: set[str] = set()
+    for stage in dockerfile.stages:
+        base = stage.base
+        yield from _name(base, seen)
+        yield from _platform(base)
+        yield from _undefined(dockerfile, base, platform)
+        if base.image.lower() not in seen:
+            yield from _defaults(dockerfile, base, platform)
+        seen.add(base.alias)
+
+
+def _name(base: From, seen: set[str]) -> Iterator[Finding]:
+    if not base.alias:
+        return
+    words = base.text.split()
+    keyword, written = next(
+        (word, name)
+        for word, name in pairwise(words)
+        if word.lower() == "as" and name.lower() == base.alias
+    )
+    if written != base.alias:
+        yield Finding(
+            rules.STAGE_NAME_CASING,
+            f"Stage name '{written}' should be lowercase",
+            base.range,
+            f"{keyword} {base.alias}",
+        )
+    if words[0].isupper() != keyword.isupper() or words[0].islower() != keyword.islower():
+        wanted = "AS" if words[0].isupper() else "as"
+        yield Finding(
+            rules.FROM_AS_CASING,
+            f"'{keyword}' and '{words[0]}' keywords' casing do not match",
+            base.range,
+            f"{words[0]} … {wanted} {base.alias}",
+        )
+    if base.alias in RESERVED:
+        yield Finding(
+            rules.RESERVED_STAGE,
+            f'Stage name should not use the same name as reserved stage "{base.alias}"',
+            base.range,
+            "give the stage another name",
+        )
+    if base.alias in seen:
+        yield Finding(
+            rules.DUPLICATE_STAGE,
+            f'Duplicate stage name "{base.alias}", stage names should be unique',
+            base.range,
+            "give the stage another name: only this one can be named from here on",
+        )
+
+
+def _platform(base: From) -> Iterator[Finding]:
+    if not base.platform:
+        return
+    if base.platform in ("$TARGETPLATFORM", "${TARGETPLATFORM}"):
+        yield Finding(
+            rules.REDUNDANT_PLATFORM,
+            f"Setting platform to predefined {base.platform} in FROM is redundant as this is the "
+            "default behavior",
+            base.range,
+            "take --platform out",
+        )
+    elif "$" not in base.platform and not _named_for(base):
+        yield Finding(
+            rules.CONST_PLATFORM,
+            f'FROM --platform flag should not use constant value "{base.platform}"',
+            base.range,
+            "take --platform out, or write --platform=$BUILDPLATFORM",
+        )
+
+
+def _named_for(base: From) -> bool:
+    """A stage for one platform says so in its name, to be chosen by a variable."""
+    return any(word and word in base.alias for word in base.platform.split("/"))
+
+
+def _undefined(
+    dockerfile: Dockerfile, base: From, platform: Mapping[str, str]
+) -> Iterator[Finding]:
+    names = {name for arg in dockerfile.global_args for name, _ in arg.pairs}
+    known = Recorder({**platform, **dict.fromkeys(names, "x")})
+    for word in (base.image, base.platform):
+        try:
+            expand(word, known, dockerfile.escape)
+        except ExpansionError:
+            pass
+    for name in known.missed:
+        yield Finding(
+            rules.UNDEFINED_FROM,
+            f"FROM argument '{name}' is not declared{did_you_mean(name, (*names, *platform))}",
+            base.range,
+            f"ARG {name}=… before the first FROM",
+        )
+
+
+def _defaults(dockerfile: Dockerfile, base: From, platform: Mapping[str, str]) -> Iterator[Finding]:
+    """What the file builds from when nobody gives an argument."""
+    if "$" not in base.image:
+        return
+    values = dict(platform)
+    try:
+        for arg in dockerfile.global_args:
+            for name, default in arg.pairs:
+                values[name] = expand(default or "", values, dockerfile.escape)
+        image = expand(base.image, values, dockerfile.escape)
+        if image != "scratch":
+            references.parse(image)
+    except (ExpansionError, InvalidParameter):
+        yield Finding(
+            rules.INVALID_DEFAULT,
+            f"Default value for ARG {base.image} results in empty or invalid base image name",
+            base.range,
+            "give the ARG a default, or write ${NAME:-default}",
+        )

@@ -1,0 +1,86 @@
+"""The rule about variables that nothing declares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from ketch.build.ast import (
+    Arg,
+    Copy,
+    Env,
+    Expose,
+    Instruction,
+    Label,
+    Stage,
+    Stopsignal,
+    User,
+    Volume,
+    Workdir,
+)
+from ketch.build.expand import ExpansionError, expand
+from ketch.build.lint import rules
+from ketch.build.lint.recorder import Recorder
+from ketch.build.lint.rules import Finding
+from ketch.build.scope import PROXY_ARGS
+from ketch.build.source import did_you_mean
+
+
+def check_variables(stage: Stage, env: Collection[str], escape: str) -> Iterator[Finding]:
+    """Findings in one stage whose base has the variables ``env``."""
+    known = dict.fromkeys((*env, *PROXY_ARGS), "x")
+    for step in stage.steps:
+        recorder = Recorder(known)
+        for word in _words(step):
+            try:
+                expand(word, recorder, escape)
+            except ExpansionError:
+                pass  # that is an error, said where it counts
+        for name in recorder.missed:
+            yield _finding(step, name, known)
+        if isinstance(step, Arg | Env):
+            known.update(dict.fromkeys((name for name, _ in step.pairs), "x"))
+
+
+def names_after(stage: Stage, env: Collection[str]) -> set[str]:
+    """The variables that a stage continuing this one begins with (ARGs are inherited too)."""
+    names = set(env)
+    for step in stage.steps:
+        if isinstance(step, Env | Arg):
+            names.update(name for name, _ in step.pairs)
+    return names
+
+
+def _finding(step: Instruction, name: str, known: Collection[str]) -> Finding:
+    near = did_you_mean(name, [other for other in known if other not in PROXY_ARGS])
+    hint = near.replace("mean ", "mean $") if near else ""
+    return Finding(
+        rules.UNDEFINED_VAR,
+        f"Usage of undefined variable '${name}'{hint}",
+        step.range,
+        f"ARG {name} before it, or ${{{name}:-default}}",
+    )
+
+
+def _words(step: Instruction) -> Iterator[str]:
+    """What is expanded of an instruction."""
+    if isinstance(step, Env | Label):
+        for pair in step.pairs:
+            yield from pair
+    elif isinstance(step, Arg):
+        yield from (default for _, default in step.pairs if default)
+    elif isinstance(step, Copy):
+        inline = {document.word for document in step.heredocs}
+        yield from (source for source in step.sources if source not in inline)
+        yield from (step.destination, step.chown, step.chmod, *step.excludes)
+    elif isinstance(step, Expose):
+        yield from step.ports
+    elif isinstance(step, Volume):
+        yield from step.paths
+    elif isinstance(step, User | Workdir | Stopsignal):
+        yield _only(step)
+
+
+def _only(step: User | Workdir | Stopsignal) -> str:
+    if isinstance(step, User):
+        return step.user
+    return step.path if isinstance(step, Workdir) else step.signal

@@ -1,0 +1,210 @@
+"""Rules about how instructions are written: casing, continuations, old forms, comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ketch.build.ast import (
+    Arg,
+    Cmd,
+    Dockerfile,
+    Entrypoint,
+    Env,
+    Expose,
+    From,
+    Healthcheck,
+    Instruction,
+    Label,
+    Maintainer,
+    Stage,
+    Workdir,
+)
+from ketch.build.ast import Shell as ShellInstruction
+from ketch.build.lint import rules
+from ketch.build.lint.descriptions import comment_above, described
+from ketch.build.lint.rules import Finding
+from ketch.build.source import Position, Range
+
+_SECRET = re.compile(
+    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.I
+)
+_PUBLIC = re.compile(r"(?:_|^)public(?:_|$)", re.I)
+
+
+def instructions(dockerfile: Dockerfile) -> Iterator[Instruction]:
+    """All of a file, in its order."""
+    yield from dockerfile.global_args
+    for stage in dockerfile.stages:
+        yield stage.base
+        yield from stage.steps
+
+
+def check_writing(dockerfile: Dockerfile) -> Iterator[Finding]:
+    """The findings of all rules of this module."""
+    yield from _casing(dockerfile)
+    for instruction in instructions(dockerfile):
+        yield from _continuation(dockerfile, instruction)
+        yield from _secrets(instruction)
+        yield from _old_form(instruction)
+        yield from _ports(instruction)
+        yield from _description(dockerfile, instruction)
+        if isinstance(instruction, Maintainer):
+            yield Finding(
+                rules.MAINTAINER,
+                "Maintainer instruction is deprecated in favor of using label",
+                instruction.range,
+                f'LABEL org.opencontainers.image.authors="{instruction.author}"',
+            )
+    for stage in dockerfile.stages:
+        yield from _repeated(stage)
+        yield from _shell_form(stage)
+        yield from _relative(dockerfile, stage)
+
+
+def word_of(instruction: Instruction) -> str:
+    """The instruction's name as it is written."""
+    return instruction.text.split(None, 1)[0]
+
+
+def _casing(dockerfile: Dockerfile) -> Iterator[Finding]:
+    words = [word_of(instruction) for instruction in instructions(dockerfile)]
+    lower = sum(word.islower() for word in words)
+    majority = "lowercase" if lower > sum(word.isupper() for word in words) else "uppercase"
+    for instruction in instructions(dockerfile):
+        word = word_of(instruction)
+        wanted = word.lower() if majority == "lowercase" else word.upper()
+        if word != wanted:
+            yield Finding(
+                rules.CONSISTENT_CASING,
+                f"Command '{word}' should match the case of the command majority ({majority})",
+                instruction.range,
+                f"write {wanted}",
+            )
+
+
+def _continuation(dockerfile: Dockerfile, instruction: Instruction) -> Iterator[Finding]:
+    place = instruction.range
+    for number in range(place.start.line, place.end.line + 1):
+        if not dockerfile.source.lines[number - 1].strip():
+            where = Range(Position(number, 1), Position(number, 1))
+            yield Finding(
+                rules.NO_EMPTY_CONTINUATION,
+                "Empty continuation line",
+                where,
+                "take the empty line out, or put a # in it",
+            )
+            return
+
+
+def _secrets(instruction: Instruction) -> Iterator[Finding]:
+    if not isinstance(instruction, Arg | Env):
+        return
+    for name, _ in instruction.pairs:
+        if _SECRET.search(name) and not _PUBLIC.search(name):
+            yield Finding(
+                rules.SECRETS,
+                "Do not use ARG or ENV instructions for sensitive data "
+                f'({instruction.name} "{name}")',
+                instruction.range,
+                f"RUN --mount=type=secret,id={name.lower()},env={name} …",
+            )
+
+
+def _old_form(instruction: Instruction) -> Iterator[Finding]:
+    if not isinstance(instruction, Env | Label):
+        return
+    words = instruction.text.split(None, 2)
+    if len(words) == 3 and "=" not in words[1]:
+        name = instruction.name
+        value = words[2] if re.fullmatch(r"[\w./:$@%+-]+|\".*\"", words[2]) else f'"{words[2]}"'
+        yield Finding(
+            rules.LEGACY_FORMAT,
+            f'"{name} key=value" should be used instead of legacy "{name} key value" format',
+            instruction.range,
+            f"{word_of(instruction)} {words[1]}={value}",
+        )
+
+
+def _ports(instruction: Instruction) -> Iterator[Finding]:
+    if not isinstance(instruction, Expose):
+        return
+    for port in instruction.ports:
+        number, _, protocol = port.partition("/")
+        if "$" not in protocol and protocol != protocol.lower():
+            yield Finding(
+                rules.EXPOSE_CASING,
+                f"Defined protocol '{port}' in EXPOSE instruction should be lowercase",
+                instruction.range,
+                f"EXPOSE {number}/{protocol.lower()}",
+            )
+        if ":" in re.sub(r"\$\{[^}]*\}", "", number):
+            yield Finding(
+                rules.EXPOSE_FORMAT,
+                "EXPOSE instruction should not define an IP address or host-port mapping, "
+                f"found '{port}'",
+                instruction.range,
+                f"EXPOSE {port.rpartition(':')[2]}",
+            )
+
+
+def _description(dockerfile: Dockerfile, instruction: Instruction) -> Iterator[Finding]:
+    name = ""
+    if isinstance(instruction, From):
+        name = instruction.alias
+    elif isinstance(instruction, Arg) and len(instruction.pairs) == 1:
+        name = instruction.pairs[0][0]
+    comment = comment_above(dockerfile, instruction)
+    if name and comment and not described(comment, name):
+        yield Finding(
+            rules.DESCRIPTION,
+            f"Comment for {name} should follow the format: `# {name} <description>`",
+            instruction.range,
+            f"# {name} {comment}, or an empty line between",
+        )
+
+
+def _repeated(stage: Stage) -> Iterator[Finding]:
+    for kind in (Cmd, Entrypoint, Healthcheck):
+        for step in [step for step in stage.steps if type(step) is kind][:-1]:
+            yield Finding(
+                rules.MULTIPLE,
+                f"Multiple {step.name} instructions should not be used in the same stage because "
+                "only the last one will be used",
+                step.range,
+                f"take this {step.name} out",
+            )
+
+
+def _shell_form(stage: Stage) -> Iterator[Finding]:
+    if any(isinstance(step, ShellInstruction) for step in stage.steps):
+        return  # the shell is meant
+    for step in stage.steps:
+        if isinstance(step, Cmd | Entrypoint) and step.command.shell and any(step.command.words):
+            words = ", ".join(f'"{word}"' for word in step.command.words[0].split())
+            yield Finding(
+                rules.JSON_ARGS,
+                f"JSON arguments recommended for {step.name} to prevent unintended behavior "
+                "related to OS signals",
+                step.range,
+                f"{step.name} [{words}], or a SHELL instruction if the shell is meant",
+            )
+
+
+def _relative(dockerfile: Dockerfile, stage: Stage) -> Iterator[Finding]:
+    names = {s.base.alias: s for s in dockerfile.stages[: stage.index] if s.base.alias}
+    below = names.get(stage.base.image.lower())
+    while below is not None:
+        if any(isinstance(step, Workdir) for step in below.steps):
+            return
+        names = {s.base.alias: s for s in dockerfile.stages[: below.index] if s.base.alias}
+        below = names.get(below.base.image.lower())
+    first = next((step for step in stage.steps if isinstance(step, Workdir)), None)
+    if first is not None and not first.path.startswith(("/", "$", '"/', "'/", '"$')):
+        yield Finding(
+            rules.WORKDIR_RELATIVE,
+            f'Relative workdir "{first.path}" can have unexpected results if the base image '
+            "changes",
+            first.range,
+            f"WORKDIR /{first.path}",
+        )

@@ -1,0 +1,60 @@
+"""Errors that know their place in a Dockerfile, as gRPC statuses carry them.
+
+``grpc-status-details-bin`` holds a ``google.rpc.Status``; BuildKit's clients know a detail of the
+type ``github.com/moby/buildkit/errdefs.Source+json`` (solver/errdefs, util/grpcerrors), whose value
+is JSON, and print the excerpt of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from grpclib.encoding.base import StatusDetailsCodecBase
+
+from ketch.build.failures import Place
+from ketch.buildkit.gateway_messages import Any as Packed
+from ketch.buildkit.gateway_messages import Status
+from ketch.errors import KetchError
+
+_TYPE = "github.com/moby/buildkit/errdefs.Source+json"
+
+
+class Located(KetchError):
+    """An error and its place."""
+
+    def __init__(self, error: KetchError, place: Place) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.place = place
+
+    @classmethod
+    def of(cls, error: KetchError, place: Place) -> Located:
+        """One that is located already stays as it is."""
+        return error if isinstance(error, Located) else cls(error, place)
+
+
+class DetailsCodec(StatusDetailsCodecBase):
+    """What ``grpclib`` makes the trailer with: ``details`` are (type URL, document)."""
+
+    def encode(self, status: Any, message: str | None, details: Any) -> bytes:
+        """The bytes of a ``google.rpc.Status``."""
+        packed = [Packed(type_url=url, value=value) for url, value in details or ()]
+        return Status(code=status.value, message=message or "", details=packed).encode()
+
+    def decode(self, status: Any, message: str | None, data: bytes) -> Any:
+        """Details of a client's own error."""
+        return [(detail.type_url, detail.value) for detail in Status.decode(data).details]
+
+
+def details(place: Place) -> list[tuple[str, bytes]]:
+    """For a ``GRPCError``."""
+    data = "\n".join(place.source.lines).encode()
+    lines = {"start": {"line": place.where.start.line}, "end": {"line": place.where.end.line}}
+    info = {
+        "filename": place.source.name,
+        "data": base64.b64encode(data).decode(),
+        "language": "Dockerfile",
+    }
+    return [(_TYPE, json.dumps({"info": info, "ranges": [lines]}).encode())]

@@ -1,0 +1,201 @@
+"""The checks of Dockerfiles: each rule by a file that breaks it and one that does not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from build.fakes import FakeExecutor, build
+from ketch.build.ignore import parse_ignore
+from ketch.build.lint import answers
+from ketch.build.lint.check import check_all
+from ketch.build.lint.choice import choice_of, parse_choice
+from ketch.build.lint.rules import RULES, Finding
+from ketch.build.options import BuildOptions
+from ketch.build.parser import parse
+from ketch.build.prepared import planned
+from ketch.build.progress import Warned
+from ketch.build.source import DockerfileError
+from ketch.errors import InvalidParameter
+
+PLATFORM = {"TARGETPLATFORM": "linux/amd64", "BUILDPLATFORM": "linux/amd64", "TARGETARCH": "amd64"}
+
+CASES = [  # rule, file that breaks it, line, piece of the detail, file that does not
+    ("StageNameCasing", "FROM a AS Base", 1, "Stage name 'Base'", "FROM a AS base"),
+    ("FromAsCasing", "FROM a as b", 1, "'as' and 'FROM'", "from a as b"),
+    (
+        "NoEmptyContinuation",
+        "FROM a\nRUN x \\\n\n  y",
+        3,
+        "Empty continuation line",
+        "FROM a\nRUN x \\\n#\n  y\n\nRUN <<E\n\nE",
+    ),
+    ("ConsistentInstructionCasing", "FROM a\nRun x", 2, "'Run'", "FROM a\nRUN x"),
+    ("ConsistentInstructionCasing", "from a\nrun x\nRUN y", 3, "(lowercase)", "from a\nrun x"),
+    ("DuplicateStageName", "FROM a AS b\nFROM a AS b", 2, '"b"', "FROM a AS b\nFROM a AS c"),
+    ("ReservedStageName", "FROM a AS scratch", 1, '"scratch"', "FROM a AS scratchy"),
+    ("JSONArgsRecommended", "FROM a\nCMD x y", 2, "for CMD", 'FROM a\nCMD ["x", "y"]'),
+    (
+        "JSONArgsRecommended",
+        "FROM a\nENTRYPOINT x",
+        2,
+        "for ENTRYPOINT",
+        'FROM a\nSHELL ["sh", "-c"]\nENTRYPOINT x',
+    ),
+    ("MaintainerDeprecated", "FROM a\nMAINTAINER me", 2, "label", "FROM a\nLABEL maintainer=me"),
+    ("UndefinedArgInFrom", "ARG TAG=1\nFROM a:$TGA", 2, "'TGA' is not", "ARG TAG=1\nFROM a:$TAG"),
+    ("UndefinedArgInFrom", "FROM a:${X}", 1, "'X'", "FROM a:${X:-1}"),
+    (
+        "UndefinedVar",
+        "FROM scratch\nCOPY $foo /",
+        2,
+        "'$foo'",
+        "FROM scratch\nARG foo\nCOPY $foo /",
+    ),
+    (
+        "UndefinedVar",
+        "FROM scratch\nARG foo\nENV b=$fo",
+        3,
+        "(did you mean $foo?)",
+        "FROM ?\nENV b=$q",
+    ),
+    (
+        "UndefinedVar",
+        "FROM scratch AS x\nFROM x\nWORKDIR /$d",
+        3,
+        "'$d'",
+        "FROM scratch AS x\nENV d=1\nFROM x\nWORKDIR /$d",
+    ),
+    ("UndefinedVar", "FROM base\nENV b=$NOPE", 2, "$NOPE", "FROM base\nENV b=$PATH"),
+    ("WorkdirRelativePath", "FROM a\nWORKDIR x", 2, '"x"', "FROM a\nWORKDIR /x\nWORKDIR y"),
+    (
+        "WorkdirRelativePath",
+        "FROM a AS b\nFROM b\nWORKDIR x",
+        3,
+        '"x"',
+        "FROM a AS b\nWORKDIR /w\nFROM b\nWORKDIR x",
+    ),
+    ("SecretsUsedInArgOrEnv", "FROM a\nARG API_TOKEN", 2, '"API_TOKEN"', "FROM a\nARG TOKENS"),
+    (
+        "SecretsUsedInArgOrEnv",
+        "FROM a\nENV passwd=x",
+        2,
+        '(ENV "passwd")',
+        "FROM a\nENV PUBLIC_KEY=x",
+    ),
+    ("LegacyKeyValueFormat", "FROM a\nENV x y", 2, '"ENV key=value"', "FROM a\nENV x=y"),
+    ("LegacyKeyValueFormat", "FROM a\nLABEL x y", 2, '"LABEL key', "FROM a\nLABEL x=y z=a"),
+    (
+        "MultipleInstructionsDisallowed",
+        'FROM a\nCMD ["x"]\nCMD ["y"]',
+        2,
+        "Multiple CMD",
+        'FROM a AS b\nCMD ["x"]\nFROM b\nCMD ["y"]',
+    ),
+    (
+        "RedundantTargetPlatform",
+        "FROM --platform=$TARGETPLATFORM a",
+        1,
+        "$TARGETPLATFORM",
+        "FROM --platform=$BUILDPLATFORM a",
+    ),
+    (
+        "FromPlatformFlagConstDisallowed",
+        "FROM --platform=linux/amd64 a",
+        1,
+        '"linux/amd64"',
+        "FROM --platform=linux/amd64 a AS build-amd64",
+    ),
+    ("InvalidDefaultArgInFrom", "ARG T\nFROM a:$T", 2, "a:$T", "ARG T=1\nFROM a:$T"),
+    ("ExposeProtoCasing", "FROM a\nEXPOSE 80/TCP", 2, "'80/TCP'", "FROM a\nEXPOSE 80/tcp"),
+    ("ExposeInvalidFormat", "FROM a\nEXPOSE 80:80", 2, "'80:80'", "FROM a\nEXPOSE ${p:-80}"),
+    ("CopyIgnoredFile", "FROM a\nCOPY x.log /", 2, '"x.log"', "FROM a\nCOPY keep.log /"),
+    (
+        "InvalidDefinitionDescription",
+        "# what it is\nFROM a AS b",
+        2,
+        "# b <description>",
+        "# b what it is\nFROM a AS b",
+    ),
+]
+
+
+def check(text: str, directive: str = "experimental=all") -> list[Finding]:
+    dockerfile = parse(text.encode())
+    ignore = parse_ignore(b"*.log\n!keep.log\n")
+    known = {"base": {"PATH"}, "?": None, "a": None}
+    return check_all(dockerfile, PLATFORM, parse_choice(directive), ignore, known.get)
+
+
+@pytest.mark.parametrize(("rule", "bad", "line", "detail", "good"), CASES)
+def test_rule(rule: str, bad: str, line: int, detail: str, good: str) -> None:
+    (found,) = [finding for finding in check(bad) if finding.rule.name == rule]
+    assert found.line == line
+    assert detail in found.detail
+    assert found.suggestion
+    assert found.rule.url.startswith("https://docs.docker.com/go/dockerfile/rule/")
+    assert rule not in {finding.rule.name for finding in check(good)}
+
+
+def test_every_rule_has_a_case() -> None:
+    by_build = {"InvalidBaseImagePlatform"}  # only a build sees the base image
+    assert {case[0] for case in CASES} == {rule.name for rule in RULES.values()} - by_build
+
+
+def test_urls() -> None:
+    assert RULES["jsonargsrecommended"].url.endswith("/json-args-recommended/")
+    assert RULES["fromascasing"].url.endswith("/from-as-casing/")
+
+
+def test_directive_skips_and_fails() -> None:
+    text = "# check=skip=JSONArgsRecommended,MaintainerDeprecated\nFROM a\nCMD x\nMAINTAINER y\n"
+    dockerfile = parse(text.encode())
+    choice = choice_of(dockerfile, {})
+    assert not check_all(dockerfile, PLATFORM, choice, parse_ignore(b""), lambda _: None)
+    assert choice_of(dockerfile, {"BUILDKIT_DOCKERFILE_CHECK": "skip=all;error=true"}).error
+    for wrong in ("skip", "error=maybe", "skip=JsonArgRecommended", "slip=all"):
+        with pytest.raises(InvalidParameter):
+            parse_choice(wrong)
+
+
+def test_experimental_rules_are_off() -> None:
+    assert not check("FROM a\nCOPY x.log /", "")
+    assert not check("# c\nFROM a AS b", "experimental=copyignoredfile")
+
+
+async def test_findings_are_warnings_of_a_build(executor: FakeExecutor) -> None:
+    text = "FROM base\nARG foo\nENV x=$fob\nCMD echo\n"
+    built = await build(executor, text)
+    found = [event for event in built.events if isinstance(event, Warned)]
+    assert [(event.rule, event.line) for event in found] == [
+        ("JSONArgsRecommended", 4),
+        ("UndefinedVar", 3),
+    ]
+
+
+async def test_error_true_ends_a_build(executor: FakeExecutor) -> None:
+    with pytest.raises(DockerfileError, match="lint violation found for rules: JSONArgs"):
+        await build(executor, "# check=error=true\nFROM base\nCMD echo\n")
+    with pytest.raises(DockerfileError, match="UndefinedVar"):
+        await build(executor, "# check=error=true\nFROM base\nENV x=$nope\n")
+
+
+def test_answers_are_buildkits() -> None:
+    data = b"# one the first\nFROM a AS one\nFROM scratch AS two\n# v what\nARG v=1\nRUN "
+    data += b"--mount=type=secret,id=s,required --mount=type=ssh --mount=type=cache,target=/c x\n"
+    dockerfile = parse(data)
+    found = answers.targets(dockerfile, data)
+    (one, two) = found.document["targets"]
+    assert (one["description"], one["default"], two["default"]) == ("the first", False, True)
+    scope, plan = planned(dockerfile, BuildOptions(), PLATFORM)
+    document = answers.outline(dockerfile, plan, scope, data).document
+    assert document["args"][0]["name"] == "v"
+    assert document["args"][0]["description"] == "what"
+    assert document["secrets"][0]["required"] is True
+    assert (document["ssh"][0]["name"], document["cache"][0]["ID"]) == ("default", "/c")
+    metadata = answers.lint(dockerfile, data, check(data.decode(), "")).metadata()
+    assert metadata["version"] == b"1.0.0"
+    assert json.loads(metadata["result.json"])["sources"][0]["fileName"] == "Dockerfile"
+    names = {request["Name"] for request in answers.describe().document}
+    assert names == {answers.LINT, answers.OUTLINE, answers.TARGETS, answers.DESCRIBE}
