@@ -149,7 +149,11 @@ class Solver:
         skipped = {name.lower() for name in self.shared.options.no_cache_stages}
         state.reuse = state.reuse and self.vertices.stage_name(planned).lower() not in skipped
         for place, step in enumerate(planned.stage.steps, 1):
-            trees = await self._trees(step, planned.stage.index)
+            try:
+                trees = await self._trees(step, planned.stage.index)
+            except BaseException as error:
+                self._failed(step, error)
+                raise
             state.report = Report(self.shared.sink, self.vertices.step(planned, place))
             try:
                 await self._dispatch(state, step, trees)

@@ -175,7 +175,7 @@ def _list(words: list[str] | tuple[str, ...]) -> str:
 
 
 def _ports(step: Expose, word: str) -> dict[str, dict[str, str]]:
-    match = _PORT.fullmatch(word)
+    match = _PORT.fullmatch(word.rpartition(":")[2])  # the host's side of a mapping says nothing
     protocol = (match[3] or "tcp").lower() if match else ""
     first = int(match[1]) if match else 0
     last = int(match[2]) if match and match[2] else first

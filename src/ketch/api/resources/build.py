@@ -10,7 +10,7 @@ from ketch.api.filters import keys, resolve_until
 from ketch.api.refusal import refused
 from ketch.api.resources import build_by_session
 from ketch.api.resources.container_files import upload
-from ketch.build.failures import StepFailed
+from ketch.build.failures import Place, StepFailed
 from ketch.build.source import DockerfileError, excerpt
 from ketch.engine.builder_questions import CALLS
 from ketch.engine.builder_source import TarSource
@@ -97,10 +97,12 @@ def _failure(build: RunningBuild, error: KetchError) -> dict[str, Any]:
     found: dict[str, Any] = {"error": str(error)}
     if isinstance(error, StepFailed):
         found |= {"code": error.code, "image": error.image}
+    place = build.failed_at
     if isinstance(error, DockerfileError):
         found["error"] = error.head
-    if build.failed_at is not None:
-        found["excerpt"] = excerpt(build.failed_at.source, build.failed_at.where)
+        place = Place(error.source, error.where)
+    if place is not None:
+        found["excerpt"] = excerpt(place.source, place.where)
     return found
 
 
