@@ -348,7 +348,6 @@ async def test_pull_network_and_platform_are_handed_on(executor: FakeExecutor) -
         (BuildOptions(cache_from=("x",)), "cachefrom"),
         (BuildOptions(isolation="hyperv"), "isolation"),
         (BuildOptions(security_options=("x",)), "securityopt"),
-        (BuildOptions(outputs="x"), "outputs"),
     ],
 )
 async def test_refused_options(executor: FakeExecutor, options: BuildOptions, named: str) -> None:

@@ -48,6 +48,17 @@ async def upgraded(path: str, route: str, headers: Iterable[tuple[str, str]] = (
     return sock
 
 
+class Raw(bytes):
+    """A message of whatever type."""
+
+    def encode(self) -> bytes:  # type: ignore[override]
+        return bytes(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Raw:  # type: ignore[override]
+        return cls(data)
+
+
 class Buildx:
     """A client of one engine; ``directories`` are what its session offers."""
 
@@ -57,6 +68,7 @@ class Buildx:
         self.secrets: dict[str, bytes] = {}
         self.accounts: dict[str, tuple[str, str]] = {}
         self.agents: set[str] = set()
+        self.outputs: dict[int, Path] = {}
         self.sent: list[str] = []
         self.asked: list[tuple[str, Any]] = []
         self.channel: SocketChannel
@@ -117,14 +129,19 @@ class Buildx:
             return [event async for event in call]
 
     async def build(
-        self, attrs: dict[str, str], exporter: dict[str, str] | None = None, **fields: Any
+        self,
+        attrs: dict[str, str],
+        exporter: dict[str, str] | None = None,
+        exporters: Iterable[tuple[str, dict[str, str]]] = (),
+        **fields: Any,
     ) -> Outcome:
         """The calls of ``docker buildx build``, in its order and at the same time."""
         ref = uuid.uuid4().hex
         async with self.session() as session:
-            exporters = [control.Attributes(Type="moby", Attrs=exporter or {})]
+            wanted = list(exporters) or [("moby", exporter or {})]
+            asked = [control.Attributes(Type=kind, Attrs=attributes) for kind, attributes in wanted]
             request = control.SolveRequest(
-                Ref=ref, Session=session, Exporters=exporters, FrontendAttrs={}, **fields
+                Ref=ref, Session=session, Exporters=asked, FrontendAttrs={}, **fields
             )
             solve = self.call("/moby.buildkit.v1.Control/Solve", request, control.SolveResponse)
             results = await asyncio.gather(
@@ -171,6 +188,7 @@ class Buildx:
             "/moby.sshforward.v1.SSH/CheckAgent": Handler(
                 self._check_agent, UNARY, m.CheckAgentRequest, m.CheckAgentResponse
             ),
+            "/moby.filesync.v1.FileSend/DiffCopy": Handler(self._take, BOTH, Raw, Raw),
             "/moby.sshforward.v1.SSH/ForwardAgent": Handler(
                 self._agent, BOTH, m.BytesMessage, m.BytesMessage
             ),
@@ -199,6 +217,52 @@ class Buildx:
         """Answers every message backwards."""
         async for message in stream:
             await stream.send_message(messages.BytesMessage(data=message.data.strip()[::-1]))
+
+    async def _take(self, stream: Any) -> None:
+        """An output: a file as it is, or a directory by fsutil's transfer."""
+        place = self.outputs[int(stream.metadata["buildkit-attachable-exporter-id"])]
+        if place.is_dir():
+            await self._receive(stream, place)
+            return
+        with place.open("wb") as file:
+            async for message in stream:
+                file.write(messages.BytesMessage.decode(message).data)
+
+    async def _receive(self, stream: Any, place: Path) -> None:
+        """All paths first, then the files in the reverse order, as nothing forbids."""
+        paths: list[messages.Stat] = []
+        while (packet := await self._packet(stream)).stat is not None:
+            paths.append(packet.stat)
+        order = [path.path.split("/") for path in paths]
+        assert order == sorted(order)
+        links = []
+        for entry in paths:
+            target = place / entry.path
+            if entry.mode & GO_DIR:
+                target.mkdir()
+            elif entry.mode & GO_LINK:
+                target.symlink_to(entry.linkname)
+            elif entry.linkname:
+                links.append((place / entry.linkname, target))
+        for number, entry in reversed(list(enumerate(paths))):
+            if entry.mode & (GO_DIR | GO_LINK) or entry.linkname:
+                continue
+            await self._say(stream, messages.Packet(type=messages.PACKET_REQ, ID=number))
+            data = b""
+            while (packet := await self._packet(stream)).data:
+                assert number == packet.ID
+                data += packet.data
+            (place / entry.path).write_bytes(data)
+        for source, target in links:
+            target.hardlink_to(source)
+        await self._say(stream, messages.Packet(type=messages.PACKET_FIN))
+        assert (await self._packet(stream)).type == messages.PACKET_FIN
+
+    async def _packet(self, stream: Any) -> messages.Packet:
+        return messages.Packet.decode(await stream.recv_message())
+
+    async def _say(self, stream: Any, packet: messages.Packet) -> None:
+        await stream.send_message(Raw(packet.encode()))
 
     async def _files(self, stream: Any) -> None:
         root = self.directories.get(stream.metadata.get("dir-name", ""))

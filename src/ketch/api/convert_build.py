@@ -10,6 +10,7 @@ import msgspec
 from ketch.api.credentials import build_credentials
 from ketch.api.refusal import refused
 from ketch.api.schema import Int64
+from ketch.build.exports import Export, parse_exports
 from ketch.build.options import BuildLimits, BuildOptions, BuildOutput
 from ketch.errors import InvalidParameter
 
@@ -54,8 +55,19 @@ def build_options(call: Call) -> BuildOptions:
         cache_from=tuple(_document(call, "cachefrom", list[str]) or ()),
         isolation=call.text("isolation"),
         security_options=tuple(call.query.getall("securityopt", ())),
-        outputs="" if call.text("outputs") in ("[]", "null") else call.text("outputs"),
+        exports=_exports(call),
     )
+
+
+class _Output(msgspec.Struct):
+    Type: str = ""
+    Attrs: dict[str, str] = {}
+
+
+def _exports(call: Call) -> tuple[Export, ...]:
+    """``outputs`` as in Docker's API: JSON, a list of types with attributes."""
+    found = _document(call, "outputs", list[_Output]) or []
+    return parse_exports((output.Type, output.Attrs) for output in found)
 
 
 def _extra_hosts(call: Call) -> tuple[str, ...]:

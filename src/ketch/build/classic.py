@@ -54,6 +54,8 @@ class ClassicText:
 
     def closing(self, image: str, tags: tuple[str, ...]) -> list[BuildOutput]:
         """The last words of a build that went well."""
+        if not image:
+            return []
         if self._quiet:
             return [BuildOutput(stream=f"{image}\n")]
         lines = [f"Successfully built {short(image)}", *(f"Successfully tagged {t}" for t in tags)]

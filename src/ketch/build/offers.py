@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from ketch.errors import NotFound
+from ketch.errors import InvalidParameter, NotFound
 
+Pieces = AsyncIterator[bytes]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -26,6 +27,12 @@ class Offers(Protocol):
 
     async def agent(self, id: str) -> Streams:
         """A new connection to an SSH agent; raises ``NotFound``, ``Unavailable``."""
+
+    async def deliver(self, number: int, pieces: Pieces, scratch: str, *, unpacked: bool) -> None:
+        """Hand over the tar archive that the build's ``number``-th output is; ``unpacked``: as
+        files in a directory of the client's. ``scratch`` is a directory for what can't go at
+        once. Raises ``InvalidParameter`` when the client takes
+        nothing, ``Unavailable`` when it went away."""
 
 
 class Given:
@@ -55,3 +62,10 @@ class Given:
     async def agent(self, id: str) -> Streams:
         """Raises ``NotFound``."""
         raise NotFound(f"the client offers no SSH agent {id!r}")
+
+    async def deliver(self, number: int, pieces: Pieces, scratch: str, *, unpacked: bool) -> None:
+        """Raises ``InvalidParameter``: there is no way back to the client."""
+        raise InvalidParameter(
+            f"output {number + 1} is for the client, which takes nothing: leave offers with"
+            " POST /ketch/builds/offers first and fetch it from there"
+        )

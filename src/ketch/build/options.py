@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ketch.build.exports import Export
+
 
 class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the containers of RUN steps; 0 or empty means none, sizes in bytes."""
@@ -29,8 +31,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``credentials`` maps a registry's host to a user and a password (``docker.io`` for the Hub).
     ``secrets`` are values by ID, for mounts of that type. ``allow`` names entitlements:
     ``network.host`` and ``security.insecure``, which a RUN must not take by itself. What ketch
-    can't honour (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``,
-    ``outputs``) is here so that it can be refused by name.
+    can't honour (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``) is
+    here so that it can be refused by name. Without ``exports`` the result is an image.
     """
 
     dockerfile: str = "Dockerfile"
@@ -57,7 +59,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     cache_from: tuple[str, ...] = ()
     isolation: str = ""
     security_options: tuple[str, ...] = ()
-    outputs: str = ""
+    exports: tuple[Export, ...] = ()
 
 
 class BuildOutput(msgspec.Struct, frozen=True, kw_only=True):

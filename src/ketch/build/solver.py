@@ -65,10 +65,14 @@ from ketch.oci.image import encode
 
 
 class Built(msgspec.Struct, frozen=True):
-    """The outcome: the image's ID and its familiar names."""
+    """The outcome: the image's ID ("" when none was stored) and its familiar names.
+
+    ``response`` is what BuildKit's exporters say of it.
+    """
 
     image: str
     tags: tuple[str, ...]
+    response: dict[str, str] = {}
 
 
 async def solve(
@@ -118,11 +122,7 @@ class Solver:
 
     async def export(self, state: StageState) -> Built:
         """Store the image under its names."""
-        report = Report(self.shared.sink, self.vertices.export())
-        unused = self.shared.scope.unused()
-        if unused:
-            names = " ".join(unused)
-            report.warn(f"One or more build-args [{names}] were not consumed")
+        report = self.reporting("exporting to image")
         try:
             image = await self._commit(state)
             tags = tuple([await self._tag(image, tag) for tag in self.shared.options.tags])
@@ -132,11 +132,18 @@ class Solver:
         report.end(image)
         return Built(image, tags)
 
+    def reporting(self, title: str) -> Report:
+        """The vertex of something that is done with the outcome."""
+        report = Report(self.shared.sink, self.vertices.export(title))
+        unused = self.shared.scope.unused()
+        if unused:
+            names = " ".join(unused)
+            report.warn(f"One or more build-args [{names}] were not consumed")
+        return report
+
     async def _commit(self, state: StageState) -> str:
-        """Store the image; a stage that is only a FROM stays its base."""
-        same = state.image_id == state.base.id
-        config = state.base.config if same else encode(state.image)
-        parent = "" if same else state.base.id
+        """Store the image."""
+        config, parent = outcome_of(state)
         return await self.shared.executor.commit(config, tuple(state.layers), parent)
 
     async def _tag(self, image: str, tag: str) -> str:
@@ -259,6 +266,13 @@ class Solver:
         if stage is not None:
             return Tree("layers", tuple((await self._done(stage)).layers))
         return await self.origins.tree(step, name)
+
+
+def outcome_of(state: StageState) -> tuple[bytes, str]:
+    """Configuration and parent of a stage's image; one that is only a FROM stays its base."""
+    if state.image_id == state.base.id:
+        return state.base.config, ""
+    return encode(state.image), state.base.id
 
 
 def _warn_comment(report: Report, step: Instruction) -> None:

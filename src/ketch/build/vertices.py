@@ -19,6 +19,7 @@ class Vertices:
         self._build = secrets.token_hex(8)
         self._total = plan.steps()
         self._images = 0
+        self._exports = 0
         self._first: dict[int, int] = {}  # stage index → number of its FROM
         number = 1
         for planned in plan.stages:
@@ -51,12 +52,13 @@ class Vertices:
         digest = vertex_digest(self._build, "image", self._images)
         return Vertex(digest=digest, name=f"FROM {reference}")
 
-    def export(self) -> Vertex:
-        """Storing the outcome."""
+    def export(self, title: str) -> Vertex:
+        """Something that is done with the outcome."""
         target = self._plan.target
         last = self._digest(target.stage.index, len(target.stage.steps))
-        digest = vertex_digest(self._build, "export")
-        return Vertex(digest=digest, name="exporting to image", inputs=(last,))
+        self._exports += 1
+        digest = vertex_digest(self._build, "export", self._exports)
+        return Vertex(digest=digest, name=title, inputs=(last,))
 
     def internal(self, name: str) -> Vertex:
         """Work of the engine's own, ``[internal] load …``."""

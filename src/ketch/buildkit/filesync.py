@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ketch.buildkit.go_modes import GO_TYPE_MASK, unix_mode
 from ketch.buildkit.session_messages import (
     PACKET_DATA,
     PACKET_ERR,
@@ -33,16 +34,6 @@ METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 _MOST_PATHS = 2_000_000
 _AHEAD_FILES, _AHEAD_BYTES = 64, 8 << 20
 _LARGEST_TEXT = 4 << 20  # bytes of a Dockerfile or .dockerignore
-_GO_TYPES = {  # os.FileMode of Go → S_IFMT
-    1 << 31: stat.S_IFDIR,
-    1 << 27: stat.S_IFLNK,
-    1 << 25: stat.S_IFIFO,
-    1 << 26 | 1 << 21: stat.S_IFCHR,
-    1 << 26: stat.S_IFBLK,
-    1 << 24: stat.S_IFSOCK,
-}
-_GO_TYPE_MASK = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21
-_GO_BITS = {1 << 23: stat.S_ISUID, 1 << 22: stat.S_ISGID, 1 << 20: stat.S_ISVTX}
 
 
 async def read_texts(session: Session, directory: str, names: Sequence[str]) -> dict[str, bytes]:
@@ -101,7 +92,7 @@ class _Transfer:
     @staticmethod
     def is_file(entry: Stat) -> bool:
         """Whether there is content to ask for; a file with a link name is a hard link."""
-        return not entry.mode & _GO_TYPE_MASK and not entry.linkname
+        return not entry.mode & GO_TYPE_MASK and not entry.linkname
 
     async def entries(self) -> AsyncIterator[tuple[Stat, AsyncIterator[bytes]]]:
         """Every path with its content; the content must be read before the next path."""
@@ -204,13 +195,6 @@ async def _nothing() -> AsyncIterator[bytes]:
     chunks: tuple[bytes, ...] = ()
     for chunk in chunks:
         yield chunk
-
-
-def unix_mode(mode: int) -> int:
-    """``st_mode`` for a Go ``FileMode`` (io/fs, "FileMode")."""
-    kind = _GO_TYPES.get(mode & _GO_TYPE_MASK, stat.S_IFREG)
-    bits = sum(bit for go, bit in _GO_BITS.items() if mode & go)
-    return kind | bits | mode & 0o777
 
 
 def _tar_entry(entry: Stat) -> tarfile.TarInfo | None:

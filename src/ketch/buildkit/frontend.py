@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 
+from ketch.build.exports import Export
 from ketch.build.options import BuildLimits, BuildOptions
 from ketch.errors import InvalidParameter, Unsupported
 
@@ -24,14 +25,15 @@ _REFUSED = ("hostname", "contextsubdir", "override-copy-image")
 
 
 def build_options(
-    attrs: Mapping[str, str], *, tags: tuple[str, ...] = (), allow: Sequence[str] = ()
+    attrs: Mapping[str, str], *, exports: tuple[Export, ...] = (), allow: Sequence[str] = ()
 ) -> BuildOptions:
     """Raises ``InvalidParameter`` or ``Unsupported`` naming the attribute."""
     _check(attrs)
     no_cache, stages = _no_cache(attrs)
     return BuildOptions(
         dockerfile=attrs.get("filename") or "Dockerfile",
-        tags=tags,
+        tags=tuple(name for export in exports for name in export.names),
+        exports=exports,
         target=attrs.get("target", ""),
         build_args=dict(_of(attrs, "build-arg:")),
         labels=_of(attrs, "label:"),

@@ -282,7 +282,11 @@ def _worker() -> control.WorkerRecord:
     host = platforms.host()
     return control.WorkerRecord(
         ID="ketch",
-        Labels={"org.mobyproject.buildkit.worker.executor": "ketch"},
+        Labels={
+            "org.mobyproject.buildkit.worker.executor": "ketch",
+            # by this one buildx's docker driver knows that all kinds of outputs work
+            "org.mobyproject.buildkit.worker.snapshotter": "ketch",
+        },
         platforms=[
             control.Platform(Architecture=host.architecture, OS=host.os, Variant=host.variant)
         ],

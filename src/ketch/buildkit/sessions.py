@@ -17,7 +17,8 @@ from grpclib.client import Stream
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from ketch.build.offers import Streams
+from ketch.build.offers import Pieces, Streams
+from ketch.buildkit import filesend
 from ketch.buildkit.session_messages import (
     BytesMessage,
     CheckAgentRequest,
@@ -140,6 +141,13 @@ class Session:
             pass  # the program in the step sees its connection end
         finally:
             writer.close()
+
+    async def deliver(self, number: int, pieces: Pieces, scratch: str, *, unpacked: bool) -> None:
+        """As an archive or as files."""
+        if unpacked:
+            await filesend.send_files(self, number, pieces, scratch)
+        else:
+            await filesend.send_archive(self, number, pieces)
 
     async def run(self) -> None:
         """Until the client goes."""

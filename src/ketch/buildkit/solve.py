@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ketch.build.exports import CACHE_ONLY, Export, parse_exports
 from ketch.build.failures import Place, StepFailed
 from ketch.build.source import DockerfileError
 from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveResponse
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ketch.engine.builder_running import RunningBuild
 
 DOCKERFILE = "dockerfile.v0"
-_STORING = ("moby", "image")
 _CONFIG = "containerimage.config"
 
 
@@ -62,7 +62,7 @@ class BuildkitSolver:
                 return await self._driven(job)
             target = self._start(job, request.Frontend, request.FrontendAttrs)
             target.wanted.set_result(True)
-            return _response(await target.task, request)
+            return _response(await target.task)
         finally:
             await self._close(job)
 
@@ -79,7 +79,7 @@ class BuildkitSolver:
         if target is None:
             raise InvalidParameter(f"the build has no result {ref!r}")
         target.wanted.set_result(True)
-        return _response(await target.task, job.request)
+        return _response(await target.task)
 
     async def run_frontend(self, job: Job, request: GatewaySolveRequest) -> Target:
         """A front end for a client that drives the build; returns when its steps are done."""
@@ -96,7 +96,9 @@ class BuildkitSolver:
 
     def _start(self, job: Job, frontend: str, attrs: Mapping[str, str]) -> Target:
         attrs = _without_gateway(frontend, attrs)
-        options = build_options(attrs, tags=_tags(job.request), allow=job.request.Entitlements)
+        options = build_options(
+            attrs, exports=_exports(job.request), allow=job.request.Entitlements
+        )
         target = Target()
         self._targets[job][target.id] = target
         target.task = asyncio.create_task(self._run(job, target, options, attrs))
@@ -188,22 +190,15 @@ def exporters(request: SolveRequest) -> list[Attributes]:
     return [Attributes(Type=request.ExporterDeprecated, Attrs=attrs)]
 
 
-def _tags(request: SolveRequest) -> tuple[str, ...]:
-    names: list[str] = []
-    for exporter in exporters(request):
-        if exporter.Type not in _STORING:
-            raise Unsupported(f"the exporter {exporter.Type!r} is not supported by ketch")
-        names += [name for name in exporter.Attrs.get("name", "").split(",") if name]
-    return tuple(names)
+def _exports(request: SolveRequest) -> tuple[Export, ...]:
+    """Without any, the result is for the cache alone."""
+    found = parse_exports((exporter.Type, exporter.Attrs) for exporter in exporters(request))
+    return found or (Export(type=CACHE_ONLY),)
 
 
-def _response(built: Built, request: SolveRequest) -> SolveResponse:
+def _response(built: Built) -> SolveResponse:
     """What ``--metadata-file`` and ``--iidfile`` are made of."""
-    found = {"containerimage.digest": built.image, "containerimage.config.digest": built.image}
-    names = _tags(request)
-    if names:
-        found["image.name"] = ",".join(names)
-    return SolveResponse(ExporterResponse=found)
+    return SolveResponse(ExporterResponse=built.response)
 
 
 def result_metadata(target: Target) -> dict[str, bytes]:

@@ -7,12 +7,14 @@ from ketch.cli.build_flags import FLAGS, query
 from ketch.cli.exits import prefix
 from ketch.cli.flags import count, parse
 from ketch.errors import KetchError
+from ketch.linux import fastjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from ketch.cli.build_outputs import Fetching
     from ketch.cli.flags import Parsed
     from ketch.client.api import Client
 
@@ -60,12 +62,10 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
         asked = query(parsed, dockerfile)
     quiet = parsed["quiet"] or parsed["progress"] == "quiet"
     asked["progress"] = "events"
-    from ketch.cli import build_lend, credentials, proxies
+    from ketch.cli import credentials, proxies
 
     proxies.add_to_build(asked, client)
-    token = build_lend.lend(client, parsed)
-    if token:
-        asked["offers"] = token
+    fetching = _outputs(client, parsed, asked)
     messages = client.json_lines(
         "POST",
         "/build",
@@ -77,6 +77,8 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
         },
     )
     outcome = _show(messages, parsed["progress"], quiet=quiet)
+    if fetching is not None:
+        fetching.finish(patience=2.0 if outcome["type"] == "failed" else None)
     if outcome["type"] == "failed":
         place = f"{outcome['excerpt']}\n" if "excerpt" in outcome else ""
         sys.stderr.write(f"{place}ERROR: {outcome['error']}\n")
@@ -88,8 +90,30 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
     return 0, outcome["image"] if silent else _told(parsed, outcome, quiet=quiet)
 
 
+def _outputs(client: "Client", parsed: "Parsed", asked: "dict[str, Any]") -> "Fetching | None":
+    """Ask for the outputs of the flags, and begin to wait for those that come here."""
+    from ketch.cli import build_lend
+
+    found = []
+    if parsed["output"] or parsed["push"] or parsed["load"] or parsed["annotation"]:
+        from ketch.cli import build_outputs
+
+        found = build_outputs.outputs(parsed)
+        asked["outputs"] = fastjson.dumps(build_outputs.query(found)).decode()
+    coming = any(output.comes_here for output in found)
+    token = build_lend.lend(client, parsed, needed=coming)
+    if token:
+        asked["offers"] = token
+    return build_outputs.Fetching(client, token, found) if token and coming else None
+
+
 def _told(parsed: "Parsed", outcome: "dict[str, Any]", *, quiet: bool) -> str:
     image: str = outcome["image"]
+    if parsed["metadata-file"]:
+        with open(parsed["metadata-file"], "wb") as metadata:
+            metadata.write(_metadata(outcome))
+    if not image:
+        return ""
     if quiet:
         sys.stdout.write(f"{image}\n")
     elif parsed["progress"] != "rawjson":
@@ -99,6 +123,17 @@ def _told(parsed: "Parsed", outcome: "dict[str, Any]", *, quiet: bool) -> str:
         with open(parsed["iidfile"], "w") as file:
             file.write(image)
     return image
+
+
+def _metadata(outcome: "dict[str, Any]") -> bytes:
+    """``--metadata-file`` as buildx writes it: what is base64 of JSON becomes JSON."""
+    from binascii import a2b_base64
+
+    found: dict[str, Any] = {"ketch.build.ref": outcome.get("ref", "")}
+    for key, text in outcome.get("response", {}).items():
+        packed = key == "containerimage.descriptor" or key.startswith("buildx.build.provenance")
+        found[key] = fastjson.loads(a2b_base64(text)) if packed else text
+    return fastjson.dumps(found) + b"\n"
 
 
 def _show(messages: "Iterable[dict[str, Any]]", mode: str, *, quiet: bool) -> "dict[str, Any]":

@@ -23,9 +23,10 @@ _LARGEST = 500_000
 _SECRET_KEYS = {"id", "src", "source", "env", "type"}
 
 
-def lend(client: "Client", parsed: "Parsed") -> "str | None":
-    """Leave what the flags name with the engine; the token for the build, None without flags."""
-    if not parsed["secret"] and not parsed["ssh"]:
+def lend(client: "Client", parsed: "Parsed", *, needed: bool = False) -> "str | None":
+    """Leave what the flags name with the engine; the token for the build, None without flags
+    unless it is ``needed``."""
+    if not parsed["secret"] and not parsed["ssh"] and not needed:
         return None
     values = dict(_secret(text) for text in parsed["secret"])
     agents = dict(_agent(text) for text in parsed["ssh"])

@@ -37,6 +37,16 @@ class Plan:
         return "/".join(part for part in (self.root, rest) if part) or "."
 
 
+class Whole(Plan):
+    """Entries keep their names."""
+
+    __slots__ = ()
+
+    def place(self, name: str) -> str:
+        """The path as it is."""
+        return name.strip("/") or "."
+
+
 class Buffer(io.RawIOBase):
     """A file object that keeps what is written until it is taken."""
 

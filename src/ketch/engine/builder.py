@@ -18,6 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ketch.build.classic import ClassicText
+from ketch.build.epoch import epoch_of
 from ketch.build.failures import StepFailed
 from ketch.build.offers import Given, Offers
 from ketch.build.options import BuildOptions, BuildOutput
@@ -256,6 +257,7 @@ def _check(options: BuildOptions) -> None:
     for tag in options.tags:
         if references.parse(tag).digest:
             raise InvalidParameter(f"invalid tag {tag!r}: a digest can't be given to an image")
+    epoch_of(options.build_args)
     if options.platform:
         platforms.parse(options.platform)
     if options.network_mode.startswith("container:"):

@@ -13,13 +13,23 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 
-from ketch.build.offers import Streams
+from ketch.build.offers import Pieces, Streams
 from ketch.errors import InvalidParameter, NotFound, Unavailable
 
 _LARGEST = 500_000  # bytes of one secret
 _MOST = 1000  # offers that wait for their builds
 _LIFE = 120.0  # seconds
 _PATIENCE = 10.0  # seconds for a free connection to an agent
+
+
+class Parcel:
+    """An output on its way to the client; ``done`` ends the build's waiting."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.pieces = pieces
+        loop = asyncio.get_running_loop()
+        self.taken: asyncio.Future[None] = loop.create_future()
+        self.done: asyncio.Future[None] = loop.create_future()
 
 
 class LentOffers:
@@ -30,6 +40,8 @@ class LentOffers:
         self._agents: dict[str, asyncio.Queue[socket.socket]] = {
             name: asyncio.Queue() for name in agents
         }
+        self._parcels: dict[int, asyncio.Queue[Parcel | None]] = {}
+        self._over = False
         self._accounts: Mapping[str, tuple[str, str]] = {}
         self.until = time.monotonic() + _LIFE
 
@@ -69,8 +81,32 @@ class LentOffers:
             raise NotFound(f"the build was offered no SSH agent {id!r}")
         self._agents[id].put_nowait(sock)
 
+    async def deliver(self, number: int, pieces: Pieces, scratch: str, *, unpacked: bool) -> None:
+        """To whoever collects that output; unpacking is the client's."""
+        parcel = Parcel(pieces)
+        self._shelf(number).put_nowait(parcel)
+        try:
+            await asyncio.wait_for(asyncio.shield(parcel.taken), _PATIENCE)
+        except TimeoutError:
+            raise Unavailable(f"nobody fetches the build's output {number + 1}") from None
+        await parcel.done
+
+    async def collect(self, number: int) -> Parcel:
+        """An output, as soon as it is there; raises ``NotFound`` when the build ends without."""
+        parcel = None if self._over else await self._shelf(number).get()
+        if parcel is None:
+            raise NotFound(f"the build is over without an output {number + 1}")
+        parcel.taken.set_result(None)
+        return parcel
+
+    def _shelf(self, number: int) -> asyncio.Queue[Parcel | None]:
+        return self._parcels.setdefault(number, asyncio.Queue())
+
     def close(self) -> None:
         """Forget everything."""
+        self._over = True
+        for shelf in self._parcels.values():
+            shelf.put_nowait(None)
         self._secrets.clear()
         for queue in self._agents.values():
             while not queue.empty():
@@ -95,6 +131,13 @@ class OfferDesk:
         token = secrets.token_hex(16)
         self._waiting[token] = LentOffers(values, agents)
         return token
+
+    def find(self, token: str) -> LentOffers:
+        """Offers before or while their build runs; raises ``NotFound``."""
+        offers = self._waiting.get(token) or self._given.get(token)
+        if offers is None:
+            raise NotFound("the offers of the build are not known, or it is over")
+        return offers
 
     def connect(self, token: str, agent: str, sock: socket.socket) -> None:
         """A connection to an agent, before or while the build runs; raises ``NotFound``."""

@@ -7,15 +7,17 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any
 
 from ketch.build.prepared import Prepared
-from ketch.build.solver import Built, Solver
+from ketch.build.solver import Built, Solver, outcome_of
+from ketch.engine.builder_export import Exporting
 from ketch.engine.builder_history import CANCELED, COMPLETED, ERROR
+from ketch.engine.builder_result import Result
 from ketch.errors import Cancelled
 
 if TYPE_CHECKING:
-    from ketch.build.executor import Executor
     from ketch.build.failures import Place
     from ketch.build.progress import Event
     from ketch.build.state import StageState
+    from ketch.engine.builder_executor import BuildExecutor
     from ketch.engine.builder_history import Recording
     from ketch.engine.builder_room import BuildRoom
 
@@ -30,13 +32,14 @@ class RunningBuild:
         self,
         room: BuildRoom,
         prepared: Prepared,
-        executor: Executor,
+        executor: BuildExecutor,
         recording: Recording,
         gate: Awaitable[bool] | None = None,
     ) -> None:
         self._room = room
         self._recording = recording
         self._solver = Solver(prepared, executor, recording.tee(room.channel.put))
+        self._exporting = Exporting(room, executor)
         self._gate = gate
         self.prepared = prepared
         self._ready: asyncio.Future[StageState] = asyncio.get_running_loop().create_future()
@@ -73,7 +76,11 @@ class RunningBuild:
             self._ready.set_result(state)
         if self._gate is not None and not await self._gate:
             return None
-        return await self._solver.export(state)
+        config, parent = outcome_of(state)
+        result = Result(
+            platform=state.image.platform, config=config, layers=tuple(state.layers), parent=parent
+        )
+        return await self._exporting.run([result], self._solver.reporting)
 
     async def solved(self) -> StageState:
         """The target stage, before it is stored; raises what ended the build."""

@@ -19,6 +19,7 @@ from ketch.oci.manifest import Manifest
 from ketch.oci.platform import Platform
 
 if TYPE_CHECKING:
+    from ketch.content.store import ContentStore
     from ketch.engine.image_parts import ImageParts
 
 
@@ -108,9 +109,8 @@ class Assembler:
 
     def _compress(self, diff_id: str) -> Piece:
         content = self._parts.content
-        with self._parts.snapshots.open_tar(diff_id) as tar, content.ingest() as ingest:
-            compress(tar, _Writer(ingest.write))  # type: ignore[arg-type]
-            digest = ingest.commit()
+        with self._parts.snapshots.open_tar(diff_id) as tar:
+            digest = compressed_into(content, tar)
         return self._stored(
             Descriptor(
                 media_type=media_types.OCI_LAYER_GZIP, digest=digest, size=content.size(digest)
@@ -126,6 +126,15 @@ class Assembler:
             layers=[layer.descriptor for layer in layers],
         )
         return Assembled(msgspec.json.encode(manifest), manifest, config, layers)
+
+
+def compressed_into(
+    content: ContentStore, tar: BinaryIO, kind: str = "gzip", level: int | None = None
+) -> str:
+    """Compress a layer's tar into the content store; the blob's digest."""
+    with content.ingest() as ingest:
+        compress(tar, _Writer(ingest.write), kind, level)  # type: ignore[arg-type]
+        return ingest.commit()
 
 
 class _Writer:

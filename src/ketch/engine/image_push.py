@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -63,7 +64,7 @@ class Pusher:
             lease.add(*(layer.descriptor.digest for layer in held.layers))
             uploader = Uploader(self._parts.settings.registries, name, auth)
             await stack.enter_async_context(uploader)
-            await _Upload(self._parts, uploader, emit).run(held)
+            await Upload(self._parts, uploader, emit).run(held)
             self._remember(name, image, held)
         size = len(held.manifest_blob)
         emit(Progress(status=f"{name.tag}: digest: {held.digest} size: {size}"))
@@ -92,7 +93,7 @@ class Pusher:
         self._parts.store.put(stored, [name.with_digest(held.digest)])
 
 
-class _Upload:
+class Upload:
     """The blobs of one image."""
 
     def __init__(self, parts: ImageParts, uploader: Uploader, emit: Emit) -> None:
@@ -102,8 +103,8 @@ class _Upload:
         self._uploading = asyncio.Semaphore(parts.settings.uploads)
 
     async def run(self, held: Assembled) -> None:
-        layers = {layer.descriptor.digest: layer for layer in held.layers}
-        await all_of(self._layer(layer) for layer in layers.values())
+        """Everything of an image, and its manifest under the uploader's tag."""
+        await self.layers(held.layers)
         config = held.manifest.config
         if not await self._uploader.has(config):
             await self._uploader.blob(
@@ -111,6 +112,11 @@ class _Upload:
             )
         media_type = held.manifest.media_type or media_types.OCI_MANIFEST
         await self._uploader.manifest(held.manifest_blob, media_type, self._uploader.reference.tag)
+
+    async def layers(self, pieces: Iterable[Piece]) -> None:
+        """Blobs that the repository does not have yet."""
+        layers = {layer.descriptor.digest: layer for layer in pieces}
+        await all_of(self._layer(layer) for layer in layers.values())
 
     async def _layer(self, layer: Piece) -> None:
         descriptor = layer.descriptor

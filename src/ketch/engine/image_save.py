@@ -12,7 +12,7 @@ from typing import BinaryIO
 import msgspec
 
 from ketch.engine.image_layout import IMAGE_NAME, REF_NAME, blob_path
-from ketch.engine.image_manifests import Assembled, Assembler
+from ketch.engine.image_manifests import Assembled, Assembler, Piece
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_platform import check_platform
 from ketch.engine.image_store import StoredImage
@@ -27,7 +27,7 @@ from ketch.oci.manifest import Index
 from ketch.oci.reference import Reference
 
 _PIECE = 1 << 20
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 class Saver:
@@ -86,11 +86,11 @@ class Saver:
 
     def _write_archive(self, fd: int, wanted: dict[StoredImage, list[Reference]]) -> None:
         with os.fdopen(fd, "wb", buffering=0) as out:
-            archive = _Archive(out)
+            archive = Archive(out)
             whole = [(self._assembled(image), names) for image, names in wanted.items()]
             for assembled, _ in whole:
                 archive.image(assembled)
-            archive.file("oci-layout", _LAYOUT)
+            archive.file("oci-layout", LAYOUT)
             archive.file("index.json", _index(whole))
             archive.file("manifest.json", _docker_manifest(whole))
             archive.end()
@@ -105,7 +105,7 @@ async def _leased(stream: AsyncIterator[bytes], stack: ExitStack) -> AsyncIterat
             yield piece
 
 
-class _Archive:
+class Archive:
     """Writes members with fixed attributes: the same images give the same bytes."""
 
     def __init__(self, out: BinaryIO) -> None:
@@ -117,8 +117,7 @@ class _Archive:
     def image(self, assembled: Assembled) -> None:
         """All blobs of an image that are not in the archive yet."""
         for layer in assembled.layers:
-            with layer.open() as source:
-                self._blob(layer.descriptor, source)
+            self.piece(layer)
         self.file(blob_path(assembled.manifest.config.digest), assembled.config_blob)
         self.file(blob_path(assembled.digest), assembled.manifest_blob)
 
@@ -131,6 +130,11 @@ class _Archive:
     def end(self) -> None:
         """Two blocks of zeros."""
         self._put(bytes(2 * BLOCK))
+
+    def piece(self, piece: Piece) -> None:
+        """A blob, once."""
+        with piece.open() as source:
+            self._blob(piece.descriptor, source)
 
     def _blob(self, descriptor: Descriptor, source: BinaryIO) -> None:
         path = blob_path(descriptor.digest)
@@ -169,14 +173,14 @@ def _index(whole: list[tuple[Assembled, list[Reference]]]) -> bytes:
                     media_type=assembled.manifest.media_type or media_types.OCI_MANIFEST,
                     digest=assembled.digest,
                     size=len(assembled.manifest_blob),
-                    annotations=_annotations(name) if name else None,
+                    annotations=name_annotations(name) if name else None,
                 )
             )
     index = Index(schema_version=2, media_type=media_types.OCI_INDEX, manifests=descriptors)
     return msgspec.json.encode(index)
 
 
-def _annotations(name: Reference) -> dict[str, str]:
+def name_annotations(name: Reference) -> dict[str, str]:
     return {IMAGE_NAME: str(name), REF_NAME: name.tag}
 
 

@@ -19,6 +19,7 @@ from ketch.engine.container_image import defaults_of
 from ketch.engine.image_commit import Maker, tag_reference
 from ketch.engine.image_configs import Configs
 from ketch.engine.image_download import checked_url, download
+from ketch.engine.image_export import ImageExporter
 from ketch.engine.image_gc import Collector
 from ketch.engine.image_list import ImageFilters, Lister
 from ketch.engine.image_load import Loader
@@ -67,6 +68,7 @@ class Images:
         self._maker = Maker(parts, self._collector)
         self._loader = Loader(parts, self._collector)
         self._saver = Saver(parts, assembler)
+        self.exporter = ImageExporter(parts)
 
     async def start(self) -> None:
         """After the containers are recovered: sweep what no record names."""

@@ -73,8 +73,27 @@ def put(args: Args, fds: list[int]) -> Args:
 
 
 def export(args: Args, fds: list[int]) -> Args:
-    """``{}``, fds ``[out]``: the whole tree as an uncompressed tar → ``{"entries"}``."""
-    return _in_root(lambda root_fd: {"entries": _write_tree(fds[0], root_fd, b".", b"")})
+    """``{}``, fds ``[out]``: the whole tree as an uncompressed tar → ``{"entries"}``.
+
+    ``prefix`` is a directory to put all into, ``mtime`` (ns) the time of every entry, ``open`` says
+    that more follows: no end is written.
+    """
+    prefix = os.fsencode(str(args.get("prefix") or ""))
+    mtime = args.get("mtime")
+
+    def write(root_fd: int) -> Args:
+        with os.fdopen(os.dup(fds[0]), "wb", 1 << 20) as out:
+            writer = TarWriter(out)
+            for entry, fd in Walk().tree(root_fd, b".", prefix):
+                if isinstance(mtime, int):
+                    entry.mtime = mtime
+                if entry.name:
+                    writer.add(entry, fd)
+            if not args.get("open"):
+                writer.finish()
+        return {"entries": writer.entries}
+
+    return _in_root(write)
 
 
 def copy_up(args: Args, fds: list[int]) -> Args:

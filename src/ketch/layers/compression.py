@@ -5,6 +5,7 @@ way every time. No program of the machine or of a container is ever run for it.
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import lzma
 import zlib
@@ -168,11 +169,15 @@ class _Limited:
         self._raw.close()
 
 
-def compress(source: BinaryIO, out: BinaryIO, kind: str = "gzip") -> None:
+def compress(source: BinaryIO, out: BinaryIO, kind: str = "gzip", level: int | None = None) -> None:
     """Copy ``source`` into ``out`` as ``gzip`` (level 1, several threads, no time stamp), ``zstd``
-    or ``none``; the same input gives the same output. ``out`` stays open."""
+    or ``none``; the same input gives the same output. ``out`` stays open. With a ``level``, gzip
+    is zlib's (0 to 9)."""
     if kind == "none":
         _copy(source, out)
+    elif kind == "gzip" and level is not None:
+        with gzip.GzipFile("", "wb", level, out, 0) as file:  # no name, no time
+            _copy(source, cast(BinaryIO, file))
     elif kind == "gzip":
         writer: BinaryIO = igzip_threaded.open(  # type: ignore[no-untyped-call]
             out, "wb", compresslevel=_GZIP_LEVEL, threads=_GZIP_THREADS, block_size=CHUNK
@@ -180,7 +185,9 @@ def compress(source: BinaryIO, out: BinaryIO, kind: str = "gzip") -> None:
         with writer:
             _copy(source, writer)
     elif kind == "zstd":
-        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=False)
+        compressor = zstandard.ZstdCompressor(
+            level=_ZSTD_LEVEL if level is None else level, write_content_size=False
+        )
         with compressor.stream_writer(out, closefd=False) as frames:
             _copy(source, cast(BinaryIO, frames))
     else:

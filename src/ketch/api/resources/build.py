@@ -32,15 +32,16 @@ async def build(call: Call) -> StreamResponse:
     """POST /build: what is wrong before the first step is an error status, later ones a line."""
     if call.text("version") == "2":
         return await build_by_session.build(call)
-    options = build_options(call)
     if call.text("call"):
-        return await _answer(call, options)
+        return await _answer(call, build_options(call))
     token = call.text("offers")
     if not token:
-        return await _built(call, options, None)
+        return await _built(call, build_options(call), None)
     desk = call.engine.builder.offers
+    offers = desk.take(token)
     try:
-        return await _built(call, options, desk.take(token).with_accounts(options.credentials))
+        options = build_options(call)
+        return await _built(call, options, offers.with_accounts(options.credentials))
     finally:
         desk.done(token)
 
@@ -90,7 +91,13 @@ async def _outcome(build: RunningBuild) -> dict[str, Any]:
         built = await build.built()
     except KetchError as error:
         return {"type": "failed", "ref": build.ref, **_failure(build, error)}
-    return {"type": "built", "ref": build.ref, "image": built.image, "tags": list(built.tags)}
+    return {
+        "type": "built",
+        "ref": build.ref,
+        "image": built.image,
+        "tags": list(built.tags),
+        "response": built.response,
+    }
 
 
 def _failure(build: RunningBuild, error: KetchError) -> dict[str, Any]:

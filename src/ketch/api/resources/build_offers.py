@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.api import hijack, responses
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, KetchError, Unavailable
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -25,6 +25,26 @@ async def leave(call: Call) -> StreamResponse:
     body = await call.json(_Offers)
     token = call.engine.builder.offers.leave(body.Secrets, body.Agents)
     return responses.json({"Id": token}, 201)
+
+
+async def output(call: Call) -> StreamResponse:
+    """GET /ketch/builds/offers/{id}/output: ``number`` counts the outputs from 0; answers with its
+    tar archive as soon as the build has it."""
+    parcel = await call.engine.builder.offers.find(call.id).collect(call.integer("number"))
+    try:
+        response = await responses.stream(call, "application/x-tar")
+        async for piece in parcel.pieces:
+            await response.write(piece)
+        await response.write_eof()
+    except BaseException as error:
+        if not parcel.done.done():
+            said = isinstance(error, KetchError)
+            reason = error if said else Unavailable("the client went away before the output's end")
+            parcel.done.set_exception(reason)
+        raise
+    if not parcel.done.done():
+        parcel.done.set_result(None)
+    return response
 
 
 async def agent(call: Call) -> StreamResponse:

@@ -1,0 +1,188 @@
+"""What becomes of a build's result: stored, pushed, written into archives, handed to the client."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.build import exports as kinds
+from ketch.build.exports import Export
+from ketch.build.solver import Built
+from ketch.engine.builder_result import Result
+from ketch.engine.builder_tree import tree_stream
+from ketch.engine.image_tree import Form, ImageTree, TreeImage
+from ketch.engine.image_values import Credentials
+from ketch.engine.model import Progress
+from ketch.errors import InvalidParameter
+from ketch.oci import digest as digests
+from ketch.oci import reference as references
+
+if TYPE_CHECKING:
+    from ketch.build.progress import Report
+    from ketch.engine.builder_executor import BuildExecutor
+    from ketch.engine.builder_room import BuildRoom
+    from ketch.engine.image_export import ImageExporter
+    from ketch.oci.reference import Reference
+    from ketch.state.leases import Lease
+
+_TITLES = {
+    kinds.IMAGE: "exporting to image",
+    kinds.DOCKER: "exporting to docker image format",
+    kinds.OCI: "exporting to oci image format",
+    kinds.TAR: "exporting to client tarball",
+    kinds.LOCAL: "exporting to client directory",
+}
+Reporting = Callable[[str], "Report"]
+
+
+class Exporting:
+    """The outputs of one build, one after another."""
+
+    def __init__(self, room: BuildRoom, executor: BuildExecutor) -> None:
+        self._room = room
+        self._executor = executor
+        self._response: dict[str, str] = {}
+
+    @property
+    def _images(self) -> ImageExporter:
+        return self._room.parts.images.exporter
+
+    async def run(self, results: Sequence[Result], reporting: Reporting) -> Built:
+        """All of them; the first failure ends it. The image's ID is "" when none is stored."""
+        built = Built("", ())
+        for number, export in enumerate(self._room.options.exports or (Export(),)):
+            if export.type == kinds.CACHE_ONLY:
+                continue
+            report = reporting(_TITLES[export.type])
+            try:
+                found = await self._one(number, export, results, report)
+            except BaseException as error:
+                report.end(error=str(error) or "canceled")
+                raise
+            report.end(found.image)
+            built = found if found.image else built
+        return msgspec.structs.replace(built, response=self._response)
+
+    async def _one(
+        self, number: int, export: Export, results: Sequence[Result], report: Report
+    ) -> Built:
+        if export.type == kinds.IMAGE:
+            return await self._image(export, results, report)
+        if export.type in (kinds.TAR, kinds.LOCAL):
+            pieces = await tree_stream(self._room, results, export)
+            await self._deliver(number, pieces, unpacked=export.type == kinds.LOCAL)
+        else:
+            await self._archive(number, export, results)
+        return Built("", ())
+
+    async def _deliver(self, number: int, pieces: AsyncIterator[bytes], *, unpacked: bool) -> None:
+        try:
+            await self._room.offers.deliver(number, pieces, self._room.directory, unpacked=unpacked)
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+
+    # archives
+
+    async def _archive(self, number: int, export: Export, results: Sequence[Result]) -> None:
+        docker = export.type == kinds.DOCKER
+        with self._images.lease() as lease:
+            tree = await self._tree(export, results, lease)
+            if docker and len(tree.documents) > 1:
+                raise InvalidParameter(
+                    "the docker output holds one image: several platforms and attestations need"
+                    " type=oci or type=image"
+                )
+            names = self._names(export)
+            described = export.annotations_of(
+                kinds.INDEX_DESCRIPTOR if len(tree.documents) > 1 else kinds.MANIFEST_DESCRIPTOR
+            )
+            pieces = await self._images.archive(tree, names, described, docker=docker)
+            await self._deliver(number, pieces, unpacked=not export.archive)
+        self._tell(tree, export)
+
+    async def _tree(self, export: Export, results: Sequence[Result], lease: Lease) -> ImageTree:
+        oci = export.oci_types or bool(export.annotations) or export.compression == kinds.ZSTD
+        form = Form(export.compression, export.level, export.recompress, oci)
+        images = [_tree_image(result, export) for result in results]
+        return await self._images.tree(
+            images, form, lease, annotations=export.annotations_of(kinds.INDEX)
+        )
+
+    # images
+
+    async def _image(self, export: Export, results: Sequence[Result], report: Report) -> Built:
+        names = self._names(export)
+        if export.push and not names:
+            raise InvalidParameter("tag is needed when pushing to registry: give the image a name")
+        built = Built("", ())
+        if export.store:
+            built = await self._store(export, results[0])
+        self._response |= {
+            "containerimage.digest": digests.of(results[0].config),
+            "containerimage.config.digest": digests.of(results[0].config),
+        }
+        if names:
+            self._response["image.name"] = ",".join(self._texts(export))
+        if export.push or not export.is_plain:
+            with self._images.lease() as lease:
+                tree = await self._tree(export, results, lease)
+                self._tell(tree, export)
+                for name in names if export.push else ():
+                    await self._push(export, tree, name, report)
+                    if built.image:
+                        self._images.remember(built.image, name, tree)
+        return built
+
+    async def _store(self, export: Export, result: Result) -> Built:
+        image = await self._executor.commit(result.config, result.layers, result.parent)
+        texts = self._texts(export)
+        tags = [await self._executor.tag(image, text) for text in texts]
+        return Built(image, tuple(tags))
+
+    async def _push(self, export: Export, tree: ImageTree, name: Reference, report: Report) -> None:
+        found = await self._room.offers.credentials(name.domain)
+        user, password = found or ("", "")
+        auth = Credentials(username=user, password=password)
+        if found and not user:
+            auth = Credentials(identity_token=password)
+
+        def emit(line: Progress) -> None:
+            report.status(line.id or str(name), line.status, line.current, line.total)
+
+        target = tree.root.digest if export.by_digest else ""
+        emit(Progress(status=f"pushing {name}"))
+        await self._images.push(tree, name, auth, emit, target)
+        emit(Progress(status=f"{name.familiar}: digest: {tree.root.digest}"))
+
+    def _names(self, export: Export) -> list[Reference]:
+        return [references.parse(text).tagged() for text in self._texts(export)]
+
+    def _texts(self, export: Export) -> tuple[str, ...]:
+        """Its names as they were given."""
+        return export.names or self._room.options.tags
+
+    def _tell(self, tree: ImageTree, export: Export) -> None:
+        """BuildKit's keys of an exporter's answer, for ``--metadata-file``."""
+        self._response["containerimage.digest"] = tree.root.digest
+        if len(tree.manifests) == 1:
+            self._response["containerimage.config.digest"] = tree.manifests[0].config.digest
+        else:
+            self._response.pop("containerimage.config.digest", None)
+        described = b64encode(msgspec.json.encode(tree.root)).decode()
+        self._response["containerimage.descriptor"] = described
+        if self._texts(export):
+            self._response["image.name"] = ",".join(self._texts(export))
+
+
+def _tree_image(result: Result, export: Export) -> TreeImage:
+    platform = str(result.platform)
+    return TreeImage(
+        config=result.config,
+        layers=result.layers,
+        platform=result.platform,
+        annotations=export.annotations_of(kinds.MANIFEST, platform),
+        described=export.annotations_of(kinds.MANIFEST_DESCRIPTOR, platform),
+    )

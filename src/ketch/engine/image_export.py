@@ -1,0 +1,152 @@
+"""What can be done with a tree of images (``image_tree``): an archive, a push, keeping it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.distribution.auth import Credentials
+from ketch.distribution.upload import Uploader
+from ketch.engine.image_layout import blob_path
+from ketch.engine.image_push import Upload
+from ketch.engine.image_save import LAYOUT, Archive, name_annotations
+from ketch.engine.image_tree import Form, ImageTree, TreeImage, TreeMaker, joined
+from ketch.engine.pipes import drained
+from ketch.engine.progress import Emit
+from ketch.oci import media_types
+from ketch.oci.descriptor import Descriptor
+from ketch.oci.manifest import Index, Manifest
+from ketch.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from ketch.engine.image_parts import ImageParts
+    from ketch.state.leases import Lease
+
+
+class ImageExporter:
+    """See the module's docstring."""
+
+    def __init__(self, parts: ImageParts) -> None:
+        self._parts = parts
+
+    def lease(self) -> AbstractContextManager[Lease]:
+        """What trees are made of is kept while this is held."""
+        return self._parts.leases.lease("export of a build")
+
+    async def tree(
+        self,
+        images: Sequence[TreeImage],
+        form: Form,
+        lease: Lease,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        attached: Callable[[list[ImageTree]], list[ImageTree]] = lambda trees: [],
+    ) -> ImageTree:
+        """One manifest; or an index over several, over what is ``attached`` to them, or because it
+        has ``annotations`` of its own."""
+        for image in images:
+            lease.add(*image.layers)
+
+        def make() -> ImageTree:
+            maker = TreeMaker(self._parts, form)
+            trees = []
+            for image in images:
+                trees.append(maker.image(image))
+                lease.add(*maker.made)
+            more = attached(trees)
+            if len(trees) == 1 and not more and not annotations:
+                return trees[0]
+            return joined([*trees, *more], annotations or {}, oci=form.oci)
+
+        tree = await asyncio.to_thread(make)
+        lease.add(*tree.digests())
+        return tree
+
+    async def archive(
+        self,
+        tree: ImageTree,
+        names: Sequence[Reference],
+        described: Mapping[str, str],
+        *,
+        docker: bool,
+    ) -> AsyncIterator[bytes]:
+        """The bytes of an OCI layout; with ``docker`` it is Docker's archive too. ``described`` are
+        annotations of the descriptor in ``index.json``."""
+
+        async def write(fd: int) -> None:
+            await asyncio.to_thread(_write, os.dup(fd), tree, names, described, docker)
+
+        return await drained(write)
+
+    async def push(
+        self, tree: ImageTree, name: Reference, auth: Credentials, emit: Emit, target: str = ""
+    ) -> str:
+        """Push a tree; its root goes under ``target``, by default the name's tag. Its digest."""
+        uploader = Uploader(self._parts.settings.registries, name, auth)
+        async with uploader:
+            await Upload(self._parts, uploader, emit).layers(tree.pieces)
+            for described, data in tree.documents[:-1]:
+                await uploader.manifest(data, described.media_type, described.digest)
+            root, data = tree.documents[-1]
+            await uploader.manifest(data, root.media_type, target or name.tag)
+        self._parts.publish("push", name.familiar, name.familiar_name)
+        return root.digest
+
+    def remember(self, image_id: str, name: Reference, tree: ImageTree) -> None:
+        """An image that is here was pushed like this: pushing it again gives the same digest."""
+        stored = self._parts.store.get(image_id)
+        manifest = tree.manifests[0]
+        if self._parts.settings.keep_blobs and len(tree.documents) == 1:
+            stored = msgspec.structs.replace(
+                stored,
+                manifest=self._parts.content.put(tree.documents[0][1]),
+                blobs=tuple(layer.digest for layer in manifest.layers),
+            )
+        self._parts.store.put(stored, [name.with_digest(tree.root.digest)])
+
+
+def _write(
+    fd: int, tree: ImageTree, names: Sequence[Reference], described: Mapping[str, str], docker: bool
+) -> None:
+    with os.fdopen(fd, "wb", buffering=0) as out:
+        archive = Archive(out)
+        for piece in tree.pieces:
+            archive.piece(piece)
+        for document, data in tree.documents:
+            archive.file(blob_path(document.digest), data)
+        archive.file("oci-layout", LAYOUT)
+        archive.file("index.json", _top(tree.root, names, described))
+        if docker:
+            archive.file("manifest.json", _docker(tree.manifests, names))
+        archive.end()
+
+
+def _top(root: Descriptor, names: Sequence[Reference], described: Mapping[str, str]) -> bytes:
+    """``index.json``: the root under every name."""
+    plain: list[dict[str, str]] = [name_annotations(name) for name in names] or [{}]
+    entries = [
+        msgspec.structs.replace(
+            root, annotations={**(root.annotations or {}), **described, **found} or None
+        )
+        for found in plain
+    ]
+    index = Index(schema_version=2, media_type=media_types.OCI_INDEX, manifests=entries)
+    return msgspec.json.encode(index)
+
+
+def _docker(images: Sequence[Manifest], names: Sequence[Reference]) -> bytes:
+    return msgspec.json.encode(
+        [
+            {
+                "Config": blob_path(image.config.digest),
+                "RepoTags": [name.familiar for name in names] or None,
+                "Layers": [blob_path(layer.digest) for layer in image.layers],
+            }
+            for image in images
+        ]
+    )

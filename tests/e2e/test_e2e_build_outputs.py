@@ -1,0 +1,160 @@
+"""Outputs of builds: archives, directories, registries; by ``ketch build`` and as buildx asks."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildkit.buildx import Buildx
+from e2e.ketch_program import ketch
+from e2e.ketchd_process import Ketchd
+from e2e.registry_process import Registry
+
+pytestmark = pytest.mark.root
+TEXT = "FROM busybox\nRUN mkdir /d && echo out > /d/a && ln -s a /d/b && ln /d/a /d/c\nLABEL x=y\n"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("outputs") / "r") as registry:
+        yield registry
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "context"
+    place.mkdir()
+    (place / "Dockerfile").write_text(TEXT)
+    return place
+
+
+def build(
+    daemon: Ketchd, *words: object, code: int | None = 0
+) -> subprocess.CompletedProcess[bytes]:
+    return ketch(daemon, "build", *map(str, words), code=code)
+
+
+def inspected(where: str) -> Any:
+    """What skopeo, which is nobody's friend, reads there."""
+    words = ["skopeo", "--insecure-policy", "inspect", "--raw", "--tls-verify=false", where]
+    return json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+
+
+def copied(source: str, target: str) -> None:
+    """skopeo checks every digest on the way."""
+    words = ["skopeo", "--insecure-policy", "copy", "--all", "--src-tls-verify=false", source]
+    subprocess.run([*words, target], check=True, capture_output=True)
+
+
+def test_tar_and_directory(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    target, out = tmp_path / "out.tar", tmp_path / "tree"
+    build(ketchd, "-o", f"type=tar,dest={target}", "-o", out, folder)
+    with tarfile.open(target) as archive:
+        assert {"d/a", "d/b", "d/c", "bin"} <= {name.strip("/") for name in archive.getnames()}
+    assert (out / "d/a").read_text() == "out\n"
+    assert os.readlink(out / "d/b") == "a"
+    assert os.stat(out / "d/a").st_ino == os.stat(out / "d/c").st_ino
+    shown = build(ketchd, "-o", "-", folder).stdout
+    with tarfile.open(fileobj=io.BytesIO(shown)) as archive:
+        member = archive.extractfile("d/a")
+        assert member is not None
+        assert member.read() == b"out\n"
+
+
+def test_oci_layout_is_read_by_skopeo(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    target, place, meta = tmp_path / "oci.tar", tmp_path / "layout", tmp_path / "meta.json"
+    words = ("-t", "out/put:3", "--annotation", "org.example.a=b", "--metadata-file", meta)
+    build(ketchd, *words, "-o", f"type=oci,dest={target}", folder)
+    manifest = inspected(f"oci-archive:{target}")
+    assert manifest["annotations"] == {"org.example.a": "b"}
+    copied(f"oci-archive:{target}", f"dir:{tmp_path}/copy")
+    assert json.loads(meta.read_text())["containerimage.descriptor"]["size"] > 0
+    build(ketchd, "-o", f"type=oci,tar=false,compression=zstd,dest={place}", folder)
+    assert json.loads((place / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    kinds = {layer["mediaType"] for layer in inspected(f"oci:{place}")["layers"]}
+    assert kinds == {"application/vnd.oci.image.layer.v1.tar+zstd"}
+    copied(f"oci:{place}", f"dir:{tmp_path}/copy2")
+
+
+def test_docker_archive_is_loaded(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "docker.tar"
+    build(ketchd, "-t", "loaded:1", "-o", f"type=docker,dest={target}", folder)
+    assert ketchd.docker("image", "inspect", "loaded:1", code=None).returncode
+    copied(f"docker-archive:{target}", f"dir:{tmp_path}/copy")
+    ketchd.out("load", "-i", str(target))
+    assert ketchd.out("run", "--rm", "loaded:1", "cat", "/d/a") == "out"
+    ketchd.docker("rmi", "loaded:1")
+
+
+def test_push(ketchd: Ketchd, folder: Path, registry: Registry, tmp_path: Path) -> None:
+    name, meta = f"{registry.address}/a/b:1", tmp_path / "meta.json"
+    build(ketchd, "--push", "-t", name, "--metadata-file", meta, folder)
+    told = json.loads(meta.read_text())
+    assert told["image.name"] == name
+    copied(f"docker://{name}", f"dir:{tmp_path}/copy")
+    by_digest = f"docker://{registry.address}/a/b@{told['containerimage.digest']}"
+    config = inspected(by_digest)["config"]["digest"]
+    assert config == told["containerimage.config.digest"]
+    other = f"{registry.address}/a/c:1"
+    build(ketchd, "-o", f"type=image,name={other},push=true,compression=uncompressed", folder)
+    assert ketchd.out("image", "inspect", "-f", "{{.Id}}", other) == config
+    assert inspected(f"docker://{other}")["layers"][-1]["mediaType"].endswith("v1.tar")
+    ketchd.docker("rmi", other)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("type=bogus", "output type 'bogus' is not supported"),
+        ("type=image,bogus=1", "attribute 'bogus' of the output type 'image' is not supported"),
+        ("type=oci,dest=x,compression=lzma", "compression 'lzma' is not supported"),
+        ("type=image,push=maybe", "push='maybe' is not true or false"),
+        ("type=image,push=true", "tag is needed when pushing to registry"),
+        ("type=local", "dest is required for local output"),
+        ("type=oci,dest=x,compression=gzip,compression-level=12", "gzip has levels 0 to 9"),
+    ],
+)
+def test_what_is_refused(ketchd: Ketchd, folder: Path, output: str, said: str) -> None:
+    done = build(ketchd, "-o", output, folder, code=None)
+    assert done.returncode
+    assert said in done.stderr.decode()
+
+
+def test_a_failing_build_leaves_no_output(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    (folder / "Dockerfile").write_text("FROM busybox\nRUN exit 4\n")
+    target = tmp_path / "out.tar"
+    assert build(ketchd, "-o", f"type=tar,dest={target}", folder, code=None).returncode == 4
+    assert not target.exists()
+
+
+def test_an_output_that_cannot_be_written(ketchd: Ketchd, folder: Path) -> None:
+    done = build(ketchd, "-o", "type=tar,dest=/proc/nowhere/x", folder, code=None)
+    assert done.returncode
+    assert "/proc/nowhere/x" in done.stderr.decode()
+
+
+async def test_as_buildx_asks(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    client = Buildx(str(ketchd.socket))
+    client.directories = {"context": folder, "dockerfile": folder}
+    client.outputs = {0: tmp_path / "a.tar", 1: tmp_path / "tree", 2: tmp_path / "oci.tar"}
+    client.outputs[1].mkdir()
+    kinds: list[tuple[str, dict[str, str]]] = [
+        ("tar", {}), ("local", {}), ("oci", {"name": "docker.io/library/o:1"})
+    ]  # fmt: skip
+    async with client.connected():
+        outcome = await client.build({}, exporters=kinds)
+    assert outcome.response["containerimage.descriptor"]
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        assert "d/a" in archive.getnames()
+    assert (tmp_path / "tree/d/c").read_text() == "out\n"
+    assert os.readlink(tmp_path / "tree/d/b") == "a"
+    assert "exporting to client directory" in outcome.names()
+    copied(f"oci-archive:{tmp_path}/oci.tar", f"dir:{tmp_path}/copy")
