@@ -14,6 +14,7 @@ import pytest
 from build.real import Bench, context
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.source import DockerfileError
+from ketch.engine.pool import Member
 from ketch.errors import InvalidParameter, KetchError
 
 pytestmark = [
@@ -233,3 +234,24 @@ async def test_limits_reach_the_step(bench: Bench) -> None:
         "FROM busybox\nRUN ulimit -n\n", limits=BuildLimits(ulimits=(("nofile", 77, 77),))
     )
     assert "\n77\n" in bench.text
+
+
+async def test_a_warm_sandbox_whose_step_cannot_start_is_dropped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would stay parked for ever, on an address that is given to somebody else."""
+    dropped: list[str] = []
+
+    async def drop(ids: list[str]) -> None:
+        dropped.extend(ids)
+
+    def broken(spec: object) -> str:
+        raise InvalidParameter("no filter for this one")
+
+    member = Member("warm-1", None)  # type: ignore[arg-type]
+    monkeypatch.setattr(bench.parts.pool, "take", lambda spec: member)
+    monkeypatch.setattr(bench.launcher, "drop_warm", drop)
+    monkeypatch.setattr(bench.parts.filters, "of", broken)
+    await bench.build("FROM busybox\nRUN true\n", fails=True)
+    assert dropped == ["warm-1"]
+    assert bench.leftovers() == []

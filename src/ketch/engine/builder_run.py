@@ -143,17 +143,19 @@ class StepRunner:
             if member is not None:
                 await asyncio.shield(parts.pool.discard(member))
             raise
-        launch = self._launch(record, connection, member.id if member else "")
-        launch = msgspec.structs.replace(launch, images=tuple(mounts.roots))
         ours, theirs = socket.socketpair()
         try:
             with theirs:
+                launch = self._launch(record, connection, member.id if member else "")
+                launch = msgspec.structs.replace(launch, images=tuple(mounts.roots))
                 attach = attach_wire(AttachOptions(sock=theirs, stdout=True, stderr=True))
                 wire = start_wire(record, launch)
                 shims.append(await parts.launcher.start(wire, [(theirs, attach)]))
             await shims[0].started()
         except BaseException:
             ours.close()
+            if member is not None:  # perhaps still parked: its address is about to be free
+                await asyncio.shield(parts.launcher.drop_warm([member.id]))
             raise
         parts.pool.stir()
         ours.setblocking(False)
