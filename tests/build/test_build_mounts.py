@@ -12,6 +12,8 @@ import pytest
 
 from build.real import Bench
 from ketch.build.options import BuildOptions
+from ketch.engine.builder_cachemounts import Owner
+from ketch.errors import InvalidParameter
 
 pytestmark = [
     pytest.mark.root,
@@ -93,6 +95,53 @@ async def test_a_cache_begins_with_what_from_names(bench: Bench) -> None:
         "FROM busybox\nRUN --mount=type=cache,id=i,from=seed,source=/s,target=/c cat /c/x\n"
     )
     assert "seeded\n" in bench.text
+
+
+async def test_a_cache_that_was_filled_in_part_is_filled_anew(bench: Bench) -> None:
+    """A copy that fails, or is cancelled, once left what it had copied as the whole cache."""
+    caches = bench.builder._caches
+    owner = Owner(0o755, 0, 0)
+
+    async def half(path: str) -> None:
+        Path(path, "half").touch()
+        raise InvalidParameter("the disk is tired")
+
+    async def whole(path: str) -> None:
+        Path(path, "whole").touch()
+
+    with pytest.raises(InvalidParameter):
+        async with caches.lease("i", "shared", owner, half):
+            pytest.fail("no step may see it")
+    assert list(caches.all()) == []
+    async with caches.lease("i", "shared", owner, whole) as path:
+        assert os.listdir(path) == ["whole"]
+
+
+async def test_who_shares_a_cache_waits_until_it_is_filled(bench: Bench) -> None:
+    caches = bench.builder._caches
+    owner = Owner(0o750, 3, 4)
+    filling, go = asyncio.Event(), asyncio.Event()
+
+    async def fill(path: str) -> None:
+        filling.set()
+        await go.wait()
+        Path(path, "seed").touch()
+
+    async def seen() -> list[str]:
+        async with caches.lease("i", "shared", owner, fill) as path:
+            info = os.stat(path)
+            assert (info.st_mode & 0o7777, info.st_uid, info.st_gid) == (0o750, 3, 4)
+            return os.listdir(path)
+
+    first = asyncio.create_task(seen())
+    await filling.wait()
+    second = asyncio.create_task(seen())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not second.done()
+    go.set()
+    assert await asyncio.gather(first, second) == [["seed"], ["seed"]]
+    assert caches._filling == {}
 
 
 async def test_two_steps_never_hold_a_locked_cache_at_once(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """Directories of ``RUN --mount=type=cache``: kept across builds, shared or locked as asked.
 
-Each is a directory below ``build-caches`` of the data root, with a record. A directory without a
+Each is a directory below ``build-caches`` of the data root, with a record. The record is written
+when the directory is filled, so one that was filled in part never counts: a directory without a
 record is swept at start; a record without its directory is forgotten.
 """
 
@@ -11,15 +12,18 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import msgspec
 
+from ketch.engine.storing import storing
 from ketch.state.database import Database, Table
 
 FOLDER = "build-caches"
 PRIVATE, LOCKED = "private", "locked"
+Fill = Callable[[str], Awaitable[None]]
 
 
 class CacheMount(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +36,12 @@ class CacheMount(msgspec.Struct, frozen=True, kw_only=True):
     uses: int = 0
 
 
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """A directory for one step: where it is, and whether it is empty yet."""
+class Owner(NamedTuple):
+    """What a new directory belongs to."""
 
-    path: str
-    fresh: bool
+    mode: int
+    uid: int
+    gid: int
 
 
 class CacheMounts:
@@ -50,6 +55,7 @@ class CacheMounts:
         self._mounts = self._table.all()
         self._users: dict[str, int] = {}  # name → steps that have it now
         self._exclusive: set[str] = set()
+        self._filling: dict[str, asyncio.Lock] = {}  # of names that steps have now
         self._changed = asyncio.Condition()
 
     def start(self) -> None:
@@ -62,11 +68,12 @@ class CacheMounts:
 
     @asynccontextmanager
     async def lease(
-        self, id: str, sharing: str, mode: int, uid: int, gid: int
-    ) -> AsyncIterator[Lease]:
-        """A directory for ``id`` while a step runs; made with this mode and owner when new.
+        self, id: str, sharing: str, owner: Owner, fill: Fill | None = None
+    ) -> AsyncIterator[str]:
+        """The path of a directory for ``id`` while a step runs.
 
-        ``locked`` waits until nobody else has it, ``private`` takes another one instead.
+        A new one is made for ``owner`` and, with ``fill``, filled by it; who shares it waits for
+        that. ``locked`` waits until nobody else has it, ``private`` takes another one instead.
         """
         alone = sharing in (PRIVATE, LOCKED)
         async with self._changed:
@@ -76,16 +83,16 @@ class CacheMounts:
             if alone:
                 self._exclusive.add(name)
         try:
-            path = f"{self._root}/{name}"
-            if name not in self._mounts:
-                self._make(id, name, mode, uid, gid)
+            async with self._filling.setdefault(name, asyncio.Lock()):
+                await self._ensure(id, name, owner, fill)
             self._touch(name)
-            yield Lease(path=path, fresh=not os.listdir(path))
+            yield f"{self._root}/{name}"
         finally:
             async with self._changed:
                 self._users[name] -= 1
                 if not self._users[name]:
                     del self._users[name]
+                    self._filling.pop(name, None)
                 self._exclusive.discard(name)
                 self._changed.notify_all()
 
@@ -102,11 +109,23 @@ class CacheMounts:
                 return None
             number += 1
 
-    def _make(self, id: str, name: str, mode: int, uid: int, gid: int) -> None:
+    async def _ensure(self, id: str, name: str, owner: Owner, fill: Fill | None) -> None:
+        """Make and fill a directory that is not there, or nobody else's and empty."""
         path = f"{self._root}/{name}"
-        os.mkdir(path)
-        os.chown(path, uid, gid)
-        os.chmod(path, mode)
+        if name in self._mounts:
+            if fill is None or self._users[name] > 1 or os.listdir(path):
+                return
+            self._throw_away([name])
+        with storing("a cache mount"):
+            os.mkdir(path)
+        try:
+            os.chown(path, owner.uid, owner.gid)
+            os.chmod(path, owner.mode)
+            if fill is not None:
+                await fill(path)
+        except BaseException:
+            os.rename(path, f"{self._trash}/{secrets.token_hex(8)}")
+            raise
         now = time.time_ns()
         self._put(CacheMount(id=id, name=name, created_at=now, used_at=now))
 
@@ -139,10 +158,13 @@ class CacheMounts:
             for mount in self._mounts.values()
             if mount.used_at < until and mount.name not in self._users
         ]
-        for name in doomed:
-            os.rename(f"{self._root}/{name}", f"{self._trash}/{secrets.token_hex(8)}")
-        self._forget(doomed)
+        self._throw_away(doomed)
         return doomed
+
+    def _throw_away(self, names: list[str]) -> None:
+        for name in names:
+            os.rename(f"{self._root}/{name}", f"{self._trash}/{secrets.token_hex(8)}")
+        self._forget(names)
 
     def _forget(self, names: list[str]) -> None:
         with self._database.transaction(durable=False):

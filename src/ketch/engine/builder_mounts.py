@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ketch.engine.builder_agent import ForwardedAgent
+from ketch.engine.builder_cachemounts import Owner
 from ketch.engine.model import MountPoint, MountSpec
 from ketch.errors import InvalidParameter, NotFound
 from ketch.mounts import Mount, Rootfs
@@ -92,12 +93,17 @@ class _Place:
         )
 
     async def _cache(self, mount: StepMount) -> None:
-        lease = await self._stack.enter_async_context(
-            self._room.caches.lease(mount.id, mount.sharing, mount.mode, mount.uid, mount.gid)
+        async def fill(path: str) -> None:
+            assert mount.tree is not None
+            await self._files.copy_tree(mount.tree, mount.source, path)
+
+        owner = Owner(mount.mode, mount.uid, mount.gid)
+        path = await self._stack.enter_async_context(
+            self._room.caches.lease(
+                mount.id, mount.sharing, owner, fill if mount.tree is not None else None
+            )
         )
-        if lease.fresh and mount.tree is not None:
-            await self._files.copy_tree(mount.tree, mount.source, lease.path)
-        self._bind_path(lease.path, mount.target, writable=mount.writable)
+        self._bind_path(path, mount.target, writable=mount.writable)
 
     async def _secret(self, mount: StepMount) -> None:
         value = await self._room.offers.secret(mount.id)
