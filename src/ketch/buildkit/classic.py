@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ketch.buildkit.source import SessionSource
 from ketch.buildkit.status import StatusWriter
 from ketch.engine.builder_source import Source, TarSource
-from ketch.errors import NotFound
+from ketch.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
@@ -30,6 +30,7 @@ class _Upload:
 
     def __init__(self, stream: AsyncIterator[bytes]) -> None:
         self.stream = stream
+        self.taken = asyncio.Event()
         self.done = asyncio.Event()
 
 
@@ -53,12 +54,15 @@ class ClassicBuilds:
         try:
             async with self._builder.running(source, options, session) as build:
                 self._running[name] = build
-                writer = StatusWriter()
-                async for event in build.events():
-                    yield writer.response([event]).encode()
-                yield (await build.built()).image
+                try:
+                    writer = StatusWriter()
+                    async for event in build.events():
+                        yield writer.response(event).encode()
+                    yield (await build.built()).image
+                finally:
+                    if self._running.get(name) is build:
+                        del self._running[name]
         finally:
-            self._running.pop(name, None)
             if upload is not None:
                 upload.done.set()
 
@@ -66,20 +70,31 @@ class ClassicBuilds:
         try:
             async with asyncio.timeout(_PATIENCE), self._changed:
                 await self._changed.wait_for(lambda: name in self._uploads)
-                return self._uploads[name]
+                upload = self._uploads[name]
         except TimeoutError:
             raise NotFound(f"the context of build {name} did not come") from None
+        upload.taken.set()
+        return upload
 
     async def upload(self, name: str, stream: AsyncIterator[bytes]) -> None:
-        """Hold a context until its build has taken it, or is over."""
+        """Hold a context until its build has taken it, or is over.
+
+        Raises ``Conflict`` when there is one of that name, ``NotFound`` when no build takes it.
+        """
         upload = _Upload(stream)
         async with self._changed:
+            if name in self._uploads:
+                raise Conflict(f"the context of build {name} is here already")
             self._uploads[name] = upload
             self._changed.notify_all()
         try:
+            async with asyncio.timeout(_PATIENCE):
+                await upload.taken.wait()
             await upload.done.wait()
+        except TimeoutError:
+            raise NotFound(f"no build took the context of build {name}") from None
         finally:
-            self._uploads.pop(name, None)
+            del self._uploads[name]
 
     async def cancel(self, name: str) -> None:
         """End a build; one that is not there is no error."""

@@ -41,12 +41,11 @@ async def read_texts(session: Session, directory: str, names: Sequence[str]) -> 
     found: dict[str, bytes] = {}
     transfer = _Transfer(session, directory, include=names)
     async for entry, chunks in transfer.entries():
-        wanted = entry.path in names and transfer.is_file(entry)
-        if wanted and entry.size > _LARGEST_TEXT:
+        if not transfer.wants(entry):
+            continue
+        if entry.size > _LARGEST_TEXT:
             raise InvalidParameter(f"{entry.path} is larger than 4 MiB")
-        content = b"".join([chunk async for chunk in chunks])
-        if wanted:
-            found[entry.path] = content[:_LARGEST_TEXT]
+        found[entry.path] = b"".join([chunk async for chunk in chunks])
     return found
 
 
@@ -59,7 +58,7 @@ async def tar_stream(
         head = _tar_entry(entry)
         if head is None:
             continue
-        yield head.tobuf(tarfile.PAX_FORMAT)
+        yield _encoded(head)
         written = 0
         async for chunk in chunks:
             piece = chunk[: head.size - written]
@@ -72,7 +71,7 @@ async def tar_stream(
 
 
 class _Transfer:
-    """One call."""
+    """One call. With ``include``, files of other names are not asked for, whatever is told."""
 
     def __init__(
         self,
@@ -88,20 +87,21 @@ class _Transfer:
             *(("exclude-patterns", pattern) for pattern in exclude),
         ]
         self._directory = directory
+        self._only = frozenset(include)
 
-    @staticmethod
-    def is_file(entry: Stat) -> bool:
+    def wants(self, entry: Stat) -> bool:
         """Whether there is content to ask for; a file with a link name is a hard link."""
-        return not entry.mode & GO_TYPE_MASK and not entry.linkname
+        is_file = not entry.mode & GO_TYPE_MASK and not entry.linkname
+        return is_file and (not self._only or entry.path in self._only)
 
     async def entries(self) -> AsyncIterator[tuple[Stat, AsyncIterator[bytes]]]:
         """Every path with its content; the content must be read before the next path."""
         try:
             async with self._session.stream(METHOD, Packet, Packet, self._metadata) as stream:
                 paths = await self._paths(stream)
-                contents = _Contents(stream, [p for p in paths if self.is_file(p[1])])
+                contents = _Contents(stream, [p for p in paths if self.wants(p[1])])
                 for number, entry in paths:
-                    if self.is_file(entry):
+                    if self.wants(entry):
                         yield entry, contents.of(number)
                     else:
                         yield entry, _nothing()
@@ -195,6 +195,15 @@ async def _nothing() -> AsyncIterator[bytes]:
     chunks: tuple[bytes, ...] = ()
     for chunk in chunks:
         yield chunk
+
+
+def _encoded(head: tarfile.TarInfo) -> bytes:
+    try:
+        return head.tobuf(tarfile.PAX_FORMAT)
+    except ValueError as error:  # numbers and names are the client's
+        raise InvalidParameter(
+            f"the client's file {head.name!r:.200} is refused: {error}"
+        ) from None
 
 
 def _tar_entry(entry: Stat) -> tarfile.TarInfo | None:

@@ -71,7 +71,10 @@ def _hosts(text: str) -> list[str]:
     """``name=address`` in CSV, to the builder's ``name:address``."""
     if not text:
         return []
-    (words,) = csv.reader([text])
+    try:
+        (words,) = csv.reader([text])
+    except (csv.Error, ValueError):
+        raise InvalidParameter(f"add-hosts: {text!r:.200} is no list of name=address") from None
     return [word.replace("=", ":", 1) for word in words]
 
 

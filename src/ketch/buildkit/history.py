@@ -35,15 +35,19 @@ class HistoryFront:
             raise Unsupported("filters of the build history are not supported by ketch")
         known: dict[str, int] = {}
         while True:
-            changed = self._history.changed()
-            for record in self._chosen(request):
-                kind = COMPLETE if record.completed_at else STARTED
-                if known.get(record.ref) != kind:
-                    known[record.ref] = kind
-                    yield BuildHistoryEvent(type=kind, record=_message(record))
-            if request.EarlyExit:
-                return
-            await changed
+            changed = None if request.EarlyExit else self._history.changed()
+            try:
+                for record in self._chosen(request):
+                    kind = COMPLETE if record.completed_at else STARTED
+                    if known.get(record.ref) != kind:
+                        known[record.ref] = kind
+                        yield BuildHistoryEvent(type=kind, record=_message(record))
+                if changed is None:
+                    return
+                await changed
+            finally:
+                if changed is not None:
+                    changed.cancel()
 
     def _chosen(self, request: BuildHistoryRequest) -> list[BuildRecord]:
         records = [

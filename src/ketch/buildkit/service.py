@@ -121,11 +121,13 @@ class Service:
         writer = StatusWriter()
         told = None if self._jobs.has(request.Ref) else self._history.events(request.Ref)
         if told is not None:
-            await stream.send_message(writer.response(told))
+            for response in writer.responses(told):
+                await stream.send_message(response)
             return
         job = await self._jobs.get(request.Ref)
         async for events in job.events():
-            await stream.send_message(writer.response(events))
+            for response in writer.responses(events):
+                await stream.send_message(response)
 
     async def session(self, stream: Stream[Any, Any]) -> None:
         """A session whose connection is carried in messages."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ketch.build.progress import Began, Ended, Event, Log, Status, Vertex, Warned
 from ketch.buildkit.control_messages import (
@@ -16,6 +16,9 @@ from ketch.buildkit.control_messages import (
 )
 from ketch.protobuf import Timestamp
 
+_PORTION = 1 << 20  # characters of one message, about
+_ROOM = 200  # characters of an event without its text, about
+
 
 class StatusWriter:
     """Remembers the vertices of one stream; instructions that make no layer are not shown."""
@@ -24,11 +27,21 @@ class StatusWriter:
         self._shown: dict[str, tuple[Vertex, int]] = {}
         self._hidden: dict[str, tuple[str, ...]] = {}  # digest → its inputs
 
-    def response(self, events: Iterable[Event]) -> StatusResponse:
-        """One message for some events."""
-        found = StatusResponse()
+    def responses(self, events: Iterable[Event]) -> Iterator[StatusResponse]:
+        """Messages for some events, none so large that a client refuses it (16 MiB)."""
+        found, size = StatusResponse(), 0
         for event in events:
+            size += _ROOM + (len(event.text) if isinstance(event, Log) else 0)
+            if size > _PORTION:
+                yield found
+                found, size = StatusResponse(), 0
             self._add(found, event)
+        yield found
+
+    def response(self, event: Event) -> StatusResponse:
+        """The message for one event."""
+        found = StatusResponse()
+        self._add(found, event)
         return found
 
     def _add(self, found: StatusResponse, event: Event) -> None:

@@ -1,12 +1,15 @@
 """gRPC over connections that were HTTP before, with ketch's messages.
 
-``grpclib`` does the protocol; it is imported when the first client comes.
+``grpclib`` does the protocol; it is imported when the first client comes. The other side is not
+trusted: a message that is larger than BuildKit's own limit, compressed or cut short is refused with
+an error of ketch's, where ``grpclib`` would keep it all or fail by an assertion.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from grpclib.client import Channel
@@ -14,11 +17,12 @@ from grpclib.client import Handler as ClientHandler
 from grpclib.config import Configuration
 from grpclib.encoding.base import CodecBase
 from grpclib.events import _DispatchServerEvents
-from grpclib.protocol import H2Protocol
+from grpclib.protocol import H2Protocol, Stream
 from grpclib.server import Handler
 from h2.config import H2Configuration
 
 from ketch.buildkit.located import DetailsCodec
+from ketch.errors import InvalidParameter
 from ketch.protobuf import Message
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from grpclib.const import Handler as Method
 
 _WINDOW = 4 << 20  # bytes in flight, of a stream and of the connection
+_LARGEST = 16 << 20  # bytes of a message, as BuildKit's servers and clients have it
 _LIMITS = Configuration(http2_connection_window_size=4 * _WINDOW, http2_stream_window_size=_WINDOW)
 
 
@@ -79,12 +84,39 @@ class _Watched(H2Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        made = self.connection
+        streams = partial(
+            _BoundedStream, made, made._connection, cast(asyncio.Transport, transport)
+        )
+        made.create_stream = streams  # type: ignore[method-assign]
         if self.head:  # before anything that the transport reads by itself
             self.data_received(self.head)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self.gone.set()
+
+
+class _BoundedStream(Stream):
+    """Prefixes and messages are read from it in turn."""
+
+    _in_message = False
+
+    async def recv_data(self, size: int) -> bytes:
+        if self._in_message and size > _LARGEST:
+            raise InvalidParameter(f"a message of {size} bytes is larger than {_LARGEST}")
+        try:
+            data = await super().recv_data(size)
+        except AssertionError:
+            raise InvalidParameter("malformed message: it is shorter than it says") from None
+        if len(data) < size:
+            if data or self._in_message:
+                raise InvalidParameter("malformed message: it is shorter than it says")
+            return data  # the end, between two messages
+        if not self._in_message and data[:1] != b"\0":
+            raise InvalidParameter("compressed messages are not supported by ketch")
+        self._in_message = not self._in_message
+        return data
 
 
 class SocketChannel(Channel):

@@ -123,17 +123,17 @@ class BuildHistory:
         self._table = Table(database, "build_history", BuildRecord)
         self._events = Table(database, "build_history_events", BuildEvents)
         self._records = self._table.all()
-        self._listeners: list[asyncio.Future[None]] = []
+        self._listeners: set[asyncio.Future[None]] = set()
 
     def changed(self) -> asyncio.Future[None]:
-        """Done when a build begins, ends or is forgotten next."""
+        """Done when a build begins, ends or is forgotten next; who no longer waits cancels it."""
         listener: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._listeners.append(listener)
+        self._listeners.add(listener)
+        listener.add_done_callback(self._listeners.discard)
         return listener
 
     def _tell(self) -> None:
-        listeners, self._listeners = self._listeners, []
-        for listener in listeners:
+        for listener in tuple(self._listeners):
             if not listener.done():
                 listener.set_result(None)
 

@@ -1,0 +1,235 @@
+"""Clients that break the rules of gRPC or of the transfer of files: an error, and little memory."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import struct
+import tarfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.exceptions import GRPCError
+
+from ketch.build.options import BuildOptions
+from ketch.build.progress import STDOUT, Began, Log, Vertex
+from ketch.buildkit import control_messages as control
+from ketch.buildkit import filesync
+from ketch.buildkit import session_messages as messages
+from ketch.buildkit.classic import ClassicBuilds
+from ketch.buildkit.frontend import build_options
+from ketch.buildkit.history import HistoryFront
+from ketch.buildkit.session_messages import Packet, Stat
+from ketch.buildkit.sessions import SECRET, Session
+from ketch.buildkit.status import StatusWriter
+from ketch.buildkit.wire import ServedConnection, SocketChannel
+from ketch.engine.builder_history import BuildHistory
+from ketch.errors import Conflict, InvalidParameter, NotFound
+from ketch.state.database import Database
+
+Serve = Callable[[Any], Awaitable[None]]
+
+
+@asynccontextmanager
+async def session(**methods: Serve) -> AsyncIterator[Session]:
+    """A session whose client serves ``files`` and ``secret`` in these ways."""
+    handlers = {}
+    if "files" in methods:
+        kind = Cardinality.STREAM_STREAM
+        handlers[filesync.METHOD] = Handler(methods["files"], kind, Packet, Packet)
+    if "secret" in methods:
+        types = messages.GetSecretRequest, messages.GetSecretResponse
+        handlers[SECRET] = Handler(methods["secret"], Cardinality.UNARY_UNARY, *types)
+    ours, theirs = socket.socketpair()
+    serving = asyncio.create_task(ServedConnection(handlers).serve(theirs, b""))
+    found = Session("id", "", frozenset(name.lower() for name in handlers), SocketChannel(ours))
+    running = asyncio.create_task(found.run())
+    try:
+        yield found
+    finally:
+        running.cancel()
+        serving.cancel()
+        await asyncio.gather(running, serving, return_exceptions=True)
+
+
+def raw(prefix: bytes) -> Serve:
+    """Answers with a message that begins so and never ends."""
+
+    async def serve(stream: Any) -> None:
+        await stream.recv_message()
+        await stream.send_initial_metadata()
+        await stream._stream.send_data(prefix)
+        await asyncio.sleep(3600)
+
+    return serve
+
+
+def cut_short(prefix: bytes) -> Serve:
+    async def serve(stream: Any) -> None:
+        await stream.recv_message()
+        await stream.send_initial_metadata()
+        await stream._stream.send_data(prefix)
+        await stream.send_trailing_metadata()
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("serve", "words"),
+    [
+        (raw(struct.pack(">?I", False, 1 << 31)), "larger than"),
+        (raw(struct.pack(">?I", True, 1)), "compressed"),
+        (cut_short(struct.pack(">?I", False, 9) + b"\n\x02"), "shorter than it says"),
+        (cut_short(b"\0\0"), "shorter than it says"),
+    ],
+)
+async def test_messages_that_break_the_rules_are_refused(serve: Serve, words: str) -> None:
+    async with session(secret=serve) as client, asyncio.timeout(20):
+        with pytest.raises(InvalidParameter, match=words):
+            await client.secret("x")
+
+
+async def test_requests_of_clients_are_bounded_too() -> None:
+    """The calls that the daemon answers: not one of them keeps four gigabytes."""
+
+    async def info(stream: Any) -> None:
+        try:
+            await stream.recv_message()
+        except InvalidParameter as error:
+            raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from None
+
+    types = control.InfoRequest, control.InfoResponse
+    method = "/moby.buildkit.v1.Control/Info"
+    handlers = {method: Handler(info, Cardinality.UNARY_UNARY, *types)}
+    ours, theirs = socket.socketpair()
+    serving = asyncio.create_task(ServedConnection(handlers).serve(theirs, b""))
+    channel = SocketChannel(ours)
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(GRPCError, match="larger than"):
+                await begin_large_call(channel.request(method, Cardinality.UNARY_UNARY, *types))
+    finally:
+        channel.close()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def begin_large_call(call: Any) -> None:
+    """The head of a message of 4 GiB."""
+    async with call as stream:
+        await stream.send_request()
+        await stream._stream.send_data(struct.pack(">?I", False, (1 << 32) - 1))
+        await stream.recv_message()
+
+
+def offering(*entries: Stat, asked: list[int] | None = None) -> Serve:
+    """Tells of these files, and sends one byte 100,000 times for each that is asked for."""
+
+    async def serve(stream: Any) -> None:
+        for entry in entries:
+            await stream.send_message(Packet(type=messages.PACKET_STAT, stat=entry))
+        await stream.send_message(Packet(type=messages.PACKET_STAT))
+        async for packet in stream:
+            if packet.type == messages.PACKET_FIN:
+                await stream.send_message(Packet(type=messages.PACKET_FIN))
+                return
+            if asked is not None:
+                asked.append(packet.ID)
+            data = b"x" * 100_000
+            await stream.send_message(Packet(type=messages.PACKET_DATA, ID=packet.ID, data=data))
+            await stream.send_message(Packet(type=messages.PACKET_DATA, ID=packet.ID))
+
+    return serve
+
+
+async def test_files_that_nobody_asked_for_are_not_taken() -> None:
+    """A client that tells of more than the Dockerfile is not asked for the rest."""
+    asked: list[int] = []
+    entries = (Stat(path="huge", mode=0o644, size=1 << 40), Stat(path="Dockerfile", size=100_000))
+    async with session(files=offering(*entries, asked=asked)) as client, asyncio.timeout(20):
+        found = await filesync.read_texts(client, "context", ["Dockerfile", ".dockerignore"])
+    assert {name: len(data) for name, data in found.items()} == {"Dockerfile": 100_000}
+    assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Stat(path="dev", mode=1 << 26, devmajor=1 << 40),
+        Stat(path="dev", mode=1 << 26, devminor=-1 << 40),
+        Stat(path="a", xattrs={"user.\udcff": b"1"}),
+    ],
+)
+async def test_files_that_no_archive_can_hold_are_refused_by_name(entry: Stat) -> None:
+    async with session(files=offering(entry)) as client, asyncio.timeout(20):
+        with pytest.raises(InvalidParameter, match=f"file '{entry.path}'"):
+            async for _ in filesync.tar_stream(client, "context"):
+                pass
+
+
+async def test_odd_files_become_an_archive_that_can_be_read() -> None:
+    """Sizes, times and owners below zero, names that are not UTF-8, contents of other lengths."""
+    entries = (
+        Stat(path="grew", mode=0o644, size=3),
+        Stat(path="shrank", mode=0o644, size=200_000),
+        Stat(path="less", mode=0o644, size=-5),
+        Stat(path="old", mode=1 << 31 | 0o755, modTime=-(1 << 62), uid=-1),
+        Stat(path="\udcff", mode=1 << 27 | 0o777, linkname="\udcfe"),
+    )
+    async with session(files=offering(*entries)) as client, asyncio.timeout(20):
+        data = b"".join([chunk async for chunk in filesync.tar_stream(client, "context")])
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        sizes = {member.name: member.size for member in archive}
+    assert sizes == {"grew": 3, "shrank": 200_000, "less": 0, "old": 0, "\udcff": 0}
+
+
+@pytest.mark.parametrize("text", ["a=1\nb=2", "x" * 200_000])
+def test_hosts_that_are_no_list_are_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="add-hosts"):
+        build_options({"add-hosts": text})
+
+
+def test_what_a_build_said_comes_in_messages_that_clients_take() -> None:
+    """Clients refuse messages above 16 MiB; a build may have said more when it is asked about."""
+    vertex = Vertex(digest="d", name="RUN yes")
+    events = [Began(vertex, 1), *(Log("d", STDOUT, "y" * 65_536, 2) for _ in range(300))]
+    found = [response.encode() for response in StatusWriter().responses(events)]
+    assert max(map(len, found)) < 2 << 20
+    logs = [log for data in found for log in control.StatusResponse.decode(data).logs]
+    assert sum(len(log.msg) for log in logs) == 300 * 65_536
+
+
+async def test_a_context_that_no_build_takes_is_sent_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ketch.buildkit.classic._PATIENCE", 0.05)
+    builds = ClassicBuilds(None, None)  # type: ignore[arg-type]
+    with pytest.raises(NotFound, match="no build took"):
+        await builds.upload("name", aiter_of())
+    waiting = asyncio.create_task(builds.upload("name", aiter_of()))
+    await asyncio.sleep(0)
+    with pytest.raises(Conflict, match="here already"):
+        await builds.upload("name", aiter_of())
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def aiter_of(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def test_who_asks_for_the_history_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Once it was one listener for every question that nothing answered."""
+    history = BuildHistory(Database(str(tmp_path / "ketch.db")))
+    history.begin(BuildOptions())
+    front = HistoryFront(history)
+    request = control.BuildHistoryRequest(EarlyExit=True)
+    assert len([event async for event in front.listen(request)]) == 1
+    following = front.listen(control.BuildHistoryRequest())
+    assert (await anext(following)).record.Ref
+    await following.aclose()  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
+    assert history._listeners == set()
