@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from grpclib.const import Cardinality, Handler, Status
-from grpclib.exceptions import GRPCError
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from ketch.build.options import BuildOptions
 from ketch.build.progress import STDOUT, Began, Log, Vertex
@@ -117,6 +117,12 @@ async def test_requests_of_clients_are_bounded_too() -> None:
         channel.close()
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+async def called(call: Any, request: Any) -> Any:
+    async with call as stream:
+        await stream.send_message(request, end=True)
+        return await stream.recv_message()
 
 
 async def begin_large_call(call: Any) -> None:
@@ -233,3 +239,46 @@ async def test_who_asks_for_the_history_leaves_nothing_behind(tmp_path: Path) ->
     await following.aclose()  # type: ignore[attr-defined]
     await asyncio.sleep(0)
     assert history._listeners == set()
+
+
+async def test_a_call_whose_client_is_gone_cleans_up_undisturbed() -> None:
+    """Once it was cancelled a second time in the middle of that."""
+    steps: list[str] = []
+    begun = asyncio.Event()
+
+    async def wait(stream: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            for step in ("one", "two", "three"):
+                await asyncio.sleep(0.01)
+                steps.append(step)
+
+    types = control.InfoRequest, control.InfoResponse
+    handlers = {"/x/Wait": Handler(wait, Cardinality.UNARY_UNARY, *types)}
+    ours, theirs = socket.socketpair()
+    serving = asyncio.create_task(ServedConnection(handlers).serve(theirs, b""))
+    channel = SocketChannel(ours)
+    call = channel.request("/x/Wait", Cardinality.UNARY_UNARY, *types)
+    calling = asyncio.create_task(called(call, control.InfoRequest()))
+    async with asyncio.timeout(20):
+        await begun.wait()
+        channel.close()
+        with pytest.raises(StreamTerminatedError):
+            await calling
+        await serving
+    assert steps == ["one", "two", "three"]
+
+
+def test_inputs_are_found_through_any_number_of_hidden_vertices() -> None:
+    """A Dockerfile may have thousands of instructions that make no layer."""
+    first = Vertex(digest="first", name="FROM busybox")
+    hidden = [
+        Vertex(digest=str(number), name="ENV", layer=False, inputs=(str(number - 1), "first"))
+        for number in range(1, 5000)
+    ]
+    last = Vertex(digest="last", name="RUN true", inputs=("4999",))
+    events = [Began(vertex, 1) for vertex in (first, *hidden, last)]
+    (response,) = StatusWriter().responses(events)
+    assert response.vertexes[-1].inputs == ["0", "first"]

@@ -64,7 +64,7 @@ class BuildkitSolver:
             target.wanted.set_result(True)
             return _response(await target.task)
         finally:
-            await self._close(job)
+            await asyncio.shield(self._close(job))
 
     async def _driven(self, job: Job) -> SolveResponse:
         """The client calls front ends itself and says in the end what to export."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from ketch.build.progress import Began, Ended, Event, Log, Status, Vertex, Warned
 from ketch.buildkit.control_messages import (
@@ -25,7 +26,7 @@ class StatusWriter:
 
     def __init__(self) -> None:
         self._shown: dict[str, tuple[Vertex, int]] = {}
-        self._hidden: dict[str, tuple[str, ...]] = {}  # digest → its inputs
+        self._hidden: dict[str, tuple[str, ...]] = {}  # digest → those it waits for that are shown
 
     def responses(self, events: Iterable[Event]) -> Iterator[StatusResponse]:
         """Messages for some events, none so large that a client refuses it (16 MiB)."""
@@ -67,7 +68,7 @@ class StatusWriter:
     def _began(self, found: StatusResponse, event: Began) -> None:
         vertex = event.vertex
         if not vertex.layer:
-            self._hidden[vertex.digest] = vertex.inputs
+            self._hidden[vertex.digest] = self._inputs(vertex.inputs)
             return
         self._shown[vertex.digest] = (vertex, event.at)
         found.vertexes.append(self._vertex(vertex, event.at))
@@ -83,18 +84,15 @@ class StatusWriter:
     def _vertex(self, vertex: Vertex, began: int) -> StatusVertex:
         return StatusVertex(
             digest=vertex.digest,
-            inputs=list(dict.fromkeys(self._inputs(vertex.inputs))),
+            inputs=list(self._inputs(vertex.inputs)),
             name=vertex.name,
             started=Timestamp.of(began),
         )
 
-    def _inputs(self, digests: Iterable[str]) -> Iterable[str]:
-        """Through vertices that are not shown to those that are."""
-        for digest in digests:
-            if digest in self._hidden:
-                yield from self._inputs(self._hidden[digest])
-            else:
-                yield digest
+    def _inputs(self, digests: Iterable[str]) -> tuple[str, ...]:
+        """Instead of vertices that are not shown those that they wait for, each once."""
+        found = (self._hidden.get(digest, (digest,)) for digest in digests)
+        return tuple(dict.fromkeys(chain.from_iterable(found)))
 
 
 def _status(event: Status) -> VertexStatus:

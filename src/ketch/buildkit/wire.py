@@ -72,7 +72,8 @@ class ServedConnection:
             await self._protocol.gone.wait()
         finally:
             transport.close()
-            self._handler.close()
+            if not self._handler.closing:  # or calls that are being cleaned up were cancelled anew
+                self._handler.close()
             await self._handler.wait_closed()
 
 
