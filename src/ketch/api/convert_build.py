@@ -56,6 +56,7 @@ def build_options(call: Call) -> BuildOptions:
         isolation=call.text("isolation"),
         security_options=tuple(call.query.getall("securityopt", ())),
         exports=_exports(call),
+        verify=call.flag("verify"),
     )
 
 

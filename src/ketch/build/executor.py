@@ -80,7 +80,8 @@ class StepMount(msgspec.Struct, frozen=True, kw_only=True):
 
 class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     """One RUN. ``env`` is complete but for what mounts add; ``script`` is the text of a
-    here-document with a ``#!`` line, to be put at ``script_path`` while the step runs."""
+    here-document with a ``#!`` line, to be put at ``script_path`` while the step runs; ``platform``
+    is that of its programs ("" = this machine's)."""
 
     layers: tuple[str, ...]
     argv: tuple[str, ...]
@@ -93,6 +94,7 @@ class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     script: str = ""
     script_path: str = ""
     insecure: bool = False
+    platform: str = ""
     mounts: tuple[StepMount, ...] = ()
 
 

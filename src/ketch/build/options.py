@@ -33,6 +33,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``network.host`` and ``security.insecure``, which a RUN must not take by itself. What ketch
     can't honour (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``) is
     here so that it can be refused by name. Without ``exports`` the result is an image.
+    ``verify`` builds twice without the cache and fails when the outcomes differ.
     """
 
     dockerfile: str = "Dockerfile"
@@ -59,6 +60,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     cache_from: tuple[str, ...] = ()
     isolation: str = ""
     security_options: tuple[str, ...] = ()
+    verify: bool = False
     exports: tuple[Export, ...] = ()
 
 

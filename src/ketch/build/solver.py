@@ -92,11 +92,12 @@ class Solver:
         executor: Executor,
         sink: Sink,
         clock: Callable[[], str] = timestamp,
+        vertices: Vertices | None = None,
     ) -> None:
         self.prepared = prepared
         shared = BuildContext(executor, prepared.options, prepared.scope, sink, clock)
         self.shared = shared
-        self.vertices = Vertices(prepared.plan)
+        self.vertices = vertices or Vertices(prepared.plan)
         self.origins = Origins(shared, self.vertices)
         self.teller = Teller(prepared, self._internal)
         self.stages: dict[int, asyncio.Task[StageState]] = {}

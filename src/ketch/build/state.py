@@ -10,6 +10,7 @@ import msgspec
 
 from ketch.build.ast import Instruction
 from ketch.build.config import image_id, shell_words, timestamp, variables
+from ketch.build.epoch import epoch_of
 from ketch.build.executor import BaseImage, CacheEntry, Executor
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Report, Sink
@@ -54,6 +55,7 @@ class StageState:
         self.scope = StageScope(shared.scope)
         self.cmd_set = False
         self.reuse = not shared.options.no_cache
+        self._epoch = epoch_of(shared.options.build_args)
 
     @property
     def run(self) -> RunConfig:
@@ -96,6 +98,8 @@ class StageState:
         below = self.layers if layers is None else layers
         facts = (below, run, self.image.os, self.image.architecture, identity)
         digest.update(msgspec.json.encode(facts, order="deterministic"))
+        if self._epoch is not None:  # files of the layer are not younger
+            digest.update(f" before {self._epoch}".encode())
         return "sha256:" + digest.hexdigest()
 
     async def commit(

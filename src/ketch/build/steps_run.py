@@ -86,6 +86,7 @@ def _planned(state: StageState, step: Run, mounts: tuple[StepMount, ...]) -> Run
         limits=options.limits,
         extra_hosts=options.extra_hosts,
         insecure=step.security == "insecure",
+        platform=str(state.image.platform),
         mounts=mounts,
     )
 

@@ -12,16 +12,21 @@ _LAYERS = (From, Run, Copy, Add, Workdir)
 
 
 class Vertices:
-    """The vertices of one plan; digests are of this build alone."""
+    """The vertices of one plan; digests are of this build alone.
 
-    def __init__(self, plan: Plan) -> None:
+    ``label`` tells the platforms of one build apart, whose plans are counted together: so many
+    steps come ``before`` this plan's, and all plans have ``total``.
+    """
+
+    def __init__(self, plan: Plan, label: str = "", before: int = 0, total: int = 0) -> None:
         self._plan = plan
+        self._label = f"{label} " if label else ""
         self._build = secrets.token_hex(8)
-        self._total = plan.steps()
+        self._total = total or plan.steps()
         self._images = 0
         self._exports = 0
         self._first: dict[int, int] = {}  # stage index → number of its FROM
-        number = 1
+        number = before + 1
         for planned in plan.stages:
             self._first[planned.stage.index] = number
             number += 1 + len(planned.stage.steps)
@@ -75,12 +80,12 @@ class Vertices:
         """``[build 2/5] ``: only instructions that make layers are counted."""
         instructions = _instructions(planned)
         if not isinstance(instructions[place], _LAYERS):
-            return f"[{self.stage_name(planned)}] "
+            return f"[{self._label}{self.stage_name(planned)}] "
         count = sum(isinstance(step, _LAYERS) for step in instructions)
         number = sum(isinstance(step, _LAYERS) for step in instructions[: place + 1])
         named = len(self._plan.stages) > 1 or planned.stage.base.alias
         name = f"{self.stage_name(planned)} " if named else ""
-        return f"[{name}{number}/{count}] "
+        return f"[{self._label}{name}{number}/{count}] "
 
     def _inputs(self, planned: PlannedStage, place: int) -> tuple[str, ...]:
         """The step before (or the end of the stage that this one continues), and the ends of the

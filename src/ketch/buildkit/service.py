@@ -18,7 +18,7 @@ from ketch.buildkit.history import HistoryFront
 from ketch.buildkit.jobs import Jobs
 from ketch.buildkit.located import Located, details
 from ketch.buildkit.sessions import Sessions
-from ketch.buildkit.solve import BuildkitSolver, reason, result_metadata
+from ketch.buildkit.solve import BuildkitSolver, reason, result_of
 from ketch.buildkit.status import StatusWriter
 from ketch.oci import platform as platforms
 from ketch.protobuf import Timestamp
@@ -205,9 +205,7 @@ class Service:
             )
             return
         target = await self._solver.run_frontend(job, request)
-        result = gateway.Result(ref=gateway.Ref(id=target.id), metadata=result_metadata(target))
-        if not request.allowResultArrayRef:
-            result = gateway.Result(refDeprecated=target.id, metadata=result.metadata)
+        result = result_of(target, arrays=request.allowResultArrayRef)
         await stream.send_message(gateway.GatewaySolveResponse(ref=target.id, result=result))
 
     async def bridge_return(self, stream: Stream[Any, Any]) -> None:

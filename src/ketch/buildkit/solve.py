@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.build.exports import CACHE_ONLY, Export, parse_exports
 from ketch.build.failures import Place, StepFailed
+from ketch.build.solver import outcome_of
 from ketch.build.source import DockerfileError
 from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveResponse
 from ketch.buildkit.frontend import build_options
+from ketch.buildkit.gateway_messages import Ref, RefMap, Result
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located
 from ketch.buildkit.source import SessionSource
 from ketch.errors import Cancelled, InvalidParameter, KetchError, Unsupported
-from ketch.oci.image import encode
+from ketch.oci import platform as platforms
 
 if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
@@ -38,7 +40,7 @@ class Target:
         self.id = secrets.token_hex(16)
         loop = asyncio.get_running_loop()
         self.wanted: asyncio.Future[bool] = loop.create_future()
-        self.config: asyncio.Future[bytes] = loop.create_future()
+        self.configs: asyncio.Future[dict[str, bytes]] = loop.create_future()  # by platform
         self.task: asyncio.Task[Built]
 
 
@@ -72,10 +74,10 @@ class BuildkitSolver:
         if returned.error is not None and returned.error.code:
             raise KetchError(returned.error.message)
         result = returned.result
-        ref = "" if result is None else result.ref.id if result.ref else result.refDeprecated
+        ref = "" if result is None else _named(result)
         if not ref:
             return SolveResponse()
-        target = self._targets[job].get(ref)
+        target = self._targets[job].get(ref.partition(":")[0])
         if target is None:
             raise InvalidParameter(f"the build has no result {ref!r}")
         target.wanted.set_result(True)
@@ -88,9 +90,9 @@ class BuildkitSolver:
         if job not in self._targets:
             raise InvalidParameter("the build is over")
         target = self._start(job, request.Frontend, request.FrontendOpt)
-        waited: set[asyncio.Future[Any]] = {target.config, target.task}
+        waited: set[asyncio.Future[Any]] = {target.configs, target.task}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if not target.config.done():
+        if not target.configs.done():
             await target.task
         return target
 
@@ -143,9 +145,8 @@ async def _followed(job: Job, target: Target, build: RunningBuild) -> Built:
     """Its events go to the job; a failure knows its place in the Dockerfile."""
     telling = asyncio.create_task(_tell(job, build))
     try:
-        state = await build.solved()
-        same = state.image_id == state.base.id
-        target.config.set_result(state.base.config if same else encode(state.image))
+        states = await build.solved()
+        target.configs.set_result({str(s.image.platform): outcome_of(s)[0] for s in states})
         return await build.built()
     except KetchError as error:
         if build.failed_at is None or isinstance(error, Cancelled):
@@ -201,10 +202,38 @@ def _response(built: Built) -> SolveResponse:
     return SolveResponse(ExporterResponse=built.response)
 
 
-def result_metadata(target: Target) -> dict[str, bytes]:
-    """What a front end says about its result."""
-    config = target.config.result()
-    return {_CONFIG: config} if json.loads(config) else {}
+def _named(result: Result) -> str:
+    """The reference of a result, or one of those of its platforms."""
+    if result.ref is not None:
+        return result.ref.id
+    if result.refs is not None:
+        return next((ref.id for ref in result.refs.refs.values()), "")
+    return result.refDeprecated
+
+
+def result_of(target: Target, *, arrays: bool) -> Result:
+    """What a front end says about its result: one reference, or one for each platform."""
+    configs = target.configs.result()
+    if len(configs) == 1:
+        (config,) = configs.values()
+        metadata = {_CONFIG: config} if json.loads(config) else {}
+        if not arrays:
+            return Result(refDeprecated=target.id, metadata=metadata)
+        return Result(ref=Ref(id=target.id), metadata=metadata)
+    listed = [{"ID": name, "Platform": _platform(name)} for name in configs]
+    return Result(
+        refs=RefMap(refs={name: Ref(id=f"{target.id}:{name}") for name in configs}),
+        metadata={
+            "refs.platforms": json.dumps({"Platforms": listed}).encode(),
+            **{f"{_CONFIG}/{name}": config for name, config in configs.items()},
+        },
+    )
+
+
+def _platform(name: str) -> dict[str, str]:
+    found = platforms.parse(name)
+    words = {"architecture": found.architecture, "os": found.os, "variant": found.variant}
+    return {key: word for key, word in words.items() if word}
 
 
 def reason(error: BaseException) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ketch.cli.flags import Parsed
 
+EPOCH = "SOURCE_DATE_EPOCH"
 PROGRESS = ("auto", "plain", "tty", "rawjson", "quiet")
 FLAGS = (
     Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")',
@@ -68,6 +69,7 @@ FLAGS = (
     Flag("target", help="Set the target build stage to build.", default=""),
     Flag("ulimit", "", "list", "Ulimit options", type="ulimit", convert=value.ulimit,
          values="ulimits"),
+    Flag("verify", "", "switch", "Build twice without cache and fail if the results differ"),
 )  # fmt: skip
 PLAIN = {  # sent when given: flag, parameter
     "cgroup-parent": "cgroupparent",
@@ -113,13 +115,15 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
         found["nocachefilter"] = parsed["no-cache-filter"]
     if parsed["allow"]:
         found["allow"] = parsed["allow"]
+    if parsed["verify"]:
+        found["verify"] = "1"
     if parsed["build-context"]:
         found["buildcontexts"] = _contexts(parsed["build-context"])
     if parsed["cache-from"]:
         found["cachefrom"] = fastjson.dumps(parsed["cache-from"]).decode()
     if parsed["ulimit"]:
         found["ulimits"] = fastjson.dumps(parsed["ulimit"]).decode()
-    if parsed["build-arg"]:
+    if parsed["build-arg"] or os.environ.get(EPOCH):
         found["buildargs"] = _arguments(parsed["build-arg"])
     if parsed["label"]:
         found["labels"] = dict(value.pair(word) for word in parsed["label"])
@@ -142,8 +146,12 @@ def _contexts(words: "list[str]") -> "dict[str, str]":
 
 
 def _arguments(words: "list[str]") -> "dict[str, str | None]":
-    """``--build-arg NAME`` without a value takes the caller's variable, None when unset."""
-    return {
+    """``--build-arg NAME`` without a value takes the caller's variable, None when unset;
+    SOURCE_DATE_EPOCH is taken without being named (reproducible-builds.org)."""
+    found = {
         name: (text if equals else os.environ.get(name))
         for name, equals, text in (word.partition("=") for word in words)
     }
+    if os.environ.get(EPOCH):
+        found.setdefault(EPOCH, os.environ[EPOCH])
+    return found

@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ketch.build.classic import ClassicText
 from ketch.build.epoch import epoch_of
 from ketch.build.failures import StepFailed
@@ -117,10 +119,10 @@ class Builder:
         try:
             runner.check()
             text = await source.dockerfile(room.workers, options.dockerfile)
-            prepared = prepare(text, options, _platform(options))
+            plans = [prepare(text, one, _platform(one)) for one in _each_platform(options)]
             executor = BuildExecutor(room, self._cache, runner, files)
             recording = self.history.begin(options, ref)
-            build = RunningBuild(room, prepared, executor, recording, gate)
+            build = RunningBuild(room, plans, executor, recording, gate)
             try:
                 yield build
             finally:
@@ -257,11 +259,28 @@ def _check(options: BuildOptions) -> None:
     for tag in options.tags:
         if references.parse(tag).digest:
             raise InvalidParameter(f"invalid tag {tag!r}: a digest can't be given to an image")
-    epoch_of(options.build_args)
-    if options.platform:
-        platforms.parse(options.platform)
+    epoch = epoch_of(options.build_args)
+    if options.verify and epoch is None:
+        raise InvalidParameter(
+            "verify needs the build argument SOURCE_DATE_EPOCH: without it every build has a time"
+            " of its own (for example the time of the last commit: git log -1 --format=%ct)"
+        )
+    _each_platform(options)
     if options.network_mode.startswith("container:"):
         raise Unsupported(f"networkmode={options.network_mode!r} is not supported for builds")
+
+
+def _each_platform(options: BuildOptions) -> list[BuildOptions]:
+    """The options for each of several platforms; raises ``InvalidParameter``."""
+    if options.verify:
+        options = msgspec.structs.replace(options, no_cache=True)
+    texts = [word.strip() for word in options.platform.split(",") if word.strip()]
+    if len(texts) < 2:
+        if texts:
+            platforms.parse(texts[0])
+        return [options]
+    names = list(dict.fromkeys(str(platforms.parse(text)) for text in texts))
+    return [msgspec.structs.replace(options, platform=name) for name in names]
 
 
 def _platform(options: BuildOptions) -> dict[str, str]:

@@ -48,8 +48,9 @@ class BuildExecutor:
         """Local, or pulled."""
         record = None if pull else self._local(reference, platform)
         if record is None:
-            await self._pull(reference, platform, report)
-            record = self._local(reference, platform)
+            exact = await self._exact(reference, platform)
+            await self._pull(exact, platform, report)
+            record = self._local(exact, platform)
         if record is None:
             raise NotFound(
                 f"image with reference {reference} was found but does not provide the specified "
@@ -70,6 +71,19 @@ class BuildExecutor:
         if wanted is not None and platforms.choose([offered], wanted) is None:
             return None
         return record
+
+    async def _exact(self, reference: str, platform: str) -> str:
+        """By its digest, where the name is that of an image for this machine, or should be: one
+        for another platform must not take the name."""
+        if not platform or platforms.parse(platform) == platforms.host():
+            return reference
+        name = references.parse(reference)
+        if name.digest:
+            return reference
+        images = self._room.parts.images
+        auth = await self._credentials(reference)
+        found = await images.describe_remote(reference, auth)
+        return str(name.with_digest(found.digest))
 
     async def _pull(self, reference: str, platform: str, report: Report) -> None:
         auth = await self._credentials(reference)

@@ -18,6 +18,7 @@ from ketch.engine.image_values import Credentials
 from ketch.engine.model import Progress
 from ketch.errors import InvalidParameter
 from ketch.oci import digest as digests
+from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
 if TYPE_CHECKING:
@@ -119,17 +120,20 @@ class Exporting:
             raise InvalidParameter("tag is needed when pushing to registry: give the image a name")
         built = Built("", ())
         if export.store:
-            built = await self._store(export, results[0])
+            built = await self._store(export, _for_host(results))
         self._response |= {
             "containerimage.digest": digests.of(results[0].config),
             "containerimage.config.digest": digests.of(results[0].config),
         }
         if names:
             self._response["image.name"] = ",".join(self._texts(export))
-        if export.push or not export.is_plain:
+        if export.push or len(results) > 1 or not export.is_plain:
             with self._images.lease() as lease:
                 tree = await self._tree(export, results, lease)
                 self._tell(tree, export)
+                if built.image and len(tree.documents) > 1:
+                    layers = [layer for result in results for layer in result.layers]
+                    await self._images.keep(built.image, names, tree, layers)
                 for name in names if export.push else ():
                     await self._push(export, tree, name, report)
                     if built.image:
@@ -175,6 +179,12 @@ class Exporting:
         self._response["containerimage.descriptor"] = described
         if self._texts(export):
             self._response["image.name"] = ",".join(self._texts(export))
+
+
+def _for_host(results: Sequence[Result]) -> Result:
+    """What containers of this machine are made of: the best for it, or the first."""
+    at = platforms.choose([result.platform for result in results], platforms.host())
+    return results[at or 0]
 
 
 def _tree_image(result: Result, export: Export) -> TreeImage:

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ketch.build.epoch import epoch_of
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Report, Vertex, vertex_digest
 from ketch.engine.builder_channel import Channel
@@ -93,6 +94,9 @@ class BuildRoom:
             "snapshotter": parts.snapshots.name,
             "key": key,
         }
+        epoch = epoch_of(self.options.build_args)
+        if epoch is not None:
+            args["newest"] = epoch * 1_000_000_000
         if stubs:
             args |= {"stubs": stubs, "upper": parts.snapshots.upper(key)}
         with storing(f"a layer in {parts.config.data_root}"):

@@ -20,6 +20,7 @@ import msgspec
 from ketch.build.executor import RunOutcome, RunStep
 from ketch.build.progress import Report
 from ketch.engine import spec_validate
+from ketch.engine.builder_emulation import check_runs
 from ketch.engine.builder_mounts import Made, made
 from ketch.engine.builder_output import relay
 from ketch.engine.container_attach import attach_wire
@@ -61,6 +62,7 @@ class StepRunner:
         self, step: RunStep, started: Callable[[str], None], report: Report
     ) -> RunOutcome:
         """Run to the end; when cancelled, the process is killed and nothing stays."""
+        check_runs(step.platform)
         async with self._room.slots, made(self._room, self._files, step) as mounts:
             return await self._run(self._record(step, mounts), mounts, started, report)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ketch.build.config import timestamp
+from ketch.build.epoch import epoch_of, epoch_text
 from ketch.build.prepared import Prepared
 from ketch.build.solver import Built, Solver, outcome_of
+from ketch.build.vertices import Vertices
 from ketch.engine.builder_export import Exporting
 from ketch.engine.builder_history import CANCELED, COMPLETED, ERROR
 from ketch.engine.builder_result import Result
+from ketch.engine.builder_verify import check_same
 from ketch.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -31,24 +35,26 @@ class RunningBuild:
     def __init__(
         self,
         room: BuildRoom,
-        prepared: Prepared,
+        plans: Sequence[Prepared],
         executor: BuildExecutor,
         recording: Recording,
         gate: Awaitable[bool] | None = None,
     ) -> None:
         self._room = room
         self._recording = recording
-        self._solver = Solver(prepared, executor, recording.tee(room.channel.put))
+        self._plans = plans
+        self._executor = executor
+        self._sink = recording.tee(room.channel.put)
+        self._solvers = self._made()
         self._exporting = Exporting(room, executor)
         self._gate = gate
-        self.prepared = prepared
-        self._ready: asyncio.Future[StageState] = asyncio.get_running_loop().create_future()
+        self._ready: asyncio.Future[list[StageState]] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
 
     @property
     def failed_at(self) -> Place | None:
         """Where in the Dockerfile the step stands that failed."""
-        return self._solver.failed_at
+        return next((s.failed_at for s in self._solvers if s.failed_at is not None), None)
 
     @property
     def ref(self) -> str:
@@ -71,19 +77,43 @@ class RunningBuild:
         return built
 
     async def _steps(self) -> Built | None:
-        state = await self._solver.run()
+        states = await self._solved(self._solvers)
+        if self._room.options.verify:
+            again = await self._solved(self._made())
+            for first, second in zip(states, again, strict=True):
+                await check_same(self._room, first, second)
         if not self._ready.done():
-            self._ready.set_result(state)
+            self._ready.set_result(states)
         if self._gate is not None and not await self._gate:
             return None
-        config, parent = outcome_of(state)
-        result = Result(
-            platform=state.image.platform, config=config, layers=tuple(state.layers), parent=parent
-        )
-        return await self._exporting.run([result], self._solver.reporting)
+        results = [_result(state) for state in states]
+        return await self._exporting.run(results, self._solvers[0].reporting)
 
-    async def solved(self) -> StageState:
-        """The target stage, before it is stored; raises what ended the build."""
+    def _made(self) -> list[Solver]:
+        """A solver for each platform; their steps are counted together."""
+        epoch = epoch_of(self._room.options.build_args)
+        clock = timestamp if epoch is None else lambda: epoch_text(epoch)
+        total, before = sum(plan.plan.steps() for plan in self._plans), 0
+        found = []
+        for plan in self._plans:
+            label = plan.options.platform if len(self._plans) > 1 else ""
+            vertices = Vertices(plan.plan, label, before, total)
+            found.append(Solver(plan, self._executor, self._sink, clock, vertices))
+            before += plan.plan.steps()
+        return found
+
+    async def _solved(self, solvers: list[Solver]) -> list[StageState]:
+        """All platforms side by side; the first failure ends the others."""
+        tasks = [asyncio.ensure_future(solver.run()) for solver in solvers]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def solved(self) -> list[StageState]:
+        """The target stage of each platform, before it is stored; raises what ended the build."""
         waited: set[asyncio.Future[Any]] = {self._ready, self._task}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.done() or self._ready.cancelled():
@@ -107,3 +137,10 @@ class RunningBuild:
         """Kill what runs and wait until it is gone."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _result(state: StageState) -> Result:
+    config, parent = outcome_of(state)
+    return Result(
+        platform=state.image.platform, config=config, layers=tuple(state.layers), parent=parent
+    )

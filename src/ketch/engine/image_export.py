@@ -13,8 +13,10 @@ import msgspec
 from ketch.distribution.auth import Credentials
 from ketch.distribution.upload import Uploader
 from ketch.engine.image_layout import blob_path
+from ketch.engine.image_manifests import Piece
 from ketch.engine.image_push import Upload
 from ketch.engine.image_save import LAYOUT, Archive, name_annotations
+from ketch.engine.image_store import StoredIndex
 from ketch.engine.image_tree import Form, ImageTree, TreeImage, TreeMaker, joined
 from ketch.engine.pipes import drained
 from ketch.engine.progress import Emit
@@ -96,6 +98,52 @@ class ImageExporter:
             await uploader.manifest(data, root.media_type, target or name.tag)
         self._parts.publish("push", name.familiar, name.familiar_name)
         return root.digest
+
+    async def push_index(
+        self, index: StoredIndex, name: Reference, auth: Credentials, emit: Emit
+    ) -> Descriptor:
+        """Push an index that was kept; its descriptor."""
+        with self.lease() as lease:
+            lease.add(*index.digests, *index.layers)
+            tree = await asyncio.to_thread(self.stored, index)
+            await self.push(tree, name, auth, emit)
+            return tree.root
+
+    async def keep(
+        self, image_id: str, names: Sequence[Reference], tree: ImageTree, layers: Sequence[str]
+    ) -> None:
+        """Let names stand for the whole tree; containers are made of the one image."""
+        index = await asyncio.to_thread(self._kept, tree, tuple(dict.fromkeys(layers)))
+        store = self._parts.store
+        store.put(store.get(image_id), names, index)
+
+    def _kept(self, tree: ImageTree, layers: tuple[str, ...]) -> StoredIndex:
+        content = self._parts.content
+        for _, data in tree.documents:
+            content.put(data)
+        for piece in tree.pieces:
+            digest = piece.descriptor.digest
+            if digest not in layers and not content.has(digest):
+                with piece.open() as file:
+                    content.put(file.read())  # a configuration or an attestation
+        return StoredIndex(
+            documents=tuple(described for described, _ in tree.documents),
+            blobs=tuple(piece.descriptor for piece in tree.pieces),
+            layers=layers,
+        )
+
+    def stored(self, index: StoredIndex) -> ImageTree:
+        """The tree that was kept."""
+        content, snapshots = self._parts.content, self._parts.snapshots
+
+        def piece(described: Descriptor) -> Piece:
+            digest = described.digest
+            if digest in index.layers:
+                return Piece(described, lambda: snapshots.open_tar(digest))
+            return Piece(described, lambda: content.open(digest))
+
+        documents = tuple((each, content.read(each.digest)) for each in index.documents)
+        return ImageTree(documents[-1][0], documents, tuple(map(piece, index.blobs)), ())
 
     def remember(self, image_id: str, name: Reference, tree: ImageTree) -> None:
         """An image that is here was pushed like this: pushing it again gives the same digest."""

@@ -62,11 +62,13 @@ class Collector:
 
     def _named_layers(self) -> set[str]:
         named = {layer for image in self._parts.store for layer in image.layers}
+        named.update(*(index.layers for index in self._parts.store.indexes()))
         return named.union(*(roots() for roots in self._roots))
 
     def _named_blobs(self) -> set[str]:
         images = list(self._parts.store)
         named = {image.id for image in images} | {image.manifest for image in images}
+        named.update(*(index.digests for index in self._parts.store.indexes()))
         return named.union(*(image.blobs for image in images))
 
     async def collect(self, keys: Iterable[str] | None = None) -> int:

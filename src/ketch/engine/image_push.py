@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -13,21 +13,28 @@ from ketch.distribution.upload import Uploader
 from ketch.engine.image_manifests import Assembled, Assembler, Piece
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_platform import check_platform
-from ketch.engine.image_store import StoredImage
+from ketch.engine.image_store import StoredImage, StoredIndex
 from ketch.engine.model import Progress
 from ketch.engine.progress import Emit, Meter, all_of
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import digest as digests
 from ketch.oci import media_types
+from ketch.oci.descriptor import Descriptor
 from ketch.oci.reference import Reference, parse
+
+PushIndex = Callable[[StoredIndex, Reference, Credentials, Emit], Awaitable[Descriptor]]
+"""Push an index with all it names; returns its descriptor."""
 
 
 class Pusher:
     """See the module's docstring."""
 
-    def __init__(self, parts: ImageParts, assembler: Assembler) -> None:
+    def __init__(
+        self, parts: ImageParts, assembler: Assembler, push_index: PushIndex | None = None
+    ) -> None:
         self._parts = parts
         self._assembler = assembler
+        self._push_index = push_index
 
     async def push(self, text: str, platform: str, auth: Credentials, emit: Emit) -> None:
         """Push one name, or every tag of a repository when none is given; see ``Images.push``."""
@@ -41,7 +48,12 @@ class Pusher:
             if image is None:
                 raise NotFound(f"tag does not exist: {name.familiar}")
             check_platform(name.familiar, self._assembler.platform(image), platform)
-            await self._push(name, image, auth, emit)
+            index = None if platform else self._parts.store.index(name)
+            if index is None or self._push_index is None:
+                await self._push(name, image, auth, emit)
+                continue
+            root = await self._push_index(index, name, auth, emit)
+            _tell(name, root.digest, root.size, emit)
 
     def _names(self, reference: Reference) -> list[Reference]:
         if reference.tag:
@@ -66,10 +78,7 @@ class Pusher:
             await stack.enter_async_context(uploader)
             await Upload(self._parts, uploader, emit).run(held)
             self._remember(name, image, held)
-        size = len(held.manifest_blob)
-        emit(Progress(status=f"{name.tag}: digest: {held.digest} size: {size}"))
-        aux = {"Tag": name.tag, "Digest": held.digest, "Size": str(size)}
-        emit(Progress(aux=aux))
+        _tell(name, held.digest, len(held.manifest_blob), emit)
         self._parts.publish("push", name.familiar, name.familiar_name)
 
     async def _assembled(self, image: StoredImage, emit: Emit) -> Assembled:
@@ -91,6 +100,11 @@ class Pusher:
                 blobs=tuple(layer.descriptor.digest for layer in held.layers),
             )
         self._parts.store.put(stored, [name.with_digest(held.digest)])
+
+
+def _tell(name: Reference, digest: str, size: int, emit: Emit) -> None:
+    emit(Progress(status=f"{name.tag}: digest: {digest} size: {size}"))
+    emit(Progress(aux={"Tag": name.tag, "Digest": digest, "Size": str(size)}))
 
 
 class Upload:

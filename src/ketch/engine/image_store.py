@@ -1,7 +1,8 @@
 """The images' records and names: in memory for reading, in SQLite before anything is acknowledged.
 
-Two tables: what an image is made of (``images``), and which names lead to it (``image_references``;
-the keys are whole references with a tag or a digest). Only this module writes them.
+Three tables: what an image is made of (``images``), which names lead to it (``image_references``;
+the keys are whole references with a tag or a digest), and the index that a name stands for, if it
+is one (``image_indexes``). Only this module writes them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from ketch.engine.model import ImageRecord
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import reference as references
+from ketch.oci.descriptor import Descriptor
 from ketch.oci.reference import Reference
 from ketch.state.database import Database, Table
 
@@ -38,6 +40,23 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     tagged_at: int = 0
 
 
+class StoredIndex(msgspec.Struct, frozen=True, kw_only=True):
+    """An index that a name stands for, beside the image that containers of it are made of.
+
+    ``documents`` are manifests, children first, the index last, all stored; ``blobs`` what they
+    name: stored, or (uncompressed) the tar of one of the ``layers``, which are diff IDs.
+    """
+
+    documents: tuple[Descriptor, ...]
+    blobs: tuple[Descriptor, ...]
+    layers: tuple[str, ...]
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of all documents and blobs."""
+        return tuple(d.digest for d in (*self.documents, *self.blobs))
+
+
 class ImageStore:
     """See the module's docstring."""
 
@@ -45,7 +64,9 @@ class ImageStore:
         self._database = database
         self._images: Table[StoredImage] = Table(database, "images", StoredImage)
         self._references: Table[str] = Table(database, "image_references", str)
+        self._indexes: Table[StoredIndex] = Table(database, "image_indexes", StoredIndex)
         self._known = self._images.all()
+        self._index_of = {references.parse(k): v for k, v in self._indexes.all().items()}
         self._names = {
             references.parse(text): image_id for text, image_id in self._references.all().items()
         }
@@ -85,6 +106,14 @@ class ImageStore:
     def all_names(self) -> dict[Reference, str]:
         """Every name and the ID it leads to."""
         return dict(self._names)
+
+    def index(self, name: Reference) -> StoredIndex | None:
+        """The index of several platforms or with attestations that a name stands for."""
+        return self._index_of.get(name)
+
+    def indexes(self) -> list[StoredIndex]:
+        """All of them."""
+        return list(self._index_of.values())
 
     def children(self, image_id: str) -> list[StoredImage]:
         """Images made from this one."""
@@ -140,8 +169,15 @@ class ImageStore:
 
     # writing
 
-    def put(self, image: StoredImage, names: Iterable[Reference] = ()) -> list[Reference]:
+    def put(
+        self,
+        image: StoredImage,
+        names: Iterable[Reference] = (),
+        index: StoredIndex | None = None,
+    ) -> list[Reference]:
         """Store an image and lead names to it, in one transaction; the names that moved here.
+
+        The names stand for ``index`` then, or for none any more.
 
         What is stored of an image that is there already is kept where the new one says nothing.
         """
@@ -152,9 +188,18 @@ class ImageStore:
             self._images.put(image.id, image)
             for name in changed:
                 self._references.put(str(name), image.id)
+            for name in wanted:
+                self._put_index(name, index)
         self._known[image.id] = image
         self._names.update(dict.fromkeys(changed, image.id))
         return changed
+
+    def _put_index(self, name: Reference, index: StoredIndex | None) -> None:
+        if index is not None:
+            self._indexes.put(str(name), index)
+            self._index_of[name] = index
+        elif self._index_of.pop(name, None) is not None:
+            self._indexes.delete(str(name))
 
     def _merged(self, image: StoredImage, tagged: bool) -> StoredImage:
         old = self._known.get(image.id)
@@ -175,6 +220,7 @@ class ImageStore:
         with self._database.transaction():
             for name in doomed:
                 self._references.delete(str(name))
+                self._put_index(name, None)
             for image_id in gone:
                 self._images.delete(image_id)
         for name in doomed:

@@ -64,11 +64,11 @@ class Images:
         self._lister = Lister(parts, self._configs, filters)
         self._remover = Remover(parts, self._collector, filters)
         self._puller = Puller(parts, self._collector)
-        self._pusher = Pusher(parts, assembler)
+        self.exporter = ImageExporter(parts)
+        self._pusher = Pusher(parts, assembler, self.exporter.push_index)
         self._maker = Maker(parts, self._collector)
         self._loader = Loader(parts, self._collector)
         self._saver = Saver(parts, assembler)
-        self.exporter = ImageExporter(parts)
 
     async def start(self) -> None:
         """After the containers are recovered: sweep what no record names."""

@@ -23,15 +23,18 @@ _MODIFIED, _ADDED, _DELETED = 0, 1, 2
 _FOREIGN = (b"trusted.overlay.redirect", b"trusted.overlay.metacopy")
 
 
-def write_diff(upper_fd: int, out: BinaryIO) -> int:
+def write_diff(upper_fd: int, out: BinaryIO, newest: int | None = None) -> int:
     """Write the upper directory as an uncompressed layer tar (OCI image-spec, layer.md) with
-    ``.wh.`` files; paths sorted; returns the number of entries.
+    ``.wh.`` files; paths sorted; returns the number of entries. Times after ``newest`` (ns) become
+    that time.
 
     Raises ``InvalidParameter`` for a file whose own name is that of a whiteout, ``Unsupported``
     for an upper directory that overlayfs wrote with redirects or without data.
     """
     writer = TarWriter(out)
     for entry, fd in Walk().tree(upper_fd, b".", b""):
+        if newest is not None:
+            entry.mtime = min(entry.mtime, newest)
         if entry.name:
             writer.add(_as_member(entry), fd)
         if fd >= 0 and _is_opaque(fd, entry.name):

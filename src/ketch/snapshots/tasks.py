@@ -40,12 +40,15 @@ def ingest(args: Args, fds: list[int]) -> Args:
 def ingest_diff(args: Args, fds: list[int]) -> Args:
     """Store what a snapshot changed as a layer (commit, build steps).
 
-    ``{"root", "snapshotter", "key": snapshot key}`` → ``LayerInfo`` as a dict.
+    ``{"root", "snapshotter", "key": snapshot key, "newest": ns}`` → ``LayerInfo`` as a dict. With
+    ``newest``, no file is younger in the layer.
     """
+    newest = args.get("newest")
+    latest = newest if isinstance(newest, int) else None
     store = _store(args)
     upper_fd = open_upper(store.upper(str(args["key"])))
     try:
-        with _DiffStream(upper_fd) as tar:
+        with _DiffStream(upper_fd, latest) as tar:
             scratch = str(args.get("scratch") or "")
             return _result(store.add_layer(cast(BinaryIO, tar), scratch=scratch))
     finally:
@@ -58,8 +61,9 @@ class _DiffStream(io.RawIOBase):
     An error of the thread is raised at the end of the stream, so that no cut tar looks whole.
     """
 
-    def __init__(self, upper_fd: int) -> None:
+    def __init__(self, upper_fd: int, newest: int | None) -> None:
         self._upper_fd = upper_fd
+        self._newest = newest
         self._error: BaseException | None = None
         read_fd, self._write_fd = os.pipe()
         self._pipe: BinaryIO = os.fdopen(read_fd, "rb", 1 << 20)
@@ -69,7 +73,7 @@ class _DiffStream(io.RawIOBase):
     def _run(self) -> None:
         try:
             with os.fdopen(self._write_fd, "wb", 1 << 20) as out:
-                write_diff(self._upper_fd, out)
+                write_diff(self._upper_fd, out, self._newest)
         except BaseException as error:
             self._error = error
 

@@ -1,0 +1,68 @@
+"""Whether programs of another platform run here: by an interpreter that binfmt_misc knows
+(Documentation/admin-guide/binfmt-misc.rst)."""
+
+from __future__ import annotations
+
+import os
+
+from ketch.errors import InvalidParameter
+from ketch.oci import platform as platforms
+
+REGISTERED = "/proc/sys/fs/binfmt_misc"
+_MACHINES = {  # e_machine of ELF (elf.h), in the byte order of the platform
+    "amd64": b"\x3e\x00",
+    "386": b"\x03\x00",
+    "arm": b"\x28\x00",
+    "arm64": b"\xb7\x00",
+    "loong64": b"\x02\x01",
+    "mips64le": b"\x08\x00",
+    "ppc64le": b"\x15\x00",
+    "riscv64": b"\xf3\x00",
+    "s390x": b"\x00\x16",
+}
+_MACHINE_AT = 18  # of the ELF header
+
+
+def check_runs(platform: str, registered: str = REGISTERED) -> None:
+    """Raises ``InvalidParameter`` when a step's programs can't run on this machine.
+
+    Interpreters are only found from inside of a container when they were opened beforehand: the
+    flag F.
+    """
+    if not platform:
+        return
+    wanted, host = platforms.parse(platform), platforms.host()
+    if wanted.architecture == host.architecture or platforms.choose([wanted], host) is not None:
+        return
+    code = _MACHINES.get(wanted.architecture)
+    if code is not None and any(_runs(text, code) for text in _entries(registered)):
+        return
+    raise InvalidParameter(
+        f"RUN for {wanted} can't run on {host}: no interpreter for it is registered in"
+        f" {registered} with the flag F (Debian's qemu-user-static registers them)"
+    )
+
+
+def _entries(registered: str) -> list[str]:
+    found = []
+    try:
+        for name in os.listdir(registered):
+            if name not in ("register", "status"):
+                with open(f"{registered}/{name}") as file:
+                    found.append(file.read())
+    except OSError:
+        return []
+    return found
+
+
+def _runs(text: str, code: bytes) -> bool:
+    """Whether an entry is for such programs: its magic has their machine where ELF has it."""
+    fields = dict(line.partition(" ")[::2] for line in text.splitlines())
+    if not text.startswith("enabled") or "F" not in fields.get("flags:", ""):
+        return False
+    try:
+        magic, offset = bytes.fromhex(fields.get("magic", "")), int(fields.get("offset", "0"))
+    except ValueError:
+        return False
+    start = _MACHINE_AT - offset
+    return start >= 0 and magic[start : start + 2] == code
