@@ -27,7 +27,7 @@ from ketch.engine.model import (
     Status,
 )
 from ketch.engine.wait import Waiter
-from ketch.errors import Conflict, NotFound, NotModified
+from ketch.errors import Conflict, KetchError, NotFound, NotModified
 
 ID = "c0ffee" + "0" * 58
 EXEC_ID = "e" * 64
@@ -69,6 +69,18 @@ def record(**changes: Any) -> ContainerRecord:
 
 
 class FakeContainers:
+    def image_names(self, records: list[ContainerRecord]) -> list[str]:
+        return [record.spec.image for record in records]
+
+    async def archive_get(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        """A tree that cannot be read to its end."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"beginning"
+            raise KetchError("the disk is broken")
+
+        return PathStat(name="x", size=1, mode=0o644, mtime=0), chunks()
+
     def link_names(self, record: ContainerRecord) -> tuple[str, ...]:
         return ()
 

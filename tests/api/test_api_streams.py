@@ -251,3 +251,11 @@ async def test_a_client_that_vanishes_in_the_handshake(engine: FakeEngine, addre
     reader, writer = await asyncio.open_unix_connection(address)
     assert (await Client(reader, writer).ask("GET", "/_ping")).status == 200
     writer.close()
+
+
+async def test_what_fails_in_the_middle_has_no_end(client: Client) -> None:
+    """A second answer inside the first would be taken for data; a missing end is seen."""
+    await client.send("GET", f"/v1.51/containers/{ID}/archive?path=/x")
+    assert (await client.head()).status == 200
+    rest = await asyncio.wait_for(client.reader.read(), 5)
+    assert rest == b"9\r\nbeginning\r\n"

@@ -142,3 +142,9 @@ def test_fastjson_refuses_as_json_does(text: str) -> None:
             fastjson.loads(text)
     else:
         assert fastjson.loads(text) == expected
+
+
+def test_what_is_no_chunk(engine: Callable[[bytes], Client]) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nHTTP/1.1 500 X\r\n"
+    with pytest.raises(Unavailable, match="broke off"):
+        engine(answer).call("GET", "/x")

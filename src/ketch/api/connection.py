@@ -12,6 +12,8 @@ from aiohttp.web_server import Server
 from ketch.api.lookahead import LIMIT, is_http2, split
 
 if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
     from ketch.api.upgrades import Upgrades
 
 
@@ -20,11 +22,12 @@ class Connection(RequestHandler):
     follows a request that may be hijacked: from then on it is not HTTP, and a half-close means
     only that the client's input is at an end."""
 
-    __slots__ = ("_held", "_mid_head", "_unread", "remote", "streaming", "upgrades")
+    __slots__ = ("_held", "_mid_head", "_unread", "remote", "streamed", "streaming", "upgrades")
 
     def __init__(self, manager: Server, **options: Any) -> None:
         super().__init__(manager, loop=asyncio.get_running_loop(), **options)
         self.remote = False  # whether it came over TCP, where browsers can reach
+        self.streamed: StreamResponse | None = None  # the answer that began last, in pieces
         self.streaming: asyncio.Task[Any] | None = None
         self.upgrades: Upgrades | None = None
         self._unread = b""  # the beginning of a request, not yet shown to the parser
@@ -91,6 +94,14 @@ class Connection(RequestHandler):
     def hijackable(self) -> bool:
         """Whether what follows the present request was set aside; it then can't be kept alive."""
         return self._held is not None
+
+    def break_off(self) -> StreamResponse | None:
+        """Close at once where an answer has begun that is not whole: only a missing end tells a
+        client of a fault by then. That answer; None where nothing has begun."""
+        begun, self.streamed = self.streamed, None
+        if begun is not None and self.transport is not None:
+            self.transport.close()  # what was written still goes out
+        return begun
 
     async def flushed(self) -> None:
         """Everything written so far is with the kernel; needs write buffer limits of zero."""

@@ -22,7 +22,7 @@ def summary_json(
         "Names": [f"/{record.name}"],
         "Image": spec.image,
         "ImageID": record.image_id,
-        "Command": " ".join((*(spec.entrypoint or ()), *(spec.cmd or ()))),
+        "Command": _command((*(spec.entrypoint or ()), *(spec.cmd or ()))),
         "Created": record.created_at // SECOND,
         "Ports": summary_ports(record),
         "Labels": spec.labels,
@@ -35,6 +35,12 @@ def summary_json(
     if sizes is not None:
         found["SizeRw"], found["SizeRootFs"] = sizes.rw, sizes.root
     return found
+
+
+def _command(words: tuple[str, ...]) -> str:
+    """As dockerd shows it: arguments with spaces in single quotes, whatever else they hold."""
+    shown = [f"'{word}'" if " " in word else word for word in words[1:]]
+    return " ".join((*words[:1], *shown))
 
 
 def _host_json(spec: ContainerSpec, version: Version) -> dict[str, Any]:

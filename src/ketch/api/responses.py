@@ -87,4 +87,5 @@ async def stream(
     if call.request.version >= HttpVersion11:
         response.enable_chunked_encoding()
     await response.prepare(call.request)
+    call.connection.streamed = response
     return response

@@ -72,12 +72,14 @@ class ApiServer:
         match = self._router.find(request.method, path)
         if match is None:
             return responses.page_not_found()
+        connection: Connection = request.protocol  # type: ignore[assignment]
+        connection.streamed = None
         try:
             response = await self._dispatch(request, written, match)
             self._engine.events.flush()  # who has an answer finds its events, whatever happens
         except Exception as error:
-            response = _failed(request, match, error)
-        connection: Connection = request.protocol  # type: ignore[assignment]
+            answer = _failed(request, match, error)
+            response = connection.break_off() or answer
         if connection.hijackable and not response.prepared:
             response.force_close()
         return response

@@ -5,7 +5,7 @@ import sys
 from ketch.cli import routes
 from ketch.cli.exits import prefix
 from ketch.cli.flags import CountError, Failure, Flag, count, parse
-from ketch.errors import KetchError, NotModified
+from ketch.errors import KetchError, NotFound, NotModified
 from ketch.linux import fastjson
 
 TYPE_CHECKING = False
@@ -97,9 +97,17 @@ def rm(client: "Client", argv: "list[str]") -> int:
     """Remove containers."""
     parsed = parse(REMOVE_FLAGS, argv)
     query = {"force": parsed["force"], "v": parsed["volumes"], "link": parsed["link"]}
-    return each(
-        parsed.words, "rm", lambda name: client.call("DELETE", routes.container(name), query)
-    )
+
+    def act(name: str) -> object:
+        try:
+            return client.call("DELETE", routes.container(name), query)
+        except NotFound as error:
+            if not parsed["force"]:
+                raise
+            sys.stderr.write(f"{prefix(error)}{error}\n")
+            return False  # what is not there need not be removed: no failure, as with docker
+
+    return each(parsed.words, "rm", act)
 
 
 def pause(client: "Client", argv: "list[str]") -> int:
@@ -125,6 +133,8 @@ def rename(client: "Client", argv: "list[str]") -> int:
     parsed = parse((), argv)
     count(parsed, "rename", 2)
     old, new = parsed.words
+    if not old.strip() or not new.strip():
+        raise Failure("Error: Neither old nor new names may be empty")
     try:
         client.call("POST", routes.container(old, "/rename"), {"name": new})
     except KetchError as error:

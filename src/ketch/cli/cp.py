@@ -49,10 +49,12 @@ def cp(client: "Client", argv: "list[str]") -> int:
     target_container, target_path = split(target)
     if source_container and target_container:
         raise Failure("copying between containers is not supported")
+    if not source_path or not target_path:
+        raise Failure("bad parameter: path cannot be empty")
     if source_container:
-        _out(client, source_container, source_path or "/", target_path, parsed)
+        _out(client, source_container, source_path, target_path, parsed)
     elif target_container:
-        _in(client, source_path, target_container, target_path or "/", parsed)
+        _in(client, source_path, target_container, target_path, parsed)
     else:
         raise Failure("must specify at least one container source")
     return 0

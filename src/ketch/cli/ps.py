@@ -3,6 +3,7 @@
 from ketch.cli import instants, listing, units
 from ketch.cli.flag_values import filter_word
 from ketch.cli.flags import Flag, count, parse
+from ketch.cli.gotemplate.quoting import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def row(item: "dict[str, Any]", whole: bool) -> "dict[str, Any]":
     return {
         "ID": item["Id"] if whole else item["Id"][:12],
         "Image": _image(item, whole),
-        "Command": f'"{command}"',
+        "Command": quoted(command),
         "CreatedAt": instants.local(item["Created"]),
         "RunningFor": units.since(item["Created"]),
         "Status": item["Status"],

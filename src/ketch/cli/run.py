@@ -8,7 +8,8 @@ from ketch.cli.create_body import build
 from ketch.cli.flags import Failure, Parsed, UsageError, count, parse
 from ketch.cli.run_flags import FLAGS
 from ketch.client import config_file
-from ketch.errors import Conflict, KetchError, NotFound
+from ketch.client.connection import LocalFault
+from ketch.errors import Conflict, KetchError, NotFound, os_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _post(
     except NotFound as error:
         if "No such image" not in error.message or parsed["pull"] == "never":
             raise
-        sys.stderr.write(f"Unable to find image '{_with_tag(image)}' locally\n")
+        if not parsed["quiet"]:
+            sys.stderr.write(f"Unable to find image '{_with_tag(image)}' locally\n")
         _pull(client, image, parsed)
         answer = client.call("POST", "/containers/create", query, body)
     return answer
@@ -142,6 +144,10 @@ def _open_cidfile(path: str) -> "int | None":
     except FileExistsError:
         raise Conflict(
             f"container ID file found, make sure the other container isn't running or delete {path}"
+        ) from None
+    except OSError as error:
+        raise LocalFault(
+            f"failed to create the container ID file: open {os_reason(error)}"
         ) from None
 
 

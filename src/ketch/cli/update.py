@@ -6,7 +6,7 @@ from ketch.cli import mount_flag, ports, routes
 from ketch.cli.create_host import restart_policy
 from ketch.cli.environment import environment
 from ketch.cli.exits import prefix
-from ketch.cli.flag_values import environment_word, label
+from ketch.cli.flag_values import environment_word, label, size
 from ketch.cli.flags import Failure, Flag, count, parse
 from ketch.cli.run_flags import LIMIT_FLAGS
 from ketch.errors import KetchError
@@ -22,6 +22,7 @@ FLAGS = (
     *LIMIT_FLAGS,
     Flag("env", "e", "list", "Set a variable from the next start on", convert=environment_word),
     Flag("env-rm", "", "list", "Remove a variable from the next start on"),
+    Flag("kernel-memory", help="Kernel memory limit", default=0, type="bytes", convert=size),
     Flag("label", "l", "list", "Set a label, at once", convert=label),
     Flag("label-rm", "", "list", "Remove a label, at once"),
     Flag("mount", "", "list", "Mount from the next start on (type=…,source=…,target=…)",
@@ -43,6 +44,7 @@ _LIMITS = {
     "cpus": "NanoCpus",
     "cpuset-cpus": "CpusetCpus",
     "cpuset-mems": "CpusetMems",
+    "kernel-memory": "KernelMemory",
     "memory": "Memory",
     "memory-reservation": "MemoryReservation",
     "memory-swap": "MemorySwap",

@@ -157,7 +157,7 @@ class Response:
     def _chunks(self) -> "Iterator[bytes]":
         connection = self.connection
         while True:
-            size = int(connection.take_line().split(b";")[0], 16)
+            size = _chunk_size(connection.take_line())
             if size == 0:
                 while connection.take_line():
                     pass
@@ -183,6 +183,14 @@ class Response:
             yield from whole
         if rest:
             yield rest
+
+
+def _chunk_size(line: bytes) -> int:
+    """The size of the chunk that a line announces (RFC 9112, 7.1)."""
+    try:
+        return int(line.split(b";")[0], 16)
+    except ValueError:
+        raise Unavailable("the engine's answer broke off: what follows is no HTTP") from None
 
 
 def _headers(lines: "list[str]") -> "dict[str, str]":

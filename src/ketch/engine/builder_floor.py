@@ -1,4 +1,5 @@
-"""The floor: a layer below all others of a container, with mount points and ``/.dockerenv``.
+"""The floor: a layer below all others of a container, with mount points, ``/.dockerenv`` and, as
+with dockerd, ``/etc/mtab``, which old programs read instead of ``/proc/mounts``.
 
 The runtime mounts over ``/proc``, ``/etc/hosts`` and others and makes what is missing; without the
 floor those files would be found in the step's layer. ``/.dockerenv`` is how programs find out that
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
 
 _DIRECTORIES = ("dev", "dev/pts", "dev/shm", "etc", "proc", "sys")
+_LINKS = {"etc/mtab": "/proc/mounts"}
 _FILES = (".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf")
 
 
@@ -33,6 +35,10 @@ def archive() -> tuple[str, bytes]:
         for name in _FILES:
             info = tarfile.TarInfo(name)
             info.mode = 0o644
+            tar.addfile(info)
+        for name, target in _LINKS.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, target
             tar.addfile(info)
     data = out.getvalue()
     return "sha256:" + hashlib.sha256(data).hexdigest(), data

@@ -39,7 +39,7 @@ class Files:
         record = self._parts.store.resolve(ref)
         upper = os.open(self._parts.snapshots.upper(record.id), os.O_PATH | os.O_DIRECTORY)
         try:
-            view = self._image(record)
+            view = await self._image(record)
             found = await self._work("changes", {}, [upper], view)
         finally:
             os.close(upper)
@@ -48,7 +48,8 @@ class Files:
     async def export(self, ref: str) -> AsyncIterator[bytes]:
         """The filesystem without mounts, as a tar stream."""
         record = self._parts.store.resolve(ref)
-        stream = await drained(lambda out: self._work("export", {}, [out], self._readable(record)))
+        view = await self._readable(record)
+        stream = await drained(lambda out: self._work("export", {}, [out], view))
         self._parts.publish(record, "export")
         return stream
 
@@ -140,7 +141,10 @@ class Files:
                 )
             async with self._parts.volumes.mounts.held(f"files {secrets.token_hex(8)}", (point,)):
                 return await self._at(point.source, function, args, fds)
-        rootfs = self._parts.snapshots.rootfs(record.id) if writes else self._readable(record)
+        if writes:
+            rootfs = self._parts.snapshots.rootfs(record.id)
+        else:
+            rootfs = await self._readable(record)
         return await self._work(function, args, fds, rootfs)
 
     async def _inside(
@@ -172,14 +176,15 @@ class Files:
     ) -> dict[str, Any]:
         return await self._parts.launcher.work(f"{_ARCHIVE}:{function}", args, fds, rootfs)
 
-    def _readable(self, record: ContainerRecord) -> Rootfs:
+    async def _readable(self, record: ContainerRecord) -> Rootfs:
         """Writable layer and image as one read-only stack."""
+        image = await self._image(record)
         upper = Mount("bind", self._parts.snapshots.upper(record.id))
-        return Rootfs((upper, *self._image(record).lowers))
+        return Rootfs((upper, *image.lowers))
 
-    def _image(self, record: ContainerRecord) -> Rootfs:
+    async def _image(self, record: ContainerRecord) -> Rootfs:
         """The image over the mount points that every container has."""
-        floor, _ = builder_floor.archive()
+        floor = await builder_floor.ensure(self._parts)
         return self._parts.snapshots.view((floor, *record.layers))
 
 

@@ -19,6 +19,7 @@ KEYS = frozenset(
         "network publish since status until volume"
     )
 )
+_TRUE, _FALSE = ("1", "t", "true", "True"), ("0", "f", "false", "False")
 _HEALTH = ("starting", "healthy", "unhealthy", "none")
 
 
@@ -69,6 +70,9 @@ def _check(filters: Filters) -> None:
     for value in filters.get("exited", ()):
         if not re.fullmatch(r"-?\d+", value):
             raise InvalidParameter(f"invalid filter 'exited={value}': not a number")
+    for value in filters.get("is-task", ()):
+        if value not in _TRUE + _FALSE:
+            raise InvalidParameter(f"invalid filter 'is-task={value}': it is true or false")
     for value in (*filters.get("publish", ()), *filters.get("expose", ())):
         port_range(value)
 
@@ -148,6 +152,6 @@ _TESTS: dict[str, Callable[[ContainerRecord, str], bool]] = {
     "publish": _publish,
     "expose": _expose,
     "annotation": lambda record, value: labels_match(record.spec.annotations, (value,)),
-    "is-task": lambda record, value: value.lower() in ("false", "0"),
+    "is-task": lambda record, value: value in _FALSE,
     "isolation": lambda record, value: value == (record.spec.isolation or "default"),
 }

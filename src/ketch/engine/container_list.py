@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, container_top
 from ketch.engine.container_filters import matches, prepare
 from ketch.engine.model import ContainerRecord, ContainerSizes, ListOptions, Status, TopTable
 from ketch.engine.stats_sampler import Sample, StatsSampler
-from ketch.errors import Conflict, NotFound
+from ketch.errors import Conflict, InvalidParameter, NotFound
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -49,6 +49,20 @@ class Lister:
                 for image in self._parts.images.records()
                 if depth and image.layers[:depth] == ancestor.layers
             ),
+        ]
+
+    def image_names(self, records: Sequence[ContainerRecord]) -> list[str]:
+        """What a list calls the containers' images: what ``create`` was asked for, as long as that
+        still leads to the image (a tag may have moved, or be gone); else the image's ID."""
+        now: dict[str, str] = {}
+        for ref in {record.spec.image for record in records}:
+            try:
+                now[ref] = self._parts.images.resolve(ref).id
+            except (NotFound, InvalidParameter):
+                now[ref] = ""
+        return [
+            record.spec.image if now[record.spec.image] == record.image_id else record.image_id
+            for record in records
         ]
 
     async def sizes(self, ref: str) -> ContainerSizes:

@@ -200,6 +200,10 @@ class Containers:
         """``parent/alias`` for each container that links to this one."""
         return tuple(container_links.names_of(self._parts.store, record))
 
+    def image_names(self, records: Records) -> tuple[str, ...]:
+        """What lists call the images of containers; see ``Lister.image_names``."""
+        return tuple(self._lister.image_names(records))
+
     async def sizes(self, ref: str) -> ContainerSizes:
         """Bytes on disk."""
         return await self._lister.sizes(ref)

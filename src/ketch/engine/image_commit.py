@@ -99,6 +99,7 @@ class Maker:
         now = images.format_time(time.time_ns())
         config = ImageConfig(
             created=now,
+            comment=options.message,
             architecture=target.architecture,
             os=target.os,
             variant=target.variant,
@@ -116,11 +117,16 @@ class Maker:
         emit(Progress(status=image.id))
 
 
+_TAKEN_FOR_DIGESTS = tuple(f"library/{name}" for name in ("sha256", "sha384", "sha512"))
+
+
 def tag_reference(text: str) -> Reference:
     """A name for an image; ``latest`` when it says no tag. Raises ``InvalidParameter``."""
     name = references.parse(text)
     if name.digest:
         raise InvalidParameter("refusing to create a tag with a digest reference")
+    if name.domain == references.DEFAULT_DOMAIN and name.path in _TAKEN_FOR_DIGESTS:
+        raise InvalidParameter("refusing to create an ambiguous tag using digest algorithm as name")
     return name.tagged()
 
 

@@ -83,10 +83,14 @@ class NetworkStore:
 
     def withdraw(self, record: NetworkRecord) -> AddressPool | None:
         """Nobody finds the network any more, but its record stays; raises as ``forget``."""
-        if record.name in PREDEFINED:
-            raise Forbidden(f"{record.name} is a pre-defined network and cannot be removed")
+        self.check_removable(record)
         self._records.pop(record.id, None)
         return self.pools.pop(record.id, None)
+
+    def check_removable(self, record: NetworkRecord) -> None:
+        """Raises ``Forbidden`` for predefined networks."""
+        if record.name in PREDEFINED:
+            raise Forbidden(f"{record.name} is a pre-defined network and cannot be removed")
 
     def readmit(self, record: NetworkRecord, pool: AddressPool | None) -> None:
         """Undo ``withdraw``."""

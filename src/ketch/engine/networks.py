@@ -360,6 +360,7 @@ class Networks:
     async def remove(self, ref: str) -> None:
         """Remove a network that nobody is in; raises ``Forbidden`` otherwise."""
         record = self._store.resolve(ref)
+        self._store.check_removable(record)
         members = await self.members(record.id)
         if members:
             who = ", ".join(f'name:"{m.name}" id:"{m.container_id[:12]}"' for m in members)

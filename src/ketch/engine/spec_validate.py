@@ -121,7 +121,7 @@ def _check_tmpfs_option(option: str) -> None:
     """tmpfs(5); a flag has no value, and the others have one."""
     key, equals, _ = option.partition("=")
     if not (key in _TMPFS_VALUES if equals else key in _TMPFS_FLAGS):
-        raise InvalidParameter(f'invalid tmpfs option ["{key}" "{option}"]')
+        raise InvalidParameter(f'invalid tmpfs option ["{option}"]')
 
 
 def _no_duplicate_targets(spec: ContainerSpec) -> None:

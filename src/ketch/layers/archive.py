@@ -21,6 +21,7 @@ from ketch.layers.placing import unpack_stream
 from ketch.layers.tarwrite import TarWriter
 from ketch.layers.unpack import Fill, Ownership, Unpacker
 from ketch.layers.walk import Walk
+from ketch.linux.filesystems import is_made_up
 from ketch.linux.paths import open_in_root
 
 Args = dict[str, object]
@@ -44,7 +45,8 @@ def get(args: Args, fds: list[int]) -> Args:
             parent, base = path, "."
         parent_fd = open_in_root(root_fd, parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            _write_tree(fds[0], parent_fd, os.fsencode(base or "."), prefix)
+            walk = Walk(closed=_engines_own(root_fd, prefix))
+            _write_tree(fds[0], parent_fd, os.fsencode(base or "."), prefix, walk)
         finally:
             os.close(parent_fd)
         return {"stat": found}
@@ -198,10 +200,30 @@ def _not_a_directory(root_fd: int, path: str) -> KetchError:
     return KetchError(f"lstat {path}: not a directory")
 
 
-def _write_tree(out_fd: int, dir_fd: int, name: bytes, prefix: bytes) -> int:
+def _engines_own(root_fd: int, top: bytes) -> Callable[[bytes, int], bool]:
+    """Of directories below ``top``: those whose content is the kernel's or the engine's, not the
+    container's. As dockerd, ``cp`` takes them empty: /proc and the like, and a mounted /dev."""
+    root = os.fstat(root_fd)
+    try:
+        devices = os.stat("dev", dir_fd=root_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        devices = root
+    mounted = devices.st_dev != root.st_dev
+
+    def closed(path: bytes, fd: int) -> bool:
+        if mounted and path != top and os.path.samestat(os.fstat(fd), devices):
+            return True
+        return is_made_up(fd)
+
+    return closed
+
+
+def _write_tree(
+    out_fd: int, dir_fd: int, name: bytes, prefix: bytes, walk: Walk | None = None
+) -> int:
     with os.fdopen(os.dup(out_fd), "wb", 1 << 20) as out:
         writer = TarWriter(out)
-        for entry, fd in Walk().tree(dir_fd, name, prefix):
+        for entry, fd in (walk or Walk()).tree(dir_fd, name, prefix):
             if entry.name:
                 writer.add(entry, fd)
         writer.finish()

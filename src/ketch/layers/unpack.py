@@ -187,7 +187,11 @@ def _replace(dir_fd: int, name: bytes, entry: Entry, fill: Fill | None) -> None:
     """The old file is there until the new one is whole."""
     beside = b".ketch-" + os.urandom(8).hex().encode()
     create(dir_fd, beside, entry, fill)
-    os.rename(beside, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    try:
+        os.rename(beside, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except OSError as error:  # a mount point, as /etc/hosts in a container
+        os.unlink(beside, dir_fd=dir_fd)
+        raise OSError(error.errno, error.strerror, shown(entry.name)) from None
 
 
 def _no_target(entry: Entry) -> InvalidParameter:

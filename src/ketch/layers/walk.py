@@ -20,12 +20,18 @@ Found = tuple[Entry, int]
 class Walk:
     """Walks trees and remembers inodes, so that later names of one become hard links.
 
-    ``skips`` says of a path, and whether it is a directory, that it is left out with all below it.
+    ``skips`` says of a path, and whether it is a directory, that it is left out with all below it;
+    ``closed`` of a directory's path and fd, that it is taken without what is in it.
     """
 
-    def __init__(self, skips: Callable[[bytes, bool], bool] | None = None) -> None:
+    def __init__(
+        self,
+        skips: Callable[[bytes, bool], bool] | None = None,
+        closed: Callable[[bytes, int], bool] | None = None,
+    ) -> None:
         self._names: dict[tuple[int, int], bytes] = {}
         self._skips = skips
+        self._closed = closed
 
     def tree(self, dir_fd: int, name: bytes, prefix: bytes) -> Iterator[Found]:
         """``name`` in ``dir_fd`` and all below it; the first entry is called ``prefix``.
@@ -48,7 +54,7 @@ class Walk:
                 with _Open(found[1]) as opened:
                     is_dir = found[0].is_dir  # the entry is the receiver's to change
                     yield found
-                    if is_dir:
+                    if is_dir and not (self._closed and self._closed(child_path, found[1])):
                         _check_depth(stack, child_path)
                         stack.append((opened.keep(), child_path, list_reversed(found[1])))
         finally:

@@ -34,7 +34,9 @@ def hosts(
     ``host-gateway`` as an address means ``gateway``. Raises ``InvalidParameter``.
     """
     lines = [_LOCAL_NAMES, extra_hosts(extra, gateway)]
-    own = " ".join(dict.fromkeys(name for name in names if name))
+    given = [name for name in names if name]
+    short = [name.partition(".")[0] for name in given[:1]]
+    own = " ".join(dict.fromkeys((*given, *short)))
     lines += [f"{address}\t{own}\n" for address in addresses if own]
     return "".join(lines)
 

@@ -59,7 +59,9 @@ async def list_(call: Call) -> StreamResponse:
     containers = call.engine.containers
     records = await containers.list(options)
     rows = [summary_json(record, call.version) for record in records]
-    for record, row in zip(records, rows, strict=True):
+    images = containers.image_names(records)
+    for record, row, image in zip(records, rows, images, strict=True):
+        row["Image"] = image
         row["Names"] += [f"/{name}" for name in containers.link_names(record)]
         if call.flag("size"):
             sizes = await containers.sizes(record.id)
