@@ -324,3 +324,24 @@ def test_any_bytes(data: bytes) -> None:
         parse(b"FROM a\nRUN " + data)
     except DockerfileError:
         pass
+
+
+@pytest.mark.parametrize(
+    "text", ["RUN a\0b", "COPY a\0 /", "WORKDIR /\0", 'CMD ["a\\u0000b"]', "RUN <<a\0\nx\na\0"]
+)
+def test_nul_is_refused_where_it_stands(text: str) -> None:
+    """No system call takes one: without this, steps failed with the words of Python."""
+    with pytest.raises(DockerfileError, match="NUL character"):
+        steps(text)
+
+
+def test_halves_of_surrogate_pairs_are_what_go_makes_of_them() -> None:
+    (step,) = steps('CMD ["\\ud800", "\\ud83d\\ude00"]')
+    assert fields(step)["command"].words == ("\ufffd", "\U0001f600")  # type: ignore[attr-defined]
+
+
+def test_the_number_of_stages_is_bounded() -> None:
+    """Whoever wrote the file must not keep the daemon busy with it."""
+    text = "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(2001))
+    with pytest.raises(DockerfileError, match="more than 2000 stages"):
+        parse(text.encode())

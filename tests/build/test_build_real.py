@@ -255,3 +255,24 @@ async def test_a_warm_sandbox_whose_step_cannot_start_is_dropped(
     await bench.build("FROM busybox\nRUN true\n", fails=True)
     assert dropped == ["warm-1"]
     assert bench.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ADD http://[::1/x /", "invalid URL"),
+        ("ADD http://a..b/x /", "failed to GET http://a..b/x"),
+        (f"COPY <<{'x' * 300} /\nx\n{'x' * 300}\n", "can't be the name of an inline file"),
+        ('RUN ["echo", "\\ud800", "--", "\\udfff"]\nRUN false', "returned a non-zero code"),
+    ],
+)
+async def test_odd_words_are_told_and_do_not_break_the_answer(
+    bench: Bench, text: str, words: str
+) -> None:
+    await bench.build(f"FROM busybox\n{text}\n", fails=True)
+    assert words in bench.outputs[-1].error
+
+
+async def test_of_inline_files_with_one_name_the_last_counts(bench: Bench) -> None:
+    built = await bench.build("FROM busybox\nCOPY <<a <<a /d/\n1\na\n2\na\n")
+    assert bench.read(built["layers"][-1], "d/a") == b"2\n"

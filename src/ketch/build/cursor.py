@@ -126,6 +126,8 @@ class Cursor:
         if form is None:
             return None
         words, end = form
+        if any("\0" in word for word in words):
+            raise self.error("a word holds a NUL character, which no program can be given")
         tail = self.line.text[end:].strip()
         if tail and not tail.startswith("#"):
             return None

@@ -129,7 +129,11 @@ class _Lexer:
             pieces.append(text)
             offset += len(text)
         joined = "".join(pieces).rstrip()
-        return LogicalLine(joined, tuple(marks), self.source) if joined else None
+        line = LogicalLine(joined, tuple(marks), self.source)
+        if "\0" in joined:
+            at = joined.index("\0")
+            raise line.error("a NUL character: is the file text in UTF-8?", at, at + 1)
+        return line if joined else None
 
     def _piece(self) -> tuple[str, bool]:
         """One physical line without its continuation mark, and whether it had one."""

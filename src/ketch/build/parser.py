@@ -14,6 +14,7 @@ from ketch.build.source import DockerfileError, Position, Range, did_you_mean
 
 PARSERS = {**STAGE_PARSERS, **FILE_PARSERS, **CONFIG_PARSERS}
 _NAME = re.compile(r"\S+")
+_MOST_STAGES = 2000
 
 
 def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
@@ -74,6 +75,8 @@ def _arrange(tokens: Tokens, instructions: list[Instruction]) -> Dockerfile:
             raise instruction.error(
                 f"no build stage in current context: {instruction.name} stands before any FROM"
             )
+    if len(stages) > _MOST_STAGES:
+        raise stages[_MOST_STAGES][0].error(f"there are more than {_MOST_STAGES} stages")
     if not stages:
         raise instructions[-1].error("no build stage in current context: there is no FROM")
     return Dockerfile(

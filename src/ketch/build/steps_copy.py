@@ -23,6 +23,7 @@ _GIT = re.compile(r"(?:git@|git://|ssh://)|https?://[^#?]*\.git(?:[#?].*)?$", re
 _MODE = re.compile(r"0?[0-7]{3,4}|[ugoa]*([-+=][rwxXst]*)+(,[ugoa]*([-+=][rwxXst]*)+)*")
 _NUMBERS = re.compile(r"\d+(:\d+)?")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
+_LONGEST_NAME = 255  # bytes of a file's name
 
 
 class CopyWords(msgspec.Struct, frozen=True):
@@ -154,7 +155,10 @@ async def _remote(state: StageState, step: Add, url: str, destination: str) -> C
         return CopyPart(tree, (".",), excludes=_excludes(state, step))
     if checksum and not _CHECKSUM.fullmatch(checksum):
         raise step.error(f"invalid checksum {checksum!r}: write sha256: and 64 hexadecimal digits")
-    name = _url_name(url, destination)
+    try:
+        name = _url_name(url, destination)
+    except ValueError as error:
+        raise step.error(f"invalid URL {url}: {error}") from None
     if not name:
         raise step.error(f"cannot determine filename from url: {url}")
     tree = await executor.fetch(url, name, checksum)
@@ -162,7 +166,7 @@ async def _remote(state: StageState, step: Add, url: str, destination: str) -> C
 
 
 def _inline_files(state: StageState, step: Copy) -> tuple[tuple[str, bytes], ...]:
-    files = []
+    files: dict[str, bytes] = {}  # of two with one name the later is copied over the first
     for document in step.heredocs:
         text = document.text
         try:
@@ -170,10 +174,11 @@ def _inline_files(state: StageState, step: Copy) -> tuple[tuple[str, bytes], ...
                 text = expand_text(text, state.variables(), state.shared.scope.escape)
         except ExpansionError as error:
             raise step.error(f"{error} in the here-document {document.name}") from None
-        if "/" in document.name or document.name in (".", ".."):
-            raise step.error(f"{document.name!r} can't be the name of an inline file")
-        files.append((document.name, text.encode()))
-    return tuple(files)
+        name = document.name
+        if "/" in name or name in (".", "..") or len(name.encode()) > _LONGEST_NAME:
+            raise step.error(f"{name!r:.300} can't be the name of an inline file")
+        files[name] = text.encode()
+    return tuple(files.items())
 
 
 def is_remote(source: str) -> bool:

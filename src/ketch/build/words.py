@@ -9,6 +9,7 @@ import msgspec
 
 _WORD = re.compile(r"\S+")
 _JSON = json.JSONDecoder()
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 class Flag(msgspec.Struct, frozen=True):
@@ -81,7 +82,10 @@ def skip_blank(text: str, position: int) -> int:
 
 
 def exec_form(text: str, start: int) -> tuple[tuple[str, ...], int] | None:
-    """A JSON array of strings at ``start`` and the offset behind it; None when there is none."""
+    """A JSON array of strings at ``start`` and the offset behind it; None when there is none.
+
+    Halves of surrogate pairs become U+FFFD, as in Go's JSON.
+    """
     if not text.startswith("[", start):
         return None
     try:
@@ -90,7 +94,7 @@ def exec_form(text: str, start: int) -> tuple[tuple[str, ...], int] | None:
         return None
     if not all(isinstance(item, str) for item in value):
         return None
-    return tuple(value), end
+    return tuple(_HALVES.sub("\ufffd", item) for item in value), end
 
 
 def _strip_quotes(value: str, escape: str) -> str:

@@ -20,6 +20,7 @@ from ketch.build.progress import Report
 from ketch.engine.builder_fetch import fetch
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.image_values import Credentials, NewImage
+from ketch.engine.storing import storing
 from ketch.errors import InvalidParameter, NotFound, Unsupported
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
@@ -153,13 +154,9 @@ class BuildExecutor:
     async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:
         """Written into the build's own directory."""
         tree = self._new_tree()
-        for name, data in files:
-            path = f"{self._room.directory}/{tree.handle}/{name}"
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-            os.chmod(path, 0o644)
-            os.utime(path, (0, 0))
+        with storing("inline files"):
+            for name, data in files:
+                _write(f"{self._room.directory}/{tree.handle}/{name}", data)
         return tree
 
     async def fetch(self, url: str, name: str, checksum: str) -> Tree:
@@ -189,3 +186,11 @@ class BuildExecutor:
         handle = f"fetched-{self._room.fetched}"
         self._room.make_directory(handle)
         return Tree("fetched", handle=handle)
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+    os.chmod(path, 0o644)
+    os.utime(path, (0, 0))

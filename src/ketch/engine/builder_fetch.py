@@ -6,6 +6,7 @@ import hashlib
 import os
 from email.utils import parsedate_to_datetime
 
+from ketch.engine.storing import storing
 from ketch.errors import KetchError
 
 _CHUNK = 1 << 18
@@ -31,10 +32,11 @@ async def fetch(url: str, path: str) -> str:
             if response.status != 200:
                 status = f"{response.status} {response.reason or ''}".strip()
                 raise KetchError(f"failed to GET {url} with status {status}")
-            digest = await _save(response.content, path)
+            with storing(f"what {url} has"):
+                digest = await _save(response.content, path)
             _set_time(path, response.headers.get("Last-Modified", ""))
             return digest
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: the URL's host
         raise KetchError(f"failed to GET {url}: {error or type(error).__name__}") from None
 
 

@@ -37,6 +37,7 @@ from ketch.engine.model import (
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_resources import with_defaults
 from ketch.engine.spec_start import Launch, start_wire
+from ketch.engine.storing import storing
 from ketch.errors import KetchError
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ class StepRunner:
         points = list(mounts.points)
         if step.script_path:
             script = f"{bundle}/script"
-            with open(script, "w", encoding="utf-8") as file:
-                file.write(step.script)
-            os.chmod(script, 0o755)
+            with storing("the script of a step"):
+                with open(script, "w", encoding="utf-8") as file:
+                    file.write(step.script)
+                os.chmod(script, 0o755)
             points.append(
                 MountPoint(type="bind", source=script, target=step.script_path, writable=False)
             )

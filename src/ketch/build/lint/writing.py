@@ -24,6 +24,7 @@ from ketch.build.ast import Shell as ShellInstruction
 from ketch.build.lint import rules
 from ketch.build.lint.descriptions import comment_above, described
 from ketch.build.lint.rules import Finding
+from ketch.build.plan import find_stage
 from ketch.build.source import Position, Range
 
 _SECRET = re.compile(
@@ -192,13 +193,11 @@ def _shell_form(stage: Stage) -> Iterator[Finding]:
 
 
 def _relative(dockerfile: Dockerfile, stage: Stage) -> Iterator[Finding]:
-    names = {s.base.alias: s for s in dockerfile.stages[: stage.index] if s.base.alias}
-    below = names.get(stage.base.image.lower())
+    below = _below(dockerfile, stage)
     while below is not None:
         if any(isinstance(step, Workdir) for step in below.steps):
             return
-        names = {s.base.alias: s for s in dockerfile.stages[: below.index] if s.base.alias}
-        below = names.get(below.base.image.lower())
+        below = _below(dockerfile, below)
     first = next((step for step in stage.steps if isinstance(step, Workdir)), None)
     if first is not None and not first.path.startswith(("/", "$", '"/', "'/", '"$')):
         yield Finding(
@@ -208,3 +207,9 @@ def _relative(dockerfile: Dockerfile, stage: Stage) -> Iterator[Finding]:
             first.range,
             f"WORKDIR /{first.path}",
         )
+
+
+def _below(dockerfile: Dockerfile, stage: Stage) -> Stage | None:
+    """The stage that one continues."""
+    index = find_stage(dockerfile, stage.base.image, stage.index, numbers=False)
+    return None if index is None else dockerfile.stages[index]
