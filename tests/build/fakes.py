@@ -126,6 +126,9 @@ class FakeExecutor:
     async def clone(self, url: str, checksum: str, *, keep_git_dir: bool, report: Report) -> Tree:
         return self._tree({".": f"{url} {checksum} {keep_git_dir}".encode()})
 
+    async def unpacked(self, url: str, report: Report) -> Tree:
+        return self._tree({".": url.encode()})
+
     async def secret(self, id: str) -> bytes | None:
         return self.secrets.get(id)
 

@@ -16,6 +16,7 @@ from typing import Any
 from ketch.build.offers import Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.engine.builder import Builder
+from ketch.engine.builder_source import TarSource
 from ketch.engine.container_parts import Config, Parts
 from ketch.engine.container_store import ContainerStore
 from ketch.engine.events import Events
@@ -173,7 +174,7 @@ class Bench:
         self.outputs = []
         stream = context({"Dockerfile": text.encode(), **(files or {})})
         options = options or BuildOptions(**more)
-        async for output in self.builder.build(stream, options, offers):
+        async for output in self.builder.build(TarSource(stream), options, offers):
             self.outputs.append(output)
         error = self.outputs[-1].error
         assert bool(error) == fails, self.text + error

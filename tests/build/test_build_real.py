@@ -14,6 +14,7 @@ import pytest
 from build.real import Bench, context
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.source import DockerfileError
+from ketch.engine.builder_source import TarSource
 from ketch.engine.pool import Member
 from ketch.errors import InvalidParameter, KetchError
 
@@ -177,7 +178,7 @@ async def test_what_is_wrong_before_the_first_step(
     message: str,
 ) -> None:
     with pytest.raises(error) as caught:
-        async for _ in bench.builder.build(context(files), BuildOptions(**options)):  # type: ignore[arg-type]
+        async for _ in bench.builder.build(TarSource(context(files)), BuildOptions(**options)):  # type: ignore[arg-type]
             pass
     assert message in str(caught.value)
 
@@ -187,7 +188,7 @@ async def test_broken_context(bench: Bench) -> None:
         yield b"this is no archive" * 100
 
     with pytest.raises(KetchError):
-        await anext(bench.builder.build(garbage(), BuildOptions()))
+        await anext(bench.builder.build(TarSource(garbage()), BuildOptions()))
 
 
 async def test_hostile_context_stays_inside(bench: Bench, tmp_path: Path) -> None:
@@ -205,13 +206,13 @@ async def test_hostile_context_stays_inside(bench: Bench, tmp_path: Path) -> Non
         yield out.getvalue()
 
     with pytest.raises(KetchError):
-        await anext(bench.builder.build(stream(), BuildOptions()))
+        await anext(bench.builder.build(TarSource(stream()), BuildOptions()))
     assert not (tmp_path / "out").exists()
 
 
 async def test_closing_kills_the_step(bench: Bench) -> None:
     text = b"FROM busybox\nRUN echo begin && sleep 1000\n"
-    outputs = bench.builder.build(context({"Dockerfile": text}), BuildOptions())
+    outputs = bench.builder.build(TarSource(context({"Dockerfile": text})), BuildOptions())
     async for output in outputs:
         if output.stream == "begin\n":
             break
@@ -221,7 +222,9 @@ async def test_closing_kills_the_step(bench: Bench) -> None:
 async def test_much_output_is_bounded_and_whole(bench: Bench) -> None:
     outputs: list[BuildOutput] = []
     text = b"FROM busybox\nRUN seq 1 200000\n"
-    async for output in bench.builder.build(context({"Dockerfile": text}), BuildOptions()):
+    async for output in bench.builder.build(
+        TarSource(context({"Dockerfile": text})), BuildOptions()
+    ):
         outputs.append(output)
     written = "".join(output.stream for output in outputs)
     assert "\n".join(str(n) for n in range(199_000, 200_001)) in written

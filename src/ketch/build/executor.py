@@ -194,6 +194,10 @@ class Executor(Protocol):
         """A tree of a commit of a git repository, ``url#ref:subdirectory``."""
         ...
 
+    async def unpacked(self, url: str, report: Report) -> Tree:
+        """The tree of a git repository or of an archive (or lone Dockerfile) at a URL."""
+        ...
+
     async def secret(self, id: str) -> bytes | None:
         """A secret that the client offers; None when it has none of that name."""
         ...

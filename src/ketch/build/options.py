@@ -31,7 +31,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``credentials`` maps a registry's host to a user and a password (``docker.io`` for the Hub).
     ``secrets`` are values by ID, for mounts of that type. ``allow`` names entitlements:
     ``network.host`` and ``security.insecure``, which a RUN must not take by itself. What ketch
-    can't honour (``squash``, ``cache_from``, ``remote``, ``isolation``, ``security_options``) is
+    can't honour (``squash``, ``cache_from``, ``isolation``, ``security_options``) is
     here so that it can be refused by name. Without ``exports`` the result is an image.
     ``verify`` builds twice without the cache and fails when the outcomes differ.
     """

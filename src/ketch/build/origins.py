@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ketch.build import named_contexts
 from ketch.build.ast import Instruction
 from ketch.build.executor import BaseImage, CopyPart, CopyStep, Tree
 from ketch.build.plan import PlannedStage
 from ketch.build.progress import Report
 from ketch.build.state import BuildContext
+from ketch.build.steps_copy import is_remote
 from ketch.build.vertices import Vertices
 from ketch.errors import Unsupported
 from ketch.oci.image import ImageConfig, RootFS, encode
@@ -21,6 +24,7 @@ class Origins:
     def __init__(self, shared: BuildContext, vertices: Vertices) -> None:
         self._shared = shared
         self._vertices = vertices
+        self._loading: dict[str, asyncio.Task[Tree]] = {}
 
     async def base(self, planned: PlannedStage, report: Report) -> BaseImage:
         """What a stage that continues no other one begins with."""
@@ -35,7 +39,7 @@ class Origins:
         """The files of an image or a named context."""
         value = self._named(name, "")
         if value is not None and not value.startswith(named_contexts.IMAGE):
-            return self._files(value)
+            return await self._files(value)
         if name == SCRATCH:
             raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
         reference = (value or name).removeprefix(named_contexts.IMAGE)
@@ -63,17 +67,41 @@ class Origins:
         if value.startswith(named_contexts.IMAGE):
             reference = value.removeprefix(named_contexts.IMAGE)
             return await self._image(reference, planned.platform, report)
-        part = CopyPart(self._files(value), (".",))
+        part = CopyPart(await self._files(value), (".",))
         layer = await self._shared.executor.copy(
             CopyStep(layers=(), parts=(part,), destination="/", link=True)
         )
         config = self._config([layer] if layer else [])
         return BaseImage("", encode(config), (layer,) if layer else ())
 
-    def _files(self, value: str) -> Tree:
+    async def _files(self, value: str) -> Tree:
         if value.startswith(named_contexts.LOCAL):
             return Tree("context", name=value.removeprefix(named_contexts.LOCAL))
+        if is_remote(value):
+            return await self._fetched(value)
         raise Unsupported(f"the build context {value!r} is of a kind that is not supported")
+
+    async def _fetched(self, url: str) -> Tree:
+        """Each URL once a build, whichever steps want it."""
+        if url not in self._loading:
+            self._loading[url] = asyncio.create_task(self._fetch(url))
+        return await asyncio.shield(self._loading[url])
+
+    async def _fetch(self, url: str) -> Tree:
+        report = Report(self._shared.sink, self._vertices.internal(f"load {url}"))
+        try:
+            tree = await self._shared.executor.unpacked(url, report)
+        except BaseException as error:
+            report.end(error=str(error) or "canceled")
+            raise
+        report.end()
+        return tree
+
+    async def close(self) -> None:
+        """Nothing is fetched any more."""
+        for loading in self._loading.values():
+            loading.cancel()
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
 
     def _config(self, layers: list[str] | None = None) -> ImageConfig:
         platform = self._shared.scope.platform

@@ -8,8 +8,6 @@ from ketch.build.source import DockerfileError, Position, Range
 from ketch.errors import Unsupported
 
 _REASONS = {
-    "remote": "build contexts from a URL or a git repository (remote={!r}) are not supported: "
-    "fetch it and give a directory, or pipe a tar archive",
     "squash": "squash={!r} is not supported: use a last stage with COPY --from instead",
     "cache_from": "cachefrom={!r} is not supported: the builder has a cache of its own",
     "security_options": "securityopt={!r} is not supported for builds",

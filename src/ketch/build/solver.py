@@ -120,6 +120,7 @@ class Solver:
             for task in self.stages.values():
                 task.cancel()
             await asyncio.gather(*self.stages.values(), return_exceptions=True)
+            await self.origins.close()
 
     async def export(self, state: StageState) -> Built:
         """Store the image under its names."""

@@ -13,13 +13,13 @@ from ketch.build.ast import Add, Copy
 from ketch.build.executor import CopyPart, CopyStep, Tree
 from ketch.build.expand import ExpansionError, expand_text
 from ketch.build.failures import StepFailed
+from ketch.build.git_remote import is_git
 from ketch.build.globs import has_wildcard
 from ketch.build.scope import expand_in
 from ketch.build.state import StageState, nop_file
 from ketch.errors import KetchError, NotFound
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
-_GIT = re.compile(r"(?:git@|git://|ssh://)|https?://[^#?]*\.git(?:[#?].*)?$", re.IGNORECASE)
 _MODE = re.compile(r"0?[0-7]{3,4}|[ugoa]*([-+=][rwxXst]*)+(,[ugoa]*([-+=][rwxXst]*)+)*")
 _NUMBERS = re.compile(r"\d+(:\d+)?")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
@@ -148,7 +148,7 @@ async def _remote(state: StageState, step: Add, url: str, destination: str) -> C
     """A URL or a git repository."""
     executor = state.shared.executor
     checksum = _expand(state, step, step.checksum)
-    if _GIT.match(url):
+    if is_git(url):
         tree = await executor.clone(
             url, checksum, keep_git_dir=step.keep_git_dir, report=state.report
         )
@@ -183,7 +183,7 @@ def _inline_files(state: StageState, step: Copy) -> tuple[tuple[str, bytes], ...
 
 def is_remote(source: str) -> bool:
     """Whether ADD fetches it: a URL or a git repository."""
-    return bool(_URL.match(source) or _GIT.match(source))
+    return bool(_URL.match(source)) or is_git(source)
 
 
 def _url_name(url: str, destination: str) -> str:

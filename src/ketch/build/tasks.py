@@ -36,13 +36,14 @@ def serve(args: Args, fds: list[int]) -> Args:
     """Do one build's requests until the socket closes.
 
     Fds ``[socket, context's tar stream, the build's directory]``. A request is a line of JSON,
-    ``{"do": "receive"|"checksum"|"exists"|"ingest", …}``; the answer ``{"done": …}`` or
+    ``{"do": "receive"|"adopt"|"checksum"|"exists"|"ingest", …}``; the answer ``{"done": …}`` or
     ``{"failed": …}`` (``ketch.runtime.failures``).
     """
     requests: dict[str, Callable[[Args], Args]] = {
         "receive": lambda request: _receive(request, fds),
         "checksum": lambda request: _in_tree(checksum, request, fds[2]),
         "exists": lambda request: _in_tree(exists, request, fds[2]),
+        "adopt": lambda request: _adopt(request, fds[2]),
         "ingest": _ingest,
     }
     with socket.socket(fileno=fds[0]) as control, control.makefile("rwb") as lines:
@@ -100,7 +101,16 @@ def receive(args: Args, fds: list[int]) -> Args:
     stream, root_fd = fds
     with open_umask(), os.fdopen(os.dup(stream), "rb", 1 << 20) as raw:
         unpack_stream(decompressed(raw), Unpacker(root_fd, b"/"))
-    name = str(args["dockerfile"])
+    return _texts(root_fd, str(args["dockerfile"]))
+
+
+def _adopt(request: Args, build_fd: int) -> Args:
+    """Like ``receive`` for a directory that is there: ``{"tree": its name, "dockerfile"}``."""
+    return _in_tree(lambda asked, fds: _texts(fds[0], str(asked["dockerfile"])), request, build_fd)
+
+
+def _texts(root_fd: int, name: str) -> Args:
+    """The Dockerfile and its ignore file, what that one excludes taken out."""
     if not name:
         return {}
     text = _dockerfile(root_fd, name)

@@ -12,12 +12,14 @@ from ketch.build.exports import CACHE_ONLY, Export, parse_exports
 from ketch.build.failures import Place, StepFailed
 from ketch.build.solver import outcome_of
 from ketch.build.source import DockerfileError
+from ketch.build.steps_copy import is_remote
 from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveResponse
 from ketch.buildkit.frontend import build_options
 from ketch.buildkit.gateway_messages import Ref, RefMap, Result
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located
-from ketch.buildkit.source import SessionSource
+from ketch.buildkit.source import OwnDockerfile, SessionSource
+from ketch.engine.builder_remote import remote_source
 from ketch.errors import Cancelled, InvalidParameter, KetchError, Unsupported
 from ketch.oci import platform as platforms
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ketch.buildkit.sessions import Session, Sessions
     from ketch.engine.builder import Builder
     from ketch.engine.builder_running import RunningBuild
+    from ketch.engine.builder_source import Source
 
 DOCKERFILE = "dockerfile.v0"
 _CONFIG = "containerimage.config"
@@ -157,12 +160,19 @@ async def _followed(job: Job, target: Target, build: RunningBuild) -> Built:
         await telling
 
 
-def _source(session: Session, attrs: Mapping[str, str]) -> SessionSource:
-    return SessionSource(
+def _source(session: Session, attrs: Mapping[str, str]) -> Source:
+    """The client's directories, or a context by URL, with its Dockerfile or one of the client's."""
+    own = SessionSource(
         session,
         attrs.get("dockerfilekey") or "dockerfile",
         attrs.get("contextkey") or "context",
     )
+    url = attrs.get("context", "")
+    if not is_remote(url):
+        return own
+    keep = attrs.get("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR") in ("1", "true")
+    remote = remote_source(url, keep_git_dir=keep)
+    return OwnDockerfile(own, remote) if attrs.get("dockerfilekey") else remote
 
 
 async def _tell(job: Job, build: RunningBuild) -> None:

@@ -32,6 +32,7 @@ from ketch.engine.builder_cachemounts import CacheMounts
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
+from ketch.engine.builder_git import Cloner
 from ketch.engine.builder_history import BuildHistory
 from ketch.engine.builder_mounts import SECRETS
 from ketch.engine.builder_offers import OfferDesk
@@ -39,7 +40,7 @@ from ketch.engine.builder_questions import Questions
 from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.builder_running import RunningBuild
-from ketch.engine.builder_source import Source, TarSource
+from ketch.engine.builder_source import Source
 from ketch.engine.builder_workers import BuildWorkers
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.spec_validate import Facts
@@ -77,11 +78,11 @@ class Builder:
 
     async def build(
         self,
-        context: AsyncIterator[bytes],
+        source: Source,
         options: BuildOptions,
         offers: Offers | None = None,
     ) -> AsyncIterator[BuildOutput]:
-        """Build; ``context`` is a tar stream (plain, gzip, bzip2, xz or zstd).
+        """Build from a client's files.
 
         ``offers`` are the client's secrets and agents, by default those of ``options``.
 
@@ -90,7 +91,7 @@ class Builder:
         ketch does not honour); what fails later is its last output, with ``error`` set. Closing it
         (``aclose``) or cancelling its task kills the running step and leaves nothing half-made.
         """
-        async with self.running(TarSource(context), options, offers) as build:
+        async with self.running(source, options, offers) as build:
             async for output in _classic(build, quiet=options.quiet):
                 yield output
 
@@ -156,13 +157,17 @@ class Builder:
             Channel(),
             directory,
             await builder_floor.ensure(self._parts),
-            BuildWorkers(self._parts.launcher, directory),
+            BuildWorkers(self._parts.launcher, directory, self._cloner(offers, directory)),
             self._caches,
             offers,
             self._slots,
         )
         self._open[id(room)] = room
         return room
+
+    def _cloner(self, offers: Offers, directory: str) -> Cloner:
+        sockets = f"{self._parts.config.exec_root}/{SECRETS}"
+        return Cloner(self._parts.launcher, offers, directory, sockets)
 
     async def _close_room(self, room: BuildRoom) -> None:
         try:

@@ -16,12 +16,15 @@ from ketch.build.executor import (
     RunStep,
     Tree,
 )
+from ketch.build.git_remote import is_git, parse_remote
 from ketch.build.progress import Report
 from ketch.engine.builder_fetch import fetch
+from ketch.engine.builder_remote import archive
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.image_values import Credentials, NewImage
+from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
-from ketch.errors import InvalidParameter, NotFound, Unsupported
+from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
@@ -171,7 +174,24 @@ class BuildExecutor:
 
     async def clone(self, url: str, checksum: str, *, keep_git_dir: bool, report: Report) -> Tree:
         """By a worker that runs git."""
-        raise Unsupported(f"git repositories ({url}) are not supported yet")
+        remote = parse_remote(url, checksum=checksum, keep_git_dir=keep_git_dir)
+        tree = self._next_tree()
+        commit = await self._room.workers.cloner.clone(remote, tree.handle)
+        report.note(f"{remote.url} is at {commit}\n")
+        return tree
+
+    async def unpacked(self, url: str, report: Report) -> Tree:
+        """A named context from a URL: a repository, or an archive."""
+        if is_git(url):
+            return await self.clone(url, "", keep_git_dir=False, report=report)
+        tree = self._next_tree()
+
+        async def receive(fd: int) -> object:
+            return await self._room.workers.receive(fd, dockerfile="", directory=tree.handle)
+
+        with storing("the build context"):
+            await fed(archive(url), receive)
+        return tree
 
     async def secret(self, id: str) -> bytes | None:
         """From the client."""
@@ -182,10 +202,13 @@ class BuildExecutor:
         return await self._room.offers.has_agent(id)
 
     def _new_tree(self) -> Tree:
+        tree = self._next_tree()
+        self._room.make_directory(tree.handle)
+        return tree
+
+    def _next_tree(self) -> Tree:
         self._room.fetched += 1
-        handle = f"fetched-{self._room.fetched}"
-        self._room.make_directory(handle)
-        return Tree("fetched", handle=handle)
+        return Tree("fetched", handle=f"fetched-{self._room.fetched}")
 
 
 def _write(path: str, data: bytes) -> None:

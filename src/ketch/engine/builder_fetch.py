@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 from ketch.engine.storing import storing
-from ketch.errors import KetchError
+from ketch.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 _CHUNK = 1 << 18
 _CONNECT_TIMEOUT, _IDLE_TIMEOUT = 30, 60  # seconds
@@ -17,8 +23,24 @@ _REDIRECTS = 10
 async def fetch(url: str, path: str) -> str:
     """Download into ``path`` (mode 0600; its time is the answer's ``Last-Modified``); its digest.
 
-    Raises ``KetchError`` with Docker's words for another status than 200.
+    Raises ``InvalidParameter`` with Docker's words for another status than 200.
     """
+    async with _opened(url) as response:
+        with storing(f"what {url} has"):
+            digest = await _save(response.content, path)
+        _set_time(path, response.headers.get("Last-Modified", ""))
+        return digest
+
+
+async def chunks(url: str) -> AsyncIterator[bytes]:
+    """What is at a URL, as it comes; raises as ``fetch`` does."""
+    async with _opened(url) as response:
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            yield chunk
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[ClientResponse]:
     import aiohttp  # an HTTP client is needed by few builds
 
     timeout = aiohttp.ClientTimeout(
@@ -31,13 +53,10 @@ async def fetch(url: str, path: str) -> str:
         ):
             if response.status != 200:
                 status = f"{response.status} {response.reason or ''}".strip()
-                raise KetchError(f"failed to GET {url} with status {status}")
-            with storing(f"what {url} has"):
-                digest = await _save(response.content, path)
-            _set_time(path, response.headers.get("Last-Modified", ""))
-            return digest
+                raise InvalidParameter(f"failed to GET {url} with status {status}")
+            yield response
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: the URL's host
-        raise KetchError(f"failed to GET {url}: {error or type(error).__name__}") from None
+        raise InvalidParameter(f"failed to GET {url}: {error or type(error).__name__}") from None
 
 
 async def _save(content: object, path: str) -> str:

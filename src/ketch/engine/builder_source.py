@@ -24,7 +24,10 @@ class Source(Protocol):
     """
 
     async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
-        """The Dockerfile's bytes; raises ``InvalidParameter`` when there is none."""
+        """The Dockerfile's bytes; raises ``InvalidParameter`` when there is none.
+
+        With an empty path it may only bring the context, and answer nothing.
+        """
 
     async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
         """The ignore file that goes with the Dockerfile; empty when there is none."""
@@ -56,8 +59,8 @@ class TarSource:
             found = await fed(self._stream, receive)
         except NotFound as error:  # the route is there, whatever the context lacks
             raise InvalidParameter(str(error)) from None
-        self._ignore = b64decode(found["ignore"])
-        return b64decode(found["dockerfile"])
+        self._ignore = b64decode(found.get("ignore", ""))
+        return b64decode(found.get("dockerfile", ""))
 
     async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
         """Found with the Dockerfile."""

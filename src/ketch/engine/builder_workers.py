@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from ketch.engine.builder_worker import BuildWorker
 
 if TYPE_CHECKING:
+    from ketch.engine.builder_git import Cloner
     from ketch.runtime.remote import Launcher
 
 
 class BuildWorkers:
     """Requests go to whichever worker is free."""
 
-    def __init__(self, launcher: Launcher, directory: str, most: int = 0) -> None:
+    def __init__(self, launcher: Launcher, directory: str, cloner: Cloner, most: int = 0) -> None:
+        self.cloner = cloner
         self._launcher = launcher
         self._directory = directory
         self._most = most or len(os.sched_getaffinity(0))

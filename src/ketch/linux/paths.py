@@ -6,7 +6,13 @@ links (``/proc/<pid>/fd/…``) are always refused, since they lead anywhere.
 
 import os
 
-from ketch.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from ketch.linux.openat2 import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    openat2,
+)
 
 O_PATH = os.O_PATH
 
@@ -17,6 +23,16 @@ def open_in_root(root_fd: int, path: str, flags: int = O_PATH, mode: int = 0) ->
         raise ValueError("embedded null byte")
     resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
     return openat2(root_fd, os.fsencode(path or "/"), flags, mode=mode, resolve=resolve)
+
+
+def open_directory_without_links(folder: str, path: str) -> int:
+    """A directory below ``folder``; raises OSError (ELOOP) where a symbolic link is on the way."""
+    folder_fd = os.open(folder, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+    try:
+        return openat2(folder_fd, os.fsencode(path), O_PATH | os.O_DIRECTORY, resolve=resolve)
+    finally:
+        os.close(folder_fd)
 
 
 def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:

@@ -10,10 +10,11 @@ from ketch.api.filters import keys, resolve_until
 from ketch.api.refusal import refused
 from ketch.api.resources import build_by_session
 from ketch.api.resources.container_files import upload
-from ketch.build.failures import Place, StepFailed
+from ketch.build.failures import StepFailed
 from ketch.build.source import DockerfileError, excerpt
 from ketch.engine.builder_questions import CALLS
-from ketch.engine.builder_source import TarSource
+from ketch.engine.builder_remote import remote_source
+from ketch.engine.builder_source import Source, TarSource
 from ketch.errors import InvalidParameter, KetchError
 
 if TYPE_CHECKING:
@@ -46,13 +47,21 @@ async def build(call: Call) -> StreamResponse:
         desk.done(token)
 
 
+def _source(call: Call, options: BuildOptions) -> Source:
+    """The request's body, or what ``remote`` names."""
+    if not options.remote:
+        return TarSource(upload(call))
+    keep = options.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") in ("1", "true")
+    return remote_source(options.remote, keep_git_dir=keep)
+
+
 async def _answer(call: Call, options: BuildOptions) -> StreamResponse:
     """POST /build?call=check|outline|targets (docs/beyond.md): nothing is built."""
     request = CALLS.get(call.text("call"))
     if request is None:
         words = ", ".join(CALLS)
         raise InvalidParameter(f"invalid call {call.text('call')!r}: there is {words}")
-    answer = await call.engine.builder.ask(request, TarSource(upload(call)), options)
+    answer = await call.engine.builder.ask(request, _source(call, options), options)
     found = {"Result": answer.document, "Text": answer.text, "Status": answer.status}
     return responses.json(found)
 
@@ -60,7 +69,7 @@ async def _answer(call: Call, options: BuildOptions) -> StreamResponse:
 async def _built(call: Call, options: BuildOptions, offers: Offers | None) -> StreamResponse:
     if call.text("progress"):
         return await _with_events(call, options, offers)
-    outputs = call.engine.builder.build(upload(call), options, offers)
+    outputs = call.engine.builder.build(_source(call, options), options, offers)
     try:
         output = await anext(outputs, None)
         response = await responses.stream(call, responses.JSON)
@@ -78,7 +87,7 @@ async def _with_events(call: Call, options: BuildOptions, offers: Offers | None)
     if call.text("progress") != "events":
         raise InvalidParameter(f"invalid progress {call.text('progress')!r}: there is 'events'")
     builder = call.engine.builder
-    async with builder.running(TarSource(upload(call)), options, offers) as build:
+    async with builder.running(_source(call, options), options, offers) as build:
         response = await responses.stream(call, responses.JSON)
         async for event in build.events():
             await response.write(event_line(event))
@@ -104,12 +113,11 @@ def _failure(build: RunningBuild, error: KetchError) -> dict[str, Any]:
     found: dict[str, Any] = {"error": str(error)}
     if isinstance(error, StepFailed):
         found |= {"code": error.code, "image": error.image}
-    place = build.failed_at
     if isinstance(error, DockerfileError):
         found["error"] = error.head
-        place = Place(error.source, error.where)
-    if place is not None:
-        found["excerpt"] = excerpt(place.source, place.where)
+        found["excerpt"] = excerpt(error.source, error.where, column=True)
+    elif build.failed_at is not None:
+        found["excerpt"] = excerpt(build.failed_at.source, build.failed_at.where)
     return found
 
 

@@ -1,0 +1,84 @@
+"""Build contexts that the engine fetches: git repositories, archives and Dockerfiles by URL."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from ketch.build.git_remote import is_git, parse_remote
+from ketch.engine.builder_fetch import chunks
+from ketch.engine.builder_source import Source, TarSource, directory_of
+from ketch.errors import InvalidParameter, NotFound, Unsupported
+
+if TYPE_CHECKING:
+    from ketch.build.git_remote import GitRemote
+    from ketch.build.progress import Report
+    from ketch.engine.builder_workers import BuildWorkers
+
+_MAGICS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+_LARGEST_TEXT = 4 << 20
+
+
+def remote_source(url: str, *, keep_git_dir: bool = False) -> Source:
+    """What a URL as a build context means; raises ``InvalidParameter``, ``Unsupported``."""
+    if is_git(url):
+        return GitSource(parse_remote(url, keep_git_dir=keep_git_dir))
+    if url.lower().startswith(("http://", "https://")):
+        return TarSource(archive(url))
+    raise Unsupported(f"the build context {url!r} is of a kind that is not supported")
+
+
+class GitSource:
+    """A commit of a repository."""
+
+    def __init__(self, remote: GitRemote) -> None:
+        self._remote = remote
+        self._ignore = b""
+
+    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+        """Clones; the Dockerfile is of the repository."""
+        tree = directory_of("")
+        await workers.cloner.clone(self._remote, tree)
+        try:
+            found = await workers.ask("adopt", tree=tree, dockerfile=path)
+        except NotFound as error:
+            raise InvalidParameter(str(error)) from None
+        self._ignore = b64decode(found.get("ignore", ""))
+        return b64decode(found.get("dockerfile", ""))
+
+    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
+        """Found with the Dockerfile."""
+        return self._ignore
+
+    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+        """They are there already."""
+        if name:
+            raise InvalidParameter(f"the build has no context named {name!r}")
+
+
+async def archive(url: str) -> AsyncIterator[bytes]:
+    """A tar archive as it is; anything else is a Dockerfile, as the only file of one."""
+    stream = chunks(url)
+    head = b""
+    async for chunk in stream:
+        head += chunk
+        if len(head) >= tarfile.BLOCKSIZE:
+            break
+    if head.startswith(_MAGICS) or head[257:262] == b"ustar":
+        yield head
+        async for chunk in stream:
+            yield chunk
+        return
+    async for chunk in stream:
+        head += chunk
+        if len(head) > _LARGEST_TEXT:
+            raise InvalidParameter(f"{url} is no archive, and too large for a Dockerfile")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo("Dockerfile")
+        info.size, info.mode = len(head), 0o644
+        tar.addfile(info, io.BytesIO(head))
+    yield out.getvalue()

@@ -1,0 +1,237 @@
+"""ADD of repositories; contexts from repositories, archives and Dockerfiles by URL."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildkit.buildx import Buildx
+from e2e import web_server
+from e2e.git_server import BACKEND, Repositories, serving
+from e2e.ketch_program import ketch
+from e2e.ketchd_process import Ketchd
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not os.access(BACKEND, os.X_OK), reason="needs git"),
+]
+DOCKERFILE = "FROM busybox\nCOPY . /src/\nRUN ls -A /src && cat /src/name\n"
+
+
+@pytest.fixture(scope="module")
+def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repositories]:
+    with serving(tmp_path_factory.mktemp("git")) as repositories:
+        yield repositories
+
+
+@pytest.fixture(scope="module")
+def commits(git: Repositories) -> list[str]:
+    """Of the repository ``app``: v1 and the head of main, of which ``dev`` is a branch."""
+    first = git.make("app", {"name": "one\n", "Dockerfile": DOCKERFILE, "sub/Dockerfile": "x"})
+    work = git.folder / "app.work"
+    git.git("tag", "-a", "-m", "x", "v1", cwd=work)
+    files = {"name": "two\n", "sub/Dockerfile": DOCKERFILE, "sub/name": "below\n"}
+    second = git.make("app", {**files, ".dockerignore": "ignored\n", "ignored": "x"})
+    git.git("branch", "dev", cwd=work)
+    git.publish("app")
+    return [first, second]
+
+
+def said(daemon: Ketchd, *words: str, **options: object) -> tuple[int, str]:
+    """The exit code and everything written."""
+    done = ketch(daemon, *words, code=None, **options)  # type: ignore[arg-type]
+    return done.returncode, (done.stdout + done.stderr).decode()
+
+
+def build(daemon: Ketchd, text: str, tmp_path: Path, *words: str) -> tuple[int, str]:
+    (tmp_path / "Dockerfile").write_text(text)
+    return said(daemon, "build", "--no-cache", "--progress=plain", *words, str(tmp_path))
+
+
+FORMS = [  # what stands behind the repository's URL, what its file ``name`` says
+    ("", "two"),
+    ("#main", "two"),
+    ("#v1", "one"),
+    ("#refs/tags/v1", "one"),
+    ("#:sub", "below"),
+    ("#main:sub", "below"),
+    ("?branch=dev&subdir=sub", "below"),
+    ("?tag=v1", "one"),
+    ("#{first}", "one"),
+    ("#{short}", "one"),
+    ("?ref={first}&checksum={first}", "one"),
+]
+
+
+@pytest.mark.parametrize(("form", "name"), FORMS)
+@pytest.mark.parametrize("kind", ["", "/dumb"])
+def test_add_of_a_repository(
+    ketchd: Ketchd, git: Repositories, commits: list[str], tmp_path: Path, form: str, name: str,
+    kind: str,
+) -> None:  # fmt: skip
+    url = f"{git.address}{kind}/app.git" + form.format(first=commits[0], short=commits[0][:9])
+    text = f"FROM busybox\nADD {url} /r\nRUN cat /r/name; ls -A /r; ls -la /r\n"
+    code, out = build(ketchd, text, tmp_path)
+    assert code == 0, out
+    assert f" {name}\n" in out
+    assert ".git\n" not in out
+
+
+def test_the_same_commit_is_the_same_layer_and_git_stays_when_asked(
+    ketchd: Ketchd, git: Repositories, commits: list[str], tmp_path: Path
+) -> None:
+    url = f"{git.address}/app.git"
+    layers = set()
+    for _ in range(2):
+        build(ketchd, f"FROM scratch\nADD {url}#v1 /\n", tmp_path, "-t", "gitlayer")
+        layers.add(ketchd.out("image", "inspect", "-f", "{{.RootFS.Layers}}", "gitlayer"))
+    ketchd.docker("rmi", "gitlayer")
+    assert len(layers) == 1
+    text = f"FROM busybox\nADD --keep-git-dir=true --checksum={commits[1]} {url} /r\nRUN ls -A /r\n"
+    code, out = build(ketchd, text, tmp_path)
+    assert (code, " .git\n" in out) == (0, True)
+    wrong = build(ketchd, f"FROM busybox\nADD --checksum={commits[0]} {url} /r\n", tmp_path)
+    assert wrong[0] == 1
+    assert f"expected checksum to match {commits[0]}, got {commits[1]}" in wrong[1]
+    assert "   2 | >>> ADD" in wrong[1]
+
+
+HOSTILE = [
+    ("#--upload-pack=touch /tmp/owned", "invalid git ref"),
+    ("#-x", "invalid git ref"),
+    ("#a:../..", "invalid subdirectory"),
+    ("#+refs/heads/main", "invalid git ref"),
+    ("#main:link", "links are not followed"),
+    ("#main:link/below", "links are not followed"),
+    ("#main:nothing", "has no directory 'nothing'"),
+    ("#nobranch", "failed to fetch"),
+    ("?brunch=x", "did you mean branch?"),
+    ("?branch=a&tag=b", "can have only one of"),
+]
+
+
+@pytest.mark.parametrize(("form", "message"), HOSTILE)
+def test_hostile_urls_and_links(
+    ketchd: Ketchd, git: Repositories, tmp_path: Path, form: str, message: str
+) -> None:
+    if not (git.folder / "links.work").exists():
+        git.make("links", {"x/y": "1"}, {"link": "/etc"})
+    url = f"{git.address}/links.git{form}"
+    code, out = build(ketchd, f'FROM busybox\nADD ["{url}", "/r"]\n', tmp_path)
+    assert (code, message in out) == (1, True), out
+    code, out = said(ketchd, "build", url)
+    assert (code, message in out) == (1, True), out
+
+
+def test_hostile_repositories(ketchd: Ketchd, git: Repositories, tmp_path: Path) -> None:
+    """Filters, hooks and monitors of a repository's own are not run."""
+    mark = tmp_path / "owned"
+    git.make(
+        "evil",
+        {
+            ".gitattributes": "* filter=evil diff=evil\n",
+            ".gitconfig": f'[filter "evil"]\nsmudge = touch {mark}\n[core]\nfsmonitor = x\n',
+            ".git-hooks/post-checkout": f"#!/bin/sh\ntouch {mark}\n",
+            "name": "x\n",
+        },
+    )
+    code, out = build(ketchd, f"FROM busybox\nADD {git.address}/evil.git /r\n", tmp_path)
+    assert (code, mark.exists()) == (0, False), out
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ext::sh -c 'touch /tmp/owned'", "file:///etc", "/etc", "-x", "ssh://-oProxyCommand=x/y"],
+)
+def test_hostile_submodules(ketchd: Ketchd, git: Repositories, tmp_path: Path, url: str) -> None:
+    text = f'[submodule "s"]\n\tpath = s\n\turl = "{url}"\n'
+    git.make("subevil", {".gitmodules": text})
+    code, out = build(ketchd, f"FROM busybox\nADD {git.address}/subevil.git /r\n", tmp_path)
+    assert (code, "submodule URL" in out and "is refused" in out) == (1, True), out
+
+
+def test_submodules(ketchd: Ketchd, git: Repositories, tmp_path: Path) -> None:
+    commit = git.make("library", {"lib": "content of the library\n"})
+    git.make("parent", {".gitmodules": '[submodule "l"]\n\tpath = l\n\turl = ../library.git\n'})
+    work = git.folder / "parent.work"
+    git.git("update-index", "--add", "--cacheinfo", f"160000,{commit},l", cwd=work)
+    git.commit("parent")
+    url = f"{git.address}/parent.git"
+    code, out = build(ketchd, f"FROM busybox\nADD {url} /r\nRUN cat /r/l/lib\n", tmp_path)
+    assert (code, "content of the library" in out) == (0, True), out
+    code, out = build(
+        ketchd, f"FROM busybox\nADD {url}?submodules=false /r\nRUN ls /r/l\n", tmp_path
+    )
+    assert (code, "content" in out) == (0, False), out
+
+
+def test_private_repository(
+    ketchd: Ketchd, git: Repositories, commits: list[str], tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(git.token)
+    text = f"FROM busybox\nADD {git.address}/private/app.git /r\nRUN cat /r/name\n"
+    assert build(ketchd, text, tmp_path)[0] == 1
+    words = ("--secret", f"id=GIT_AUTH_TOKEN,src={token}")
+    code, out = build(ketchd, text, tmp_path, *words)
+    assert (code, " two\n" in out) == (0, True), out
+    assert git.token not in out
+
+
+def test_context_from_a_repository(
+    ketchd: Ketchd, git: Repositories, commits: list[str], tmp_path: Path
+) -> None:
+    url = f"{git.address}/app.git"
+    code, out = said(ketchd, "build", "--no-cache", url)
+    assert (code, " two\n" in out, " ignored\n" in out) == (0, True, False), out
+    code, out = said(ketchd, "build", "--no-cache", f"{url}#main:sub")
+    assert (code, " below\n" in out) == (0, True), out
+    assert said(ketchd, "build", "--check", url)[0] == 0
+    code, out = said(ketchd, "build", "-f", "nothing", url)
+    assert (code, "Cannot locate specified Dockerfile: nothing" in out) == (1, True)
+    text = "FROM busybox\nCOPY --from=app name /\nRUN cat /name\nFROM app\nCOPY --from=0 /name /n\n"
+    code, out = build(ketchd, text, tmp_path, "--build-context", f"app={url}#v1")
+    assert (code, " one\n" in out) == (0, True), out
+
+
+def test_context_from_an_archive_or_a_dockerfile(ketchd: Ketchd, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, text in (("Dockerfile", DOCKERFILE), ("name", "archived\n")):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    with web_server.serving() as web:
+        web.pages = {"/a.tgz": out.getvalue(), "/Dockerfile": b"FROM busybox\nRUN echo lone\n"}
+        code, shown = said(ketchd, "build", "--no-cache", f"http://{web.address}/a.tgz")
+        assert (code, " archived\n" in shown) == (0, True), shown
+        code, shown = said(ketchd, "build", "--no-cache", f"http://{web.address}/Dockerfile")
+        assert (code, " lone\n" in shown) == (0, True), shown
+        code, shown = said(ketchd, "build", f"http://{web.address}/nothing")
+        assert (code, "404" in shown) == (1, True)
+        text = "FROM scratch\nCOPY --from=a name /\n"
+        code, shown = build(
+            ketchd, text, tmp_path, "--build-context", f"a=http://{web.address}/a.tgz"
+        )
+        assert code == 0, shown
+
+
+async def test_buildkit_with_a_repository(
+    ketchd: Ketchd, git: Repositories, commits: list[str], tmp_path: Path
+) -> None:
+    client = Buildx(str(ketchd.socket))
+    client.directories = {"dockerfile": tmp_path}
+    url = f"{git.address}/app.git#v1"
+    async with client.connected():
+        outcome = await client.build({"context": url, "no-cache": ""})
+    assert "one\n" in outcome.logs
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nCOPY name /\nRUN echo own; cat /name\n")
+    attrs = {"context": url, "dockerfilekey": "dockerfile", "context:app": url, "no-cache": ""}
+    async with client.connected():
+        outcome = await client.build(attrs)
+    assert "own\none\n" in outcome.logs
