@@ -344,7 +344,6 @@ async def test_pull_network_and_platform_are_handed_on(executor: FakeExecutor) -
     ("options", "named"),
     [
         (BuildOptions(squash=True), "squash"),
-        (BuildOptions(cache_from=("x",)), "cachefrom"),
         (BuildOptions(isolation="hyperv"), "isolation"),
         (BuildOptions(security_options=("x",)), "securityopt"),
     ],

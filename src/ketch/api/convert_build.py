@@ -10,6 +10,7 @@ import msgspec
 from ketch.api.credentials import build_credentials
 from ketch.api.refusal import refused
 from ketch.api.schema import Int64
+from ketch.build.cache_options import CacheImport, parse_cache_export, parse_cache_import
 from ketch.build.exports import Export, parse_exports
 from ketch.build.options import BuildLimits, BuildOptions, BuildOutput
 from ketch.errors import InvalidParameter
@@ -52,7 +53,11 @@ def build_options(call: Call) -> BuildOptions:
         credentials=build_credentials(call.request.headers.get("X-Registry-Config", "")),
         remote=call.text("remote"),
         squash=call.flag("squash"),
-        cache_from=tuple(_document(call, "cachefrom", list[str]) or ()),
+        cache_imports=_cache_imports(call),
+        cache_exports=tuple(
+            parse_cache_export(output.Type, output.Attrs)
+            for output in _document(call, "cacheto", list[_Output]) or []
+        ),
         isolation=call.text("isolation"),
         security_options=tuple(call.query.getall("securityopt", ())),
         exports=_exports(call),
@@ -63,6 +68,17 @@ def build_options(call: Call) -> BuildOptions:
 class _Output(msgspec.Struct):
     Type: str = ""
     Attrs: dict[str, str] = {}
+
+
+def _cache_imports(call: Call) -> tuple[CacheImport, ...]:
+    """``cachefrom``: names of images, or (docs/beyond.md) types with attributes."""
+    found = _document(call, "cachefrom", list[str | _Output]) or []
+    return tuple(
+        parse_cache_import("registry", {"ref": each})
+        if isinstance(each, str)
+        else parse_cache_import(each.Type, each.Attrs)
+        for each in found
+    )
 
 
 def _exports(call: Call) -> tuple[Export, ...]:

@@ -105,21 +105,21 @@ def parse_export(type: str, attributes: Mapping[str, str]) -> Export:
             raise Unsupported(
                 f"the attribute {name!r} of the output type {kind!r} is not supported"
             )
-    compression, level = _compression(rest)
-    push = _flag(rest, "push", type == "registry")
+    compression, level = compression_of(rest)
+    push = flag_of(rest, "push", type == "registry")
     return Export(
         type=kind,
         names=tuple(name for name in rest.get("name", "").split(",") if name),
-        store=_flag(rest, "store", type != "registry"),
-        push=push or _flag(rest, "push-by-digest", False),
-        by_digest=_flag(rest, "push-by-digest", False),
+        store=flag_of(rest, "store", type != "registry"),
+        push=push or flag_of(rest, "push-by-digest", False),
+        by_digest=flag_of(rest, "push-by-digest", False),
         compression=compression,
         level=level,
-        recompress=_flag(rest, "force-compression", False),
-        oci_types=_flag(rest, "oci-mediatypes", kind != DOCKER),
+        recompress=flag_of(rest, "force-compression", False),
+        oci_types=flag_of(rest, "oci-mediatypes", kind != DOCKER),
         annotations=annotations,
-        archive=_flag(rest, "tar", True),
-        split=_flag(rest, "platform-split", False) if "platform-split" in rest else None,
+        archive=flag_of(rest, "tar", True),
+        split=flag_of(rest, "platform-split", False) if "platform-split" in rest else None,
     )
 
 
@@ -141,7 +141,8 @@ def _annotations(attributes: Mapping[str, str]) -> tuple[tuple[Annotation, ...],
     return tuple(found), rest
 
 
-def _compression(attributes: Mapping[str, str]) -> tuple[str, int | None]:
+def compression_of(attributes: Mapping[str, str]) -> tuple[str, int | None]:
+    """``compression`` and ``compression-level``; raises what names them."""
     word = attributes.get("compression", "")
     if word not in _COMPRESSIONS:
         raise Unsupported(f"compression {word!r} is not supported: gzip, zstd, uncompressed")
@@ -154,7 +155,8 @@ def _compression(attributes: Mapping[str, str]) -> tuple[str, int | None]:
     return kind, int(text)
 
 
-def _flag(attributes: Mapping[str, str], name: str, default: bool) -> bool:
+def flag_of(attributes: Mapping[str, str], name: str, default: bool) -> bool:
+    """A boolean attribute; raises ``InvalidParameter``."""
     text = attributes.get(name)
     if text is None:
         return default

@@ -34,6 +34,10 @@ class Offers(Protocol):
         once. Raises ``InvalidParameter`` when the client takes
         nothing, ``Unavailable`` when it went away."""
 
+    async def folder(self, number: int) -> str:
+        """The path of a tar archive with the directory of the build's ``number``-th source of
+        cache. Raises ``NotFound``."""
+
 
 class Given:
     """What came with the request; no agents."""
@@ -69,3 +73,7 @@ class Given:
             f"output {number + 1} is for the client, which takes nothing: leave offers with"
             " POST /ketch/builds/offers first and fetch it from there"
         )
+
+    async def folder(self, number: int) -> str:
+        """Raises ``NotFound``."""
+        raise NotFound("the client sent no directory")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ketch.build.cache_options import CacheExport, CacheImport
 from ketch.build.exports import Export
 
 
@@ -31,7 +32,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``credentials`` maps a registry's host to a user and a password (``docker.io`` for the Hub).
     ``secrets`` are values by ID, for mounts of that type. ``allow`` names entitlements:
     ``network.host`` and ``security.insecure``, which a RUN must not take by itself. What ketch
-    can't honour (``squash``, ``cache_from``, ``isolation``, ``security_options``) is
+    can't honour (``squash``, ``isolation``, ``security_options``) is
     here so that it can be refused by name. Without ``exports`` the result is an image.
     ``verify`` builds twice without the cache and fails when the outcomes differ.
     """
@@ -57,7 +58,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     contexts: dict[str, str] = {}
     remote: str = ""
     squash: bool = False
-    cache_from: tuple[str, ...] = ()
+    cache_imports: tuple[CacheImport, ...] = ()
+    cache_exports: tuple[CacheExport, ...] = ()
     isolation: str = ""
     security_options: tuple[str, ...] = ()
     verify: bool = False

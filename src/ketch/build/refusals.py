@@ -9,7 +9,6 @@ from ketch.errors import Unsupported
 
 _REASONS = {
     "squash": "squash={!r} is not supported: use a last stage with COPY --from instead",
-    "cache_from": "cachefrom={!r} is not supported: the builder has a cache of its own",
     "security_options": "securityopt={!r} is not supported for builds",
 }
 _REFUSED_ARGS = ("BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_CACHE_MOUNT_NS")

@@ -31,6 +31,7 @@ async def do_run(state: StageState, step: Run, trees: Trees) -> None:
     created_by = " ".join([*prefix, *argv])
     seen = await run_mounts.identity(state, mounts)
     network = step.network or state.shared.options.network_mode
+    network = "" if network == "default" else network  # clients name it or leave it out
     identity = "\0".join(["run", network, step.security, *args, "", *seen, "", *argv, script])
     planned = _planned(state, step, mounts)
 

@@ -149,6 +149,10 @@ class Session:
         else:
             await filesend.send_archive(self, number, pieces)
 
+    async def folder(self, number: int) -> str:
+        """Raises ``NotFound``: directories of a cache would be asked for blob by blob."""
+        raise NotFound("a local cache of BuildKit's clients is not supported: use type=registry")
+
     async def run(self) -> None:
         """Until the client goes."""
         try:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from ketch.build.cache_options import parse_cache_export, parse_cache_import
 from ketch.build.exports import CACHE_ONLY, Export, parse_exports
 from ketch.build.failures import Place, StepFailed
 from ketch.build.solver import outcome_of
@@ -92,18 +95,25 @@ class BuildkitSolver:
             raise Unsupported("build graphs (LLB) of a client's own are not supported by ketch")
         if job not in self._targets:
             raise InvalidParameter("the build is over")
-        target = self._start(job, request.Frontend, request.FrontendOpt)
+        target = self._start(job, request.Frontend, request.FrontendOpt, request.CacheImports)
         waited: set[asyncio.Future[Any]] = {target.configs, target.task}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not target.configs.done():
             await target.task
         return target
 
-    def _start(self, job: Job, frontend: str, attrs: Mapping[str, str]) -> Target:
+    def _start(
+        self,
+        job: Job,
+        frontend: str,
+        attrs: Mapping[str, str],
+        imports: Sequence[Attributes] = (),
+    ) -> Target:
         attrs = _without_gateway(frontend, attrs)
         options = build_options(
             attrs, exports=_exports(job.request), allow=job.request.Entitlements
         )
+        options = _with_caches(options, job.request, imports, attrs)
         target = Target()
         self._targets[job][target.id] = target
         target.task = asyncio.create_task(self._run(job, target, options, attrs))
@@ -205,6 +215,37 @@ def _exports(request: SolveRequest) -> tuple[Export, ...]:
     """Without any, the result is for the cache alone."""
     found = parse_exports((exporter.Type, exporter.Attrs) for exporter in exporters(request))
     return found or (Export(type=CACHE_ONLY),)
+
+
+def _named_imports(attrs: Mapping[str, str]) -> list[Attributes]:
+    """``cache-imports``: what clients give the front end, as JSON."""
+    text = attrs.get("cache-imports", "")
+    try:
+        found = msgspec.json.decode(text, type=list[_Import]) if text else []
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InvalidParameter(f"cache-imports is malformed: {error}") from None
+    return [Attributes(Type=one.Type, Attrs=one.Attrs) for one in found]
+
+
+class _Import(msgspec.Struct):
+    Type: str = ""
+    Attrs: dict[str, str] = {}
+
+
+def _with_caches(
+    options: BuildOptions,
+    request: SolveRequest,
+    imports: Sequence[Attributes],
+    attrs: Mapping[str, str],
+) -> BuildOptions:
+    """With where the cache comes from and goes to."""
+    wanted = (*request.Cache.Imports, *imports, *_named_imports(attrs))
+    sources = {(a.Type, *sorted(a.Attrs.items())): a for a in wanted}
+    return msgspec.structs.replace(
+        options,
+        cache_imports=tuple(parse_cache_import(a.Type, a.Attrs) for a in sources.values()),
+        cache_exports=tuple(parse_cache_export(a.Type, a.Attrs) for a in request.Cache.Exports),
+    )
 
 
 def _response(built: Built) -> SolveResponse:

@@ -100,10 +100,20 @@ def _outputs(client: "Client", parsed: "Parsed", asked: "dict[str, Any]") -> "Fe
 
         found = build_outputs.outputs(parsed)
         asked["outputs"] = fastjson.dumps(build_outputs.query(found)).decode()
+    caches = None
+    if parsed["cache-from"] or parsed["cache-to"]:
+        from ketch.cli import build_caches, build_outputs
+
+        caches = build_caches.Caches(parsed)
+        asked.update(caches.query())
+        found = build_outputs.with_caches(found, caches.targets)
     coming = any(output.comes_here for output in found)
-    token = build_lend.lend(client, parsed, needed=coming)
+    needed = coming or (caches is not None and caches.sends())
+    token = build_lend.lend(client, parsed, needed=needed)
     if token:
         asked["offers"] = token
+        if caches is not None:
+            caches.send(client, token)
     return build_outputs.Fetching(client, token, found) if token and coming else None
 
 

@@ -22,7 +22,9 @@ FLAGS = (
     Flag("annotation", "", "list", "Add annotation to the image"),
     Flag("build-arg", "", "list", "Set build-time variables", convert=value.environment_word),
     Flag("build-context", "", "list", "Additional build contexts (name=docker-image://ref)"),
-    Flag("cache-from", "", "strings", "Images to consider as cache sources", values="images"),
+    Flag("cache-from", "", "list", "External cache sources (name, type=registry|local,...)",
+         values="images"),
+    Flag("cache-to", "", "list", "Cache export destinations (type=inline|registry|local,...)"),
     Flag("call", "", "text", "Ask about the Dockerfile instead of building (check, outline, "
          "targets; with ,format=json)", "build", values=("build", "check", "outline", "targets")),
     Flag("cgroup-parent", help='Set the parent cgroup for the "RUN" instructions', default=""),
@@ -119,8 +121,6 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
         found["verify"] = "1"
     if parsed["build-context"]:
         found["buildcontexts"] = _contexts(parsed["build-context"])
-    if parsed["cache-from"]:
-        found["cachefrom"] = fastjson.dumps(parsed["cache-from"]).decode()
     if parsed["ulimit"]:
         found["ulimits"] = fastjson.dumps(parsed["ulimit"]).decode()
     if parsed["build-arg"] or os.environ.get(EPOCH):

@@ -121,6 +121,11 @@ def query(found: "list[Output]") -> "list[dict[str, Any]]":
     return [{"Type": output.kind, "Attrs": output.attributes} for output in found]
 
 
+def with_caches(found: "list[Output]", targets: "list[Output]") -> "list[Output]":
+    """The outputs, and after them what becomes of the cache: that is how the engine counts."""
+    return [*(found or [Output("image", {}, "")]), *targets]
+
+
 class Fetching:
     """Takes the outputs that are for this side, each in a thread."""
 

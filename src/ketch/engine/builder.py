@@ -128,6 +128,7 @@ class Builder:
                 yield build
             finally:
                 await build.cancel()
+                await executor.sources.close()
         finally:
             await asyncio.shield(self._close_room(room))
 
@@ -181,6 +182,21 @@ class Builder:
         """Layers that must not be collected: of the cache, of running builds, the floor."""
         held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
         return chain(self._cache.layers(), held, [builder_floor.archive()[0]])
+
+    async def leave_folder(self, token: str, number: int, pieces: AsyncIterator[bytes]) -> None:
+        """Keep a tar archive for the build of these offers; raises ``NotFound``."""
+        offers = self.offers.find(token)
+        path = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}.cache"
+        with storing("the directory of a cache"):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    async for piece in pieces:
+                        await asyncio.to_thread(file.write, piece)
+            except BaseException:
+                os.unlink(path)
+                raise
+        offers.leave_folder(number, path)
 
     async def prune(self, filters: Filters, *, all: bool = False) -> PruneReport:
         """Forget build cache records; layers that no image holds go with them.

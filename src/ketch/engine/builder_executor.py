@@ -17,11 +17,12 @@ from ketch.build.executor import (
     Tree,
 )
 from ketch.build.git_remote import is_git, parse_remote
-from ketch.build.progress import Report
+from ketch.build.progress import Report, Vertex, vertex_digest
+from ketch.engine.builder_cache_import import CacheSources
 from ketch.engine.builder_fetch import fetch
 from ketch.engine.builder_remote import archive
 from ketch.engine.builder_run import StepRunner
-from ketch.engine.image_values import Credentials, NewImage
+from ketch.engine.image_values import NewImage
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
 from ketch.errors import InvalidParameter, NotFound
@@ -45,6 +46,12 @@ class BuildExecutor:
         self._cache = cache
         self._files = files
         self._runner = runner
+        self.sources = CacheSources(room, self._reporting)
+        self.used: dict[str, CacheEntry] = {}  # every step of this build, by key
+
+    def _reporting(self, title: str) -> Report:
+        digest = vertex_digest(self._room.directory, title)
+        return Report(self._room.channel.put, Vertex(digest=digest, name=title))
 
     # images
 
@@ -85,12 +92,12 @@ class BuildExecutor:
         if name.digest:
             return reference
         images = self._room.parts.images
-        auth = await self._credentials(reference)
+        auth = await self._room.account(name)
         found = await images.describe_remote(reference, auth)
         return str(name.with_digest(found.digest))
 
     async def _pull(self, reference: str, platform: str, report: Report) -> None:
-        auth = await self._credentials(reference)
+        auth = await self._room.account(references.parse(reference))
         pulling = self._room.parts.images.pull(reference, platform=platform, auth=auth)
         try:
             async for line in pulling:
@@ -98,15 +105,6 @@ class BuildExecutor:
                 await self._room.channel.room()
         finally:
             await pulling.aclose()  # type: ignore[attr-defined]
-
-    async def _credentials(self, reference: str) -> Credentials | None:
-        found = await self._room.offers.credentials(references.parse(reference).domain)
-        if found is None:
-            return None
-        user, password = found
-        if not user:
-            return Credentials(identity_token=password)
-        return Credentials(username=user, password=password)
 
     async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
         """Durable when it returns."""
@@ -121,8 +119,17 @@ class BuildExecutor:
     # the cache
 
     async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
-        """From the records, if the layer is stored; from a build at the same step; or made."""
-        return await self._cache.outcome(key, make, self._stored, reuse=reuse)
+        """From the records, if the layer is stored; from a build at the same step; from a source
+        that the build names; or made."""
+        known = self._cache.get(key) if reuse else None
+        if reuse and (known is None or not self._stored(known)):
+            imported = await self.sources.find(key)
+            if imported is not None:
+                self.used[key] = imported
+                return imported, True
+        entry, hit = await self._cache.outcome(key, make, self._stored, reuse=reuse)
+        self.used[key] = entry
+        return entry, hit
 
     def _stored(self, entry: CacheEntry) -> bool:
         if not entry.layer:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.build import exports as kinds
+from ketch.build.cache_options import INLINE
 from ketch.build.exports import Export
 from ketch.build.solver import Built
+from ketch.engine.builder_cache_export import CacheExporter, chosen, with_inline
 from ketch.engine.builder_result import Result
 from ketch.engine.builder_tree import tree_stream
 from ketch.engine.image_tree import Form, ImageTree, TreeImage
-from ketch.engine.image_values import Credentials
 from ketch.engine.model import Progress
 from ketch.errors import InvalidParameter
 from ketch.oci import digest as digests
@@ -22,6 +23,7 @@ from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
 if TYPE_CHECKING:
+    from ketch.build.options import BuildOptions
     from ketch.build.progress import Report
     from ketch.engine.builder_executor import BuildExecutor
     from ketch.engine.builder_room import BuildRoom
@@ -54,7 +56,11 @@ class Exporting:
     async def run(self, results: Sequence[Result], reporting: Reporting) -> Built:
         """All of them; the first failure ends it. The image's ID is "" when none is stored."""
         built = Built("", ())
-        for number, export in enumerate(self._room.options.exports or (Export(),)):
+        options = self._room.options
+        if _inlines(options):
+            results = with_inline(results, self._executor.used)
+        exports = options.exports or (Export(),)
+        for number, export in enumerate(exports):
             if export.type == kinds.CACHE_ONLY:
                 continue
             report = reporting(_TITLES[export.type])
@@ -65,7 +71,23 @@ class Exporting:
                 raise
             report.end(found.image)
             built = found if found.image else built
+        await self._caches(results, len(exports), reporting)
         return msgspec.structs.replace(built, response=self._response)
+
+    async def _caches(self, results: Sequence[Result], first: int, reporting: Reporting) -> None:
+        """The cache's exports are numbered after the outputs."""
+        exporter = CacheExporter(self._room)
+        for number, export in enumerate(self._room.options.cache_exports, first):
+            if export.type == INLINE:
+                continue
+            entries = chosen(self._executor.used, results, everything=export.everything)
+            report = reporting(f"exporting cache to {export.ref or export.type}")
+            try:
+                self._response |= await exporter.run(export, number, entries, report)
+            except BaseException as error:
+                report.end(error=str(error) or "canceled")
+                raise
+            report.end()
 
     async def _one(
         self, number: int, export: Export, results: Sequence[Result], report: Report
@@ -147,11 +169,7 @@ class Exporting:
         return Built(image, tuple(tags))
 
     async def _push(self, export: Export, tree: ImageTree, name: Reference, report: Report) -> None:
-        found = await self._room.offers.credentials(name.domain)
-        user, password = found or ("", "")
-        auth = Credentials(username=user, password=password)
-        if found and not user:
-            auth = Credentials(identity_token=password)
+        auth = await self._room.account(name)
 
         def emit(line: Progress) -> None:
             report.status(line.id or str(name), line.status, line.current, line.total)
@@ -179,6 +197,12 @@ class Exporting:
         self._response["containerimage.descriptor"] = described
         if self._texts(export):
             self._response["image.name"] = ",".join(self._texts(export))
+
+
+def _inlines(options: BuildOptions) -> bool:
+    """``--cache-to type=inline``, or the build argument that says the same."""
+    asked = options.build_args.get("BUILDKIT_INLINE_CACHE") or "0"
+    return asked not in ("0", "false") or any(e.type == INLINE for e in options.cache_exports)
 
 
 def _for_host(results: Sequence[Result]) -> Result:

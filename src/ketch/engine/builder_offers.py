@@ -8,6 +8,7 @@ client opens the next when one is taken into use.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 import time
@@ -41,6 +42,7 @@ class LentOffers:
             name: asyncio.Queue() for name in agents
         }
         self._parcels: dict[int, asyncio.Queue[Parcel | None]] = {}
+        self._folders: dict[int, str] = {}
         self._over = False
         self._accounts: Mapping[str, tuple[str, str]] = {}
         self.until = time.monotonic() + _LIFE
@@ -99,12 +101,25 @@ class LentOffers:
         parcel.taken.set_result(None)
         return parcel
 
+    async def folder(self, number: int) -> str:
+        """Left before the build."""
+        if number not in self._folders:
+            raise NotFound(f"the client left no directory for source {number + 1} of the cache")
+        return self._folders[number]
+
+    def leave_folder(self, number: int, path: str) -> None:
+        """A tar archive of a directory; deleted with the offers."""
+        self._folders[number] = path
+
     def _shelf(self, number: int) -> asyncio.Queue[Parcel | None]:
         return self._parcels.setdefault(number, asyncio.Queue())
 
     def close(self) -> None:
         """Forget everything."""
         self._over = True
+        for path in self._folders.values():
+            os.unlink(path)
+        self._folders.clear()
         for shelf in self._parcels.values():
             shelf.put_nowait(None)
         self._secrets.clear()

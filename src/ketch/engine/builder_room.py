@@ -15,6 +15,7 @@ from ketch.build.progress import Report, Vertex, vertex_digest
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_source import directory_of
 from ketch.engine.builder_workers import BuildWorkers
+from ketch.engine.image_values import Credentials
 from ketch.engine.storing import storing
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ketch.engine.builder_cachemounts import CacheMounts
     from ketch.engine.builder_source import Source
     from ketch.engine.container_parts import Parts
+    from ketch.oci.reference import Reference
 
 _log = logging.getLogger("ketch.engine.builder")
 PREFIX = "build-"
@@ -71,6 +73,16 @@ class BuildRoom:
             report.end(error=str(error) or "canceled")
             raise
         report.end()
+
+    async def account(self, name: Reference) -> Credentials:
+        """The client's account for a registry."""
+        found = await self.offers.credentials(name.domain)
+        if found is None:
+            return Credentials()
+        user, password = found
+        if not user:
+            return Credentials(identity_token=password)
+        return Credentials(username=user, password=password)
 
     def make_directory(self, name: str) -> str:
         """A new directory of the build's own."""

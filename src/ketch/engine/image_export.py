@@ -54,18 +54,21 @@ class ImageExporter:
         for image in images:
             lease.add(*image.layers)
 
-        def make() -> ImageTree:
-            maker = TreeMaker(self._parts, form)
-            trees = []
-            for image in images:
-                trees.append(maker.image(image))
-                lease.add(*maker.made)
+        def make(maker: TreeMaker) -> ImageTree:
+            trees = [maker.image(image) for image in images]
             more = attached(trees)
             if len(trees) == 1 and not more and not annotations:
                 return trees[0]
             return joined([*trees, *more], annotations or {}, oci=form.oci)
 
-        tree = await asyncio.to_thread(make)
+        return await self.made(form, lease, make)
+
+    async def made(
+        self, form: Form, lease: Lease, make: Callable[[TreeMaker], ImageTree]
+    ) -> ImageTree:
+        """A tree by a function that runs in a thread."""
+        maker = TreeMaker(self._parts, form, lease)
+        tree = await asyncio.to_thread(make, maker)
         lease.add(*tree.digests())
         return tree
 

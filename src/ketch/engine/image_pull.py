@@ -83,7 +83,7 @@ class Puller:
             Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag)
         )
         before = self._parts.store.by_name(reference)
-        fetch = _Layers(self._parts, client, emit, self._unpacking)
+        fetch = LayerFetch(self._parts, client, emit, self._unpacking)
         await fetch.run(resolved)
         image = await asyncio.to_thread(self._stored, resolved)
         lease.add(image.id, image.manifest)
@@ -114,8 +114,8 @@ class Puller:
         self._parts.publish("pull", reference.familiar, reference.familiar_name, **labels)
 
 
-class _Layers:
-    """The layers of one pull."""
+class LayerFetch:
+    """Layers from one repository."""
 
     def __init__(
         self,
@@ -131,6 +131,7 @@ class _Layers:
         self._unpacking = unpacking
 
     async def run(self, resolved: Resolved) -> None:
+        """Those of an image."""
         pairs = zip(resolved.manifest.layers, resolved.config.diff_ids, strict=True)
         layers = {(layer.digest, diff_id): layer for layer, diff_id in pairs}
         missing = []
@@ -138,10 +139,11 @@ class _Layers:
             there = self._parts.snapshots.has_layer(diff_id)
             self._say("Already exists" if there else "Pulling fs layer", digest)
             if not there:
-                missing.append(self._layer(layer, diff_id))
+                missing.append(self.layer(layer, diff_id))
         await all_of(missing)
 
-    async def _layer(self, layer: Descriptor, diff_id: str) -> None:
+    async def layer(self, layer: Descriptor, diff_id: str) -> None:
+        """Download and unpack one, unless it is there."""
         async with self._parts.locks.hold(layer.digest):
             if not self._parts.snapshots.has_layer(diff_id):  # another pull may have been quicker
                 async with self._downloading:

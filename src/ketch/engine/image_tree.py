@@ -22,6 +22,7 @@ from ketch.oci.platform import Platform
 
 if TYPE_CHECKING:
     from ketch.engine.image_parts import ImageParts
+    from ketch.state.leases import Lease
 
 NONE, GZIP, ZSTD = "none", "gzip", "zstd"
 _OCI_LAYERS = {
@@ -78,15 +79,15 @@ class ImageTree(msgspec.Struct, frozen=True):
 
 
 class TreeMaker:
-    """Makes trees. Blocks on the disk; what it stores is to be leased by the caller (``made``)."""
+    """Makes trees. Blocks on the disk; what it stores is leased at once."""
 
-    def __init__(self, parts: ImageParts, form: Form) -> None:
+    def __init__(self, parts: ImageParts, form: Form, lease: Lease) -> None:
         self._parts = parts
+        self._lease = lease
         self._form = form
         self._known: dict[str, Descriptor] = {}
         if not form.recompress:
             self._known = known_layers(parts)
-        self.made: list[str] = []
 
     def image(self, image: TreeImage) -> ImageTree:
         """A tree of one manifest."""
@@ -131,7 +132,7 @@ class TreeMaker:
         content = self._parts.content
         with self._parts.snapshots.open_tar(diff_id) as tar:
             digest = compressed_into(content, tar, self._form.compression, self._form.level)
-        self.made.append(digest)
+        self._lease.add(digest)
         described = Descriptor(media_type=self._kind(), digest=digest, size=content.size(digest))
         return Piece(described, lambda: content.open(digest))
 

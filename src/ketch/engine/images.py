@@ -16,6 +16,7 @@ from ketch.distribution.hosts import RegistrySettings
 from ketch.distribution.login import log_in
 from ketch.distribution.search import SearchResult
 from ketch.engine.container_image import defaults_of
+from ketch.engine.image_blobs import Blobs
 from ketch.engine.image_commit import Maker, tag_reference
 from ketch.engine.image_configs import Configs
 from ketch.engine.image_download import checked_url, download
@@ -69,6 +70,7 @@ class Images:
         self._maker = Maker(parts, self._collector)
         self._loader = Loader(parts, self._collector)
         self._saver = Saver(parts, assembler)
+        self.blobs = Blobs(parts)
 
     async def start(self) -> None:
         """After the containers are recovered: sweep what no record names."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.api import hijack, responses
+from ketch.api.resources.container_files import upload
 from ketch.errors import InvalidParameter, KetchError, Unavailable
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ async def output(call: Call) -> StreamResponse:
     if not parcel.done.done():
         parcel.done.set_result(None)
     return response
+
+
+async def cache(call: Call) -> StreamResponse:
+    """PUT /ketch/builds/offers/{id}/cache: ``number`` counts the sources of cache from 0; the body
+    is a tar archive of its directory."""
+    builder = call.engine.builder
+    await builder.leave_folder(call.id, call.integer("number"), upload(call))
+    return responses.empty(201)
 
 
 async def agent(call: Call) -> StreamResponse:

@@ -1,0 +1,104 @@
+"""Where a build's cache goes to and comes from: the values of ``--cache-to`` and ``--cache-from``.
+
+Types and attributes are BuildKit's (docs.docker.com/build/cache/backends): ``inline``, ``registry``
+and ``local``. What ketch does not honour is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ketch.build.exports import GZIP, compression_of, flag_of
+from ketch.errors import InvalidParameter, Unsupported
+from ketch.oci import reference as references
+
+INLINE, REGISTRY, LOCAL = "inline", "registry", "local"
+_LAYERS = {
+    *("mode", "compression", "compression-level", "force-compression", "oci-mediatypes"),
+    *("image-manifest", "ignore-error"),
+}
+_EXPORTS = {
+    INLINE: {"mode", "ignore-error"},
+    REGISTRY: {"ref", *_LAYERS},
+    LOCAL: {"dest", "tag", *_LAYERS},
+}
+_IMPORTS = {REGISTRY: {"ref"}, LOCAL: {"src", "tag", "digest"}}
+
+
+class CacheExport(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to. ``everything`` (mode=max) exports the steps of all stages, not only those whose
+    layers are in the result. ``as_image`` makes an image manifest, else an index."""
+
+    type: str
+    ref: str = ""
+    tag: str = "latest"
+    everything: bool = False
+    compression: str = GZIP
+    level: int | None = None
+    recompress: bool = False
+    as_image: bool = True
+    ignore_error: bool = False
+
+
+class CacheImport(msgspec.Struct, frozen=True, kw_only=True):
+    """Where from; of a ``local`` one the client sends the directory."""
+
+    type: str = REGISTRY
+    ref: str = ""
+    tag: str = "latest"
+    digest: str = ""
+
+
+def parse_cache_export(type: str, attributes: Mapping[str, str]) -> CacheExport:
+    """Raises ``Unsupported`` or ``InvalidParameter`` that name what is wrong."""
+    _check("--cache-to", type, attributes, _EXPORTS)
+    mode = attributes.get("mode", "min")
+    if mode not in ("min", "max"):
+        raise InvalidParameter(f"--cache-to: mode={mode!r} is not min or max")
+    if type == REGISTRY:
+        _check_ref("--cache-to", attributes)
+    if not flag_of(attributes, "oci-mediatypes", True):
+        raise Unsupported("--cache-to: oci-mediatypes=false is not supported")
+    compression, level = compression_of(attributes)
+    return CacheExport(
+        type=type,
+        ref=attributes.get("ref", ""),
+        tag=attributes.get("tag", "latest"),
+        everything=mode == "max",
+        compression=compression,
+        level=level,
+        recompress=flag_of(attributes, "force-compression", False),
+        as_image=flag_of(attributes, "image-manifest", True),
+        ignore_error=flag_of(attributes, "ignore-error", False),
+    )
+
+
+def parse_cache_import(type: str, attributes: Mapping[str, str]) -> CacheImport:
+    """Raises ``Unsupported`` or ``InvalidParameter`` that name what is wrong."""
+    _check("--cache-from", type, attributes, _IMPORTS)
+    if type == REGISTRY:
+        _check_ref("--cache-from", attributes)
+    return CacheImport(
+        type=type,
+        ref=attributes.get("ref", ""),
+        tag=attributes.get("tag", "latest"),
+        digest=attributes.get("digest", ""),
+    )
+
+
+def _check(
+    what: str, type: str, attributes: Mapping[str, str], known: Mapping[str, set[str]]
+) -> None:
+    if type not in known:
+        raise Unsupported(f"{what}: the type {type!r} is not supported: {', '.join(known)}")
+    for name in attributes:
+        if name not in known[type]:
+            raise Unsupported(f"{what}: the attribute {name!r} of type {type!r} is not supported")
+
+
+def _check_ref(what: str, attributes: Mapping[str, str]) -> None:
+    if not attributes.get("ref"):
+        raise InvalidParameter(f"{what}: type=registry needs ref=")
+    references.parse(attributes["ref"])

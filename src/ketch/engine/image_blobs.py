@@ -1,0 +1,57 @@
+"""Layers from elsewhere that no image names yet: for builds that take steps of other machines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+from ketch.content.threads import completed
+from ketch.distribution.client import RegistryClient
+from ketch.engine.image_pull import LayerFetch
+from ketch.oci.descriptor import Descriptor
+
+if TYPE_CHECKING:
+    from ketch.distribution.auth import Credentials
+    from ketch.engine.image_parts import ImageParts
+    from ketch.engine.progress import Emit
+    from ketch.oci.reference import Reference
+
+_PIECE = 1 << 20
+
+
+class Blobs:
+    """See the module's docstring. Layers must be kept by the caller while it needs them."""
+
+    def __init__(self, parts: ImageParts) -> None:
+        self._parts = parts
+        self._unpacking = asyncio.Semaphore(parts.settings.unpackers)
+
+    def client(self, name: Reference, auth: Credentials) -> RegistryClient:
+        """A client of a repository, to be entered."""
+        return RegistryClient(self._parts.settings.registries, name, auth)
+
+    async def pull(
+        self, client: RegistryClient, blob: Descriptor, diff_id: str, emit: Emit
+    ) -> None:
+        """A layer from a registry; raises ``DataCorrupt`` when it is another one."""
+        with self._parts.leases.lease("import of a build's cache", (blob.digest, diff_id)):
+            fetch = LayerFetch(self._parts, client, emit, self._unpacking)
+            await fetch.layer(blob, diff_id)
+
+    async def take(self, source: Callable[[], BinaryIO], blob: Descriptor, diff_id: str) -> None:
+        """A layer from a file; raises as ``pull`` does."""
+        content = self._parts.content
+        with self._parts.leases.lease("import of a build's cache", (blob.digest, diff_id)):
+            async with self._parts.locks.hold(blob.digest):
+                if not content.has(blob.digest):
+                    await completed(self._copy, source, blob)
+                async with self._unpacking:
+                    with content.open(blob.digest) as file:
+                        await self._parts.ingest(file.fileno(), diff_id)
+
+    def _copy(self, source: Callable[[], BinaryIO], blob: Descriptor) -> None:
+        with source() as file, self._parts.content.ingest(blob.digest, blob.size) as ingest:
+            while piece := file.read(_PIECE):
+                ingest.write(piece)
+            ingest.commit()

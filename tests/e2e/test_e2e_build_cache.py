@@ -1,0 +1,188 @@
+"""A build's cache between two engines with data roots of their own."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildkit.buildx import Buildx
+from e2e.conftest import assert_clean, clean_up
+from e2e.ketchd_process import Ketchd
+from e2e.registry_process import Registry
+from e2e.test_e2e_build_outputs import build, inspected
+from ketch.buildkit import control_messages as control
+from ketch.engine.builder_cache_folder import CacheFolder
+from ketch.engine.cache_config import MEDIA_TYPE, decode
+from ketch.errors import DataCorrupt, KetchError
+
+pytestmark = pytest.mark.root
+TEXT = """FROM busybox AS first
+RUN echo tools > /tools && echo more > /more
+FROM busybox
+ENV A=b
+RUN cat /proc/sys/kernel/random/uuid > /once
+COPY --from=first /tools /tools
+RUN cat /proc/sys/kernel/random/uuid > /twice
+"""
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("caches") / "r") as registry:
+        yield registry
+
+
+@pytest.fixture
+def other(ketchd: Ketchd) -> Iterator[Ketchd]:
+    """Another engine with the same busybox and an empty cache."""
+    daemon = Ketchd(Path(tempfile.mkdtemp(prefix="ketch-e2e-")))
+    try:
+        daemon.start()
+        daemon.docker("load", input=ketchd.docker("save", "busybox").stdout)
+        yield daemon
+        daemon.shutdown_everything()
+        assert_clean(daemon)
+    finally:
+        clean_up(daemon)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "context"
+    place.mkdir()
+    (place / "Dockerfile").write_text(TEXT)
+    return place
+
+
+def image(daemon: Ketchd, *words: object) -> str:
+    return build(daemon, "-q", *words).stdout.decode().strip()
+
+
+@pytest.mark.parametrize("form", ["mode=max", "mode=max,image-manifest=false,compression=zstd"])
+def test_through_a_registry(
+    ketchd: Ketchd, other: Ketchd, folder: Path, registry: Registry, form: str
+) -> None:
+    ref = f"{registry.address}/cache:{len(form)}"
+    first = image(ketchd, "--no-cache", "--cache-to", f"type=registry,ref={ref},{form}", folder)
+    manifest = inspected(f"docker://{ref}")
+    parts = [manifest["config"]] if "config" in manifest else manifest["manifests"]
+    assert MEDIA_TYPE in [part["mediaType"] for part in parts]
+    shown = build(other, "--cache-from", f"type=registry,ref={ref}", folder).stderr.decode()
+    assert shown.count(" CACHED") == 4
+    assert image(other, "--cache-from", ref, folder) == first
+    assert image(other, folder) != first  # what is not named is not trusted
+
+
+def test_through_a_directory(ketchd: Ketchd, other: Ketchd, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "cache"
+    words = ("--cache-from", f"type=local,src={place}")
+    first = image(ketchd, "--no-cache", "--cache-to", f"type=local,dest={place},mode=max", folder)
+    index = json.loads((place / "index.json").read_text())
+    assert index["manifests"][0]["annotations"] == {"org.opencontainers.image.ref.name": "latest"}
+    assert image(other, *words, folder) == first
+    for blob in (place / "blobs/sha256").iterdir():  # damaged: said, and done without
+        blob.write_bytes(b"x" * blob.stat().st_size)
+    done = build(other, *words, folder)
+    assert "the cache can't be taken from local" in done.stderr.decode()
+
+
+def test_inline_in_the_image(
+    ketchd: Ketchd, other: Ketchd, folder: Path, registry: Registry
+) -> None:
+    name = f"{registry.address}/app:1"
+    build(ketchd, "--no-cache", "--push", "-t", name, "--cache-to", "type=inline", folder)
+    shown = build(other, "-t", "again:1", "--cache-from", name, folder).stderr.decode()
+    assert shown.count(" CACHED") == 3  # the first stage's layer is not in the image
+    layers = "{{json .RootFS.Layers}}"
+    other.docker("pull", name)
+    assert other.out("image", "inspect", "-f", layers, "again:1") == other.out(
+        "image", "inspect", "-f", layers, name
+    )
+    by_docker = other.out("build", "--cache-from", name, str(folder))
+    assert by_docker.count("Using cache") == 5
+
+
+async def test_as_buildx_asks(
+    ketchd: Ketchd, other: Ketchd, folder: Path, registry: Registry
+) -> None:
+    place = [control.Attributes(Type="registry", Attrs={"ref": f"{registry.address}/bx:1"})]
+    answers = []
+    for daemon in (ketchd, other):
+        client = Buildx(str(daemon.socket))
+        client.directories = {"context": folder, "dockerfile": folder}
+        caches = control.CacheOptions(Imports=place)
+        if daemon is ketchd:
+            caches = control.CacheOptions(
+                Exports=[
+                    control.Attributes(Type=e.Type, Attrs={**e.Attrs, "mode": "max"}) for e in place
+                ]
+            )
+        async with client.connected():
+            outcome = await client.build({}, Cache=caches)
+        answers.append(outcome.response["containerimage.config.digest"])
+    assert json.loads(outcome.response.get("cache.manifest", "{}")) == {}
+    assert answers[0] == answers[1]
+
+
+def test_docker_and_ketch_share_a_cache(ketchd: Ketchd, folder: Path) -> None:
+    build(ketchd, "--no-cache", folder)
+    assert ketchd.out("build", str(folder)).count("Using cache") == 5
+
+
+def test_a_source_that_is_not_there(ketchd: Ketchd, folder: Path, registry: Registry) -> None:
+    missing = f"{registry.address}/none/such"
+    (folder / "Dockerfile").write_text(f"{TEXT}RUN echo {missing}\n")
+    done = build(ketchd, "--cache-from", missing, folder)
+    assert "the cache can't be taken from" in done.stderr.decode()
+    bad = f"type=registry,ref={registry.address}:99999/x"
+    assert build(ketchd, "--cache-to", bad, folder, code=None).returncode
+    build(ketchd, "--cache-to", "type=registry,ref=127.0.0.1:1/x,ignore-error=true", folder)
+    failed = build(ketchd, "--cache-to", "type=registry,ref=127.0.0.1:1/x", folder, code=None)
+    assert failed.returncode
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--cache-to", "type=gha"), "the type 'gha' is not supported"),
+        (("--cache-to", "type=registry,ref=a,mode=most"), "mode='most' is not min or max"),
+        (("--cache-to", "type=registry"), "type=registry needs ref="),
+        (("--cache-from", "type=registry,ref=a,b=c"), "the attribute 'b' of type 'registry'"),
+        (("--cache-from", "type=local"), "type=local needs src="),
+    ],
+)
+def test_what_is_refused(ketchd: Ketchd, folder: Path, words: tuple[str, ...], said: str) -> None:
+    done = build(ketchd, *words, folder, code=None)
+    assert done.returncode
+    assert said in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"[]", b"{", b'{"layers": 1}',
+        b'{"records": [{"digest": "x", "layers": [{"layer": 0}]}]}',
+        b'{"records": [{"digest": "sha256:0", "layers": [{"layer": -1}]}]}',
+    ],
+)  # fmt: skip
+def test_hostile_descriptions(text: bytes) -> None:
+    with pytest.raises(DataCorrupt):
+        decode(text)
+
+
+def test_hostile_directories(tmp_path: Path) -> None:
+    archive = tmp_path / "x.tar"
+    archive.write_bytes(b"no tar" * 1000)
+    with pytest.raises(KetchError):
+        CacheFolder(str(archive)).manifest("latest", "")
+    with tarfile.open(archive, "w") as tar:
+        link = tarfile.TarInfo("index.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(KetchError):
+        CacheFolder(str(archive)).manifest("latest", "")
