@@ -40,17 +40,17 @@ _SYSTEM = (
 
 _CONTAINERS = (
     Route("GET", "/containers/json", containers.list_),
-    Route("POST", "/containers/create", containers.create),
+    Route("POST", "/containers/create", containers.create, options=True),
     Route("POST", "/containers/prune", containers.prune),
     Route("GET", "/containers/{id}/json", containers.inspect),
-    Route("POST", "/containers/{id}/start", containers.start),
+    Route("POST", "/containers/{id}/start", containers.start, options=True),
     Route("POST", "/containers/{id}/stop", containers.stop),
     Route("POST", "/containers/{id}/restart", containers.restart),
     Route("POST", "/containers/{id}/kill", containers.kill),
     Route("POST", "/containers/{id}/pause", containers.pause),
     Route("POST", "/containers/{id}/unpause", containers.unpause),
     Route("POST", "/containers/{id}/rename", containers.rename),
-    Route("POST", "/containers/{id}/update", containers.update),
+    Route("POST", "/containers/{id}/update", containers.update, options=True),
     Route("GET", "/containers/{id}/checkpoints", swarm.no_checkpoints),
     Route("POST", "/containers/{id}/checkpoints", swarm.no_checkpoints),
     Route("DELETE", "/containers/{id}/checkpoints/{checkpoint}", swarm.no_checkpoints),
@@ -68,7 +68,7 @@ _CONTAINERS = (
     Route("PUT", "/containers/{id}/archive", container_files.put, streams=True),
     Route("GET", "/containers/{id}/export", container_files.export, streams=True),
     Route("POST", "/commit", container_files.commit),
-    Route("POST", "/containers/{id}/exec", execs.create),
+    Route("POST", "/containers/{id}/exec", execs.create, options=True),
     Route("POST", "/exec/{id}/start", execs.start),
     Route("POST", "/exec/{id}/resize", execs.resize),
     Route("GET", "/exec/{id}/json", execs.inspect),
@@ -96,7 +96,7 @@ _IMAGES = (
 
 _VOLUMES = (
     Route("GET", "/volumes", volumes.list_),
-    Route("POST", "/volumes/create", volumes.create),
+    Route("POST", "/volumes/create", volumes.create, options=True),
     Route("POST", "/volumes/prune", volumes.prune),
     Route("GET", "/volumes/{name}", volumes.inspect),
     Route("DELETE", "/volumes/{name}", volumes.remove),
@@ -104,7 +104,7 @@ _VOLUMES = (
 
 _NETWORKS = (
     Route("GET", "/networks", networks.list_),
-    Route("POST", "/networks/create", networks.create),
+    Route("POST", "/networks/create", networks.create, options=True),
     Route("POST", "/networks/prune", networks.prune),
     Route("GET", "/networks/{id}", networks.inspect),
     Route("DELETE", "/networks/{id}", networks.remove),

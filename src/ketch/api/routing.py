@@ -37,6 +37,7 @@ class Route(NamedTuple):
     until: Version = MAXIMUM
     plain_errors: bool = False  # errors as text/plain, as Docker's hijacked routes have it
     unversioned: bool = False
+    options: bool = False  # served, but not with every option: one too many is the request's fault
 
 
 class Match(NamedTuple):

@@ -15,7 +15,7 @@ from ketch.api.errors import status_of
 from ketch.api.origin import OriginPolicy
 from ketch.api.routes import ROUTES
 from ketch.api.routing import Match, Router
-from ketch.errors import KetchError
+from ketch.errors import InvalidParameter, KetchError, Unsupported
 
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
@@ -111,6 +111,8 @@ class ApiServer:
 
 def _failed(request: BaseRequest, match: Match, error: Exception) -> StreamResponse:
     """Translate; what nobody foresaw goes to the log with its traceback."""
+    if match.route.options and isinstance(error, Unsupported):
+        error = InvalidParameter(str(error))
     if not isinstance(error, KetchError) and not isinstance(error, ConnectionError):
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
     elif status_of(error) >= 500:

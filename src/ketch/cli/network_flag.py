@@ -88,8 +88,8 @@ def _asked(parsed: "Parsed") -> "dict[str, Any]":
         "mac": "mac-address", "local": "link-local-ip",
     }  # fmt: skip
     asked = {key: parsed[flag] for key, flag in flags.items() if parsed[flag]}
-    if "links" in asked and _mode(parsed) in ("default", "bridge"):
-        del asked["links"]  # the default bridge has them in the host configuration
+    if "links" in asked and not _is_users(_mode(parsed)):
+        del asked["links"]  # they stand in the host configuration
     return asked
 
 

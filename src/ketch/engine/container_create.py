@@ -51,6 +51,7 @@ class Creator:
         if name:
             name = container_names.check(name)
             self._parts.store.check_name(name)
+        spec_validate.check_asked(spec)
         image = self._parts.images.resolve(spec.image)
         spec = self._completed(spec, self._parts.images.config(image.id))
         spec, discarded = self._fitted(spec)

@@ -164,6 +164,14 @@ def _namespaces(spec: ContainerSpec, facts: Facts) -> None:
         raise InvalidParameter("conflicting options: hostname and the network mode")
 
 
+def check_asked(spec: ContainerSpec) -> None:
+    """Check what only a request can get wrong, before the image's defaults are joined to it."""
+    if spec.network_mode.startswith("container:") and spec.exposed_ports:
+        raise InvalidParameter(
+            "conflicting options: port exposing and the container type network mode"
+        )
+
+
 def _network(spec: ContainerSpec, facts: Facts) -> None:
     joins = spec.network_mode.startswith("container:")
     if spec.network_disabled and (joins or spec.network_mode == "host"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ketch.api import hijack, responses
-from ketch.api.convert_create import console_size, words
+from ketch.api.convert_create import console_size
 from ketch.api.older_bodies import forget_newer_exec
 from ketch.api.resources.container_io import detach_keys, terminal_size
 from ketch.api.schema.exec import ExecCreate, ExecStart
@@ -23,7 +23,7 @@ async def create(call: Call) -> StreamResponse:
     body = await call.json(ExecCreate)
     forget_newer_exec(body, call.version)
     spec = ExecSpec(
-        cmd=words(body.Cmd) or (),
+        cmd=tuple(body.Cmd or ()),
         env=tuple(body.Env or ()),
         user=body.User or "",
         working_dir=body.WorkingDir or "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ketch.api.schema import Body, Int64, Names, Words
+from ketch.api.schema import Body, Int64, Names
 
 
 class ExecCreate(Body):
@@ -19,7 +19,7 @@ class ExecCreate(Body):
     DetachKeys: str | None = None
     Env: Names = None
     WorkingDir: str | None = None
-    Cmd: Words = None
+    Cmd: Names = None
     Container: str | None = None  # docker-py repeats the container here
     DieWithClient: bool | None = None  # ketch's own: see docs/beyond.md
 
