@@ -67,7 +67,24 @@ def test_rules(rules: str, path: str, excluded: bool) -> None:
     assert parse_ignore(rules.encode()).excludes(path) is excluded
 
 
-@pytest.mark.parametrize("rules", ["[a", "ok\n!", "a[", "[]a]", "[a-]"])
+@pytest.mark.parametrize(
+    ("rules", "path", "excluded"),
+    [
+        ("*a" * 20 + "b", "a" * 255, False),
+        ("*a" * 20 + "*b", "a" * 254 + "b", True),
+        ("**/a*/" * 20 + "**/b", "a/" * 2000 + "a", False),
+        ("**/a*/" * 20 + "b", "a/" * 2000 + "b", True),
+        ("a*[^b]*[^b]*[^b]*[^b]*[^b]*[^b]*c", "a" * 255, False),
+    ],
+)
+def test_hostile_patterns_are_matched_without_backtracking(
+    rules: str, path: str, excluded: bool
+) -> None:
+    """Each of these once took longer than anybody waits, and a build in it could not be ended."""
+    assert parse_ignore(rules.encode()).excludes(path) is excluded
+
+
+@pytest.mark.parametrize("rules", ["**a**b**c**d", "[a", "ok\n!", "a[", "[]a]", "[a-]"])
 def test_bad_patterns_name_their_line(rules: str) -> None:
     with pytest.raises(InvalidParameter, match=r"\.dockerignore line \d"):
         parse_ignore(rules.encode())

@@ -13,10 +13,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 from ketch.build.globs import BadPattern, char_class
 from ketch.errors import InvalidParameter
+
+_STAR, _DEPTH = "[^/]*", "(?:.*/)?"
+_MOST_ODD = 2
 
 
 class IgnorePattern(NamedTuple):
@@ -101,14 +105,43 @@ def _expression(pattern: str) -> str:
     suffix = pattern.removeprefix("**")
     if suffix != pattern and not any(character in suffix for character in "*?[\\/"):
         return ".*" + re.escape(suffix)  # engines take ``**x`` for "ends with x"
-    out: list[str] = []
+    segments: list[tuple[str, list[str]]] = [("", [])]  # what a ``**`` means, what follows it
     position = 0
     while position < len(pattern):
         if pattern.startswith("**", position):
             text, position = _any_depth(pattern, position + 2)
+            segments += [(text, [])] if text else []
         else:
             text, position = _one(pattern, position)
-        out.append(text)
+            segments[-1][1].append(text)
+    return _joined(segments, pattern)
+
+
+def _joined(segments: list[tuple[str, list[str]]], pattern: str) -> str:
+    """Whole directories between two ``**`` may as well match where they do first, since the second
+    one takes the rest. The atomic group says so: without it the time grows with the depth of a path
+    to the power of their number, which a hostile file could choose."""
+    out = []
+    odd = 0
+    for place, (depth, texts) in enumerate(segments):
+        more = place + 1 < len(segments)
+        if depth == _DEPTH and more and texts[-1:] == ["/"]:
+            out.append(f"(?>(?:[^/]*/)*?{_within(texts)})")
+        else:
+            odd += bool(depth) and more
+            out.append(depth + _within(texts))
+    if odd > _MOST_ODD:
+        raise BadPattern(f"the pattern {pattern!r} has too many ** that are no whole directory")
+    return "".join(out)
+
+
+def _within(texts: list[str]) -> str:
+    """The same for what stands between two ``*``."""
+    stars = [place for place, text in enumerate(texts) if text == _STAR] + [len(texts)]
+    out = ["".join(texts[: stars[0]])]
+    for begin, end in pairwise(stars):
+        fixed = "".join(texts[begin + 1 : end])
+        out.append(f"(?>[^/]*?{fixed})" if end < len(texts) else _STAR + fixed)
     return "".join(out)
 
 
@@ -121,13 +154,13 @@ def _any_depth(pattern: str, position: int) -> tuple[str, int]:
         return ".*", position
     if pattern.startswith("**", position):
         return "", position
-    return "(?:.*/)?", position
+    return _DEPTH, position
 
 
 def _one(pattern: str, position: int) -> tuple[str, int]:
     character = pattern[position]
     if character == "*":
-        return "[^/]*", position + 1
+        return _STAR, position + 1
     if character == "?":
         return "[^/]", position + 1
     if character == "[":
