@@ -68,7 +68,8 @@ def _matches(root_fd: int, pattern: str, deep: bool) -> list[str]:
     paths = ["/"]
     for step in pattern.strip("/").split("/"):
         if deep and step == "**":
-            paths = [below for path in paths for below in _directories(root_fd, path)]
+            below = (found for path in paths for found in _directories(root_fd, path))
+            paths = list(dict.fromkeys(below))  # a second ``**`` finds them again
         elif not _MAGIC.search(step):
             paths = [posixpath.join(path, step) for path in paths]
         else:
