@@ -32,6 +32,7 @@ class Live:
         self.steps = Steps()
         self._out = out
         self._drawn = 0  # lines of the last picture
+        self._drawing = False
         self._next = 0.0
         self._began = time.time_ns()
         self._colours = not os.environ.get("NO_COLOR")
@@ -43,7 +44,16 @@ class Live:
             self.draw()
 
     def draw(self, final: bool = False) -> None:
-        """Draw a picture over the last one."""
+        """Draw a picture over the last one; nothing while one is drawn: a timer calls this too."""
+        if self._drawing:
+            return
+        self._drawing = True
+        try:
+            self._draw(final)
+        finally:
+            self._drawing = False
+
+    def _draw(self, final: bool) -> None:
         self._next = time.monotonic() + _PAUSE
         size = shutil.get_terminal_size()
         lines = self._picture(final)
@@ -81,12 +91,13 @@ class Live:
 
     def _step(self, step: "Step", now: int) -> str:
         seconds = f"{step.seconds(now):.1f}s"
+        name = _printable(step.name)
         if step.error:
             word = "CANCELED" if step.error in ("canceled", "context canceled") else "ERROR"
-            return self._in(_RED, f" => {word} {step.name}  {seconds}")
+            return self._in(_RED, f" => {word} {name}  {seconds}")
         if step.cached:
-            return self._in(_BLUE, f" => CACHED {step.name}  0.0s")
-        line = f" => {step.name}  {seconds}"
+            return self._in(_BLUE, f" => CACHED {name}  0.0s")
+        line = f" => {name}  {seconds}"
         return self._in(_BLUE, line) if step.ended else line
 
     def _in(self, colour: str, text: str) -> str:
@@ -108,18 +119,19 @@ def _parts(step: "Step") -> "list[str]":
     for part in step.parts.values():
         total, current = part.get("total") or 0, part.get("current") or 0
         if total and current < total:
-            found.append(f"{part['text']} {part['id']} {current * 100 // total}%")
+            words = _printable(f"{part['text']} {part['id']}")
+            found.append(f"{words} {current * 100 // total}%")
     return found[-4:]
 
 
 def _cut(line: str, columns: int) -> str:
-    """At most one row of the terminal; colours take no room."""
+    """At most one row of the terminal; colours take no room, letters of East Asia two columns."""
     shown, out, inside = 0, [], False
     for character in line:
         if character == "\x1b":
             inside = True
         if not inside:
-            shown += 1
+            shown += 1 if character.isascii() else _width(character)
             if shown > columns - 1:
                 out.append(_PLAIN)
                 break
@@ -127,6 +139,12 @@ def _cut(line: str, columns: int) -> str:
             inside = False
         out.append(character)
     return "".join(out)
+
+
+def _width(character: str) -> int:
+    from unicodedata import east_asian_width  # not for plain ASCII
+
+    return 2 if east_asian_width(character) in "WF" else 1
 
 
 def is_wanted(mode: str) -> bool:
