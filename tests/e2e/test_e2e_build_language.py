@@ -127,3 +127,17 @@ async def test_warnings_of_buildkit(buildx: Buildx, tmp_path: Path) -> None:
     assert warning.short.startswith(b"JSONArgsRecommended: ")
     assert warning.short.endswith(b"(line 2)")
     assert warning.url.endswith("/json-args-recommended/")
+
+
+async def test_linked_dockerfile_and_ignore_file(buildx: Buildx, tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules/Dockerfile.main").write_text("FROM busybox\nCOPY . /src\nRUN ls /src\n")
+    (tmp_path / "rules/ignore").write_text("*.key\n")
+    (tmp_path / "Dockerfile").symlink_to("rules/Dockerfile.main")
+    (tmp_path / ".dockerignore").symlink_to("/rules/ignore")
+    (tmp_path / "secret.key").write_text("never sent")
+    async with buildx.connected():
+        outcome = await buildx.build({"no-cache": ""})
+    assert "rules\n" in outcome.logs
+    assert "secret.key" not in outcome.logs
+    assert "secret.key" not in buildx.sent

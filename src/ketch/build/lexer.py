@@ -18,6 +18,7 @@ DIRECTIVES = ("syntax", "escape", "check")
 HEREDOC_INSTRUCTIONS = ("RUN", "COPY", "ADD")
 _DIRECTIVE = re.compile(r"^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _HEREDOC = re.compile(r"^(\d*)<<(-?)([^<]+)$")
+_QUOTED = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 _MAX_SIZE = 4 * 1024 * 1024
 
 
@@ -183,6 +184,6 @@ def _takes_heredoc(text: str) -> bool:
 
 
 def _unquote(name: str) -> str:
-    if len(name) > 2 and name[0] in "\"'" and name[-1] == name[0]:
-        return name[1:-1]
-    return "" if any(c in name for c in "\"'\\`$") else name
+    """Without quotes, wherever they are; empty for what is no name."""
+    bare = _QUOTED.sub(lambda match: match[1] or match[2] or "", name)
+    return "" if any(c in bare for c in "\"'\\`$") else bare

@@ -8,6 +8,7 @@ worker that unpacks contexts: no file of the client's is opened in the daemon.
 
 from __future__ import annotations
 
+import posixpath
 import stat
 import tarfile
 from collections.abc import AsyncIterator, Sequence
@@ -34,19 +35,47 @@ METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 _MOST_PATHS = 2_000_000
 _AHEAD_FILES, _AHEAD_BYTES = 64, 8 << 20
 _LARGEST_TEXT = 4 << 20  # bytes of a Dockerfile or .dockerignore
+_MOST_LINKS = 10
+_GO_LINK = 1 << 27  # os.ModeSymlink of Go
 
 
 async def read_texts(session: Session, directory: str, names: Sequence[str]) -> dict[str, bytes]:
-    """The small files of these names that a directory of the client's has."""
+    """The small files of these names that a directory of the client's has.
+
+    A name that is a symbolic link means the file it leads to, inside that directory.
+    """
     found: dict[str, bytes] = {}
-    transfer = _Transfer(session, directory, include=names)
+    asked = {name: name for name in names}  # path → name that it is wanted for
+    for _ in range(_MOST_LINKS):
+        texts, links = await _read_once(session, directory, list(asked))
+        found |= {asked[path]: text for path, text in texts.items()}
+        asked = {_target(path, link): asked[path] for path, link in links.items()}
+        if not asked:
+            break
+    return found
+
+
+async def _read_once(
+    session: Session, directory: str, paths: Sequence[str]
+) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The files among some paths, and where the links among them lead."""
+    texts: dict[str, bytes] = {}
+    links: dict[str, str] = {}
+    transfer = _Transfer(session, directory, include=paths)
     async for entry, chunks in transfer.entries():
+        if entry.mode & GO_TYPE_MASK == _GO_LINK and entry.path in paths:
+            links[entry.path] = entry.linkname
         if not transfer.wants(entry):
             continue
         if entry.size > _LARGEST_TEXT:
             raise InvalidParameter(f"{entry.path} is larger than 4 MiB")
-        found[entry.path] = b"".join([chunk async for chunk in chunks])
-    return found
+        texts[entry.path] = b"".join([chunk async for chunk in chunks])
+    return texts, links
+
+
+def _target(path: str, link: str) -> str:
+    """As a process would find it whose root is the directory."""
+    return posixpath.normpath("/" + posixpath.join(posixpath.dirname(path), link)).lstrip("/")
 
 
 async def tar_stream(

@@ -1,0 +1,119 @@
+"""What ``ketch build`` sends: nothing that ``.dockerignore`` excludes (scorecard A12)."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ketch.cli import context
+from ketch.errors import InvalidParameter
+
+TREE = (
+    *("a.txt", "b.log", "README.md", ".git/config", ".env", "src/main.c", "src/main.o"),
+    *("src/deep/x.o", "src/deep/y.c", "node_modules/m/index.js", "keep/secret/key", "keep/ok"),
+    *("sp ace", "ünïcode/ß", "#hash", "[br]acket", "x!"),
+)
+ALWAYS = {"Dockerfile", ".dockerignore"}
+CASES = [  # ignore file, what it excludes
+    (b"", ()),
+    (b"*.log", ("b.log",)),
+    (b"/b.log", ("b.log",)),
+    (b"./b.log", ("b.log",)),
+    (b"src/", ("src/main.c", "src/main.o", "src/deep/x.o", "src/deep/y.c")),
+    (b"src", ("src/main.c", "src/main.o", "src/deep/x.o", "src/deep/y.c")),
+    (b"*.o", ()),
+    (b"*/*.o", ("src/main.o",)),
+    (b"**/*.o", ("src/main.o", "src/deep/x.o")),
+    (b"**/deep", ("src/deep/x.o", "src/deep/y.c")),
+    (b"src/**", ("src/main.c", "src/main.o", "src/deep/x.o", "src/deep/y.c")),
+    (b"**\n!a.txt", tuple(name for name in TREE if name != "a.txt")),
+    (b"*\n!src", tuple(name for name in TREE if not name.startswith("src"))),
+    (b"*\n!src\nsrc/deep", tuple(n for n in TREE if n not in ("src/main.c", "src/main.o"))),
+    (b"src\n!src/deep/y.c", ("src/main.c", "src/main.o", "src/deep/x.o")),
+    (b"!b.log\n*.log", ("b.log",)),
+    (b"*.log\n!b.log", ()),
+    (b"*.log\n! b.log", ()),
+    (b"keep/secret\n!keep", ()),
+    (b"keep\n!keep/ok", ("keep/secret/key",)),
+    (b"../keep", ()),
+    (b"x/../keep", ("keep/secret/key", "keep/ok")),
+    (b"../../etc/passwd\n*.log", ("b.log",)),
+    (b"# b.log\n#b.log", ()),
+    (b"\\#hash", ("#hash",)),
+    (b"\xef\xbb\xbf*.log\n", ("b.log",)),
+    (b"*.log\r\na.txt\r\n", ("b.log", "a.txt")),
+    ("ünïcode\n".encode(), ("ünïcode/ß",)),
+    ("ün?code/*\n".encode(), ("ünïcode/ß",)),
+    (b"sp ace", ("sp ace",)),
+    (b"  sp ace  ", ("sp ace",)),
+    (b"[a-b]*", ("a.txt", "b.log")),
+    (b"[^a-zA-Z.]*", ("#hash", "[br]acket", "ünïcode/ß")),
+    (b"\\[br\\]acket", ("[br]acket",)),
+    (b".*", (".git/config", ".env")),
+    (b".git\n.env", (".git/config", ".env")),
+    (b"**/key", ("keep/secret/key",)),
+    (b"node_modules\n**/*.md", ("node_modules/m/index.js", "README.md")),
+    (b"Dockerfile\n.dockerignore", ()),
+    (b"x\\!", ("x!",)),
+    (b"?.txt\n\n\n   \n", ("a.txt",)),
+]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    folder = tmp_path / "context"
+    for name in (*TREE, "Dockerfile"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"content of {name}")
+    return folder
+
+
+def sent(folder: Path) -> tuple[set[str], bytes]:
+    """Files by name, and all bytes."""
+    data = b"".join(context.stream(str(folder), "Dockerfile"))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {member.name for member in tar if not member.isdir()}, data
+
+
+@pytest.mark.parametrize(("rules", "excluded"), CASES)
+def test_excluded_bytes_are_never_sent(tree: Path, rules: bytes, excluded: tuple[str, ...]) -> None:
+    (tree / ".dockerignore").write_bytes(rules)
+    names, data = sent(tree)
+    assert names == ({*TREE} - {*excluded}) | ALWAYS
+    for name in excluded:
+        assert f"content of {name}".encode() not in data
+
+
+def test_a_linked_ignore_file_counts(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules").write_text("*.log\n")
+    (tree / ".dockerignore").symlink_to("../rules")
+    assert "b.log" not in sent(tree)[0]
+
+
+def test_links_are_sent_as_links(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("outside")
+    (tree / "link").symlink_to("../outside")
+    (tree / "folder").symlink_to("src")
+    (tree / ".dockerignore").write_text("src\n")
+    names, data = sent(tree)
+    assert {"link", "folder"} <= names
+    assert b"outside" not in data.replace(b"../outside", b"")
+    assert b"content of src" not in data
+
+
+def test_the_dockerfiles_own_ignore_file_goes_first(tree: Path) -> None:
+    (tree / ".dockerignore").write_text("*.log\n")
+    (tree / "Dockerfile.dockerignore").write_text("a.txt\n")
+    names, _ = sent(tree)
+    assert "b.log" in names
+    assert "a.txt" not in names
+
+
+@pytest.mark.parametrize("rules", [b"[", b"a\\", b"!", b"[]a]"])
+def test_bad_patterns_are_refused(tree: Path, rules: bytes) -> None:
+    (tree / ".dockerignore").write_bytes(b"ok\n" + rules)
+    with pytest.raises(InvalidParameter, match="line 2"):
+        sent(tree)
