@@ -10,6 +10,7 @@ import msgspec
 from ketch.api.credentials import build_credentials
 from ketch.api.refusal import refused
 from ketch.api.schema import Int64
+from ketch.build.attestations import parse_attestations
 from ketch.build.cache_options import CacheImport, parse_cache_export, parse_cache_import
 from ketch.build.exports import Export, parse_exports
 from ketch.build.options import BuildLimits, BuildOptions, BuildOutput
@@ -61,6 +62,7 @@ def build_options(call: Call) -> BuildOptions:
         isolation=call.text("isolation"),
         security_options=tuple(call.query.getall("securityopt", ())),
         exports=_exports(call),
+        attestations=parse_attestations(_document(call, "attestations", dict[str, str]) or {}),
         verify=call.flag("verify"),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ketch.build.attestations import Attestations
 from ketch.build.cache_options import CacheExport, CacheImport
 from ketch.build.exports import Export
 
@@ -58,6 +59,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     contexts: dict[str, str] = {}
     remote: str = ""
     squash: bool = False
+    attestations: Attestations = Attestations()
     cache_imports: tuple[CacheImport, ...] = ()
     cache_exports: tuple[CacheExport, ...] = ()
     isolation: str = ""

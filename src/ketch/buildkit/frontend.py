@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 
+from ketch.build.attestations import parse_attestations
 from ketch.build.exports import Export
 from ketch.build.options import BuildLimits, BuildOptions
 from ketch.errors import InvalidParameter, Unsupported
@@ -46,6 +47,7 @@ def build_options(
         limits=_limits(attrs),
         contexts=_of(attrs, "context:"),
         allow=tuple(allow),
+        attestations=parse_attestations(_of(attrs, "attest:")),
     )
 
 

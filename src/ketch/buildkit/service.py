@@ -35,6 +35,7 @@ _FRONTEND_CAPS = (
     *("solve.base", "return", "returnmap", "proto.refarray", "gateway.solve.metadata"),
     *("gateway.solve.evaluate", "gateway.evaluate.solve", "frontend.caps", "gateway.warnings"),
 )
+_LLB_CAPS = [gateway.Cap(ID="exporter.image.attestations", Enabled=True)]
 _STATUS = (
     (errors.NotFound, Status.NOT_FOUND),
     (errors.InvalidParameter, Status.INVALID_ARGUMENT),
@@ -191,7 +192,7 @@ class Service:
         await stream.recv_message()
         caps = [gateway.Cap(ID=name, Enabled=True) for name in _FRONTEND_CAPS]
         await stream.send_message(
-            gateway.PongResponse(FrontendAPICaps=caps, LLBCaps=[], Workers=[_worker()])
+            gateway.PongResponse(FrontendAPICaps=caps, LLBCaps=_LLB_CAPS, Workers=[_worker()])
         )
 
     async def bridge_solve(self, stream: Stream[Any, Any]) -> None:

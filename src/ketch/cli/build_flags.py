@@ -19,6 +19,7 @@ FLAGS = (
          convert=value.extra_host),
     Flag("allow", "", "strings", "Allow an entitlement (network.host, security.insecure)",
          values=("network.host", "security.insecure")),
+    Flag("attest", "", "list", "Attestation parameters (type=sbom, type=provenance,mode=max)"),
     Flag("annotation", "", "list", "Add annotation to the image"),
     Flag("build-arg", "", "list", "Set build-time variables", convert=value.environment_word),
     Flag("build-context", "", "list", "Additional build contexts (name=docker-image://ref)"),
@@ -57,10 +58,12 @@ FLAGS = (
          values="platforms"),
     Flag("progress", help="Type of progress output (auto, plain, tty, rawjson, quiet)",
          default="auto", values=PROGRESS),
+    Flag("provenance", help='Shorthand for "--attest=type=provenance"', default=""),
     Flag("pull", "", "switch", "Always attempt to pull a newer version of the image"),
     Flag("push", "", "switch", 'Shorthand for "--output=type=registry"'),
     Flag("quiet", "q", "switch", "Suppress the build output and print image ID on success"),
     Flag("rm", "", "switch", "Remove intermediate containers after a successful build", True),
+    Flag("sbom", help='Shorthand for "--attest=type=sbom"', default=""),
     Flag("secret", "", "list", "Secret to lend to the build (id=NAME,src=FILE or env=VARIABLE)"),
     Flag("security-opt", "", "strings", "Security options"),
     Flag("shell-on-failure", "", "switch", "Open a shell in the state before a step that failed"),
@@ -117,6 +120,9 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
         found["nocachefilter"] = parsed["no-cache-filter"]
     if parsed["allow"]:
         found["allow"] = parsed["allow"]
+    attestations = _attestations(parsed)
+    if attestations:
+        found["attestations"] = attestations
     if parsed["verify"]:
         found["verify"] = "1"
     if parsed["build-context"]:
@@ -127,6 +133,21 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
         found["buildargs"] = _arguments(parsed["build-arg"])
     if parsed["label"]:
         found["labels"] = dict(value.pair(word) for word in parsed["label"])
+    return found
+
+
+def _attestations(parsed: "Parsed") -> "dict[str, str]":
+    """Options by type; the last word about a type counts."""
+    found = {}
+    for text in parsed["attest"]:
+        words = text.split(",")
+        kinds = [word[5:] for word in words if word.startswith("type=")]
+        if len(kinds) != 1:
+            raise Failure(f"invalid attestation {text!r}: write type=sbom or type=provenance,...")
+        found[kinds[0]] = text
+    for kind in ("provenance", "sbom"):
+        if parsed[kind]:
+            found[kind] = parsed[kind]
     return found
 
 

@@ -18,6 +18,7 @@ from ketch.build.executor import (
 )
 from ketch.build.git_remote import is_git, parse_remote
 from ketch.build.progress import Report, Vertex, vertex_digest
+from ketch.engine.attestation_documents import Material, image_url
 from ketch.engine.builder_cache_import import CacheSources
 from ketch.engine.builder_fetch import fetch
 from ketch.engine.builder_remote import archive
@@ -47,6 +48,7 @@ class BuildExecutor:
         self._files = files
         self._runner = runner
         self.sources = CacheSources(room, self._reporting)
+        self.materials: list[Material] = []
         self.used: dict[str, CacheEntry] = {}  # every step of this build, by key
 
     def _reporting(self, title: str) -> Report:
@@ -68,8 +70,20 @@ class BuildExecutor:
                 f"platform ({platform})"
             )
         self._room.hold(record.layers)
+        self._note(reference, record)
         blob = self._room.parts.images.config_blob(record.id)
         return BaseImage(record.id, blob, record.layers)
+
+    def _note(self, reference: str, record: ImageRecord) -> None:
+        """An image that went into the build: the manifest it came with, or its ID."""
+        name = references.parse(reference)
+        known = [references.parse(text) for text in record.digests]
+        digest = next((each.digest for each in known if each.name == name.name), record.id)
+        platform = str(self._room.parts.images.config(record.id).platform)
+        uri = image_url(name.familiar_name, name.tag or name.digest or "latest", platform)
+        material = Material(uri, digest.partition(":")[2])
+        if material not in self.materials:
+            self.materials.append(material)
 
     def _local(self, reference: str, platform: str) -> ImageRecord | None:
         images = self._room.parts.images

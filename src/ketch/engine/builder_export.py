@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.build import exports as kinds
+from ketch.build.attestations import Attestations
 from ketch.build.cache_options import INLINE
+from ketch.build.config import timestamp
 from ketch.build.exports import Export
 from ketch.build.solver import Built
+from ketch.engine.builder_attest import Attester, Predicate, attached
 from ketch.engine.builder_cache_export import CacheExporter, chosen, with_inline
 from ketch.engine.builder_result import Result
 from ketch.engine.builder_tree import tree_stream
@@ -25,6 +28,7 @@ from ketch.oci import reference as references
 if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
     from ketch.build.progress import Report
+    from ketch.engine.attestation_documents import Invocation
     from ketch.engine.builder_executor import BuildExecutor
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.image_export import ImageExporter
@@ -44,8 +48,9 @@ Reporting = Callable[[str], "Report"]
 class Exporting:
     """The outputs of one build, one after another."""
 
-    def __init__(self, room: BuildRoom, executor: BuildExecutor) -> None:
+    def __init__(self, room: BuildRoom, executor: BuildExecutor, invocation: Invocation) -> None:
         self._room = room
+        self._invocation = invocation
         self._executor = executor
         self._response: dict[str, str] = {}
 
@@ -95,11 +100,17 @@ class Exporting:
         if export.type == kinds.IMAGE:
             return await self._image(export, results, report)
         if export.type in (kinds.TAR, kinds.LOCAL):
+            if self._attesting(export) is not None and self._asked_for():
+                report.warn("attestations are attached to images only: this output has none")
             pieces = await tree_stream(self._room, results, export)
             await self._deliver(number, pieces, unpacked=export.type == kinds.LOCAL)
         else:
             await self._archive(number, export, results)
         return Built("", ())
+
+    def _asked_for(self) -> bool:
+        wanted = self._room.options.attestations
+        return wanted.sbom or (wanted.provenance is not None and not wanted.provenance.inline_only)
 
     async def _deliver(self, number: int, pieces: AsyncIterator[bytes], *, unpacked: bool) -> None:
         try:
@@ -127,12 +138,39 @@ class Exporting:
         self._tell(tree, export)
 
     async def _tree(self, export: Export, results: Sequence[Result], lease: Lease) -> ImageTree:
+        names, told = self._names(export), bool(self._attesting(export))
         oci = export.oci_types or bool(export.annotations) or export.compression == kinds.ZSTD
+        oci = oci or told
         form = Form(export.compression, export.level, export.recompress, oci)
         images = [_tree_image(result, export) for result in results]
+        predicates = await self._predicates(export, results)
         return await self._images.tree(
-            images, form, lease, annotations=export.annotations_of(kinds.INDEX)
+            images,
+            form,
+            lease,
+            annotations=export.annotations_of(kinds.INDEX),
+            attached=lambda trees: attached(trees, predicates, names),
         )
+
+    def _attesting(self, export: Export) -> Attestations | None:
+        """What is to be attached; what clients ask for by themselves only where an index is made
+        for others anyway."""
+        wanted = self._room.options.attestations
+        provenance = wanted.provenance
+        if provenance is not None and provenance.inline_only:
+            apart = export.type == kinds.DOCKER or (export.type == kinds.IMAGE and not export.push)
+            provenance = None if apart else provenance
+        wanted = msgspec.structs.replace(wanted, provenance=provenance)
+        return wanted if provenance is not None or wanted.sbom else None
+
+    async def _predicates(self, export: Export, results: Sequence[Result]) -> list[list[Predicate]]:
+        wanted = self._attesting(export)
+        if wanted is None:
+            return [[] for _ in results]
+        call = msgspec.structs.replace(
+            self._invocation, finished=timestamp(), materials=tuple(self._executor.materials)
+        )
+        return await Attester(self._room, wanted, call).predicates(results)
 
     # images
 
@@ -149,7 +187,8 @@ class Exporting:
         }
         if names:
             self._response["image.name"] = ",".join(self._texts(export))
-        if export.push or len(results) > 1 or not export.is_plain:
+        apart = len(results) > 1 or self._attesting(export) is not None
+        if export.push or apart or not export.is_plain:
             with self._images.lease() as lease:
                 tree = await self._tree(export, results, lease)
                 self._tell(tree, export)

@@ -1,0 +1,156 @@
+"""Provenance and bills of materials, as another program finds them (scorecard I11)."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildkit.buildx import Buildx
+from e2e.ketchd_process import Ketchd
+from e2e.registry_process import Registry
+from e2e.test_e2e_build_outputs import build, copied, inspected
+
+pytestmark = pytest.mark.root
+TEXT = "FROM busybox\nARG WHO=x\nCOPY root /\nRUN echo $WHO > /who\n"
+DPKG = """Package: zlib1g
+Status: install ok installed
+Maintainer: Someone <a@b>
+Architecture: amd64
+Version: 1:1.2.13
+Description: several
+ lines: of text
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+
+"""
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("attest") / "r") as registry:
+        yield registry
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "context"
+    files = {
+        "Dockerfile": TEXT,
+        "root/var/lib/dpkg/status": DPKG,
+        "root/lib/apk/db/installed": "P:musl\nV:1.2.4-r2\nA:x86_64\nL:MIT\n\n",
+        "root/usr/lib/python3/x/My_Mod-1.0.dist-info/METADATA": "Name: My_Mod\nVersion: 1.0\n\nx",
+        "root/app/node_modules/@s/left/package.json": '{"name": "@s/left", "version": "2.0.0"}',
+        "root/app/node_modules/bad/package.json": "{",
+        "root/etc/os-release": 'ID="debian"\n',
+    }
+    for name, text in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    return place
+
+
+def statements(place: Path, index: Any) -> dict[str, Any]:
+    """Predicates by type, read as the image specification says, from a layout of skopeo's."""
+    images = [m for m in index["manifests"] if m["platform"]["os"] != "unknown"]
+    found = {}
+    for entry in index["manifests"]:
+        notes = entry.get("annotations", {})
+        if notes.get("vnd.docker.reference.type") != "attestation-manifest":
+            continue
+        assert notes["vnd.docker.reference.digest"] in [m["digest"] for m in images]
+        manifest = blob(place, entry["digest"])
+        config = blob(place, manifest["config"]["digest"])
+        assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in manifest["layers"]]
+        for layer in manifest["layers"]:
+            assert layer["mediaType"] == "application/vnd.in-toto+json"
+            statement = blob(place, layer["digest"])
+            assert statement["_type"] == "https://in-toto.io/Statement/v0.1"
+            kind = statement["predicateType"]
+            assert layer["annotations"]["in-toto.io/predicate-type"] == kind
+            (subject, *_) = statement["subject"]
+            assert f"sha256:{subject['digest']['sha256']}" == notes["vnd.docker.reference.digest"]
+            found[kind] = statement["predicate"]
+    return found
+
+
+def blob(place: Path, digest: str) -> Any:
+    return json.loads((place / "blobs/sha256" / digest.partition(":")[2]).read_bytes())
+
+
+def test_attached_kept_and_pushed(
+    ketchd: Ketchd, folder: Path, registry: Registry, tmp_path: Path
+) -> None:
+    name = f"{registry.address}/attested:1"
+    words = ("--attest", "type=provenance,mode=max", "--sbom=true", "--build-arg", "WHO=me")
+    build(ketchd, *words, "-t", name, folder)
+    assert ketchd.out("run", "--rm", name, "cat", "/who") == "me"
+    ketchd.out("push", name)
+    copied(f"docker://{name}", f"oci:{tmp_path}/layout:x")
+    index = inspected(f"docker://{name}")
+    found = statements(tmp_path / "layout", index)
+    told = found["https://slsa.dev/provenance/v0.2"]
+    assert told["invocation"]["parameters"]["args"] == {"build-arg:WHO": "me"}
+    assert told["materials"][0]["uri"].startswith("pkg:docker/busybox@latest?platform=linux%2F")
+    (source,) = told["metadata"]["urn:ketch:build:v1#metadata"]["source"]["infos"]
+    assert b64decode(source["data"]).decode().strip() == TEXT.strip()
+    document = found["https://spdx.dev/Document"]
+    assert (document["spdxVersion"], document["SPDXID"]) == ("SPDX-2.3", "SPDXRef-DOCUMENT")
+    assert {p["externalRefs"][0]["referenceLocator"] for p in document["packages"]} == {
+        "pkg:deb/debian/zlib1g@1%3A1.2.13?arch=amd64",
+        "pkg:apk/debian/musl@1.2.4-r2?arch=x86_64",
+        "pkg:pypi/my-mod@1.0",
+        "pkg:npm/%40s/left@2.0.0",
+    }
+    identities = {package["SPDXID"] for package in document["packages"]}
+    assert {each["relatedSpdxElement"] for each in document["relationships"]} == identities
+    ketchd.docker("rmi", name)
+
+
+def test_in_a_layout(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "layout"
+    words = ("--provenance", "version=v1,builder-id=https://b", "--build-arg", "WHO=hidden")
+    build(ketchd, *words, "-o", f"type=oci,tar=false,dest={place}", folder)
+    (top,) = json.loads((place / "index.json").read_text())["manifests"]
+    (told,) = statements(place, blob(place, top["digest"])).values()
+    assert told["runDetails"]["builder"]["id"] == "https://b"
+    assert "hidden" not in json.dumps(told)  # mode=min
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--sbom", "generator=x/y"), "generator='x/y' is not supported"),
+        (("--provenance", "mode=most"), "mode='most' is not min or max"),
+        (("--provenance", "a=b"), "the option 'a' of provenance attestations"),
+        (("--attest", "type=vex"), "attestations of type 'vex' are not supported"),
+        (("--sbom=true", "-o", "type=docker,dest=/dev/null"), "the docker output holds one image"),
+    ],
+)
+def test_what_is_refused(ketchd: Ketchd, folder: Path, words: tuple[str, ...], said: str) -> None:
+    done = build(ketchd, *words, folder, code=None)
+    assert done.returncode
+    assert said in done.stderr.decode()
+
+
+async def test_as_buildx_asks(
+    ketchd: Ketchd, folder: Path, registry: Registry, tmp_path: Path
+) -> None:
+    """By default only what is pushed has a provenance."""
+    client = Buildx(str(ketchd.socket))
+    client.directories = {"context": folder, "dockerfile": folder}
+    attrs = {"attest:provenance": "mode=min,inline-only=true"}
+    name = f"{registry.address}/bx:1"
+    async with client.connected():
+        kept = await client.build(attrs, {"name": "kept:1"})
+        pushed = await client.build(attrs, {"name": name, "push": "true"})
+    assert "containerimage.descriptor" not in kept.response
+    index = inspected(f"docker://{registry.address}/bx@{pushed.response['containerimage.digest']}")
+    assert [entry["platform"]["os"] for entry in index["manifests"]] == ["linux", "unknown"]
+    ketchd.docker("rmi", "kept:1", name)
