@@ -235,3 +235,35 @@ async def test_buildkit_with_a_repository(
     async with client.connected():
         outcome = await client.build(attrs)
     assert "own\none\n" in outcome.logs
+
+
+def test_own_dockerfile_for_a_context_by_url(
+    ketchd: Ketchd, git: Repositories, commits: list[str]
+) -> None:
+    text = b"FROM busybox\nCOPY name /\nRUN echo mine; cat /name\n"
+    url = f"{git.address}/app.git#v1"
+    code, out = said(ketchd, "build", "--no-cache", "-f", "-", url, input=text)
+    assert (code, " mine\n" in out, " one\n" in out) == (0, True, True), out
+    with web_server.serving() as web:
+        web.pages = {"/d": text}
+        code, out = said(ketchd, "build", "--no-cache", "-f", f"http://{web.address}/d", url)
+        assert (code, " mine\n" in out) == (0, True), out
+
+
+def test_directories_as_named_contexts(ketchd: Ketchd, tmp_path: Path) -> None:
+    for name in ("main", "one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(f"in {name}\n")
+    (tmp_path / "one/.dockerignore").write_text("secret\n")
+    (tmp_path / "one/secret").write_text("never sent")
+    (tmp_path / "main/.dockerignore").write_text("**\n")
+    text = (
+        "FROM busybox\nCOPY --from=one . /1\nRUN --mount=from=two,target=/2 "
+        "cat /1/file /2/file; ls /1\nCOPY . /main\nRUN ls -A /main | wc -l\n"
+    )
+    words = [f"--build-context={name}={tmp_path / name}" for name in ("one", "two")]
+    code, out = build(ketchd, text, tmp_path / "main", *words)
+    assert (code, " in one\n" in out, " in two\n" in out) == (0, True, True), out
+    assert " secret\n" not in out
+    code, out = build(ketchd, text, tmp_path / "main", "--build-context=one=/no/where")
+    assert (code, "/no/where is no directory" in out) == (1, True)

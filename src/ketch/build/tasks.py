@@ -14,6 +14,7 @@ import socket
 import stat
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ketch.build import stubs
@@ -30,6 +31,7 @@ from ketch.runtime import failures, users
 Args = dict[str, Any]
 _LARGEST_TEXT = 4 << 20  # bytes of a Dockerfile or .dockerignore
 _IGNORE = ".dockerignore"
+NAMED = ".ketch-contexts"  # where a stream has contexts besides the build's own
 
 
 def serve(args: Args, fds: list[int]) -> Args:
@@ -76,7 +78,7 @@ def _receive(request: Args, fds: list[int]) -> Args:
     os.mkdir(name, 0o700, dir_fd=fds[2])
     root_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fds[2])
     try:
-        return receive(request, [fds[1], root_fd])
+        return receive(request, [fds[1], root_fd, fds[2]])
     finally:
         os.close(root_fd)
         os.close(fds[1])
@@ -94,14 +96,34 @@ def _in_tree(task: Callable[[Args, list[int]], Args], request: Args, build_fd: i
 def receive(args: Args, fds: list[int]) -> Args:
     """Unpack a context and read its Dockerfile; what ``.dockerignore`` names is left out.
 
-    ``{"dockerfile": path in the context}``, fds ``[tar stream, empty directory]``; the answer has
+    ``{"dockerfile": path in the context}``, fds ``[tar stream, empty directory]``, and with
+    ``contexts`` (name → directory) the build's directory, where they go; the answer has
     ``dockerfile`` and ``ignore`` in base64. Without such a path nothing is read and nothing left
     out. Raises ``NotFound`` when there is no Dockerfile.
     """
-    stream, root_fd = fds
+    stream, root_fd, *build_fds = fds
     with open_umask(), os.fdopen(os.dup(stream), "rb", 1 << 20) as raw:
         unpack_stream(decompressed(raw), Unpacker(root_fd, b"/"))
+    if args.get("contexts"):
+        _move_contexts(root_fd, build_fds[0], args["contexts"])
     return _texts(root_fd, str(args["dockerfile"]))
+
+
+def _move_contexts(root_fd: int, build_fd: int, contexts: dict[str, str]) -> None:
+    """Named contexts that came in the same stream get directories of their own."""
+    for name, directory in contexts.items():
+        path = f"{NAMED}/{name.encode().hex()}"
+        try:
+            is_directory = stat.S_ISDIR(os.lstat(NAMED, dir_fd=root_fd).st_mode) and stat.S_ISDIR(
+                os.lstat(path, dir_fd=root_fd).st_mode
+            )
+        except OSError:
+            is_directory = False
+        if not is_directory:
+            raise InvalidParameter(f"the context {name!r} was not sent")
+        os.rename(path, os.path.basename(directory), src_dir_fd=root_fd, dst_dir_fd=build_fd)
+    with suppress(OSError):
+        os.rmdir(NAMED, dir_fd=root_fd)
 
 
 def _adopt(request: Args, build_fd: int) -> Args:

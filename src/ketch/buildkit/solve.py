@@ -21,8 +21,8 @@ from ketch.buildkit.frontend import build_options
 from ketch.buildkit.gateway_messages import Ref, RefMap, Result
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located
-from ketch.buildkit.source import OwnDockerfile, SessionSource
-from ketch.engine.builder_remote import remote_source
+from ketch.buildkit.source import SessionSource
+from ketch.engine.builder_remote import OwnDockerfile, remote_source
 from ketch.errors import Cancelled, InvalidParameter, KetchError, Unsupported
 from ketch.oci import platform as platforms
 

@@ -13,33 +13,9 @@ from ketch.errors import InvalidParameter
 if TYPE_CHECKING:
     from ketch.build.progress import Report
     from ketch.buildkit.sessions import Session
-    from ketch.engine.builder_source import Source
     from ketch.engine.builder_workers import BuildWorkers
 
 _IGNORE = ".dockerignore"
-
-
-class OwnDockerfile:
-    """A context that the engine fetches, built by a Dockerfile of the client's."""
-
-    def __init__(self, dockerfiles: SessionSource, context: Source) -> None:
-        self._dockerfiles = dockerfiles
-        self._context = context
-
-    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
-        """The client's."""
-        return await self._dockerfiles.dockerfile(workers, path)
-
-    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
-        """Nothing is left out of a context that is not sent."""
-        return b""
-
-    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
-        """The build's own context is fetched, others are the client's."""
-        if name:
-            await self._dockerfiles.files(workers, name, report)
-        else:
-            await self._context.dockerfile(workers, "")
 
 
 class SessionSource:

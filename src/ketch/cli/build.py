@@ -3,7 +3,7 @@
 import sys
 
 from ketch.cli import build_context
-from ketch.cli.build_flags import FLAGS, query
+from ketch.cli.build_flags import FLAGS, is_remote, query
 from ketch.cli.exits import prefix
 from ketch.cli.flags import count, parse
 from ketch.errors import KetchError
@@ -54,9 +54,11 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
         from ketch.cli.build_call import ask
 
         return ask(client, parsed), ""
-    if build_context.is_remote(parsed.words[0]):
-        asked = {**query(parsed, parsed["file"]), "remote": parsed.words[0]}
-        pieces: Iterable[bytes] = iter(())
+    if is_remote(parsed.words[0]):
+        pieces, dockerfile = build_context.remote_of(parsed)
+        asked = {**query(parsed, dockerfile), "remote": parsed.words[0]}
+        if parsed["file"] and not dockerfile:
+            asked["dockerfilebody"] = "1"
     else:
         pieces, dockerfile = build_context.context_of(parsed)
         asked = query(parsed, dockerfile)

@@ -22,6 +22,8 @@ def ask(client: "Client", parsed: "Parsed") -> int:
     asked = {**query(parsed, dockerfile), "call": call}
     if remote:
         asked["remote"] = remote
+        if parsed["file"] and not dockerfile:
+            asked["dockerfilebody"] = "1"
     headers = {"Content-Type": "application/x-tar"}
     lines = client.json_lines("POST", "/build", asked, body=pieces, headers=headers)
     answer = next(iter(lines))

@@ -22,7 +22,7 @@ FLAGS = (
     Flag("attest", "", "list", "Attestation parameters (type=sbom, type=provenance,mode=max)"),
     Flag("annotation", "", "list", "Add annotation to the image"),
     Flag("build-arg", "", "list", "Set build-time variables", convert=value.environment_word),
-    Flag("build-context", "", "list", "Additional build contexts (name=docker-image://ref)"),
+    Flag("build-context", "", "list", "Additional build contexts (name=path, URL or docker-image://ref)"),
     Flag("cache-from", "", "list", "External cache sources (name, type=registry|local,...)",
          values="images"),
     Flag("cache-to", "", "list", "Cache export destinations (type=inline|registry|local,...)"),
@@ -152,18 +152,28 @@ def _attestations(parsed: "Parsed") -> "dict[str, str]":
 
 
 def _contexts(words: "list[str]") -> "dict[str, str]":
-    """``name=value``; directories of this machine would have to be sent, which is not done yet."""
+    """``name=value``; a directory of this machine is sent, and then known by its name."""
     found = {}
     for word in words:
         name, equals, target = word.partition("=")
         if not equals or not name or not target:
-            raise Failure(f"invalid build context {word!r}: write name=docker-image://reference")
-        if "://" not in target:
-            raise Failure(
-                f"build context {name}: directories ({target}) are not supported by ketch build yet"
-            )
-        found[name.lower()] = target
+            raise Failure(f"invalid build context {word!r}: write name=PATH|URL|docker-image://…")
+        local = os.path.isdir(target)
+        if not local and not is_remote(target):
+            raise Failure(f"build context {name}: {target} is no directory")
+        found[name.lower()] = f"local:{name.lower()}" if local else target
     return found
+
+
+def directories(words: "list[str]") -> "dict[str, str]":
+    """The directories among ``--build-context``, by name."""
+    pairs = (word.partition("=") for word in words)
+    return {name.lower(): path for name, _, path in pairs if os.path.isdir(path)}
+
+
+def is_remote(path: str) -> bool:
+    """What the engine fetches: an archive, a Dockerfile, a repository or an image by URL."""
+    return "://" in path or path.startswith("github.com/") or "@" in path.partition(":")[0]
 
 
 def _arguments(words: "list[str]") -> "dict[str, str | None]":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 CHUNK = 1 << 18
+NAMED = ".ketch-contexts"  # the engine moves what is below it out of the context
 MAGICS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 
 
@@ -35,26 +36,46 @@ def lone(dockerfile: bytes) -> "Iterator[bytes]":
     yield b"".join([*tar_entries.of_bytes("Dockerfile", dockerfile), tar_entries.END])
 
 
-def stream(folder: str, dockerfile: str, content: "bytes | None" = None) -> "Iterator[bytes]":
-    """The tar stream of a directory; ``content`` is a Dockerfile from elsewhere, sent by name."""
-    ignore = _rules(folder, dockerfile)
+def stream(
+    folder: str,
+    dockerfile: str,
+    content: "bytes | None" = None,
+    named: "dict[str, str] | None" = None,
+) -> "Iterator[bytes]":
+    """The tar stream of a directory; ``content`` is a Dockerfile from elsewhere, sent by name.
+
+    ``named`` are further directories, each less what its own ``.dockerignore`` excludes.
+    """
     kept = {dockerfile, ".dockerignore", dockerfile + ".dockerignore"}
+    yield from _directory(folder, _rules(folder, dockerfile), kept)
+    for name, path in (named or {}).items():
+        prefix = f"{NAMED}/{name.encode().hex()}/"
+        yield b"".join(tar_entries.of_directory(prefix))
+        yield from _directory(path, _rules(path, ""), set(), prefix)
+    last = tar_entries.of_bytes(dockerfile, content) if content is not None else []
+    yield b"".join([*last, tar_entries.END])
+
+
+def _directory(
+    folder: str, ignore: IgnoreRules, kept: "set[str]", prefix: str = ""
+) -> "Iterator[bytes]":
     pieces: list[bytes] = []
     size = 0
     for name in _walk(folder, ignore, kept):
-        for piece in tar_entries.of_path(folder, name):
+        for piece in tar_entries.of_path(folder, name, prefix):
             pieces.append(piece)
             size += len(piece)
             if size > CHUNK:
                 yield b"".join(pieces)
                 pieces, size = [], 0
-    if content is not None:
-        pieces += tar_entries.of_bytes(dockerfile, content)
-    yield b"".join([*pieces, tar_entries.END])
+    yield b"".join(pieces)
 
 
 def of_dockerfile(
-    folder: str, dockerfile: str, content: "bytes | None" = None
+    folder: str,
+    dockerfile: str,
+    content: "bytes | None" = None,
+    named: "dict[str, str] | None" = None,
 ) -> "Iterator[bytes]":
     """Like ``stream`` with nothing but the Dockerfile and its ignore files."""
     for name in (dockerfile, dockerfile + ".dockerignore", ".dockerignore"):

@@ -21,10 +21,11 @@ _MAGIC = (
 )
 
 
-def of_path(folder: str, name: str) -> "Iterator[bytes]":
+def of_path(folder: str, name: str, prefix: str = "") -> "Iterator[bytes]":
     """The member ``name`` below ``folder``: head, content, padding; nothing for a socket.
 
-    A file that shrinks meanwhile is filled up with zeros, one that grows is cut.
+    In the archive ``prefix`` stands before its name. A file that shrinks meanwhile is filled up
+    with zeros, one that grows is cut.
     """
     path = os.path.join(folder, name)
     info = os.lstat(path)
@@ -33,9 +34,15 @@ def of_path(folder: str, name: str) -> "Iterator[bytes]":
         return
     link = os.readlink(path) if kind == stat.S_IFLNK else ""
     size = info.st_size if kind == stat.S_IFREG else 0
-    yield _head(name, link, info, size)
+    yield _head(prefix + name, link, info, size)
     if size:
         yield from _content(path, size)
+
+
+def of_directory(name: str) -> "list[bytes]":
+    """A directory of mode 0755."""
+    info = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, 0, 0, 0, 0, 0, 0))
+    return [_head(name.rstrip("/"), "", info, 0)]
 
 
 def of_bytes(name: str, content: bytes) -> "list[bytes]":

@@ -59,6 +59,29 @@ class GitSource:
             raise InvalidParameter(f"the build has no context named {name!r}")
 
 
+class OwnDockerfile:
+    """A context that the engine fetches, built by a Dockerfile of the client's."""
+
+    def __init__(self, dockerfiles: Source, context: Source) -> None:
+        self._dockerfiles = dockerfiles
+        self._context = context
+
+    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+        """The client's."""
+        return await self._dockerfiles.dockerfile(workers, path)
+
+    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
+        """Nothing is left out of a context that is not sent."""
+        return b""
+
+    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+        """The build's own context is fetched, others are the client's."""
+        if name:
+            await self._dockerfiles.files(workers, name, report)
+        else:
+            await self._context.dockerfile(workers, "")
+
+
 async def archive(url: str) -> AsyncIterator[bytes]:
     """A tar archive as it is; anything else is a Dockerfile, as the only file of one."""
     stream = chunks(url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ketch.build.progress import Report
@@ -42,10 +42,15 @@ def directory_of(name: str) -> str:
 
 
 class TarSource:
-    """Everything in one tar stream (plain, gzip, bzip2, xz or zstd), Dockerfile included."""
+    """Everything in one tar stream (plain, gzip, bzip2, xz or zstd), Dockerfile included, and the
+    ``named`` contexts below ``.ketch-contexts/`` and their names in hexadecimal."""
 
-    def __init__(self, stream: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, stream: AsyncIterator[bytes], named: Iterable[str] = (), directory: str = ""
+    ) -> None:
         self._stream = stream
+        self._directory = directory or directory_of("")
+        self._named = frozenset(named)
         self._ignore = b""
 
     async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
@@ -53,7 +58,10 @@ class TarSource:
 
         async def receive(stream: int) -> Any:
             with storing("the build context"):
-                return await workers.receive(stream, dockerfile=path, directory=directory_of(""))
+                asked: dict[str, Any] = {"dockerfile": path, "directory": self._directory}
+                if self._named:
+                    asked["contexts"] = {name: directory_of(name) for name in self._named}
+                return await workers.receive(stream, **asked)
 
         try:
             found = await fed(self._stream, receive)
@@ -68,5 +76,5 @@ class TarSource:
 
     async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
         """The context is there already."""
-        if name:
+        if name and name not in self._named:
             raise InvalidParameter(f"the build has no context named {name!r}")

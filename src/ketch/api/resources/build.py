@@ -11,9 +11,10 @@ from ketch.api.refusal import refused
 from ketch.api.resources import build_by_session
 from ketch.api.resources.container_files import upload
 from ketch.build.failures import StepFailed
+from ketch.build.named_contexts import LOCAL
 from ketch.build.source import DockerfileError, excerpt
 from ketch.engine.builder_questions import CALLS
-from ketch.engine.builder_remote import remote_source
+from ketch.engine.builder_remote import OwnDockerfile, remote_source
 from ketch.engine.builder_source import Source, TarSource
 from ketch.errors import InvalidParameter, KetchError
 
@@ -50,9 +51,14 @@ async def build(call: Call) -> StreamResponse:
 def _source(call: Call, options: BuildOptions) -> Source:
     """The request's body, or what ``remote`` names."""
     if not options.remote:
-        return TarSource(upload(call))
+        values = options.contexts.values()
+        named = [v.removeprefix(LOCAL) for v in values if v.startswith(LOCAL)]
+        return TarSource(upload(call), named)
     keep = options.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") in ("1", "true")
-    return remote_source(options.remote, keep_git_dir=keep)
+    remote = remote_source(options.remote, keep_git_dir=keep)
+    if not call.flag("dockerfilebody"):
+        return remote
+    return OwnDockerfile(TarSource(upload(call), directory="dockerfile"), remote)
 
 
 async def _answer(call: Call, options: BuildOptions) -> StreamResponse:
