@@ -14,7 +14,7 @@ import pytest
 
 from engine.real import Bench, settings_below
 from ketch.engine.model import ContainerRecord, ListOptions, Status
-from ketch.engine.process_facts import is_alive
+from ketch.linux.process import is_alive
 
 pytestmark = pytest.mark.root
 

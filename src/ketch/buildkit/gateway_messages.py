@@ -92,27 +92,6 @@ class ReturnResponse(Message):
     """Nothing to say."""
 
 
-class FileRange(Message):
-    """Bytes of a file."""
-
-    Offset: int = field(1)
-    Length: int = field(2)
-
-
-class ReadFileRequest(Message):
-    """A file of a result."""
-
-    Ref: str = field(1)
-    FilePath: str = field(2)
-    Range: FileRange | None = field(3)
-
-
-class ReadFileResponse(Message):
-    """Its content."""
-
-    Data: bytes = field(1)
-
-
 class EvaluateRequest(Message):
     """See whether a result is there."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -216,8 +216,3 @@ def described(headers: Iterable[tuple[str, str]], channel: SocketChannel) -> Ses
     if not single.get("uuid"):
         raise InvalidParameter("a session needs the header X-Docker-Expose-Session-Uuid")
     return Session(single["uuid"], single.get("name", ""), frozenset(methods), channel)
-
-
-def session_headers(metadata: Mapping[str, Any], all_of: Any) -> list[tuple[str, str]]:
-    """The headers of a session that comes through ``Control.Session``, as gRPC metadata."""
-    return [(name, value) for name in metadata for value in all_of(name)]

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 NAMES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
 SWITCHES = ("readonly", "bind-create-src", "bind-nonrecursive", "volume-nocopy", "image-readwrite")
 KINDS = ("bind", "volume", "tmpfs", "image", "npipe", "cluster")
-PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
 def parse(text: str) -> "dict[str, Any]":

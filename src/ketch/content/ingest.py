@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from ketch.errors import Conflict, DataCorrupt, KetchError, os_reason
-from ketch.linux.writeback import start_writeback
+from ketch.linux.writeback import start_writeback, sync_directory
 from ketch.oci import digest as digests
 
 _CHUNK = 1 << 20
@@ -94,7 +94,7 @@ class Ingest:
         os.fsync(self._fd)
         target = self._place(found)
         os.rename(self._path, target)
-        _sync_directory(os.path.dirname(target))
+        sync_directory(os.path.dirname(target))
         self.close()
         return found
 
@@ -160,11 +160,3 @@ def _is_at(fd: int, path: str) -> bool:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

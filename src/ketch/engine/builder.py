@@ -42,6 +42,7 @@ from ketch.engine.builder_run import StepRunner
 from ketch.engine.builder_running import RunningBuild
 from ketch.engine.builder_source import Source
 from ketch.engine.builder_workers import BuildWorkers
+from ketch.engine.event_filters import instant
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.spec_validate import Facts
 from ketch.engine.storing import storing
@@ -321,8 +322,4 @@ def _platform(options: BuildOptions) -> dict[str, str]:
 
 
 def _until(filters: Filters) -> int:
-    until = filters.get("until", ())
-    try:
-        return max((int(text) for text in until), default=time.time_ns() + 1)
-    except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={until[0]}': not an instant") from None
+    return max(map(instant, filters.get("until", ())), default=time.time_ns() + 1)

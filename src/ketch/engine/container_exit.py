@@ -17,8 +17,8 @@ from ketch.engine import container_cgroup, container_events, kernel_words, resta
 from ketch.engine.container_health import HealthProbes, ended
 from ketch.engine.endings import PastExit
 from ketch.engine.model import ContainerRecord, ExitResult, Status
-from ketch.engine.process_facts import is_alive
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
+from ketch.linux.process import is_alive
 from ketch.runtime import exit_file
 from ketch.runtime.remote import Exit
 

@@ -14,9 +14,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 from ketch.engine import container_links
-from ketch.engine.event_filters import labels_match
+from ketch.engine.event_filters import instant, labels_match
 from ketch.engine.model import ContainerRecord, ExitResult, Filters, PruneReport, Status
-from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, os_reason
+from ketch.errors import Conflict, KetchError, NotFound, os_reason
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -142,12 +142,4 @@ def _prunable(record: ContainerRecord, filters: Filters) -> bool:
         return False
     if any(labels_match(record.spec.labels, (label,)) for label in filters.get("label!", ())):
         return False
-    return all(record.created_at < _instant(text) for text in filters.get("until", ()))
-
-
-def _instant(text: str) -> int:
-    """ns since the epoch, as decimal text (the API turns Docker's forms into it)."""
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={text}': not an instant") from None
+    return all(record.created_at < instant(text) for text in filters.get("until", ()))

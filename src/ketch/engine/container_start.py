@@ -28,11 +28,11 @@ from ketch.engine.container_place import place
 from ketch.engine.container_volumes import fill_volumes
 from ketch.engine.health_values import Health
 from ketch.engine.model import ContainerRecord, Status
-from ketch.engine.process_facts import start_time
 from ketch.engine.spec_external import external_config
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_start import Launch, start_wire
 from ketch.errors import Conflict, KetchError, NotModified, StartFailed, os_reason
+from ketch.linux.process import start_time
 from ketch.linux.seccomp import FLAG_LOG
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from ketch.engine.model import Event, Filters
+from ketch.errors import InvalidParameter
 
 _ACTORS = (
     "container", "image", "volume", "network", "plugin", "daemon", "builder",
@@ -37,6 +38,15 @@ def labels_match(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
         if key not in labels or (equals and labels[key] != value):
             return False
     return True
+
+
+def instant(text: str) -> int:
+    """The value of ``until``: ns since the epoch as decimal text (the API makes it of Docker's
+    forms). Raises ``InvalidParameter``."""
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidParameter(f"invalid filter 'until={text}': not an instant") from None
 
 
 def _by_type(event: Event, value: str) -> bool:

@@ -20,6 +20,7 @@ from ketch.engine.image_parts import IngestLayer
 from ketch.errors import DataCorrupt, InvalidParameter
 from ketch.layers.compression import decompressed, detect
 from ketch.layers.entry import Entry, shown
+from ketch.layers.streams import write_all
 from ketch.layers.tarread import TarReader
 from ketch.oci import digest as digests
 from ketch.oci.image import LARGEST_CONFIG
@@ -174,7 +175,7 @@ class ArchiveReader:
 
         def forward(piece: bytes) -> None:
             nonlocal done
-            _write_all(writing, piece)
+            write_all(writing, piece)
             done += len(piece)
             self._tell(name, done, entry.size)
 
@@ -222,9 +223,3 @@ def _may_be_tar(head: bytes, size: int) -> bool:
         return int(head[148:156].strip(b" \0") or b"0", 8) == total
     except ValueError:
         return False
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ketch.engine.event_filters import labels_match
+from ketch.engine.event_filters import instant, labels_match
 from ketch.engine.image_configs import Configs
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
@@ -76,7 +76,7 @@ class ImageFilters:
         makers: dict[str, Callable[[str], Test]] = {
             "label": self._labelled,
             "label!": lambda label: _not(self._labelled(label)),
-            "until": lambda text: _older_than(_instant(text)),
+            "until": lambda text: _older_than(instant(text)),
             "before": lambda ref: _older_than(self._store.resolve(ref).created_at),
             "since": lambda ref: _not(_older_than(self._store.resolve(ref).created_at + 1)),
         }
@@ -196,14 +196,6 @@ def _dangling(filters: Filters) -> bool | None:
     if len(values) == 1 and values[0] in _TRUE | _FALSE:
         return values[0] in _TRUE
     raise InvalidParameter(f"invalid filter 'dangling={list(values)}'")
-
-
-def _instant(text: str) -> int:
-    """ns since the epoch, as decimal text (the API turns Docker's forms into it)."""
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={text}': not an instant") from None
 
 
 def _matches(name: references.Reference, pattern: str) -> bool:

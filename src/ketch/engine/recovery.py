@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from ketch.engine import container_cgroup, restart
 from ketch.engine.container_exit import unseen_exit
 from ketch.engine.model import ContainerRecord, Status
-from ketch.engine.process_facts import start_time
 from ketch.errors import KetchError
 from ketch.linux import unixpath
+from ketch.linux.process import start_time
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.remote import Exit, connect_shim
 

@@ -18,7 +18,6 @@ from ketch.layers.tarwrite import TarWriter
 from ketch.layers.walk import Walk, join, list_reversed, read_xattrs
 from ketch.linux.paths import open_in_root
 
-_BUFFER = 1 << 20
 _MODIFIED, _ADDED, _DELETED = 0, 1, 2
 _FOREIGN = (b"trusted.overlay.redirect", b"trusted.overlay.metacopy")
 

@@ -108,10 +108,3 @@ def raise_ambient(bits: int) -> None:
             number = ctypes.c_ulong(index)
             action = ctypes.c_ulong(_AMBIENT_RAISE)
             check(libc.prctl(_PR_CAP_AMBIENT, action, number, zero, zero), NAMES[index])
-
-
-def drop_all() -> None:
-    """Give everything up for good: bounding, ambient and the three sets."""
-    drop_bounding(0, bounding())
-    clear_ambient()
-    set_(0, 0, 0)

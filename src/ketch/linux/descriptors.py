@@ -1,4 +1,4 @@
-"""File descriptors in bulk: which of them a forked process keeps."""
+"""File descriptors in bulk: closing many, and which of them a forked process keeps."""
 
 import os
 
@@ -18,3 +18,12 @@ def close_all_but(keep: "Iterable[int]", first: int = 3) -> None:
             os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, _END)
+
+
+def close_all(fds: "Iterable[int]") -> None:
+    """Close each; numbers that are closed already are no error."""
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError:
+            pass

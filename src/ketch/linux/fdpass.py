@@ -5,8 +5,9 @@ A frame is a length and a count of fds (two 32-bit numbers), the fds in batches 
 """
 
 import _socket
-import os
 from struct import Struct
+
+from ketch.linux.descriptors import close_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,12 +65,3 @@ def _exactly(sock: "_socket.socket", size: int) -> "bytes | None":
             return None
         data += chunk
     return data
-
-
-def close_all(fds: "Sequence[int]") -> None:
-    """Close each; what is closed already is no error."""
-    for fd in fds:
-        try:
-            os.close(fd)
-        except OSError:
-            pass

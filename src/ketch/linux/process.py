@@ -139,3 +139,21 @@ def kill_and_reap(pid: int, pidfd: int) -> None:
 def dup_above(fd: int, lowest: int) -> int:
     """A close-on-exec duplicate with a number of at least ``lowest`` (F_DUPFD_CLOEXEC)."""
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def start_time(pid: int) -> int:
+    """When a living process was started, in clock ticks since boot; 0 for a dead one or a zombie.
+
+    With the pid it names one process (proc_pid_stat(5), fields 3 and 22).
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether the process ``pid`` that started at ``started`` still runs."""
+    return pid > 0 and started > 0 and start_time(pid) == started

@@ -1,4 +1,4 @@
-"""Getting written data to the disk: syncfs(2), sync_file_range(2)."""
+"""Getting written data to the disk: fsync(2), syncfs(2), sync_file_range(2)."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def start_writeback(fd: int, offset: int, length: int) -> None:
     _libc.sync_file_range(
         fd, ctypes.c_int64(offset), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE
     )
+
+
+def sync_directory(path: str) -> None:
+    """Make a directory's entries durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

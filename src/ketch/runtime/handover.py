@@ -8,6 +8,7 @@ import os
 
 from ketch.errors import StartFailed
 from ketch.linux import mountapi as m
+from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     Wire = dict[str, Any]
 
 _LONGEST_FILTER = 4096 * 8  # bytes: BPF_MAXINSNS instructions
-_SECCOMP_FLAGS = {"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
 
 
 def process_order(job: "Wire", process: "Wire") -> "Wire":
@@ -147,12 +147,6 @@ def stdio_fds(stdio: "Sequence[int]") -> "list[int]":
     return [
         fd if fd >= 0 else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC) for fd in stdio[:3]
     ] + list(stdio[3:])
-
-
-def close_all(fds: "Sequence[int]") -> None:
-    """Close them."""
-    for fd in fds:
-        os.close(fd)
 
 
 def cgroup_view(

@@ -13,6 +13,7 @@ import sys
 
 from ketch.errors import InvalidParameter, KetchError
 from ketch.linux import unixpath
+from ketch.linux.descriptors import close_all
 from ketch.linux.eventpoll import READ, Loop
 from ketch.mounts import Rootfs
 from ketch.runtime import failures, protocol, worker, zygote
@@ -167,7 +168,7 @@ class Launcher:
                 return {"warm": True}
             protocol.send_raw(self._zygote, message.raw, [*roots, *message.fds])
         finally:
-            protocol.close_all(roots)
+            close_all(roots)
         return {"warm": False}
 
     def _start_warm(self, start: "Body", message: Message, roots: "list[int]") -> bool:
@@ -228,7 +229,7 @@ class Launcher:
         try:
             _signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            protocol.close_all({*self._loop.fds(), self._wake_write} - set(keep))
+            close_all({*self._loop.fds(), self._wake_write} - set(keep))
             os.setsid()  # a signal to the launcher's group is none of the child's business
             body()
             status = 0

@@ -14,6 +14,7 @@ import os
 import sys
 
 from ketch.errors import KetchError
+from ketch.linux.descriptors import close_all
 from ketch.linux.process import CLONE_PARENT
 from ketch.runtime import exit_file, external, failures, hooks, hostmounts, protocol, sandbox
 from ketch.runtime.control import AlreadyRunning, claim
@@ -98,7 +99,7 @@ def _make(
     pipes = [fd for fd in (stdio.out, stdio.err, stdio.into) if fd >= 0]
     body = {"job": _part(start, start["attach"]), "pipes": len(pipes), "listens": True}
     protocol.send(shim, body, [fds[0], listener.fileno(), *pipes, *fds[1:]])
-    protocol.close_all([*fds, listener.fileno(), *pipes])
+    close_all([*fds, listener.fileno(), *pipes])
     try:
         outcome, passed = launch(start, stdio)
     except FAULTS as error:

@@ -4,7 +4,7 @@ import os
 import time
 
 from ketch.errors import Conflict
-from ketch.linux.process import pidfd_send_signal
+from ketch.linux.process import pidfd_send_signal, start_time
 from ketch.runtime import oci_bundle, oci_console, oci_seccomp, sandbox
 from ketch.runtime import oci_state as state
 from ketch.runtime.oci_hooks import run_hooks
@@ -114,7 +114,7 @@ def _warm(
 
 def _note_init(place: "Place", record: "Record", box: "Sandbox") -> None:
     record["pid"] = box.pid
-    record["start_time"] = state.started_at(box.pid)
+    record["start_time"] = start_time(box.pid)
     place.save(record)
 
 

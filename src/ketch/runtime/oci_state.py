@@ -106,23 +106,10 @@ def cgroup_of(record: "Record") -> Cgroup:
     return Cgroup(*record["cgroup"])
 
 
-def started_at(pid: int) -> int:
-    """When a living process was started, in clock ticks since boot; 0 for a dead one or a zombie.
-
-    With the pid it names one process (proc_pid_stat(5), fields 3 and 22).
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-
-
 def is_alive(record: "Record") -> bool:
     """Whether the container's init lives."""
     pid = int(record["pid"])
-    return pid > 0 and started_at(pid) == record["start_time"]
+    return process.is_alive(pid, record["start_time"])
 
 
 def open_init(record: "Record") -> int:

@@ -12,10 +12,11 @@ import os
 from array import array
 
 from ketch.linux import fastjson
+from ketch.linux.descriptors import close_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
 VERSION = 1
@@ -51,15 +52,6 @@ class Message:
         """Close the fds that nobody took."""
         close_all(self.fds)
         self.fds = []
-
-
-def close_all(fds: "Iterable[int]") -> None:
-    """Close each; numbers that are closed already are no error."""
-    for fd in fds:
-        try:
-            os.close(fd)
-        except OSError:
-            pass
 
 
 def send(

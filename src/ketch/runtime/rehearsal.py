@@ -8,6 +8,7 @@ here, those pages stay shared between all shims; left to the shims, each would g
 import _socket
 import os
 
+from ketch.linux.descriptors import close_all
 from ketch.runtime import gathering, protocol, shim
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.control import claim
@@ -57,7 +58,7 @@ def _play_the_maker(shims: "_socket.socket", directory: str, clients: "tuple[int
     listener = claim(f"{directory}/socket")
     fds = [control, listener.fileno(), stdio.out, stdio.err, stdio.into, client]
     protocol.send(shims, {"job": job, "pipes": 3, "listens": True}, fds)
-    protocol.close_all([*fds[2:], control])
+    close_all([*fds[2:], control])
     listener.close()
     pid = _child(b"line\n", stdio.theirs[1])
     stdio.close_theirs()

@@ -11,6 +11,7 @@ import os
 from ketch.errors import StartFailed, Unsupported
 from ketch.links import Link
 from ketch.linux import links, namespaces, process
+from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER
 from ketch.runtime import defaults, handover, hostmounts, init_program, privileges
 from ketch.runtime.cgroups.group import Cgroup
@@ -97,7 +98,7 @@ class Sandbox:
         handover.adjust_oom_score(self.pid, (spec.get("process") or {}).get("oomScoreAdj"))
         assert self.channel is not None
         self.channel.send("launch", wire, fds)
-        handover.close_all(fds[1 + max(3, len(stdio)) + len(gate) :])  # what was opened for it
+        close_all(fds[1 + max(3, len(stdio)) + len(gate) :])  # what was opened for it
         return Started(self.pid, self.pidfd, self._await_program())
 
     def _order(
@@ -137,7 +138,7 @@ class Sandbox:
         try:
             self.channel.expect_end()
         except BaseException:
-            handover.close_all(fds)
+            close_all(fds)
             raise
         self.channel.close()
         self.channel = None
@@ -217,7 +218,7 @@ def _clone(plan: NamespacePlan, cgroup: Cgroup, flags: int, keyring: bool) -> Sa
             run_init(theirs, setup)
     finally:
         theirs.close()
-        handover.close_all(opened)
+        close_all(opened)
     box = Sandbox(plan, cgroup, (pid, pidfd))
     box.channel = ours
     return box
@@ -252,7 +253,7 @@ def join(job: "Wire", pidfd: int, stdio: "Sequence[int]") -> Started:
     if pid == 0:
         run_exec(theirs, setup)
     theirs.close()
-    handover.close_all(setup.cgroup_tasks)
+    close_all(setup.cgroup_tasks)
     if unified >= 0:
         os.close(unified)
     handover.adjust_oom_score(pid, job["process"].get("oomScoreAdj"))

@@ -10,6 +10,7 @@ import os
 import time
 
 from ketch.linux import process
+from ketch.linux.descriptors import close_all
 from ketch.logs import drivers
 from ketch.runtime import external, hostmounts, maker, protocol, sandbox
 from ketch.runtime.cgroups.group import Cgroup
@@ -67,7 +68,7 @@ def _run_shim(make: "Callable[[_socket.socket], None]", makers_fds: "list[int]")
 
     pid = maker.fork(run_maker)
     theirs.close()
-    protocol.close_all(makers_fds)
+    close_all(makers_fds)
     hostmounts.come_back()
     rename(b"ketch-shim")
     first = protocol.receive(ours)

@@ -2,7 +2,7 @@
 
 import os
 
-from ketch.runtime.protocol import close_all
+from ketch.linux.descriptors import close_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import os
 import sys
 
 from ketch.linux import freeblocks, resharing
+from ketch.linux.descriptors import close_all
 from ketch.runtime import protocol, shim
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ def start(close: "Iterable[int]") -> "_socket.socket":
         theirs.close()
         return ours
     try:
-        protocol.close_all([ours.fileno(), *close])
+        close_all([ours.fileno(), *close])
         shim.rename(b"ketch-zygote")
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps our children
         resharing.populate()
@@ -56,7 +57,7 @@ def _serve(launcher: "_socket.socket") -> None:
                 _become_shim(launcher, data, fds)
         except OSError as error:  # EAGAIN, ENOMEM: the sockets' ends tell the others
             print(f"ketch: cannot fork a shim: {error}", file=sys.stderr, flush=True)
-        protocol.close_all(fds)
+        close_all(fds)
 
 
 def _become_shim(launcher: "_socket.socket", data: bytes, fds: "list[int]") -> None:

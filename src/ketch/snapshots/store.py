@@ -21,6 +21,7 @@ import msgspec
 
 from ketch.errors import Conflict, DataCorrupt, InvalidParameter, NotFound
 from ketch.layers.remove import remove
+from ketch.linux.writeback import sync_directory
 from ketch.mounts import Mount, Rootfs
 from ketch.snapshots.protocol import LayerInfo, Usage
 from ketch.snapshots.usage import measure
@@ -274,15 +275,6 @@ def _write_durably(path: str, data: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
         os.write(fd, data)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def sync_directory(path: str) -> None:
-    """Make a directory's entries durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -32,22 +32,6 @@ THROTTLES = {
 }
 # Keys of the memory section that ``apply_memory`` handles.
 MEMORY = frozenset(("limit", "swap", "disableOOMKiller", "swappiness"))
-# Sections that another function handles, with the controller they need.
-_SPECIAL = {
-    ("memory", "limit"): "memory",
-    ("memory", "swap"): "memory",
-    ("memory", "disableOOMKiller"): "memory",
-    ("memory", "swappiness"): "memory",
-    ("pids", "limit"): "pids",
-    ("blockIO", "weight"): "blkio",
-}
-
-
-def controller_of(section: str, key: str) -> str:
-    """The v1 controller that carries an option; ``""`` when there is none."""
-    if (section, key) in PLAIN:
-        return PLAIN[section, key][0]
-    return _SPECIAL.get((section, key), "blkio" if section == "blockIO" else "")
 
 
 def apply_memory(directory: str, memory: "dict[str, Any]") -> None:
