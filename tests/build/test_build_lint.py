@@ -18,6 +18,7 @@ from ketch.build.prepared import planned
 from ketch.build.progress import Warned
 from ketch.build.source import DockerfileError
 from ketch.errors import InvalidParameter
+from ketch.oci.image import ImageConfig, RunConfig
 
 PLATFORM = {"TARGETPLATFORM": "linux/amd64", "BUILDPLATFORM": "linux/amd64", "TARGETARCH": "amd64"}
 
@@ -208,3 +209,12 @@ def test_a_long_chain_of_stages_is_checked_at_once() -> None:
     dockerfile = parse(f"FROM x AS s0\n{chain}FROM s1998\nWORKDIR a\n".encode())
     found = check_all(dockerfile, PLATFORM, parse_choice(""), parse_ignore(b""), lambda _: None)
     assert [finding.rule.name for finding in found] == ["WorkdirRelativePath"]
+
+
+async def test_a_base_image_of_another_platform(executor: FakeExecutor) -> None:
+    config = ImageConfig(architecture="s390x", os="linux", config=RunConfig(env=["A=b"]))
+    executor.add_image("foreign", config)
+    built = await build(executor, "FROM foreign\nRUN x\n")
+    (found,) = [event for event in built.events if isinstance(event, Warned)]
+    assert found.rule == "InvalidBaseImagePlatform"
+    assert found.sentence.startswith("Base image foreign was pulled with platform")

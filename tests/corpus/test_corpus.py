@@ -31,7 +31,7 @@ class Outcome:
         self.tree: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
         self.error = ""
         if status != 200:
-            assert status == 400, body
+            assert status in (400, 501), body
             self.error = json.loads(body)["message"]
             return
         self.events = [json.loads(line) for line in body.splitlines()]

@@ -11,7 +11,7 @@ _REASONS = {
     "squash": "squash={!r} is not supported: use a last stage with COPY --from instead",
     "security_options": "securityopt={!r} is not supported for builds",
 }
-_REFUSED_ARGS = ("BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_CACHE_MOUNT_NS")
+_REFUSED_ARGS = ("BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_MULTI_PLATFORM")
 _ISOLATIONS = ("", "default")
 _FRONTENDS = ("docker/dockerfile", "docker.io/docker/dockerfile")
 
@@ -23,7 +23,7 @@ def check_options(options: BuildOptions) -> None:
         if value:
             raise Unsupported(sentence.format(value))
     for name in _REFUSED_ARGS:
-        if options.build_args.get(name):
+        if (options.build_args.get(name) or "0").lower() not in ("0", "false"):
             raise Unsupported(f"the build argument {name} is not supported")
     if options.limits.cgroup_parent:
         raise Unsupported("cgroupparent is not supported for builds")

@@ -91,6 +91,8 @@ def _mount(state: StageState, step: Run, mount: RunMount, trees: Trees) -> StepM
         id = id or source or "default"
     if mount.type == "cache":
         id = id or posixpath.normpath(_absolute(state, target))
+        space = state.shared.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS")
+        id = f"{space}/{id}" if space else id
     writable = mount.type in ("cache", "tmpfs") if mount.writable is None else mount.writable
     has_tree = mount.type == "bind" or (mount.type == "cache" and mount.from_)
     return StepMount(

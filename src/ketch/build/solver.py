@@ -190,6 +190,7 @@ class Solver:
                 _warn_comment(report, planned.stage.base)
             state = StageState(self.shared, await self._base(planned, report), report)
             self._inherit(state, planned)
+            self._check_platform(state, planned)
             self.teller.check_variables(planned.stage, state.known(), report)
             await self._triggers(state, planned.stage.index)
         except BaseException as error:
@@ -212,6 +213,14 @@ class Solver:
         task = self.stages[index]
         await asyncio.wait({task})
         return task.result()
+
+    def _check_platform(self, state: StageState, planned: PlannedStage) -> None:
+        if planned.base_stage is None and state.base.id:
+            target = self.shared.scope.platform.get("TARGETPLATFORM", "")
+            wanted = planned.platform or target
+            self.teller.check_platform(
+                planned.stage.base, state.image.platform, wanted, state.report
+            )
 
     def _inherit(self, state: StageState, planned: PlannedStage) -> None:
         """A stage that continues another one knows its arguments."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
-from ketch.build.ast import Stage
+from ketch.build.ast import From, Stage
+from ketch.build.lint import rules
 from ketch.build.lint.check import violation
 from ketch.build.lint.rules import Finding
 from ketch.build.lint.variables import check_variables
 from ketch.build.prepared import Prepared
 from ketch.build.progress import Report
+from ketch.oci.platform import Platform, choose, parse
 
 
 class Teller:
@@ -30,9 +32,24 @@ class Teller:
             _warn(report, finding)
         report.end()
 
+    def check_platform(self, base: From, platform: Platform, wanted: str, report: Report) -> None:
+        """When the base image is there: whether it is of the platform that was wanted."""
+        if not wanted or not platform.architecture or choose([platform], parse(wanted)) is not None:
+            return
+        detail = (
+            f"Base image {base.image} was pulled with platform "
+            f'"{platform}", expected "{wanted}" for current build'
+        )
+        hint = f"an image that has {wanted}, or --platform={platform}"
+        finding = Finding(rules.BASE_PLATFORM, detail, base.range, hint)
+        self._tell([finding], report)
+
     def check_variables(self, stage: Stage, known: Collection[str], report: Report) -> None:
         """When it is known which variables the base has; raises the error that was asked for."""
         found = check_variables(stage, known, self._dockerfile.escape)
+        self._tell(found, report)
+
+    def _tell(self, found: Iterable[Finding], report: Report) -> None:
         kept = list(self._choice.kept(found))
         if kept and self._choice.error:
             raise violation(kept, self._dockerfile)
