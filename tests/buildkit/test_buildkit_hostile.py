@@ -17,13 +17,14 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from ketch.build.options import BuildOptions
-from ketch.build.progress import STDOUT, Began, Log, Vertex
+from ketch.build.progress import STDERR, STDOUT, Began, Log, Vertex
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import filesync
 from ketch.buildkit import session_messages as messages
 from ketch.buildkit.classic import ClassicBuilds
 from ketch.buildkit.frontend import build_options
 from ketch.buildkit.history import HistoryFront
+from ketch.buildkit.jobs import Job
 from ketch.buildkit.session_messages import Packet, Stat
 from ketch.buildkit.sessions import SECRET, Session
 from ketch.buildkit.status import StatusWriter
@@ -282,3 +283,36 @@ def test_inputs_are_found_through_any_number_of_hidden_vertices() -> None:
     events = [Began(vertex, 1) for vertex in (first, *hidden, last)]
     (response,) = StatusWriter().responses(events)
     assert response.vertexes[-1].inputs == ["0", "first"]
+
+
+async def test_a_step_that_writes_single_letters_costs_little(tmp_path: Path) -> None:
+    """Two million events of one letter each were a quarter of a gigabyte."""
+    history = BuildHistory(Database(str(tmp_path / "ketch.db")))
+    recording, job = history.begin(BuildOptions()), Job(control.SolveRequest())
+    for number in range(100_000):
+        event = Log("d", STDOUT, "x", number)
+        recording.feed(event)
+        await job.tell(event)
+    recording.end("completed")
+    kept = [event for event in history.events(recording.record) if isinstance(event, Log)]
+    assert sum(len(event.text) for event in kept) == 100_000
+    assert len(kept) < 100
+    await job.end()
+    (told,) = [events async for events in job.events()]
+    assert len(told) < 70_000
+    assert "clipped" in str(told[-1])
+
+
+async def test_what_is_written_at_different_times_stays_apart(tmp_path: Path) -> None:
+    history = BuildHistory(Database(str(tmp_path / "ketch.db")))
+    recording = history.begin(BuildOptions())
+    events = [
+        Log("d", STDOUT, "a", 0),
+        Log("d", STDOUT, "b", 1_000_000_000),
+        Log("d", STDERR, "c", 1_000_000_000),
+        Log("e", STDERR, "d", 1_000_000_000),
+    ]
+    for event in events:
+        recording.feed(event)
+    recording.end("completed")
+    assert list(history.events(recording.record)) == events

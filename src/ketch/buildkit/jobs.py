@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PATIENCE = 30.0  # seconds that a status call waits for its build
 _MEMORY = 30.0  # seconds that an ended build is remembered
 _LOG_LIMIT = 2 << 20  # characters of one vertex
+_LEAST = 32  # characters that a piece counts for, since it takes memory of its own
 _CLIPPED = "\n[output clipped, log limit 2MiB reached]\n"
 
 
@@ -49,8 +50,9 @@ class Job:
         if not isinstance(event, Log):
             return event
         before = self._logged.get(event.digest, 0)
-        self._logged[event.digest] = before + len(event.text)
-        if before + len(event.text) <= _LOG_LIMIT:
+        after = before + max(len(event.text), _LEAST)
+        self._logged[event.digest] = after
+        if after <= _LOG_LIMIT:
             return event
         if before > _LOG_LIMIT:
             return None

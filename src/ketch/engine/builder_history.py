@@ -22,6 +22,8 @@ from ketch.state.database import Database, Table
 
 MOST = 100
 _LOG_LIMIT = 200_000  # characters of one step
+_PIECE = 4096  # characters up to which the pieces of a moment are kept as one
+_MOMENT = 10_000_000  # ns
 RUNNING, COMPLETED, ERROR, CANCELED, INTERRUPTED = (
     "running",
     "completed",
@@ -80,8 +82,22 @@ class Recording:
             if logged > _LOG_LIMIT:
                 return
             self._logged[event.digest] = logged + len(event.text)
+            if self._joined(event):
+                return
         self._count(event)
         self._events.append(event)
+
+    def _joined(self, event: Log) -> bool:
+        """Whether the output went to the event before, so that small pieces do not cost much."""
+        last = self._events[-1] if self._events else None
+        if not isinstance(last, Log) or len(last.text) >= _PIECE:
+            return False
+        if (last.digest, last.stream) != (event.digest, event.stream):
+            return False
+        if event.at - last.at > _MOMENT:
+            return False
+        self._events[-1] = Log(last.digest, last.stream, last.text + event.text, last.at)
+        return True
 
     def _count(self, event: Event) -> None:
         counts = self._counts
