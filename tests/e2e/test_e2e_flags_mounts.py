@@ -179,10 +179,16 @@ def test_tmpfs(ketchd: Ketchd, flag: tuple[str, ...], options: str, mode: str) -
     assert found == mode
 
 
-@pytest.mark.parametrize("option", ["bogus", "bogus=1", "size", "lowerdir=/"])
-def test_unknown_tmpfs_options(ketchd: Ketchd, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ("bogus", '["bogus"]'), ("bogus=1", '["bogus" "1"]'), ("size", '["size"]'),
+        ("lowerdir=/", '["lowerdir" "/"]'),
+    ],
+)  # fmt: skip
+def test_unknown_tmpfs_options(ketchd: Ketchd, option: str, shown: str) -> None:
     out = run(ketchd, "--tmpfs", f"/m:{option}", "busybox", "true", code=125)
-    assert f'invalid tmpfs option ["{option.partition("=")[0]}" "{option}"]' in out
+    assert f"invalid tmpfs option {shown}" in out
 
 
 def test_volumes_from(ketchd: Ketchd, name: str, tree: Path) -> None:

@@ -67,7 +67,27 @@ def test_short_name_in_hosts(ketchd: Ketchd) -> None:
     assert hosts.splitlines()[-1].split("\t")[1] == "web.site.org web"
 
 
+def test_read_only_containers_cannot_change_their_names(ketchd: Ketchd) -> None:
+    script = "for file in hosts hostname resolv.conf; do echo x >> /etc/$file && echo $file; done"
+    assert ketchd.out("run", "--rm", "busybox", "sh", "-c", script).split() == [
+        "hosts", "hostname", "resolv.conf",
+    ]  # fmt: skip
+    done = ketchd.docker("run", "--rm", "--read-only", "busybox", "sh", "-c", script, code=None)
+    assert done.stdout == b""
+    assert done.stderr.count(b"Read-only file system") == 3
+
+
+def test_files_and_directories_do_not_cover_each_other(ketchd: Ketchd) -> None:
+    for source, target in (("/etc/passwd", "/etc"), ("/etc", "/etc/passwd")):
+        bind = f"{source}:{target}"
+        refused = ketchd.docker("run", "--rm", "-v", bind, "busybox", code=125).stderr.decode()
+        assert "a directory cannot be mounted onto a file, nor a file onto a directory" in refused
+
+
 def test_words_of_run_and_rename(ketchd: Ketchd) -> None:
+    words = ("run", "--rm", "--dns", "127.0.0.1", "busybox", "true")
+    warned = b"WARNING: Localhost DNS (127.0.0.1) may fail in containers.\n"
+    assert ketch(ketchd, *words).stderr == ketchd.docker(*words).stderr == warned
     quiet = ketch(ketchd, "run", "-q", "localhost:1/none", code=125).stderr.decode()
     assert "Unable to find image" not in quiet
     refused = ketch(ketchd, "run", "--cidfile", "/nowhere/x", "busybox", code=125).stderr.decode()

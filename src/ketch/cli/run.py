@@ -84,6 +84,9 @@ def _create(client: "Client", parsed: Parsed) -> str:
             f"invalid pull option: '{parsed['pull']}': must be one of"
             ' "always", "missing" or "never"'
         )
+    for server in parsed["dns"]:
+        if server.startswith("127.") or server == "::1":
+            sys.stderr.write(f"WARNING: Localhost DNS ({server}) may fail in containers.\n")
     body = build(parsed, parsed.words[0], parsed.words[1:])
     if "proxies" in config_file.load():
         from ketch.cli import proxies

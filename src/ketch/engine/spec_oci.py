@@ -133,7 +133,7 @@ def _mounts(spec: ContainerSpec, place: Place) -> list[dict[str, Any]]:
     """
     users = sorted(place.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
     targets = {mount.target for mount in users}
-    own = [*_pseudo(spec, place), *_etc(place)]
+    own = [*_pseudo(spec, place), *_etc(place, spec.read_only_rootfs)]
     return [
         *(mount for mount in own if mount["destination"] not in targets),
         *(_oci_mount(mount) for mount in users),
@@ -163,10 +163,11 @@ def _adapted(mount: dict[str, Any], spec: ContainerSpec, place: Place) -> dict[s
     return mount
 
 
-def _etc(place: Place) -> list[dict[str, Any]]:
+def _etc(place: Place, read_only: bool) -> list[dict[str, Any]]:
     if not place.etc:
         return []
-    return [_bind(f"{place.etc}/{name}", f"/etc/{name}", "rbind", "rprivate") for name in _ETC]
+    options = ("rbind", "rprivate", *(("ro",) if read_only else ()))
+    return [_bind(f"{place.etc}/{name}", f"/etc/{name}", *options) for name in _ETC]
 
 
 def _bind(source: str, target: str, *options: str) -> dict[str, Any]:

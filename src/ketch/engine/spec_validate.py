@@ -119,9 +119,10 @@ def _paths(spec: ContainerSpec, facts: Facts) -> None:
 
 def _check_tmpfs_option(option: str) -> None:
     """tmpfs(5); a flag has no value, and the others have one."""
-    key, equals, _ = option.partition("=")
+    key, equals, value = option.partition("=")
     if not (key in _TMPFS_VALUES if equals else key in _TMPFS_FLAGS):
-        raise InvalidParameter(f'invalid tmpfs option ["{option}"]')
+        shown = f'"{key}" "{value}"' if equals else f'"{key}"'
+        raise InvalidParameter(f"invalid tmpfs option [{shown}]")
 
 
 def _no_duplicate_targets(spec: ContainerSpec) -> None:

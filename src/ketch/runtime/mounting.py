@@ -4,6 +4,7 @@ Every target is looked up with openat2(2) inside the root; every mount is made d
 attributes, and is then attached with move_mount(2).
 """
 
+import errno
 import os
 import stat
 
@@ -45,7 +46,7 @@ class Mounter:
         except OSError as error:
             reason = error.strerror or str(error)
             hint = ""
-            if isinstance(error, NotADirectoryError) and mount.type == "bind":
+            if mount.type == "bind" and _is_of_other_kind(error, bind_fd):
                 hint = ": a directory cannot be mounted onto a file, nor a file onto a directory"
             raise StartFailed(
                 f"cannot mount {mount.type} {mount.source} at {mount.target}: {reason}{hint}", 128
@@ -200,3 +201,11 @@ def populate_dev(dev_fd: int) -> None:
             break
     for path, goal in defaults.DEVICE_LINKS:
         os.symlink(goal, path[5:], dir_fd=dev_fd)
+
+
+def _is_of_other_kind(error: OSError, source_fd: int) -> bool:
+    """Whether a bind failed since one end is a directory and the other is not: for a directory
+    on a file the kernel says ENOTDIR, for the reverse EINVAL (move_mount(2))."""
+    if error.errno == errno.EINVAL and source_fd >= 0:
+        return not stat.S_ISDIR(os.fstat(source_fd).st_mode)
+    return error.errno == errno.ENOTDIR
