@@ -131,20 +131,25 @@ class Service:
                 await stream.send_message(response)
 
     async def session(self, stream: Stream[Any, Any]) -> None:
-        """A session whose connection is carried in messages."""
+        """A session whose connection is carried in messages; raises ``InvalidParameter`` when its
+        headers describe none."""
         ours, theirs = socket.socketpair()
         headers = [(name, str(value)) for name, value in (stream.metadata or {}).items()]
         serving = asyncio.create_task(self._sessions.serve(theirs, headers))
         reader, writer = await asyncio.open_connection(sock=ours)
-        sending = asyncio.create_task(_carry(reader, stream))
+        carrying = [
+            asyncio.create_task(_carry(reader, stream)),
+            asyncio.create_task(_taken(stream, writer)),
+        ]
         try:
-            async for message in stream:
-                writer.write(message.data)
-                await writer.drain()
+            await asyncio.wait({carrying[1], serving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             writer.close()
-            sending.cancel()
-            await asyncio.gather(serving, sending, return_exceptions=True)
+            for task in carrying:
+                task.cancel()
+            ended = await asyncio.gather(serving, *carrying, return_exceptions=True)
+        if isinstance(ended[0], errors.KetchError):
+            raise ended[0]
 
     async def listen_history(self, stream: Stream[Any, Any]) -> None:
         """The builds there were."""
@@ -273,6 +278,12 @@ def _build_id(stream: Stream[Any, Any]) -> str:
 async def _carry(reader: asyncio.StreamReader, stream: Stream[Any, Any]) -> None:
     while data := await reader.read(_CHUNK):
         await stream.send_message(control.BytesMessage(data=data))
+
+
+async def _taken(stream: Stream[Any, Any], writer: asyncio.StreamWriter) -> None:
+    async for message in stream:
+        writer.write(message.data)
+        await writer.drain()
 
 
 def _version() -> control.BuildkitVersion:

@@ -128,8 +128,10 @@ class Builder:
             try:
                 yield build
             finally:
-                await build.cancel()
-                await executor.sources.close()
+                try:
+                    await build.cancel()
+                finally:
+                    await executor.sources.close()
         finally:
             await asyncio.shield(self._close_room(room))
 
@@ -149,6 +151,7 @@ class Builder:
             await asyncio.shield(self._close_room(room))
 
     async def _make_room(self, source: Source, options: BuildOptions, offers: Offers) -> BuildRoom:
+        floor = await builder_floor.ensure(self._parts)  # before there is anything to take back
         directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
         with storing("the build context"):
             os.mkdir(directory, mode=0o700)
@@ -158,7 +161,7 @@ class Builder:
             options,
             Channel(),
             directory,
-            await builder_floor.ensure(self._parts),
+            floor,
             BuildWorkers(self._parts.launcher, directory, self._cloner(offers, directory)),
             self._caches,
             offers,

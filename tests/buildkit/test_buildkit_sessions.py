@@ -1,0 +1,98 @@
+"""Sessions whose connection is carried in the messages of ``Control.Session``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from grpclib.const import Cardinality, Handler
+from grpclib.exceptions import GRPCError
+
+from ketch.buildkit import control_messages as control
+from ketch.buildkit import session_messages as messages
+from ketch.buildkit.service import Service
+from ketch.buildkit.sessions import SECRET, Sessions
+from ketch.buildkit.wire import ServedConnection, SocketChannel
+
+
+async def test_a_carried_session_without_a_name_is_told_so() -> None:
+    """The client once waited for ever."""
+    builder: Any = SimpleNamespace(history=None)
+    method = "/moby.buildkit.v1.Control/Session"
+    ours, theirs = socket.socketpair()
+    methods = Service(builder, Sessions()).methods()
+    serving = asyncio.create_task(ServedConnection(methods).serve(theirs, b""))
+    channel = SocketChannel(ours)
+    types = control.BytesMessage, control.BytesMessage
+    call = channel.request(method, Cardinality.STREAM_STREAM, *types)
+    async with asyncio.timeout(20):
+        with pytest.raises(GRPCError, match="Uuid"):
+            await opened(call)
+    channel.close()
+    await serving
+
+
+async def opened(call: Any) -> Any:
+    """A stream whose client goes on listening."""
+    async with call as stream:
+        await stream.send_request()
+        return await stream.recv_message()
+
+
+async def test_a_session_carried_in_messages_serves_and_ends() -> None:
+    """As clients have it that reach BuildKit by gRPC alone."""
+
+    async def secret(stream: Any) -> None:
+        request = await stream.recv_message()
+        await stream.send_message(messages.GetSecretResponse(data=request.ID.encode() * 50_000))
+
+    types = messages.GetSecretRequest, messages.GetSecretResponse
+    offered = {SECRET: Handler(secret, Cardinality.UNARY_UNARY, *types)}
+    here, there = socket.socketpair()
+    offering = asyncio.create_task(ServedConnection(offered).serve(there, b""))
+    reader, writer = await asyncio.open_connection(sock=here)
+
+    sessions = Sessions()
+    builder: Any = SimpleNamespace(history=None)
+    ours, theirs = socket.socketpair()
+    methods = Service(builder, sessions).methods()
+    serving = asyncio.create_task(ServedConnection(methods).serve(theirs, b""))
+    channel = SocketChannel(ours)
+    prefix = "x-docker-expose-session"
+    metadata = [(f"{prefix}-uuid", "s1"), (f"{prefix}-grpc-method", SECRET)]
+    kinds = control.BytesMessage, control.BytesMessage
+    async with (
+        asyncio.timeout(20),
+        channel.request(
+            "/moby.buildkit.v1.Control/Session",
+            Cardinality.STREAM_STREAM,
+            *kinds,
+            metadata=metadata,
+        ) as stream,
+    ):
+        await stream.send_request()
+
+        async def back() -> None:
+            while data := await reader.read(1 << 15):
+                await stream.send_message(control.BytesMessage(data=data))
+
+        async def forth() -> None:
+            async for message in stream:
+                writer.write(message.data)
+
+        pumps = [asyncio.create_task(back()), asyncio.create_task(forth())]
+        session = await sessions.get("s1")
+        assert await session.secret("ab") == b"ab" * 50_000
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        await stream.cancel()
+    channel.close()
+    async with asyncio.timeout(20):
+        await serving
+    assert sessions._open == {}
+    writer.close()
+    await offering
