@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from buildkit.buildx import Buildx
 from e2e import web_server
 from e2e.git_server import BACKEND, Repositories, serving
-from e2e.ketch_program import ketch
+from e2e.ketch_program import KETCH, ketch
 from e2e.ketchd_process import Ketchd
 
 pytestmark = [
@@ -267,3 +269,22 @@ def test_directories_as_named_contexts(ketchd: Ketchd, tmp_path: Path) -> None:
     assert " secret\n" not in out
     code, out = build(ketchd, text, tmp_path / "main", "--build-context=one=/no/where")
     assert (code, "/no/where is no directory" in out) == (1, True)
+
+
+@pytest.mark.parametrize("instruction", ["", "ADD {url} /x\n"])
+def test_git_ends_with_its_build(ketchd: Ketchd, tmp_path: Path, instruction: str) -> None:
+    """A server that never answers; the client is killed, so git lets go of the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.git"
+        (tmp_path / "Dockerfile").write_text("FROM busybox\n" + instruction.format(url=url))
+        command = [KETCH, "build", str(tmp_path) if instruction else url]
+        environment = {**os.environ, "KETCH_HOST": f"unix://{ketchd.socket}"}
+        client = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        with server.accept()[0] as connection:
+            connection.settimeout(60)
+            assert connection.recv(4) == b"GET "
+            client.kill()
+            client.wait()
+            while connection.recv(4096):
+                pass

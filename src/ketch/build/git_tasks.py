@@ -24,6 +24,7 @@ _SETTINGS = (
     *("core.excludesFile=/dev/null", "core.untrackedCache=false", "core.sshCommand=", "gc.auto=0"),
     *("protocol.file.allow=never", "protocol.ext.allow=never", "submodule.recurse=false"),
     *("fetch.recurseSubmodules=false", "credential.helper=", "advice.detachedHead=false"),
+    *("http.lowSpeedLimit=1", "http.lowSpeedTime=120"),  # a server that says nothing, in seconds
     *(
         "init.defaultBranch=main",
         "core.symlinks=true",

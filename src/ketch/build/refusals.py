@@ -13,7 +13,7 @@ _REASONS = {
 }
 _REFUSED_ARGS = ("BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_MULTI_PLATFORM")
 _ISOLATIONS = ("", "default")
-_FRONTENDS = ("docker/dockerfile", "docker.io/docker/dockerfile")
+FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream")
 
 
 def check_options(options: BuildOptions) -> None:
@@ -37,8 +37,8 @@ def check_syntax(dockerfile: Dockerfile, given: str) -> None:
     ``given`` is the build argument BUILDKIT_SYNTAX, which wins over the directive.
     """
     syntax = given or dockerfile.directives.get("syntax", "")
-    name = syntax.partition("@")[0].partition(":")[0]
-    if syntax and name not in _FRONTENDS:
+    name = syntax.partition("@")[0].partition(":")[0].removeprefix("docker.io/")
+    if syntax and name not in FRONTENDS:
         where = Range(Position(1, 1), Position(1, len(dockerfile.source.lines[0]) + 1))
         raise DockerfileError(
             f"the front end {syntax!r} is not supported: only docker/dockerfile is built in",

@@ -13,6 +13,7 @@ import msgspec
 from ketch.build.cache_options import parse_cache_export, parse_cache_import
 from ketch.build.exports import CACHE_ONLY, Export, parse_exports
 from ketch.build.failures import Place, StepFailed
+from ketch.build.refusals import FRONTENDS
 from ketch.build.solver import outcome_of
 from ketch.build.source import DockerfileError
 from ketch.build.steps_copy import is_remote
@@ -196,7 +197,7 @@ def _without_gateway(frontend: str, attrs: Mapping[str, str]) -> dict[str, str]:
         return dict(attrs)
     if frontend == "gateway.v0":
         name = attrs.get("source", "").partition("@")[0].removeprefix("docker.io/")
-        if name.partition(":")[0] == "docker/dockerfile":
+        if name.partition(":")[0] in FRONTENDS:
             return {key: value for key, value in attrs.items() if key != "source"}
     raise Unsupported(
         f"the front end {frontend!r} is not supported: only docker/dockerfile is built in"
