@@ -186,3 +186,29 @@ def test_hostile_directories(tmp_path: Path) -> None:
         tar.addfile(link)
     with pytest.raises(KetchError):
         CacheFolder(str(archive)).manifest("latest", "")
+
+
+def test_what_the_cache_holds_and_what_goes(ketchd: Ketchd, tmp_path: Path) -> None:
+    """By ``system df`` and ``builder prune``: steps, and the directories of cache mounts."""
+    ketchd.docker("builder", "prune", "-af")
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox\nRUN --mount=type=cache,target=/c head -c 300000 /dev/urandom > /c/x\n"
+        "RUN head -c 200000 /dev/urandom > /y\n"
+    )
+    build(ketchd, "-t", "gc:1", tmp_path)
+
+    def held() -> dict[str, int]:
+        text = ketchd.out("system", "df", "-v", "--format", "{{json .BuildCache}}")
+        return {found["CacheType"]: int(found["InUse"] == "true") for found in json.loads(text)}
+
+    assert set(held()) == {"regular", "exec.cachemount"}
+    kept = ketchd.out("builder", "prune", "-f", "--keep-storage", "100MB")
+    assert "Total:\t0B" in kept or kept.endswith("0B")
+    ketchd.docker("builder", "prune", "-f", "--filter", "until=1h")
+    assert set(held()) == {"regular", "exec.cachemount"}
+    freed = ketchd.out("builder", "prune", "-f", "--filter", "type=exec.cachemount")
+    assert "30" in freed.splitlines()[-1]  # kilobytes
+    assert set(held()) == {"regular"}
+    ketchd.docker("rmi", "gc:1")
+    ketchd.docker("builder", "prune", "-af")
+    assert held() == {}

@@ -51,13 +51,13 @@ def disk_usage_json(facts: UsageFacts, asked: frozenset[str], version: Version) 
 def _cache_json(record: CacheUsage, version: Version) -> dict[str, Any]:
     found: dict[str, Any] = {
         "ID": record.key,
-        "Type": "regular",
-        "Description": f"layer {record.layer}" if record.layer else "a step without a layer",
-        "InUse": False,
+        "Type": record.type,
+        "Description": record.description,
+        "InUse": record.in_use,
         "Shared": record.shared,
         "Size": record.size,
-        "CreatedAt": rfc3339(record.used_at),
+        "CreatedAt": rfc3339(record.made_at),
         "LastUsedAt": rfc3339(record.used_at),
-        "UsageCount": 1,
+        "UsageCount": record.uses,
     }
     return found | ({"Parent": ""} if version < (1, 42) else {})

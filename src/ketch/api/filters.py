@@ -66,9 +66,9 @@ def flag(filters: Filters, key: str, default: bool = False) -> bool:
     raise InvalidParameter(f"invalid filter '{key}={values[0]}': it is true or false")
 
 
-def resolve_until(filters: Filters) -> Filters:
-    """With ``until`` as ns since the epoch, in decimal, whichever way the client wrote it."""
-    if "until" not in filters:
+def resolve_until(filters: Filters, key: str = "until") -> Filters:
+    """With ``until`` (or ``key``) as ns since the epoch, in decimal, however it was written."""
+    if key not in filters:
         return filters
-    instants = tuple(str(times.parse(text, "until")) for text in filters["until"])
-    return {**filters, "until": instants}
+    instants = tuple(str(times.parse(text, key)) for text in filters[key])
+    return {**filters, key: instants}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ketch.buildkit.located import Located, details
 from ketch.buildkit.sessions import Sessions
 from ketch.buildkit.solve import BuildkitSolver, reason, result_of
 from ketch.buildkit.status import StatusWriter
+from ketch.engine.builder_gc import Amounts, matching
 from ketch.oci import platform as platforms
 from ketch.protobuf import Timestamp
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from grpclib.server import Stream
 
     from ketch.engine.builder import Builder
+    from ketch.engine.builder_cache import CacheUsage
 
 _CONTROL = "/moby.buildkit.v1.Control/"
 _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
@@ -164,28 +167,23 @@ class Service:
     async def disk_usage(self, stream: Stream[Any, Any]) -> None:
         """The build cache."""
         request = await _received(stream)
-        if request.filter:
-            raise errors.Unsupported("filters of the build cache are not supported by ketch")
-        records = [
-            control.UsageRecord(
-                ID=usage.key,
-                Size=usage.size,
-                Description=usage.layer or "a step without a layer",
-                RecordType="regular",
-                Shared=usage.shared,
-                LastUsedAt=Timestamp.of(usage.used_at),
-            )
-            for usage in await self._builder.usage()
-        ]
+        found = matching(await self._builder.usage(), {}, request.filter)
+        records = [_usage_record(usage) for usage in found]
         await stream.send_message(control.DiskUsageResponse(record=records))
 
     async def prune(self, stream: Stream[Any, Any]) -> None:
         """Forget the cache."""
         request = await _received(stream)
-        for name in ("filter", "keepDuration", "reservedSpace", "maxUsedSpace", "minFreeSpace"):
-            if getattr(request, name):
-                raise errors.Unsupported(f"pruning the build cache by {name} is not supported")
-        report = await self._builder.prune({}, all=request.all)
+        until = str(time.time_ns() - request.keepDuration)
+        amounts = Amounts(
+            reserved=request.reservedSpace,
+            max_used=request.maxUsedSpace,
+            min_free=request.minFreeSpace,
+        )
+        filters: dict[str, tuple[str, ...]] = {"until": (until,)} if request.keepDuration else {}
+        report = await self._builder.prune(
+            filters, amounts, expressions=request.filter, all=request.all
+        )
         for number, key in enumerate(report.deleted):
             size = 0 if number else report.reclaimed
             await stream.send_message(control.UsageRecord(ID=key, Size=size))
@@ -284,6 +282,21 @@ async def _taken(stream: Stream[Any, Any], writer: asyncio.StreamWriter) -> None
     async for message in stream:
         writer.write(message.data)
         await writer.drain()
+
+
+def _usage_record(usage: CacheUsage) -> control.UsageRecord:
+    return control.UsageRecord(
+        ID=usage.key,
+        Mutable=usage.is_mount,
+        InUse=usage.in_use,
+        Size=usage.size,
+        CreatedAt=Timestamp.of(usage.made_at),
+        LastUsedAt=Timestamp.of(usage.used_at),
+        UsageCount=usage.uses,
+        Description=usage.description,
+        RecordType=usage.type,
+        Shared=usage.shared,
+    )
 
 
 def _version() -> control.BuildkitVersion:

@@ -42,7 +42,14 @@ BUILDER_FLAGS = (
     FORCE,
     Flag("keep-storage", "", "text", "Amount of disk space to keep for cache", 0, type="bytes",
          convert=size),
+    Flag("max-used-space", "", "text", "Maximum amount of disk space allowed to keep for cache", 0,
+         type="bytes", convert=size),
+    Flag("min-free-space", "", "text", "Target amount of free disk space after pruning", 0,
+         type="bytes", convert=size),
+    Flag("reserved-space", "", "text", "Amount of disk space always allowed to keep for cache", 0,
+         type="bytes", convert=size),
 )  # fmt: skip
+_AMOUNTS = ("max-used-space", "min-free-space", "reserved-space")
 SYSTEM_FLAGS = (
     Flag("all", "a", "switch", "Remove all unused images not just dangling ones"),
     _filter("label=<key>=<value>"),
@@ -114,7 +121,11 @@ def builder(client: "Client", argv: "list[str]") -> int:
     count(parsed, "builder prune", 0)
     kind = "all" if parsed["all"] else "all dangling"
     if _agreed(parsed, f"WARNING! This will remove {kind} build cache. "):
-        freed = _builder(client, filters_of(parsed), parsed["all"], parsed["keep-storage"])
+        amounts = {name: parsed[name] for name in _AMOUNTS if parsed[name]}
+        keep = parsed["keep-storage"]
+        if keep:
+            amounts.update({"keep-storage": keep, "reserved-space": keep})
+        freed = _builder(client, filters_of(parsed), parsed["all"], amounts)
         _total(freed)
     return 0
 
@@ -134,7 +145,7 @@ def system(client: "Client", argv: "list[str]") -> int:
         freed += _volumes(client, dict(filters))
     freed += _images(client, dict(filters), parsed["all"])
     kept = {key: value for key, value in filters.items() if key != "label!" and key != "label"}
-    freed += _builder(client, kept, parsed["all"], 0)
+    freed += _builder(client, kept, parsed["all"], {})
     _total(freed)
     return 0
 
@@ -203,10 +214,10 @@ def _images(client: "Client", filters: "Filters", everything: bool) -> int:
     return int(answer.get("SpaceReclaimed", 0))
 
 
-def _builder(client: "Client", filters: "Filters", everything: bool, keep: int) -> int:
-    query: dict[str, Any] = {"all": everything, "filters": filters or None}
-    if keep:
-        query.update({"keep-storage": keep, "reserved-space": keep})
+def _builder(
+    client: "Client", filters: "Filters", everything: bool, amounts: "dict[str, int]"
+) -> int:
+    query: dict[str, Any] = {"all": everything, "filters": filters or None, **amounts}
     answer = client.call("POST", "/build/prune", query) or {}
     _section("Deleted build cache objects:", answer.get("CachesDeleted"))
     return int(answer.get("SpaceReclaimed", 0))

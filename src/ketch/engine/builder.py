@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from ketch.engine.builder_cachemounts import CacheMounts
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
+from ketch.engine.builder_gc import KEYS, OLD, Amounts, chosen, matching, usual
 from ketch.engine.builder_git import Cloner
 from ketch.engine.builder_history import BuildHistory
 from ketch.engine.builder_mounts import SECRETS
@@ -42,7 +43,6 @@ from ketch.engine.builder_run import StepRunner
 from ketch.engine.builder_running import RunningBuild
 from ketch.engine.builder_source import Source
 from ketch.engine.builder_workers import BuildWorkers
-from ketch.engine.event_filters import instant
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.spec_validate import Facts
 from ketch.engine.storing import storing
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
     from ketch.state.database import Database
 
+_COLLECTION_EVERY = 600.0  # seconds
 _BATCH, _PAUSE = 200, 0.01  # inodes, seconds
 
 
@@ -73,6 +74,7 @@ class Builder:
         self.offers = OfferDesk()
         self._slots = asyncio.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
         self._background = Background()
+        self._next_collection = time.monotonic() + _COLLECTION_EVERY
         self._open: dict[int, BuildRoom] = {}
         self._sums: dict[tuple[object, ...], str] = {}
         parts.images.keep_layers(self._kept)
@@ -175,6 +177,7 @@ class Builder:
         return Cloner(self._parts.launcher, offers, directory, sockets)
 
     async def _close_room(self, room: BuildRoom) -> None:
+        self._background.spawn(self._collect_in_time())
         try:
             trash = await room.close()
             self._background.spawn(asyncio.to_thread(_delete, trash))
@@ -202,29 +205,55 @@ class Builder:
                 raise
         offers.leave_folder(number, path)
 
-    async def prune(self, filters: Filters, *, all: bool = False) -> PruneReport:
+    async def prune(
+        self,
+        filters: Filters,
+        amounts: Amounts = Amounts(),  # noqa: B008
+        *,
+        expressions: Sequence[str] = (),
+        all: bool = False,
+    ) -> PruneReport:
         """Forget build cache records; layers that no image holds go with them.
 
-        Filter ``until`` (ns since the epoch): only what was made before. Records have no labels:
+        ``filters``, ``expressions`` and ``amounts`` as in ``builder_gc``. Records have no labels:
         ``label`` finds none (``system prune`` sends it here too), ``label!`` all. Every record is
         one that nothing else needs, so ``all`` makes no difference.
         """
-        unknown = sorted(set(filters) - {"until", "label", "label!"})
+        known = {key: values for key, values in filters.items() if key != "label!"}
+        unknown = sorted(set(known) - {"label", *KEYS})
         if unknown:
-            raise Unsupported(f"the build cache can't be filtered by {unknown[0]!r}, only by until")
-        if filters.get("label"):
+            raise InvalidParameter(f"the build cache can't be filtered by {unknown[0]!r}")
+        if known.pop("label", ()):
             return PruneReport()
-        deleted = self._cache.prune(_until(filters))
+        records = await self.usage()
+        free = await asyncio.to_thread(_free, self._parts.config.data_root)
+        amounts = msgspec.structs.replace(amounts, free=free)
+        doomed = chosen(records, matching(records, known, expressions), amounts)
+        steps = [record.key for record in doomed if not record.is_mount]
+        self._cache.forget(steps)
         self._sums.clear()
-        deleted += self._caches.prune(_until(filters))
-        reclaimed = await self._parts.images.collect_garbage()
-        return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
+        mounts = self._caches.drop([record.key for record in doomed if record.is_mount])
+        sizes = {record.key: record.size for record in doomed}
+        reclaimed = await self._parts.images.collect_garbage() + sum(sizes[n] for n in mounts)
+        return PruneReport(deleted=(*steps, *mounts), reclaimed=reclaimed)
+
+    async def _collect_in_time(self) -> None:
+        """Keep the cache in its bounds: after builds, but not after each."""
+        now = time.monotonic()
+        if now < self._next_collection:
+            return
+        self._next_collection = now + _COLLECTION_EVERY
+        found = os.statvfs(self._parts.config.data_root)
+        old = str(time.time_ns() - OLD)
+        await self.prune({"until": (old,)})
+        await self.prune({}, usual(found.f_blocks * found.f_frsize))
 
     async def usage(self) -> list[CacheUsage]:
-        """What the cache holds, for ``system df``."""
+        """What the cache holds, for ``system df``: steps and the directories of cache mounts."""
         images = self._parts.images
         held = frozenset(layer for image in images.records() for layer in image.layers)
-        return await asyncio.to_thread(self._cache.usage, images.layer_size, held)
+        steps = await asyncio.to_thread(self._cache.usage, images.layer_size, held)
+        return [*steps, *await asyncio.to_thread(self._caches.usage)]
 
     async def start(self) -> None:
         """Before any build: throw away what builds of a daemon before left."""
@@ -324,5 +353,7 @@ def _platform(options: BuildOptions) -> dict[str, str]:
     }
 
 
-def _until(filters: Filters) -> int:
-    return max(map(instant, filters.get("until", ())), default=time.time_ns() + 1)
+def _free(path: str) -> int:
+    """Bytes that the file system has for more."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize

@@ -15,21 +15,26 @@ import msgspec
 from ketch.build.executor import CacheEntry, MakeEntry
 from ketch.state.database import Database, Table
 
+STEP, MOUNT = "regular", "exec.cachemount"
 _MOST = 20_000
+_MINUTE = 60_000_000_000  # ns
 
 
 class CachedStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A step's outcome; ``used_at`` in ns since the epoch is when it was made."""
+    """A step's outcome; times in ns since the epoch. ``used_at`` is exact to a minute."""
 
     layer: str
     created: str
     used_at: int
+    made_at: int = 0
+    uses: int = 1
 
 
 class CacheUsage(NamedTuple):
     """A record of the cache for ``system df``: bytes; ns since the epoch.
 
-    ``shared``: an image holds the layer too, so forgetting the record frees nothing.
+    ``shared``: an image holds the layer too, so forgetting the record frees nothing. ``type`` is
+    BuildKit's: ``regular`` for a step, ``exec.cachemount`` for the directory of a cache mount.
     """
 
     key: str
@@ -37,6 +42,16 @@ class CacheUsage(NamedTuple):
     size: int
     shared: bool
     used_at: int
+    made_at: int = 0
+    uses: int = 1
+    type: str = STEP
+    description: str = ""
+    in_use: bool = False
+
+    @property
+    def is_mount(self) -> bool:
+        """Whether it is a directory that steps write to."""
+        return self.type == MOUNT
 
 
 class BuildCache:
@@ -58,6 +73,7 @@ class BuildCache:
         while reuse:
             entry = self.get(key)
             if entry is not None and stored(entry):
+                self._touch(key)
                 return entry, True
             making = self._making.get(key)
             if making is None:
@@ -79,15 +95,25 @@ class BuildCache:
         step = self._steps.get(key)
         return None if step is None else CacheEntry(step.layer, step.created)
 
+    def _touch(self, key: str) -> None:
+        """It was used; written now and then only."""
+        step, now = self._steps.get(key), time.time_ns()
+        if step is not None and now - step.used_at > _MINUTE:
+            used = msgspec.structs.replace(step, used_at=now, uses=step.uses + 1)
+            with self._database.transaction(durable=False):
+                self._table.put(key, used)
+            self._steps[key] = used
+
     def put(self, key: str, entry: CacheEntry) -> None:
         """Remember; the oldest entries go when there are too many."""
-        step = CachedStep(layer=entry.layer, created=entry.created, used_at=time.time_ns())
+        now = time.time_ns()
+        step = CachedStep(layer=entry.layer, created=entry.created, used_at=now, made_at=now)
         with self._database.transaction(durable=False):
             self._table.put(key, step)
         self._steps[key] = step
         if len(self._steps) > _MOST:
             oldest = sorted(self._steps, key=lambda key: self._steps[key].used_at)
-            self._forget(oldest[: _MOST // 10])
+            self.forget(oldest[: _MOST // 10])
 
     def usage(self, size: Callable[[str], int], held: frozenset[str]) -> list[CacheUsage]:
         """Every record; ``size`` tells a layer's bytes, ``held`` are the layers of images."""
@@ -98,6 +124,9 @@ class BuildCache:
                 size(step.layer) if step.layer else 0,
                 step.layer in held,
                 step.used_at,
+                step.made_at or step.used_at,
+                step.uses,
+                description=f"layer {step.layer}" if step.layer else "a step without a layer",
             )
             for key, step in tuple(self._steps.items())
         ]
@@ -106,13 +135,8 @@ class BuildCache:
         """The layers that entries name."""
         return (step.layer for step in tuple(self._steps.values()) if step.layer)
 
-    def prune(self, until: int) -> list[str]:
-        """Forget entries that were made before an instant (ns); returns their keys."""
-        doomed = [key for key, step in self._steps.items() if step.used_at < until]
-        self._forget(doomed)
-        return doomed
-
-    def _forget(self, keys: list[str]) -> None:
+    def forget(self, keys: list[str]) -> None:
+        """Drop records."""
         with self._database.transaction(durable=False):
             for key in keys:
                 self._table.delete(key)

@@ -12,12 +12,13 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import msgspec
 
+from ketch.engine.builder_cache import MOUNT, CacheUsage
 from ketch.engine.storing import storing
 from ketch.state.database import Database, Table
 
@@ -151,13 +152,27 @@ class CacheMounts:
         """Whether a step has it now."""
         return mount.name in self._users
 
-    def prune(self, until: int) -> list[str]:
-        """Move what nobody uses and was last used before an instant (ns) to the trash; names."""
-        doomed = [
-            mount.name
-            for mount in self._mounts.values()
-            if mount.used_at < until and mount.name not in self._users
+    def usage(self) -> list[CacheUsage]:
+        """Every directory; blocks while their files are counted."""
+        return [
+            CacheUsage(
+                mount.name,
+                "",
+                _size(self.path(mount)),
+                False,
+                mount.used_at,
+                mount.created_at,
+                mount.uses,
+                MOUNT,
+                f"cached mount {mount.id}",
+                self.in_use(mount),
+            )
+            for mount in self.all()
         ]
+
+    def drop(self, names: Iterable[str]) -> list[str]:
+        """Move what nobody uses to the trash; the names of those."""
+        doomed = [name for name in names if name in self._mounts and name not in self._users]
         self._throw_away(doomed)
         return doomed
 
@@ -172,3 +187,16 @@ class CacheMounts:
                 self._table.delete(name)
         for name in names:
             self._mounts.pop(name, None)
+
+
+def _size(path: str) -> int:
+    """Bytes of the files in a directory; one that is linked several times counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    for _, _, files, fd in os.fwalk(path):
+        for name in files:
+            try:
+                info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            seen[info.st_dev, info.st_ino] = info.st_blocks * 512
+    return sum(seen.values())

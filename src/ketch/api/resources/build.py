@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ketch.api import responses
 from ketch.api.convert_build import build_options, event_line, output_lines
 from ketch.api.filters import keys, resolve_until
-from ketch.api.refusal import refused
 from ketch.api.resources import build_by_session
 from ketch.api.resources.container_files import upload
 from ketch.build.failures import StepFailed
 from ketch.build.named_contexts import LOCAL
 from ketch.build.source import DockerfileError, excerpt
+from ketch.engine.builder_gc import Amounts
 from ketch.engine.builder_questions import CALLS
 from ketch.engine.builder_remote import OwnDockerfile, remote_source
 from ketch.engine.builder_source import Source, TarSource
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
     from ketch.engine.builder_running import RunningBuild
 
-_PRUNE_FILTERS = keys("until id parent type description inuse shared private label label!")
-_PRUNE_SPACES = ("keep-storage", "reserved-space", "max-used-space", "min-free-space")
+_PRUNE_FILTERS = keys(
+    "until unused-for id parent type description inuse shared private label label!"
+)
 
 
 async def build(call: Call) -> StreamResponse:
@@ -129,11 +130,13 @@ def _failure(build: RunningBuild, error: KetchError) -> dict[str, Any]:
 
 async def prune(call: Call) -> StreamResponse:
     """POST /build/prune"""
-    for name in _PRUNE_SPACES:
-        if call.integer(name):
-            raise refused(f"the parameter {name}")
-    filters = resolve_until(call.filters(_PRUNE_FILTERS))
-    report = await call.engine.builder.prune(filters, all=call.flag("all"))
+    filters = resolve_until(resolve_until(call.filters(_PRUNE_FILTERS)), "unused-for")
+    amounts = Amounts(
+        reserved=call.integer("reserved-space") or call.integer("keep-storage"),
+        max_used=call.integer("max-used-space"),
+        min_free=call.integer("min-free-space"),
+    )
+    report = await call.engine.builder.prune(filters, amounts, all=call.flag("all"))
     return responses.json(
         {"CachesDeleted": list(report.deleted) or None, "SpaceReclaimed": report.reclaimed}
     )
