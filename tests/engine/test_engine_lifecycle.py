@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from engine.fakes import FakeLauncher, FakeShim, open_engine
+from ketch.engine.container_store import ContainerStore
 from ketch.engine.engine import Engine
 from ketch.engine.health_values import Healthcheck
 from ketch.engine.model import (
     AttachOptions,
+    ContainerRecord,
     ContainerSpec,
     ExecSpec,
     ListOptions,
@@ -23,7 +25,7 @@ from ketch.engine.model import (
     Status,
     WaitCondition,
 )
-from ketch.engine.update_values import UpdateOptions
+from ketch.engine.update_values import Changes, UpdateOptions
 from ketch.errors import (
     Conflict,
     InvalidParameter,
@@ -200,6 +202,25 @@ async def test_update(engine: Engine) -> None:
         await engine.containers.update(
             container, UpdateOptions(restart=RestartPolicy(name="always"))
         )
+
+
+async def test_an_update_and_its_event_are_kept_together(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that is killed has both or neither: the event is there before the record is."""
+    container = await _create(engine, "one")
+    told: list[str] = []
+    put = ContainerStore.put
+
+    def noting(store: ContainerStore, record: ContainerRecord) -> ContainerRecord:
+        told.extend(event.action for event in store._database.rider._pending)  # type: ignore[union-attr]
+        return put(store, record)
+
+    monkeypatch.setattr(ContainerStore, "put", noting)
+    changes = Changes(labels_add={"a": "b"})
+    await engine.containers.update(container, UpdateOptions(changes=changes))
+    assert told == ["update"]
+    assert (await _actions(engine))[-1] == "update"
 
 
 async def test_exec(engine: Engine, launcher: FakeLauncher) -> None:

@@ -73,16 +73,22 @@ class Changer:
 
     def carry_out(
         self, record: ContainerRecord, spec: ContainerSpec, plan: Plan, live: Callable[[], None]
-    ) -> tuple[ContainerRecord, Updated]:
-        """Change the container as it is now; ``spec`` has what else the request changes.
+    ) -> Updated:
+        """Change the container as it is now, and tell; ``spec`` has what else the request changes.
 
         ``live`` sets limits of what runs; when it or anything else raises, all is as before.
         """
         changed = _changed(record, spec, plan)
-        ports = changed.spec.ports != record.spec.ports and record.state.running
-        if not ports:
+        with self._parts.telling(changed, "update"):
+            changed = self._carried_out(record, changed, live)
+        return _told(changed, plan)
+
+    def _carried_out(
+        self, record: ContainerRecord, changed: ContainerRecord, live: Callable[[], None]
+    ) -> ContainerRecord:
+        if changed.spec.ports == record.spec.ports or not record.state.running:
             live()
-            return self._parts.store.put(changed), _told(changed, plan)
+            return self._parts.store.put(changed)
         try:
             with self._parts.networks.republished(changed) as bindings:
                 live()
@@ -92,7 +98,7 @@ class Changer:
         except BaseException:
             self._parts.store.undone(record)
             raise
-        return changed, _told(changed, plan)
+        return changed
 
 
 def with_pending(record: ContainerRecord) -> ContainerRecord:

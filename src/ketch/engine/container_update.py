@@ -62,16 +62,12 @@ class Updater:
             if options.changes is not None:
                 plan = await self._changer.plan(record, options.changes)
             try:
-                changed, told = self._carry_out(self._parts.store.by_id(record.id), options, plan)
+                return self._carry_out(self._parts.store.by_id(record.id), options, plan)
             except BaseException:
                 await self._changer.take_back(plan)
                 raise
-            self._parts.publish(changed, "update")
-        return told
 
-    def _carry_out(
-        self, record: ContainerRecord, options: UpdateOptions, plan: Plan
-    ) -> tuple[ContainerRecord, Updated]:
+    def _carry_out(self, record: ContainerRecord, options: UpdateOptions, plan: Plan) -> Updated:
         spec, warnings = record.spec, tuple[str, ...]()
         live = None
         if options.restart is not None:
@@ -86,8 +82,8 @@ class Updater:
             if live is not None and record.state.running:
                 container_cgroup.update(record.state, live)
 
-        changed, told = self._changer.carry_out(record, spec, plan, set_limits)
-        return changed, msgspec.structs.replace(told, warnings=(*warnings, *told.warnings))
+        told = self._changer.carry_out(record, spec, plan, set_limits)
+        return msgspec.structs.replace(told, warnings=(*warnings, *told.warnings))
 
     def _with_policy(self, record: ContainerRecord, options: UpdateOptions) -> ContainerSpec:
         assert options.restart is not None
