@@ -219,3 +219,10 @@ async def test_a_base_image_of_another_platform(executor: FakeExecutor) -> None:
     (found,) = [event for event in built.events if isinstance(event, Warned)]
     assert found.rule == "InvalidBaseImagePlatform"
     assert found.sentence.startswith("Base image foreign was pulled with platform")
+
+
+def test_suggestions_do_what_the_shell_did() -> None:
+    (plain,) = check("FROM a\nCMD echo hello")
+    assert 'CMD ["echo", "hello"]' in plain.suggestion
+    (shell,) = check("FROM a\nCMD echo $HOME")
+    assert 'CMD ["/bin/sh", "-c", "exec echo $HOME"]' in shell.suggestion

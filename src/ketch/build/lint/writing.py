@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -30,6 +31,7 @@ from ketch.build.source import Position, Range
 _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.I
 )
+_SHELL = re.compile(r"[$;&|<>*?`'\"\\(){}~#=]")
 _PUBLIC = re.compile(r"(?:_|^)public(?:_|$)", re.I)
 
 
@@ -182,7 +184,7 @@ def _shell_form(stage: Stage) -> Iterator[Finding]:
         return  # the shell is meant
     for step in stage.steps:
         if isinstance(step, Cmd | Entrypoint) and step.command.shell and any(step.command.words):
-            words = ", ".join(f'"{word}"' for word in step.command.words[0].split())
+            words = ", ".join(json.dumps(word) for word in _as_words(step.command.words[0]))
             yield Finding(
                 rules.JSON_ARGS,
                 f"JSON arguments recommended for {step.name} to prevent unintended behavior "
@@ -190,6 +192,13 @@ def _shell_form(stage: Stage) -> Iterator[Finding]:
                 step.range,
                 f"{step.name} [{words}], or a SHELL instruction if the shell is meant",
             )
+
+
+def _as_words(command: str) -> list[str]:
+    """The same in exec form: what needs a shell keeps one, which gives its place up."""
+    if _SHELL.search(command):
+        return ["/bin/sh", "-c", f"exec {command}"]
+    return command.split()
 
 
 def _relative(dockerfile: Dockerfile, stage: Stage) -> Iterator[Finding]:
