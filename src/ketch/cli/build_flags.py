@@ -24,7 +24,7 @@ FLAGS = (
     Flag("build-arg", "", "list", "Set build-time variables", convert=value.environment_word),
     Flag("build-context", "", "list", "Additional build contexts (name=path, URL or docker-image://ref)"),
     Flag("cache-from", "", "list", "External cache sources (name, type=registry|local,...)",
-         values="images"),
+         type="strings", values="images"),
     Flag("cache-to", "", "list", "Cache export destinations (type=inline|registry|local,...)"),
     Flag("call", "", "text", "Ask about the Dockerfile instead of building (check, outline, "
          "targets; with ,format=json)", "build", values=("build", "check", "outline", "targets")),
