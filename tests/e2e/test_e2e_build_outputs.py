@@ -17,6 +17,7 @@ from buildkit.buildx import Buildx
 from e2e.ketch_program import ketch
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
+from ketch.buildkit import control_messages as control
 
 pytestmark = pytest.mark.root
 TEXT = "FROM busybox\nRUN mkdir /d && echo out > /d/a && ln -s a /d/b && ln /d/a /d/c\nLABEL x=y\n"
@@ -110,6 +111,20 @@ def test_push(ketchd: Ketchd, folder: Path, registry: Registry, tmp_path: Path) 
     ketchd.docker("rmi", other)
 
 
+def test_a_later_push_has_the_form_that_was_built(
+    ketchd: Ketchd, folder: Path, registry: Registry
+) -> None:
+    name = f"{registry.address}/a/later:1"
+    (folder / "Dockerfile").write_text(TEXT + "LABEL later=1\n")
+    words = ("--annotation", "org.example.a=b", "-o", "type=image,compression=zstd")
+    build(ketchd, *words, "-t", name, folder)
+    ketchd.out("push", name)
+    manifest = inspected(f"docker://{name}")
+    assert manifest["annotations"] == {"org.example.a": "b"}
+    assert manifest["layers"][-1]["mediaType"].endswith("zstd")
+    ketchd.docker("rmi", name)
+
+
 @pytest.mark.parametrize(
     ("output", "said"),
     [
@@ -139,6 +154,17 @@ def test_an_output_that_cannot_be_written(ketchd: Ketchd, folder: Path) -> None:
     done = build(ketchd, "-o", "type=tar,dest=/proc/nowhere/x", folder, code=None)
     assert done.returncode
     assert "/proc/nowhere/x" in done.stderr.decode()
+
+
+async def test_what_buildx_is_refused(ketchd: Ketchd, folder: Path) -> None:
+    client = Buildx(str(ketchd.socket))
+    client.directories = {"context": folder, "dockerfile": folder}
+    local = [control.Attributes(Type="local", Attrs={"dest": "/x"})]
+    async with client.connected():
+        layout = await client.build({}, exporters=[("oci", {"tar": "false"})])
+        cache = await client.build({}, Cache=control.CacheOptions(Exports=local))
+    assert "type=oci,tar=false is not supported" in layout.error
+    assert "dest" in cache.error or "type=local" in cache.error
 
 
 async def test_as_buildx_asks(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:

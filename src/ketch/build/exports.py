@@ -81,7 +81,8 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     def is_plain(self) -> bool:
         """An image for the store and nothing else."""
         stored = self.type == IMAGE and self.store and not self.push
-        return stored and not self.annotations
+        usual = self.compression == GZIP and self.level is None and not self.recompress
+        return stored and usual and not self.annotations
 
     def annotations_of(self, place: str, platform: str = "") -> dict[str, str]:
         """The annotations of a document."""

@@ -195,10 +195,11 @@ class Exporting:
                 if built.image and len(tree.documents) > 1:
                     layers = [layer for result in results for layer in result.layers]
                     await self._images.keep(built.image, names, tree, layers)
-                for name in names if export.push else ():
+                pushed = names if export.push else []
+                for name in pushed:
                     await self._push(export, tree, name, report)
-                    if built.image:
-                        self._images.remember(built.image, name, tree)
+                if built.image:
+                    self._images.remember(built.image, pushed, tree)
         return built
 
     async def _store(self, export: Export, result: Result) -> Built:

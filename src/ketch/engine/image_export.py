@@ -148,8 +148,9 @@ class ImageExporter:
         documents = tuple((each, content.read(each.digest)) for each in index.documents)
         return ImageTree(documents[-1][0], documents, tuple(map(piece, index.blobs)), ())
 
-    def remember(self, image_id: str, name: Reference, tree: ImageTree) -> None:
-        """An image that is here was pushed like this: pushing it again gives the same digest."""
+    def remember(self, image_id: str, pushed: Sequence[Reference], tree: ImageTree) -> None:
+        """An image that is here has this form: pushing it later gives the same digest. ``pushed``
+        are the names that it was pushed under already."""
         stored = self._parts.store.get(image_id)
         manifest = tree.manifests[0]
         if self._parts.settings.keep_blobs and len(tree.documents) == 1:
@@ -158,7 +159,7 @@ class ImageExporter:
                 manifest=self._parts.content.put(tree.documents[0][1]),
                 blobs=tuple(layer.digest for layer in manifest.layers),
             )
-        self._parts.store.put(stored, [name.with_digest(tree.root.digest)])
+        self._parts.store.put(stored, [name.with_digest(tree.root.digest) for name in pushed])
 
 
 def _write(
