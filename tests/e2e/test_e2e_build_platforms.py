@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -185,3 +186,18 @@ def test_the_callers_environment_says_when(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "noon")
     wrong = build(ketchd, tmp_path, code=None)
     assert "invalid SOURCE_DATE_EPOCH 'noon'" in wrong.stderr.decode()
+
+
+def test_an_index_outlives_the_daemon(
+    other: Ketchd, folder: Path, registry: Registry, tmp_path: Path
+) -> None:
+    name = f"{registry.address}/lasting:1"
+    build(other, *BOTH, "--provenance=true", "-t", name, folder)
+    other.stop(signal.SIGKILL)
+    other.start()
+    other.docker("image", "prune", "-f")  # collects what nothing names
+    other.docker("builder", "prune", "-af")
+    other.out("push", name)
+    assert len(inspected(f"docker://{name}")["manifests"]) == 4
+    copied(f"docker://{name}", f"dir:{tmp_path}/copy")
+    other.docker("rmi", name)
