@@ -197,6 +197,11 @@ def test_an_index_outlives_the_daemon(
     other.start()
     other.docker("image", "prune", "-f")  # collects what nothing names
     other.docker("builder", "prune", "-af")
+    (tmp_path / "saved.tar").write_bytes(other.docker("save", name).stdout)
+    assert len(inspected(f"oci-archive:{tmp_path}/saved.tar")["manifests"]) == 4
+    copied(f"oci-archive:{tmp_path}/saved.tar", f"dir:{tmp_path}/saved")
+    assert "Loaded image" in other.out("load", "-i", f"{tmp_path}/saved.tar")
+    build(other, *BOTH, "--provenance=true", "-t", name, folder)
     other.out("push", name)
     assert len(inspected(f"docker://{name}")["manifests"]) == 4
     copied(f"docker://{name}", f"dir:{tmp_path}/copy")

@@ -167,10 +167,7 @@ def _write(
 ) -> None:
     with os.fdopen(fd, "wb", buffering=0) as out:
         archive = Archive(out)
-        for piece in tree.pieces:
-            archive.piece(piece)
-        for document, data in tree.documents:
-            archive.file(blob_path(document.digest), data)
+        archive.tree(tree)
         archive.file("oci-layout", LAYOUT)
         archive.file("index.json", _top(tree.root, names, described))
         if docker:

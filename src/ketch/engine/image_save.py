@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import BinaryIO
 
@@ -15,7 +15,8 @@ from ketch.engine.image_layout import IMAGE_NAME, REF_NAME, blob_path
 from ketch.engine.image_manifests import Assembled, Assembler, Piece
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_platform import check_platform
-from ketch.engine.image_store import StoredImage
+from ketch.engine.image_store import StoredImage, StoredIndex
+from ketch.engine.image_tree import ImageTree
 from ketch.engine.pipes import drained
 from ketch.errors import InvalidParameter
 from ketch.layers.entry import Entry
@@ -30,12 +31,18 @@ _PIECE = 1 << 20
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
+Indexes = Mapping[Reference, StoredIndex]
+
+
 class Saver:
     """See the module's docstring."""
 
-    def __init__(self, parts: ImageParts, assembler: Assembler) -> None:
+    def __init__(
+        self, parts: ImageParts, assembler: Assembler, tree_of: Callable[[StoredIndex], ImageTree]
+    ) -> None:
         self._parts = parts
         self._assembler = assembler
+        self._tree_of = tree_of
 
     async def save(self, refs: Sequence[str], platform: str) -> AsyncIterator[bytes]:
         """Look the refs up, and give the archive's bytes; see ``Images.save``."""
@@ -48,7 +55,10 @@ class Saver:
         try:
             for image in wanted:
                 lease.add(image.id, image.manifest, *image.blobs, *image.layers)
-            stream = await drained(lambda fd: self._write(fd, wanted))
+            indexes = {} if platform else self._indexes(wanted)
+            for index in indexes.values():
+                lease.add(*index.digests, *index.layers)
+            stream = await drained(lambda fd: self._write(fd, wanted, indexes))
         except BaseException:
             stack.close()
             raise
@@ -81,17 +91,28 @@ class Saver:
         plain = name.tag and not name.digest and not store.is_id(ref, image)
         return [(image, name if plain else None)]
 
-    async def _write(self, fd: int, wanted: dict[StoredImage, list[Reference]]) -> None:
-        await asyncio.to_thread(self._write_archive, os.dup(fd), wanted)
+    def _indexes(self, wanted: dict[StoredImage, list[Reference]]) -> Indexes:
+        """What names stand for beside the image that manifest.json tells of."""
+        found = {name: self._parts.store.index(name) for names in wanted.values() for name in names}
+        return {name: index for name, index in found.items() if index is not None}
 
-    def _write_archive(self, fd: int, wanted: dict[StoredImage, list[Reference]]) -> None:
+    async def _write(
+        self, fd: int, wanted: dict[StoredImage, list[Reference]], indexes: Indexes
+    ) -> None:
+        await asyncio.to_thread(self._write_archive, os.dup(fd), wanted, indexes)
+
+    def _write_archive(
+        self, fd: int, wanted: dict[StoredImage, list[Reference]], indexes: Indexes
+    ) -> None:
         with os.fdopen(fd, "wb", buffering=0) as out:
             archive = Archive(out)
             whole = [(self._assembled(image), names) for image, names in wanted.items()]
             for assembled, _ in whole:
                 archive.image(assembled)
+            for index in indexes.values():
+                archive.tree(self._tree_of(index))
             archive.file("oci-layout", LAYOUT)
-            archive.file("index.json", _index(whole))
+            archive.file("index.json", _index(whole, indexes))
             archive.file("manifest.json", _docker_manifest(whole))
             archive.end()
 
@@ -120,6 +141,13 @@ class Archive:
             self.piece(layer)
         self.file(blob_path(assembled.manifest.config.digest), assembled.config_blob)
         self.file(blob_path(assembled.digest), assembled.manifest_blob)
+
+    def tree(self, tree: ImageTree) -> None:
+        """Everything of a tree that is not in the archive yet."""
+        for piece in tree.pieces:
+            self.piece(piece)
+        for described, data in tree.documents:
+            self.file(blob_path(described.digest), data)
 
     def file(self, path: str, data: bytes) -> None:
         """A small member, once."""
@@ -162,12 +190,17 @@ class Archive:
             view = view[self._out.write(view) :]
 
 
-def _index(whole: list[tuple[Assembled, list[Reference]]]) -> bytes:
+def _index(whole: list[tuple[Assembled, list[Reference]]], indexes: Indexes) -> bytes:
     """One descriptor per name, in the way of containerd, so that others find the names."""
     descriptors = []
     for assembled, names in whole:
         unnamed: list[Reference | None] = [None]
         for name in names or unnamed:
+            if name is not None and name in indexes:
+                top = indexes[name].documents[-1]
+                described = name_annotations(name)
+                descriptors.append(msgspec.structs.replace(top, annotations=described))
+                continue
             descriptors.append(
                 Descriptor(
                     media_type=assembled.manifest.media_type or media_types.OCI_MANIFEST,

@@ -69,7 +69,7 @@ class Images:
         self._pusher = Pusher(parts, assembler, self.exporter.push_index)
         self._maker = Maker(parts, self._collector)
         self._loader = Loader(parts, self._collector)
-        self._saver = Saver(parts, assembler)
+        self._saver = Saver(parts, assembler, self.exporter.stored)
         self.blobs = Blobs(parts)
 
     async def start(self) -> None:
