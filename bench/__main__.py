@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import engines, images, latency, memory, streams, throughput
+from bench import builds, engines, images, latency, memory, streams, throughput
 from bench.timing import Row
 from ketch.cli.bootstrap import busybox_tar
 
-SLOW = ("load", "crowd", "stats", "storm", "list")
+SLOW = ("load", "crowd", "stats", "storm", "list", "python")
 
 
 def measures(
@@ -34,6 +34,10 @@ def measures(
         "list": lambda: throughput.listing(ketch, rounds),
         "exec": lambda: latency.execute(docker, ketch, rounds),
         "build": lambda: images.build(docker, ketch, work, max(3, rounds // 3)),
+        "cached": lambda: builds.measure(docker, ketch, work, rounds, "cached"),
+        "copy": lambda: builds.measure(docker, ketch, work, max(3, rounds // 3), "copy"),
+        "stages": lambda: builds.measure(docker, ketch, work, max(3, rounds // 3), "stages"),
+        "python": lambda: builds.measure(docker, ketch, work, rounds, "python"),
         "supervisor": lambda: memory.supervisors(docker, ketch),
         "attach": lambda: streams.attach(docker, ketch),
         "logs": lambda: streams.logs(docker, ketch),

@@ -123,7 +123,7 @@ class Docker(Engine):
     def stop(self) -> None:
         super().stop()
         for path in Path("/sys/fs/cgroup").glob(f"*/ketch-bench-docker-{self.tag}"):
-            path.rmdir()
+            _remove_groups(path)
 
 
 class Ketch(Engine):
@@ -169,6 +169,21 @@ class Ketch(Engine):
 def available() -> bool:
     """Whether Docker's daemon is installed."""
     return shutil.which("dockerd") is not None and shutil.which("docker") is not None
+
+
+def _remove_groups(path: Path) -> None:
+    """A cgroup and those below it; BuildKit leaves some with processes that are about to end."""
+    for below in [*path.iterdir()]:
+        if below.is_dir():
+            _remove_groups(below)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return path.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _children(pid: int, name: str = "") -> list[int]:

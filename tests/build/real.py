@@ -149,6 +149,7 @@ class Bench:
 
     async def close(self) -> None:
         await asyncio.gather(*self.builder._background._tasks, return_exceptions=True)
+        await self.builder.close()
         pid = (await self.launcher.hello())["pid"]
         await self.launcher.shutdown()
         while os.path.exists(f"/proc/{pid}") and not _is_zombie(pid):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ketch.build import tasks
+from ketch.build import context_image, tasks
 from ketch.errors import DataCorrupt, InvalidParameter, KetchError, NotFound
 
 
@@ -24,26 +24,37 @@ def root(tmp_path: Path) -> Iterator[int]:
 
 
 def receive(
-    root: int, files: dict[str, bytes], dockerfile: str = "Dockerfile", mode: str = "w"
+    root: int,
+    files: dict[str, bytes],
+    dockerfile: str = "Dockerfile",
+    mode: str = "w",
+    links: dict[str, str] | None = None,
 ) -> bytes:
-    """Unpack a context of these files; the Dockerfile's bytes."""
+    """Unpack a context of these files and symbolic links; the Dockerfile's bytes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode=mode) as tar:  # type: ignore[call-overload]
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
     return receive_raw(root, out.getvalue(), dockerfile)
 
 
 def receive_raw(root: int, data: bytes, dockerfile: str = "Dockerfile") -> bytes:
-    fd = os.memfd_create("context")
+    fd, image = os.memfd_create("context"), os.memfd_create("image")
     try:
         os.write(fd, data)
         os.lseek(fd, 0, os.SEEK_SET)
-        return b64decode(tasks.receive({"dockerfile": dockerfile}, [fd, root])["dockerfile"])
+        found = context_image.receive(fd, image, dockerfile)
+        context_image.unpack(image, found["tar_size"], b64decode(found["ignore"]), root)
+        return b64decode(found["dockerfile"])
     finally:
         os.close(fd)
+        os.close(image)
 
 
 def tree(root: int) -> list[str]:
@@ -100,17 +111,30 @@ def test_a_dockerfile_of_its_own_has_rules_of_its_own(root: int) -> None:
 
 def test_an_excluded_link_to_a_directory(root: int, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
-    os.symlink(tmp_path / "outside", "l", dir_fd=root)
-    receive(root, {"Dockerfile": b"FROM a", ".dockerignore": b"l"})
+    files = {"Dockerfile": b"FROM a", ".dockerignore": b"l"}
+    receive(root, files, links={"l": str(tmp_path / "outside"), "m": "l"})
     assert "l" not in tree(root)
+    assert "m" in tree(root)
     assert (tmp_path / "outside").exists()
 
 
 def test_a_dockerfile_that_leads_out_is_not_read(root: int, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("FROM secret")
-    os.symlink(tmp_path / "secret", "Dockerfile", dir_fd=root)
     with pytest.raises(NotFound):
-        receive(root, {"x": b""})
+        receive(root, {"x": b""}, links={"Dockerfile": str(tmp_path / "secret")})
+    with pytest.raises(NotFound):
+        receive(root, {"x": b""}, links={"Dockerfile": "../" * 20 + str(tmp_path / "secret")})
+
+
+@pytest.mark.parametrize("target", ["d/real", "/d/real", "./d/../d/real"])
+def test_a_dockerfile_may_be_a_link_inside(root: int, target: str) -> None:
+    assert receive(root, {"d/real": b"FROM a"}, links={"Dockerfile": target}) == b"FROM a"
+
+
+def test_names_of_whiteouts_are_names_like_others(root: int) -> None:
+    files = {"Dockerfile": b"FROM a", ".wh.x": b"", "d/.wh..wh..opq": b"", "d/.wh.y": b"", "x": b""}
+    receive(root, files)
+    assert tree(root) == sorted([*files, "d"])
 
 
 @pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.DIRTYPE])

@@ -24,6 +24,9 @@ class FullDisk:
     async def work(self, _task: str, _args: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         with socket.socket(fileno=os.dup(fds[0])) as control:
+            _, given, _, _ = await asyncio.to_thread(socket.recv_fds, control, 1, 2)
+            for fd in given:
+                os.close(fd)
             control.setblocking(False)
             while await loop.sock_recv(control, 65536):
                 answer = {"failed": failures.to_wire(KetchError("the disk is full"))}
@@ -38,10 +41,11 @@ async def endless() -> AsyncIterator[bytes]:
 
 async def test_the_rest_of_the_context_is_not_waited_for(tmp_path: Path) -> None:
     launcher: Any = FullDisk()
-    worker = BuildWorker(launcher, str(tmp_path))
+    worker = BuildWorker(launcher)
+    worker.start()
 
     async def receive(stream: int) -> Any:
-        await worker.start(stream)
+        await worker.begin(str(tmp_path), stream)
         return await worker.ask("receive")
 
     try:

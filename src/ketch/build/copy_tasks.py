@@ -20,8 +20,10 @@ from ketch.errors import InvalidParameter, NotFound
 from ketch.layers import sources
 from ketch.layers.archive import copier
 from ketch.layers.create import open_umask
+from ketch.layers.entry import Entry
+from ketch.layers.layerwrite import LayerWriter, NotPlain
 from ketch.layers.modes import mode_change
-from ketch.layers.placing import Placing, content_of
+from ketch.layers.placing import LayerPlacing, Placing, content_of
 from ketch.layers.tarread import TarReader
 from ketch.layers.tarwrite import TarWriter
 from ketch.layers.unpack import Ownership
@@ -79,6 +81,31 @@ def copy_in(args: Args, fds: list[int]) -> Args:
     return _in_root(run)
 
 
+def layer(args: Args, fds: list[int]) -> Args:
+    """Second half, the quick way: the layer that ``copy_in`` would come to, fds ``[in, out]``: its
+    tar → ``{"entries", "plain"}``. Without ``plain`` the tar is not whole and ``copy_in`` it must
+    be."""
+
+    def run(root_fd: int) -> Args:
+        with (
+            os.fdopen(os.dup(fds[0]), "rb", 1 << 20) as stream,
+            os.fdopen(os.dup(fds[1]), "wb", 1 << 20) as out,
+        ):
+            writer = TarWriter(out)
+            placing = LayerPlacing(LayerWriter(writer, _ownership(args)), _destination(args))
+            reader = TarReader(stream)
+            try:
+                for entry in reader:
+                    _refuse_archives(args, entry)
+                    placing.put(entry, reader.read)
+            except NotPlain:
+                return {"entries": 0, "plain": False}
+            writer.finish()
+        return {"entries": writer.entries, "plain": True}
+
+    return _in_root(run)
+
+
 def checksum(args: Args, fds: list[int]) -> Args:
     """Of what a copy would take below fds ``[directory]`` or in an image's tree → ``{"digest"}``.
 
@@ -99,6 +126,12 @@ def checksum(args: Args, fds: list[int]) -> Args:
     return {"digest": f"{kind}:{digits}"}
 
 
+def _refuse_archives(args: Args, entry: Entry) -> None:
+    """A source that is a file may be one to be unpacked."""
+    if args.get("extract") and entry.name.startswith(b"f") and entry.is_file:
+        raise NotPlain
+
+
 def _in_root(run: Callable[[int], Args]) -> Args:
     root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -109,14 +142,22 @@ def _in_root(run: Callable[[int], Args]) -> Args:
 
 
 def _placing(root_fd: int, args: Args) -> Placing:
-    chmod = str(args.get("chmod") or "")
     return Placing(
         root_fd,
-        "/" + str(args["destination"]).lstrip("/"),
-        Ownership(_pair(args, "chown"), mode_change(chmod) if chmod else None),
+        _destination(args),
+        _ownership(args),
         extract=bool(args.get("extract")),
         archive_chown=_pair(args, "archive_chown"),
     )
+
+
+def _destination(args: Args) -> str:
+    return "/" + str(args["destination"]).lstrip("/")
+
+
+def _ownership(args: Args) -> Ownership:
+    chmod = str(args.get("chmod") or "")
+    return Ownership(_pair(args, "chown"), mode_change(chmod) if chmod else None)
 
 
 def _sources(args: Args) -> list[str]:

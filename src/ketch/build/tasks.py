@@ -8,19 +8,20 @@ this takes some 30 ms, so what needs no tree of an image is done by one worker f
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
 import stat
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ketch.build import stubs
+from ketch.build import context_image, stubs
 from ketch.build.copy_tasks import checksum
 from ketch.build.ignore import IgnoreRules, parse_ignore
-from ketch.errors import InvalidParameter, NotFound, StartFailed
+from ketch.errors import InvalidParameter, StartFailed
 from ketch.layers.compression import decompressed
 from ketch.layers.create import open_umask
 from ketch.layers.placing import unpack_stream
@@ -29,35 +30,47 @@ from ketch.linux.paths import make_directories, open_in_root
 from ketch.runtime import failures, users
 
 Args = dict[str, Any]
-_LARGEST_TEXT = 4 << 20  # bytes of a Dockerfile or .dockerignore
-_IGNORE = ".dockerignore"
 NAMED = ".ketch-contexts"  # where a stream has contexts besides the build's own
 
 
 def serve(args: Args, fds: list[int]) -> Args:
     """Do one build's requests until the socket closes.
 
-    Fds ``[socket, context's tar stream, the build's directory]``. A request is a line of JSON,
-    ``{"do": "receive"|"adopt"|"checksum"|"exists"|"ingest", …}``; the answer ``{"done": …}`` or
+    Fds ``[socket]``: first comes a byte with two more fds, the context's tar stream and the build's
+    directory. A request is a line of JSON,
+    ``{"do": …}`` and a key of ``requests``; the answer ``{"done": …}`` or
     ``{"failed": …}`` (``ketch.runtime.failures``).
     """
-    requests: dict[str, Callable[[Args], Args]] = {
-        "receive": lambda request: _receive(request, fds),
-        "checksum": lambda request: _in_tree(checksum, request, fds[2]),
-        "exists": lambda request: _in_tree(exists, request, fds[2]),
-        "adopt": lambda request: _adopt(request, fds[2]),
-        "ingest": _ingest,
-    }
-    with socket.socket(fileno=fds[0]) as control, control.makefile("rwb") as lines:
-        for line in lines:
-            request = json.loads(line)
-            try:
-                answer = {"done": requests[request["do"]](request)}
-            except Exception as error:
-                answer = {"failed": failures.to_wire(error)}
-            lines.write(json.dumps(answer).encode() + b"\n")
-            lines.flush()
+    with socket.socket(fileno=fds[0]) as control:
+        _, given, _, _ = socket.recv_fds(control, 1, 2)
+        if len(given) == 2:
+            with control.makefile("rwb") as lines:
+                _answer(lines, _requests(*given))
     return {}
+
+
+def _requests(stream: int, build_fd: int) -> dict[str, Callable[[Args], Args]]:
+    return {
+        "receive": lambda request: _receive(request, stream, build_fd),
+        "receive_image": lambda request: _receive_image(request, stream, build_fd),
+        "adopt": lambda request: _adopt(request, build_fd),
+        "checksum": lambda request: _in_tree(checksum, request, build_fd),
+        "exists": lambda request: _in_tree(exists, request, build_fd),
+        "ingest": _ingest,
+        "store": lambda request: _store(request, build_fd),
+        "unpack": lambda request: _unpack(request, build_fd),
+    }
+
+
+def _answer(lines: io.BufferedRWPair, requests: dict[str, Callable[[Args], Args]]) -> None:
+    for line in lines:
+        request = json.loads(line)
+        try:
+            answer = {"done": requests[request["do"]](request)}
+        except Exception as error:
+            answer = {"failed": failures.to_wire(error)}
+        lines.write(json.dumps(answer).encode() + b"\n")
+        lines.flush()
 
 
 def _ingest(request: Args) -> Args:
@@ -72,16 +85,53 @@ def _ingest(request: Args) -> Args:
     return ingest_diff(request, [])
 
 
-def _receive(request: Args, fds: list[int]) -> Args:
+def _receive(request: Args, stream: int, build_fd: int) -> Args:
     """The stream is closed afterwards, so that who sends more than is wanted notices."""
     name = os.path.basename(str(request["directory"]))
-    os.mkdir(name, 0o700, dir_fd=fds[2])
-    root_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fds[2])
+    os.mkdir(name, 0o700, dir_fd=build_fd)
+    root_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=build_fd)
     try:
-        return receive(request, [fds[1], root_fd, fds[2]])
+        return receive(request, [stream, root_fd, build_fd])
     finally:
         os.close(root_fd)
-        os.close(fds[1])
+        os.close(stream)
+
+
+def _receive_image(request: Args, stream: int, build_fd: int) -> Args:
+    """A whole context, for which no files are made; the stream is closed as in ``_receive``."""
+    name = os.path.basename(str(request["image"]))
+    image = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=build_fd)
+    try:
+        return context_image.receive(stream, image, str(request["dockerfile"]))
+    finally:
+        os.close(image)
+        os.close(stream)
+
+
+def _unpack(request: Args, build_fd: int) -> Args:
+    """``{"image", "tar_size", "ignore": base64, "directory": name of a new one}``."""
+    name = os.path.basename(str(request["directory"]))
+    os.mkdir(name, 0o700, dir_fd=build_fd)
+    image = os.open(os.path.basename(str(request["image"])), os.O_RDONLY, dir_fd=build_fd)
+    root_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=build_fd)
+    try:
+        ignore = b64decode(request["ignore"])
+        context_image.unpack(image, int(request["tar_size"]), ignore, root_fd)
+    finally:
+        os.close(image)
+        os.close(root_fd)
+    return {}
+
+
+def _store(request: Args, build_fd: int) -> Args:
+    """Store the layer whose tar comes through a pipe of the build's directory, by its name."""
+    from ketch.snapshots.tasks import ingest
+
+    pipe = os.open(os.path.basename(str(request["pipe"])), os.O_RDONLY, dir_fd=build_fd)
+    try:
+        return ingest(request, [pipe])
+    finally:
+        os.close(pipe)
 
 
 def _in_tree(task: Callable[[Args, list[int]], Args], request: Args, build_fd: int) -> Args:
@@ -135,25 +185,9 @@ def _texts(root_fd: int, name: str) -> Args:
     """The Dockerfile and its ignore file, what that one excludes taken out."""
     if not name:
         return {}
-    text = _dockerfile(root_fd, name)
-    ignore = _ignore_text(root_fd, name)
-    if ignore is not None:
-        _prune(root_fd, parse_ignore(ignore))
-    return {"dockerfile": b64encode(text).decode(), "ignore": b64encode(ignore or b"").decode()}
-
-
-def _dockerfile(root_fd: int, name: str) -> bytes:
-    """A default name is also found in lower case."""
-    for candidate in (name, name.lower() if name == "Dockerfile" else name):
-        text = _read(root_fd, candidate)
-        if text is not None:
-            return text
-    raise NotFound(f"Cannot locate specified Dockerfile: {name}")
-
-
-def _ignore_text(root_fd: int, dockerfile: str) -> bytes | None:
-    own = _read(root_fd, dockerfile + _IGNORE)
-    return own if own is not None else _read(root_fd, _IGNORE)
+    text, ignore = context_image.texts(lambda path: _read(root_fd, path), name)
+    _prune(root_fd, parse_ignore(ignore))
+    return {"dockerfile": b64encode(text).decode(), "ignore": b64encode(ignore).decode()}
 
 
 def _read(root_fd: int, path: str) -> bytes | None:
@@ -166,7 +200,7 @@ def _read(root_fd: int, path: str) -> bytes | None:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise InvalidParameter(f"{path} in the build context is not a regular file")
-        if info.st_size > _LARGEST_TEXT:
+        if info.st_size > context_image.LARGEST_TEXT:
             raise InvalidParameter(f"{path} in the build context is larger than 4 MiB")
         with os.fdopen(os.dup(fd), "rb") as file:
             return file.read()

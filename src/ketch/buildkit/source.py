@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.build.ignore import parse_ignore
 from ketch.buildkit import filesync
-from ketch.engine.builder_source import directory_of
 from ketch.engine.pipes import fed
 from ketch.errors import InvalidParameter
 
@@ -62,6 +61,6 @@ class SessionSource:
         stream = filesync.tar_stream(self._session, directory, patterns)
 
         async def receive(fd: int) -> Any:
-            return await workers.receive(fd, dockerfile="", directory=directory_of(name))
+            return await workers.receive_image(fd, name)
 
         await fed(stream, receive)

@@ -6,13 +6,14 @@ and ``.dockerignore`` themselves are always sent, since the engine needs them.
 
 import os
 
-from ketch.build.ignore import IgnoreRules, parse_ignore
 from ketch.cli import tar_entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
+
+    from ketch.build.ignore import IgnoreRules
 
 CHUNK = 1 << 18
 NAMED = ".ketch-contexts"  # the engine moves what is below it out of the context
@@ -57,7 +58,7 @@ def stream(
 
 
 def _directory(
-    folder: str, ignore: IgnoreRules, kept: "set[str]", prefix: str = ""
+    folder: str, ignore: "IgnoreRules | None", kept: "set[str]", prefix: str = ""
 ) -> "Iterator[bytes]":
     pieces: list[bytes] = []
     size = 0
@@ -88,18 +89,24 @@ def of_dockerfile(
     yield tar_entries.END
 
 
-def _rules(folder: str, dockerfile: str) -> IgnoreRules:
-    """``DOCKERFILE.dockerignore`` if there is one, else ``.dockerignore``, else no rules."""
+def _rules(folder: str, dockerfile: str) -> "IgnoreRules | None":
+    """``DOCKERFILE.dockerignore`` if there is one, else ``.dockerignore``, else no rules.
+
+    Without any, regular expressions are not even imported: that is a third of a cached build.
+    """
     for name in (dockerfile + ".dockerignore", ".dockerignore"):
         try:
             with open(os.path.join(folder, name), "rb") as file:
-                return parse_ignore(file.read())
+                text = file.read()
         except FileNotFoundError:
             continue
-    return IgnoreRules(())
+        from ketch.build.ignore import parse_ignore
+
+        return parse_ignore(text)
+    return None
 
 
-def _walk(folder: str, ignore: IgnoreRules, kept: "set[str]") -> "Iterator[str]":
+def _walk(folder: str, ignore: "IgnoreRules | None", kept: "set[str]") -> "Iterator[str]":
     """Relative paths to send, parents before children, sorted."""
     pending = [""]
     while pending:
@@ -110,9 +117,9 @@ def _walk(folder: str, ignore: IgnoreRules, kept: "set[str]") -> "Iterator[str]"
         for entry in found:
             name = os.path.join(here, entry.name)
             is_folder = entry.is_dir(follow_symlinks=False)
-            excluded = ignore.excludes(name) and name not in kept
+            excluded = ignore is not None and ignore.excludes(name) and name not in kept
             if not excluded:
                 yield name
-            if is_folder and not ignore.prunes(name):
+            if is_folder and not (ignore is not None and ignore.prunes(name)):
                 below.append(name)
         pending.extend(reversed(below))

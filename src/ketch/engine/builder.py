@@ -42,6 +42,7 @@ from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.builder_running import RunningBuild
 from ketch.engine.builder_source import Source
+from ketch.engine.builder_spare import SpareWorker
 from ketch.engine.builder_workers import BuildWorkers
 from ketch.engine.model import Filters, PruneReport
 from ketch.engine.spec_validate import Facts
@@ -75,6 +76,7 @@ class Builder:
         self._slots = asyncio.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
         self._background = Background()
         self._next_collection = time.monotonic() + _COLLECTION_EVERY
+        self._spare = SpareWorker(parts.launcher, self._background)
         self._open: dict[int, BuildRoom] = {}
         self._sums: dict[tuple[object, ...], str] = {}
         parts.images.keep_layers(self._kept)
@@ -164,7 +166,7 @@ class Builder:
             Channel(),
             directory,
             floor,
-            BuildWorkers(self._parts.launcher, directory, self._cloner(offers, directory)),
+            BuildWorkers(self._spare, directory, self._cloner(offers, directory)),
             self._caches,
             offers,
             self._slots,
@@ -182,8 +184,13 @@ class Builder:
             trash = await room.close()
             self._background.spawn(asyncio.to_thread(_delete, trash))
             self._parts.images.empty_trash_soon()
+            self._spare.prepare()
         finally:
             self._open.pop(id(room), None)
+
+    async def close(self) -> None:
+        """End the worker that waits for the next build."""
+        await self._spare.close()
 
     def _kept(self) -> Iterator[str]:
         """Layers that must not be collected: of the cache, of running builds, the floor."""

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from ketch.build.executor import CopyPart, CopyStep, Tree
+from ketch.engine.builder_layers import CopiedLayers, taken
 from ketch.errors import InvalidParameter
 from ketch.mounts import Rootfs
 from ketch.runtime import users
@@ -31,32 +32,29 @@ class StepFiles:
     def __init__(self, room: BuildRoom, sums: dict[tuple[object, ...], str]) -> None:
         self._room = room
         self._sums = sums
+        self._layers = CopiedLayers(room)
 
     async def checksum(self, part: CopyPart) -> str:
         """See the executor's protocol."""
-        tree = part.tree
-        taken = _taken(part)
-        if tree.kind != "layers":
-            path = os.path.basename(await self._room.load(tree))
-            found = await self._room.workers.ask("checksum", tree=path, **taken)
+        words = taken(part)
+        identity = await self._room.identity(part.tree)
+        if identity is None:
+            path = os.path.basename(await self._room.unpacked(part.tree))
+            found = await self._room.workers.ask("checksum", tree=path, **words)
             return str(found["digest"])
-        known = (tree.layers, part.sources, part.parents, part.excludes)
+        known = (identity, part.sources, part.parents, part.excludes)
         if known not in self._sums:
             if len(self._sums) > _MOST_SUMS:
                 self._sums.clear()
-            view = self._view(tree.layers)
-            found = await self._room.parts.launcher.work(f"{_COPY}:checksum", taken, [], view)
+            view = await self._room.view(part.tree)
+            found = await self._room.parts.launcher.work(f"{_COPY}:checksum", words, [], view)
             self._sums[known] = str(found["digest"])
         return self._sums[known]
 
     async def exists(self, tree: Tree, path: str) -> bool:
         """See the executor's protocol."""
-        if tree.kind != "layers":
-            name = os.path.basename(await self._room.load(tree))
-            found = await self._room.workers.ask("exists", tree=name, path=path)
-        else:
-            args, view = {"path": path}, self._view(tree.layers)
-            found = await self._room.parts.launcher.work(f"{_TASKS}:exists", args, [], view)
+        args, view = {"path": path}, await self._room.view(tree)
+        found = await self._room.parts.launcher.work(f"{_TASKS}:exists", args, [], view)
         return bool(found["exists"])
 
     async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
@@ -75,7 +73,12 @@ class StepFiles:
             "chmod": step.mode,
         }
         args["archive_chown"] = args["chown"] if step.owner else None
-        async with self._snapshot(() if step.link else step.layers) as key:
+        layers = () if step.link else step.layers
+        if len(step.parts) == 1:
+            stored = await self._layers.store(step.parts[0], self._view(layers), args)
+            if stored is not None:
+                return stored
+        async with self._snapshot(layers) as key:
             for part in step.parts:
                 await self._copy_part(key, part, {**args, "extract": part.extract})
             return await self._room.ingest(key)
@@ -92,8 +95,8 @@ class StepFiles:
             if tree.kind == "layers":
                 await self._copy_between(part, target, args)
                 return
-            with _opened(await self._room.load(tree)) as fd:
-                await launcher.work(f"{_COPY}:copy", {**args, **_taken(part)}, [fd], target)
+            with _opened(await self._room.unpacked(tree)) as fd:
+                await launcher.work(f"{_COPY}:copy", {**args, **taken(part)}, [fd], target)
         finally:
             await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 
@@ -103,8 +106,8 @@ class StepFiles:
         if part.tree.kind == "layers":
             await self._copy_between(part, rootfs, args)
             return
-        with _opened(await self._room.load(part.tree)) as fd:
-            await parts.launcher.work(f"{_COPY}:copy", {**args, **_taken(part)}, [fd], rootfs)
+        with _opened(await self._room.unpacked(part.tree)) as fd:
+            await parts.launcher.work(f"{_COPY}:copy", {**args, **taken(part)}, [fd], rootfs)
 
     async def _copy_between(self, part: CopyPart, rootfs: Rootfs, args: dict[str, Any]) -> None:
         """One worker in the source's tree, one in the destination's, a pipe between them."""
@@ -114,7 +117,7 @@ class StepFiles:
 
         async def send() -> None:
             try:
-                await launcher.work(f"{_COPY}:copy_out", _taken(part), [writing], view)
+                await launcher.work(f"{_COPY}:copy_out", taken(part), [writing], view)
             finally:
                 os.close(writing)
 
@@ -159,15 +162,6 @@ class StepFiles:
             yield key
         finally:
             self._room.later(asyncio.to_thread(snapshots.remove, key))
-
-
-def _taken(part: CopyPart) -> dict[str, Any]:
-    """What a part takes, in the words of ``ketch.build.copy_tasks``."""
-    return {
-        "sources": list(part.sources),
-        "parents": part.parents,
-        "excludes": list(part.excludes),
-    }
 
 
 class _opened:

@@ -19,7 +19,7 @@ from ketch.engine.builder_agent import ForwardedAgent
 from ketch.engine.builder_cachemounts import Owner
 from ketch.engine.model import MountPoint, MountSpec
 from ketch.errors import InvalidParameter, NotFound
-from ketch.mounts import Mount, Rootfs
+from ketch.mounts import Rootfs
 
 if TYPE_CHECKING:
     from ketch.build.executor import RunStep, StepMount, Tree
@@ -154,17 +154,14 @@ class _Place:
     async def _rootfs(self, tree: Tree, *, writable: bool) -> Rootfs:
         """A tree as a mount; what is written to it is thrown away after the step."""
         snapshots = self._room.parts.snapshots
-        if tree.kind == "layers":
-            lowers = snapshots.view(tree.layers or (self._room.floor,)).lowers
-        else:
-            lowers = (Mount("bind", await self._room.load(tree)),)
+        view = await self._room.view(tree)
         if not writable:
-            return Rootfs(lowers)
+            return view
         key = f"build-{secrets.token_hex(16)}"
         snapshots.prepare(key, (self._room.floor,))
         self._stack.push_async_callback(asyncio.to_thread, snapshots.remove, key)
         scratch = snapshots.rootfs(key)
-        return Rootfs(lowers, scratch.upper, scratch.work)
+        return Rootfs(view.lowers, scratch.upper, scratch.work)
 
     def _bind_path(self, source: str, target: str, *, writable: bool) -> None:
         self._found.points.append(

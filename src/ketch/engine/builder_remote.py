@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ketch.build.git_remote import is_git, parse_remote
 from ketch.engine.builder_fetch import chunks
-from ketch.engine.builder_source import Source, TarSource, directory_of
+from ketch.engine.builder_source import Source, TarSource
+from ketch.engine.builder_workers import directory_of
 from ketch.errors import InvalidParameter, NotFound, Unsupported
 
 if TYPE_CHECKING:

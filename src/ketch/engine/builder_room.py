@@ -13,10 +13,10 @@ from ketch.build.epoch import epoch_of
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Report, Vertex, vertex_digest
 from ketch.engine.builder_channel import Channel
-from ketch.engine.builder_source import directory_of
-from ketch.engine.builder_workers import BuildWorkers
+from ketch.engine.builder_workers import BuildWorkers, directory_of, image_of
 from ketch.engine.image_values import Credentials
 from ketch.engine.storing import storing
+from ketch.mounts import Mount, Rootfs
 
 if TYPE_CHECKING:
     from ketch.build.executor import Tree
@@ -51,17 +51,52 @@ class BuildRoom:
     held: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     loads: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    unpacks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     fetched: int = 0
 
-    async def load(self, tree: Tree) -> str:
-        """The directory of a tree of files; a context is brought when it is first wanted."""
+    async def load(self, name: str) -> None:
+        """A context is brought when it is first wanted."""
+        if name not in self.loads:
+            self.loads[name] = asyncio.create_task(self._load(name))
+        await asyncio.shield(self.loads[name])
+
+    async def view(self, tree: Tree) -> Rootfs:
+        """A tree as a read-only mount."""
+        if tree.kind == "layers":
+            return self.parts.snapshots.view(tree.layers or (self.floor,))
+        if await self._is_image(tree) and self.parts.snapshots.name == "erofs":
+            return Rootfs((Mount("erofs", self._image(tree.name), options=("ro",)),))
+        return Rootfs((Mount("bind", await self.unpacked(tree)),))
+
+    async def identity(self, tree: Tree) -> object:
+        """What the same files have in common, of whatever build; None where nothing is known."""
+        if tree.kind == "layers":
+            return tree.layers
+        if await self._is_image(tree):
+            return self.workers.received[tree.name]["digest"]
+        return None
+
+    async def _is_image(self, tree: Tree) -> bool:
+        """Whether it is a context of the client's and not one that the engine fetched."""
+        if tree.kind != "context":
+            return False
+        await self.load(tree.name)
+        return tree.name in self.workers.received
+
+    async def unpacked(self, tree: Tree) -> str:
+        """The directory of a tree that is not of layers."""
         if tree.kind != "context":
             return f"{self.directory}/{tree.handle}"
-        if tree.name not in self.loads:
-            loading = asyncio.create_task(self._load(tree.name))
-            self.loads[tree.name] = loading
-        await asyncio.shield(self.loads[tree.name])
-        return f"{self.directory}/{directory_of(tree.name)}"
+        name = directory_of(tree.name)
+        if not await self._is_image(tree):
+            return f"{self.directory}/{name}"
+        if tree.name not in self.unpacks:
+            self.unpacks[tree.name] = asyncio.create_task(self.workers.unpack(tree.name, name))
+        await asyncio.shield(self.unpacks[tree.name])
+        return f"{self.directory}/{name}"
+
+    def _image(self, name: str) -> str:
+        return f"{self.directory}/{image_of(name)}"
 
     async def _load(self, name: str) -> None:
         title = f"load build context {name}".rstrip()
@@ -132,12 +167,16 @@ class BuildRoom:
 
     async def close(self) -> str:
         """Wait for the tidying, then move the directory to the trash; its path there."""
-        for loading in self.loads.values():
-            loading.cancel()
-        await asyncio.gather(*self.loads.values(), return_exceptions=True)
+        bringing = [*self.loads.values(), *self.unpacks.values()]
+        for task in bringing:
+            task.cancel()
+        await asyncio.gather(*bringing, return_exceptions=True)
         await self.workers.close()
         while self.tasks:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
+        images = [self._image(name) for name in self.workers.received]
+        if images:
+            await self.parts.launcher.release_layers(images)
         trash = f"{self.parts.config.data_root}/trash/{os.path.basename(self.directory)}"
         os.rename(self.directory, trash)
         self.held.clear()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ketch.build.progress import Report
+from ketch.engine.builder_workers import directory_of
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
 from ketch.errors import InvalidParameter, NotFound
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """A client's files. ``dockerfile`` is called first, ``files`` when a step wants some.
 
-    Files arrive through a worker (``BuildWorkers.receive``), which unpacks them in a directory of
-    the build's own, named by ``directory_of``.
+    Files arrive through a worker (``BuildWorkers.receive`` and ``receive_image``).
     """
 
     async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
@@ -36,11 +35,6 @@ class Source(Protocol):
         """Bring the build context ("") or another local directory of the client's by its name."""
 
 
-def directory_of(name: str) -> str:
-    """The directory of a context: the build's own ("") or a named one."""
-    return f"context-{hashlib.sha256(name.encode()).hexdigest()[:16]}" if name else "context"
-
-
 class TarSource:
     """Everything in one tar stream (plain, gzip, bzip2, xz or zstd), Dockerfile included, and the
     ``named`` contexts below ``.ketch-contexts/`` and their names in hexadecimal."""
@@ -49,18 +43,20 @@ class TarSource:
         self, stream: AsyncIterator[bytes], named: Iterable[str] = (), directory: str = ""
     ) -> None:
         self._stream = stream
-        self._directory = directory or directory_of("")
+        self._directory = directory
         self._named = frozenset(named)
         self._ignore = b""
 
     async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
-        """Unpacks the context too, since nobody knows where in the stream the Dockerfile is."""
+        """Takes the context too, since nobody knows where in the stream the Dockerfile is."""
 
         async def receive(stream: int) -> Any:
             with storing("the build context"):
-                asked: dict[str, Any] = {"dockerfile": path, "directory": self._directory}
-                if self._named:
-                    asked["contexts"] = {name: directory_of(name) for name in self._named}
+                if not self._named and not self._directory:
+                    return await workers.receive_image(stream, "", path)
+                asked: dict[str, Any] = {"dockerfile": path}
+                asked["directory"] = self._directory or directory_of("")
+                asked["contexts"] = {name: directory_of(name) for name in self._named}
                 return await workers.receive(stream, **asked)
 
         try:

@@ -21,28 +21,42 @@ _LONGEST = 16 << 20  # bytes of one answer: a Dockerfile in base64
 class BuildWorker:
     """See ``ketch.build.tasks.serve``. Requests are done one after another."""
 
-    def __init__(self, launcher: Launcher, directory: str) -> None:
+    def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self._directory = directory
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[None] | None = None
         self._held: list[int] = []
+        self._socket: socket.socket
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
-    async def start(self, stream: int) -> None:
-        """Start it with the context's tar stream, whose fd stays the caller's; -1: without one."""
-        ours, theirs = socket.socketpair()
-        build_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def start(self) -> None:
+        """Fork it; it imports what it needs and waits for a build."""
+        self._socket, theirs = socket.socketpair()
+        self._running = asyncio.create_task(self._run(theirs))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._running is not None and not self._running.done()
+
+    async def begin(self, directory: str, stream: int) -> None:
+        """Give it a build's directory and a context's tar stream, whose fd stays the caller's;
+        -1: none."""
+        build_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         taken = os.dup(stream) if stream >= 0 else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._held = [taken, build_fd]
-        self._running = asyncio.create_task(self._run(theirs, [theirs.fileno(), *self._held]))
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST)
+        try:
+            socket.send_fds(self._socket, [b"\0"], self._held)
+        except OSError:
+            pass  # it died: the first request says so
+        opened = await asyncio.open_connection(sock=self._socket, limit=_LONGEST)
+        self._reader, self._writer = opened
 
-    async def _run(self, theirs: socket.socket, fds: list[int]) -> None:
+    async def _run(self, theirs: socket.socket) -> None:
         try:
             with theirs:
-                await self._launcher.work(_TASK, {}, fds)
+                await self._launcher.work(_TASK, {}, [theirs.fileno()])
         finally:
             self._let_go()
 
@@ -89,5 +103,8 @@ class BuildWorker:
         if self._running is None:
             return
         async with self._turn:
-            self._writer.close()
+            if hasattr(self, "_writer"):
+                self._writer.close()
+            else:
+                self._socket.close()
         await asyncio.gather(self._running, return_exceptions=True)

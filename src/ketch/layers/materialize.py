@@ -12,9 +12,10 @@ from ketch.layers.tree import Node, Tree
 _Frame = tuple[Node, int, list[tuple[bytes, Node]], bytes]
 
 
-def materialize(tree: Tree, root_fd: int, tar_fd: int) -> None:
+def materialize(tree: Tree, root_fd: int, tar_fd: int, at: int = 0) -> None:
     """Write the tree into the empty directory ``root_fd``, taking content from the tar file.
 
+    The tar begins at the offset ``at`` of ``tar_fd``.
     Only directories made here are walked, so no link is ever followed. Syncs nothing.
     """
     first_paths: dict[int, bytes] = {}
@@ -22,7 +23,7 @@ def materialize(tree: Tree, root_fd: int, tar_fd: int) -> None:
     with open_umask():
         try:
             while stack:
-                _step(stack, first_paths, root_fd, tar_fd)
+                _step(stack, first_paths, root_fd, (tar_fd, at))
         finally:
             for _, fd, _, _ in stack:
                 os.close(fd)
@@ -33,7 +34,7 @@ def _frame(node: Node, fd: int, path: bytes) -> _Frame:
     return node, fd, sorted(node.children.items(), reverse=True), path
 
 
-def _step(stack: list[_Frame], first: dict[int, bytes], root_fd: int, tar_fd: int) -> None:
+def _step(stack: list[_Frame], first: dict[int, bytes], root_fd: int, tar: tuple[int, int]) -> None:
     """Make the next child of the deepest open directory, or finish that directory."""
     node, fd, todo, path = stack[-1]
     if not todo:
@@ -44,7 +45,7 @@ def _step(stack: list[_Frame], first: dict[int, bytes], root_fd: int, tar_fd: in
     if child.children is None and id(child) in first:
         os.link(first[id(child)], name, src_dir_fd=root_fd, dst_dir_fd=fd, follow_symlinks=False)
         return
-    create(fd, name, child, _content(tar_fd, child))
+    create(fd, name, child, _content(tar, child))
     if child.children is None:
         first[id(child)] = path + name
     else:
@@ -61,9 +62,11 @@ def _finish(node: Node, fd: int, path: bytes) -> None:
         os.close(fd)
 
 
-def _content(tar_fd: int, node: Node) -> Callable[[int], object]:
+def _content(tar: tuple[int, int], node: Node) -> Callable[[int], object]:
+    tar_fd, at = tar
+
     def fill(fd: int) -> None:
-        offset, left = node.offset, node.size
+        offset, left = at + node.offset, node.size
         while left:
             sent = os.sendfile(fd, tar_fd, offset, min(left, 1 << 30))
             if not sent:

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 from ketch.errors import InvalidParameter
 from ketch.layers.compression import decompressed, detect
 from ketch.layers.entry import Entry
+from ketch.layers.layerwrite import LayerWriter, NotPlain, Read
 from ketch.layers.streams import FileWindow
 from ketch.layers.tarread import BLOCK, TarReader, looks_like_tar
 from ketch.layers.unpack import Fill, Ownership, Unpacker, make_directories
@@ -103,6 +104,41 @@ class Placing:
             ownership=Ownership(self._archive_chown),
         )
         self._archives += unpack_stream(stream, unpacker)
+
+
+class LayerPlacing:
+    """The same, written as a layer for the tree at the process's root; unpacks no archives."""
+
+    def __init__(self, layer: LayerWriter, destination: str) -> None:
+        self._layer = layer
+        self._destination = destination
+        self._base: tuple[bytes, ...] | None = None
+        self._rename: bytes | None = None
+
+    def put(self, entry: Entry, read: Read) -> None:
+        """Place one entry of the stream; raises ``NotPlain``."""
+        head, _, below = entry.name.partition(b"/")
+        is_file_source = head.startswith(b"f")
+        if self._base is None:
+            self._begin(is_file_source, int(head[1:]))
+        assert self._base is not None
+        entry.name = self._rename if is_file_source and self._rename is not None else below
+        if entry.hardlink:
+            entry.link = entry.link.partition(b"/")[2]
+        self._layer.put(self._base, entry, read)
+
+    def _begin(self, is_file: bool, count: int) -> None:
+        base = self._destination
+        if not self._is_directory():
+            if count > 1:
+                raise NotPlain  # refused, unless a link leads to a directory
+            if is_file:
+                base, name = posixpath.split(posixpath.normpath(base))
+                self._rename = os.fsencode(name)
+        self._base = self._layer.make_directories(os.fsencode(base))
+
+    def _is_directory(self) -> bool:
+        return self._destination.endswith(("/", "/.")) or os.path.isdir(self._destination)
 
 
 def unpack_stream(stream: BinaryIO, unpacker: Unpacker) -> int:

@@ -27,15 +27,20 @@ class Scan:
 
 
 def scan(
-    tar: BinaryIO, fd: int, *, at: int = 0, progress: Callable[[int], None] | None = None
+    tar: BinaryIO,
+    fd: int,
+    *,
+    at: int = 0,
+    progress: Callable[[int], None] | None = None,
+    whiteouts: bool = True,
 ) -> Scan:
     """Copy an uncompressed tar stream to ``fd``, which stands at offset ``at``, and read it.
 
-    ``progress`` gets the number of bytes read so far. Raises what ``TarReader`` and ``Tree`` do,
-    and OSError of the file.
+    ``progress`` gets the number of bytes read so far; ``whiteouts`` is as in ``Tree``. Raises
+    what ``TarReader`` and ``Tree`` do, and OSError of the file.
     """
     copy = _Copy(fd, at, progress)
-    tree = Tree()
+    tree = Tree(whiteouts=whiteouts)
     try:
         with gc_off():
             for entry in TarReader(tar, copy.take):

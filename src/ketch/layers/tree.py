@@ -35,9 +35,14 @@ class Node(Inode):
 
 
 class Tree:
-    """Grows by ``add``. ``size`` is the sum of the sizes of all files added."""
+    """Grows by ``add``. ``size`` is the sum of the sizes of all files added.
 
-    def __init__(self) -> None:
+    Without ``whiteouts`` a name that begins with ``.wh.`` is one like all others: what is read
+    then is no layer but somebody's files.
+    """
+
+    def __init__(self, *, whiteouts: bool = True) -> None:
+        self._whiteouts = whiteouts
         self.root = Node(stat.S_IFDIR | 0o755)
         self.size = 0
         self.entries = 0
@@ -50,7 +55,7 @@ class Tree:
         to what is not there, children of files.
         """
         parts = components(entry.name)
-        kind = whiteouts.classify(parts, entry.name)
+        kind = self._classify(parts, entry.name)
         if kind == whiteouts.SKIP:
             return
         self.entries += 1
@@ -65,6 +70,25 @@ class Tree:
         else:
             self._place(parent, parts[-1], entry)
             self.size += entry.size
+
+    def find(self, path: bytes) -> Node | None:
+        """What is at a path, links followed inside the tree; None when nothing is."""
+        asked = Entry(path, stat.S_IFREG)
+        try:
+            *directory, name = components(path)
+            node = _children(self._walk(directory, asked, make=False)).get(name)
+            if node is not None and stat.S_ISLNK(node.mode):
+                parts = [*directory, *node.link.split(b"/")]
+                steps = node.link.split(b"/") if node.link.startswith(b"/") else parts
+                kept = [step for step in steps if step not in (b"", b".")]
+                parent = self._walk(kept[:-1], asked, make=False)
+                node = _children(parent).get(kept[-1])
+        except (InvalidParameter, ValueError, IndexError):
+            return None
+        return node
+
+    def _classify(self, parts: list[bytes], name: bytes) -> int:
+        return whiteouts.classify(parts, name) if self._whiteouts else whiteouts.REAL
 
     def _set_root(self, entry: Entry) -> None:
         if not entry.is_dir:
@@ -100,7 +124,7 @@ class Tree:
     def _link_target(self, entry: Entry) -> Node:
         """The node that a hard link names; symbolic links in its directory are followed."""
         parts = components(entry.link)
-        if not parts or whiteouts.classify(parts, entry.link) != whiteouts.REAL:
+        if not parts or self._classify(parts, entry.link) != whiteouts.REAL:
             raise InvalidParameter(
                 f"entry {shown(entry.name)}: a hard link to {shown(entry.link)}, which is no file"
             )

@@ -1,0 +1,152 @@
+"""Layers of COPY written at once are what a copy into a snapshot would have come to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ketch.build import copy_tasks
+from layers.chrooted import run_in_root
+
+pytestmark = pytest.mark.root
+Facts = dict[str, tuple[object, ...]]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    path = tmp_path / "base"
+    (path / "etc/deep").mkdir(parents=True)
+    (path / "etc/hosts").write_bytes(b"hosts")
+    os.chmod(path / "etc", 0o750)
+    os.chown(path / "etc", 7, 8)
+    (path / "lib").symlink_to("/etc/deep")
+    (path / "etc/link").symlink_to("hosts")
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    (path / "src/sub/empty").mkdir(parents=True)
+    (path / "src/main.c").write_bytes(b"main" * 5000)
+    (path / "src/sub/util.c").write_bytes(b"util")
+    (path / "src/l").symlink_to("main.c")
+    os.link(path / "src/main.c", path / "src/sub/hard")
+    (path / "src/hosts").write_bytes(b"other hosts")
+    (path / "src/deep").mkdir(mode=0o700)
+    (path / "src/link").write_bytes(b"a file over a link")
+    (path / "a.txt").write_bytes(b"a")
+    (path / "b.txt").write_bytes(b"b")
+    os.chown(path / "a.txt", 1000, 1000)
+    os.setxattr(path / "a.txt", "user.key", b"value")
+    return path
+
+
+def facts(root: Path) -> Facts:
+    """All that a tree holds; not the times of directories, which say when they were filled."""
+    found: Facts = {}
+    for folder, directories, files in os.walk(root):
+        for name in (*directories, *files):
+            path = Path(folder, name)
+            info = path.lstat()
+            what: tuple[object, ...] = (info.st_mode, info.st_uid, info.st_gid)
+            if stat.S_ISLNK(info.st_mode):
+                what = (*what, os.readlink(path))
+            elif stat.S_ISREG(info.st_mode):
+                attributes = {key: os.getxattr(path, key) for key in os.listxattr(path)}
+                what = (*what, info.st_mtime_ns, info.st_nlink, path.read_bytes(), attributes)
+            found[str(path.relative_to(root))] = what
+    return found
+
+
+def sent(source: Path, tmp_path: Path, sources: list[str]) -> int:
+    stream = os.open(tmp_path / "stream", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    run_in_root(source, copy_tasks.copy_out, {"sources": sources}, [stream])
+    os.lseek(stream, 0, os.SEEK_SET)
+    return stream
+
+
+def written(base: Path, source: Path, tmp_path: Path, args: dict[str, Any]) -> bool:
+    """Write the layer to ``layer.tar``; whether it could be."""
+    stream = sent(source, tmp_path, args["sources"])
+    layer = os.open(tmp_path / "layer.tar", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        return bool(run_in_root(base, copy_tasks.layer, args, [stream, layer])["plain"])
+    finally:
+        os.close(stream)
+        os.close(layer)
+
+
+@pytest.mark.parametrize(
+    ("sources", "destination", "options"),
+    [
+        (["a.txt"], "/new/name", {}),
+        (["a.txt"], "/dir/", {}),
+        (["a.txt"], "/etc", {}),
+        (["a.txt"], "/etc/hosts", {}),
+        (["a.txt"], "/etc/link", {}),
+        (["src"], "/app", {}),
+        (["src"], "/etc", {}),
+        (["src/sub"], "/", {"chown": [3, 4]}),
+        (["."], "/all/", {"chmod": "u=rwX,go=", "chown": [0, 0]}),
+        (["*.txt"], "/texts/", {"chown": [0, 0]}),
+        (["src", "b.txt"], "/mixed/deeper/", {"chmod": "751"}),
+    ],
+)
+def test_the_same_as_in_a_snapshot(
+    base: Path, source: Path, tmp_path: Path, sources: list[str], destination: str, options: Any
+) -> None:
+    args = {"sources": sources, "destination": destination, **options}
+    snapshot = tmp_path / "snapshot"
+    shutil.copytree(base, snapshot, symlinks=True)
+    subprocess.run(["cp", "-a", "--", f"{base}/.", str(snapshot)], check=True)
+    assert written(base, source, tmp_path, args)
+    stream = sent(source, tmp_path, sources)
+    run_in_root(snapshot, copy_tasks.copy_in, args, [stream])
+    os.close(stream)
+    layer = str(tmp_path / "layer.tar")
+    unpack = ["tar", "-xpf", layer, "--numeric-owner", "--xattrs", "--xattrs-include=*"]
+    subprocess.run([*unpack, "-C", str(base)], check=True)
+    assert facts(base) == facts(snapshot)
+    with tarfile.open(layer) as tar:
+        names = tar.getnames()
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("sources", "destination"),
+    [
+        (["a.txt"], "/lib/"),  # a link on the way
+        (["a.txt"], "/lib/below/x"),
+        (["src"], "/etc/hosts/"),  # refused, which is the other way's to say
+        (["src/sub"], "/etc/hosts"),
+        (["a.txt", "b.txt"], "/one"),
+        (["a.txt", "a.txt"], "/twice/"),
+    ],
+)
+def test_what_depends_on_more_than_names(
+    base: Path, source: Path, tmp_path: Path, sources: list[str], destination: str
+) -> None:
+    args = {"sources": sources, "destination": destination}
+    assert not written(base, source, tmp_path, args)
+
+
+def test_no_file_becomes_a_whiteout(base: Path, source: Path, tmp_path: Path) -> None:
+    (source / "src/.wh.hosts").write_bytes(b"")
+    assert not written(base, source, tmp_path, {"sources": ["src"], "destination": "/etc"})
+    os.remove(source / "src/.wh.hosts")
+    os.mknod(source / "src/null", 0o600 | stat.S_IFCHR, os.makedev(0, 0))
+    assert not written(base, source, tmp_path, {"sources": ["src"], "destination": "/etc"})
+
+
+def test_archives_that_are_to_be_unpacked(base: Path, source: Path, tmp_path: Path) -> None:
+    args = {"destination": "/x/", "extract": True}
+    assert not written(base, source, tmp_path, {**args, "sources": ["a.txt"]})
+    assert written(base, source, tmp_path, {**args, "sources": ["src"]})
