@@ -150,3 +150,10 @@ def test_archives_that_are_to_be_unpacked(base: Path, source: Path, tmp_path: Pa
     args = {"destination": "/x/", "extract": True}
     assert not written(base, source, tmp_path, {**args, "sources": ["a.txt"]})
     assert written(base, source, tmp_path, {**args, "sources": ["src"]})
+
+
+def test_no_time_is_later_than_asked(base: Path, source: Path, tmp_path: Path) -> None:
+    args = {"sources": ["src"], "destination": "/etc/new/", "newest": 5_000_000_000}
+    assert written(base, source, tmp_path, args)
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        assert {member.mtime for member in tar if not member.islnk()} == {5}

@@ -82,9 +82,9 @@ def copy_in(args: Args, fds: list[int]) -> Args:
 
 
 def layer(args: Args, fds: list[int]) -> Args:
-    """Second half, the quick way: the layer that ``copy_in`` would come to, fds ``[in, out]``: its
-    tar → ``{"entries", "plain"}``. Without ``plain`` the tar is not whole and ``copy_in`` it must
-    be."""
+    """Second half, the quick way: fds ``[in, out]``, the tar of the layer that ``copy_in`` would
+    come to → ``{"entries", "plain"}``. ``"newest"`` is as in ``LayerWriter``. Without ``plain`` the
+    tar is not whole, and it must be ``copy_in``."""
 
     def run(root_fd: int) -> Args:
         with (
@@ -92,7 +92,8 @@ def layer(args: Args, fds: list[int]) -> Args:
             os.fdopen(os.dup(fds[1]), "wb", 1 << 20) as out,
         ):
             writer = TarWriter(out)
-            placing = LayerPlacing(LayerWriter(writer, _ownership(args)), _destination(args))
+            target = LayerWriter(writer, _ownership(args), args.get("newest"))
+            placing = LayerPlacing(target, _destination(args))
             reader = TarReader(stream)
             try:
                 for entry in reader:

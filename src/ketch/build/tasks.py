@@ -127,7 +127,10 @@ def _store(request: Args, build_fd: int) -> Args:
     """Store the layer whose tar comes through a pipe of the build's directory, by its name."""
     from ketch.snapshots.tasks import ingest
 
-    pipe = os.open(os.path.basename(str(request["pipe"])), os.O_RDONLY, dir_fd=build_fd)
+    # Not blocking: whoever writes may have done so and gone, then the pipe still holds all of it.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    pipe = os.open(os.path.basename(str(request["pipe"])), flags, dir_fd=build_fd)
+    os.set_blocking(pipe, True)
     try:
         return ingest(request, [pipe])
     finally:

@@ -80,7 +80,7 @@ class CopiedLayers:
         launcher = self._room.parts.launcher
         fds = [pipes.place_end, pipes.layer_end]
         try:
-            words = {**args, "extract": part.extract}
+            words = {**args, "extract": part.extract, "newest": self._room.newest}
             return await launcher.work(f"{_COPY}:layer", words, fds, base)
         finally:
             pipes.end("place_end", "layer_end")

@@ -130,6 +130,12 @@ class BuildRoom:
         """Keep layers from being collected while the build runs."""
         self.held.update(layers)
 
+    @property
+    def newest(self) -> int | None:
+        """The latest time (ns since the epoch) that files of layers may have, if any."""
+        epoch = epoch_of(self.options.build_args)
+        return None if epoch is None else epoch * 1_000_000_000
+
     async def ingest(self, key: str, stubs: dict[str, Any] | None = None) -> str:
         """What a snapshot changed as a layer; "" when it changed nothing.
 
@@ -140,10 +146,8 @@ class BuildRoom:
             "root": parts.config.data_root,
             "snapshotter": parts.snapshots.name,
             "key": key,
+            "newest": self.newest,
         }
-        epoch = epoch_of(self.options.build_args)
-        if epoch is not None:
-            args["newest"] = epoch * 1_000_000_000
         if stubs:
             args |= {"stubs": stubs, "upper": parts.snapshots.upper(key)}
         with storing(f"a layer in {parts.config.data_root}"):

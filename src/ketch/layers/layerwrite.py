@@ -29,10 +29,14 @@ class NotPlain(Exception):
 
 
 class LayerWriter:
-    """Writes a layer for the tree at the process's root, which nobody changes meanwhile."""
+    """Writes a layer for the tree at the process's root, which nobody changes meanwhile.
 
-    def __init__(self, writer: TarWriter, ownership: Ownership) -> None:
+    Times later than ``newest`` (ns since the epoch) are set back to it.
+    """
+
+    def __init__(self, writer: TarWriter, ownership: Ownership, newest: int | None = None) -> None:
         self._writer = writer
+        self._newest = newest
         self._ownership = ownership
         self._directories: dict[Path, bool] = {(): True}  # whether the tree has it
         self._described: set[Path] = set()
@@ -67,7 +71,12 @@ class LayerWriter:
             if below:
                 self._is_there(parts, _is_no_directory)
             self._files.add(parts)
+        self._date(entry)
         self._writer.stream(entry, read)
+
+    def _date(self, entry: Entry) -> None:
+        if self._newest is not None:
+            entry.mtime = min(entry.mtime, self._newest)
 
     def _refuse(self, parts: Path, entry: Entry) -> None:
         """What is here twice, and what means something else in a layer."""
@@ -98,7 +107,9 @@ class LayerWriter:
             raise NotPlain
         above = self._enter(parts[:-1])
         there = above and self._is_there(parts, stat.S_ISDIR)
-        self._writer.add(self._as_below(parts) if there else self._new(parts))
+        entry = self._as_below(parts) if there else self._new(parts)
+        self._date(entry)
+        self._writer.add(entry)
         self._directories[parts] = there
         return there
 
