@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_workers import BuildWorkers, directory_of, image_of
 from ketch.engine.image_values import Credentials
 from ketch.engine.storing import storing
+from ketch.errors import Unavailable
 from ketch.mounts import Mount, Rootfs
 
 if TYPE_CHECKING:
@@ -180,7 +182,8 @@ class BuildRoom:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
         images = [self._image(name) for name in self.workers.received]
         if images:
-            await self.parts.launcher.release_layers(images)
+            with suppress(Unavailable):  # with the launcher its mounts are gone
+                await self.parts.launcher.release_layers(images)
         trash = f"{self.parts.config.data_root}/trash/{os.path.basename(self.directory)}"
         os.rename(self.directory, trash)
         self.held.clear()
