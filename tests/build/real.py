@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import os
@@ -59,6 +60,9 @@ class Images:
         if image not in self.blobs:
             raise NotFound(f"No such image: {ref}")
         return ImageRecord(id=image, layers=self.layers[image])
+
+    def hold(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
 
     def empty_trash_soon(self) -> None:
         """It goes with the directory."""

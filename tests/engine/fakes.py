@@ -6,6 +6,7 @@ A fake process "runs" until it is signalled or its script says that it ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -161,6 +162,9 @@ class FakeImages:
     def __init__(self) -> None:
         self.run = RunConfig(cmd=["sh"], env=["PATH=/bin"])
         self.committed: list[Any] = []
+
+    def hold(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
 
     def empty_trash_soon(self) -> None:
         """There is none."""

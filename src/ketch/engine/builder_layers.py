@@ -36,6 +36,12 @@ class CopiedLayers:
         ``args`` are those of ``copy_tasks.copy``. ``""`` when nothing is changed.
         """
         view = await self._room.view(part.tree)
+        async with self._room.parts.images.hold():  # the layer has no name until it is held
+            return await self._store(part, view, base, args)
+
+    async def _store(
+        self, part: CopyPart, view: Rootfs, base: Rootfs, args: dict[str, Any]
+    ) -> str | None:
         with ExitStack() as open_fds, storing(f"a layer in {self._room.parts.config.data_root}"):
             pipes = _Pipes(self._room.directory, open_fds)
             ends = [

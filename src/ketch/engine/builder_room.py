@@ -152,12 +152,13 @@ class BuildRoom:
         }
         if stubs:
             args |= {"stubs": stubs, "upper": parts.snapshots.upper(key)}
-        with storing(f"a layer in {parts.config.data_root}"):
-            info = await self.workers.ask("ingest", **args)
-        if not info["entries"]:
-            return ""
-        layer = str(info["diff_id"])
-        self.hold([layer])
+        async with parts.images.hold():  # the layer has no name until this build holds it
+            with storing(f"a layer in {parts.config.data_root}"):
+                info = await self.workers.ask("ingest", **args)
+            if not info["entries"]:
+                return ""
+            layer = str(info["diff_id"])
+            self.hold([layer])
         return layer
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:

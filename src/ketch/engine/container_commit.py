@@ -23,16 +23,22 @@ class Committer:
 
     async def commit(self, ref: str, options: CommitOptions) -> str:
         """Store the writable layer as a layer and an image over it; returns the image's ID."""
-        async with self._parts.store.locked(ref) as record:
-            pauses = options.pause and record.state.status is Status.RUNNING
+        async with self._parts.images.hold():  # the layer has no name until the image has a record
+            async with self._parts.store.locked(ref) as record:
+                layer = await self._frozen_layer(record, options)
+            return await self._store(record, str(layer["diff_id"]), options)
+
+    async def _frozen_layer(
+        self, record: ContainerRecord, options: CommitOptions
+    ) -> dict[str, Any]:
+        pauses = options.pause and record.state.status is Status.RUNNING
+        if pauses:
+            await self._freeze(record, True)
+        try:
+            return await self._layer(record.id)
+        finally:
             if pauses:
-                await self._freeze(record, True)
-            try:
-                layer = await self._layer(record.id)
-            finally:
-                if pauses:
-                    await self._freeze(record, False)
-        return await self._store(record, str(layer["diff_id"]), options)
+                await self._freeze(record, False)
 
     async def _layer(self, key: str) -> dict[str, Any]:
         root = self._parts.config.data_root
