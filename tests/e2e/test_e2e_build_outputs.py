@@ -78,7 +78,12 @@ def test_oci_layout_is_read_by_skopeo(ketchd: Ketchd, folder: Path, tmp_path: Pa
     assert manifest["annotations"] == {"org.example.a": "b"}
     copied(f"oci-archive:{target}", f"dir:{tmp_path}/copy")
     assert json.loads(meta.read_text())["containerimage.descriptor"]["size"] > 0
-    build(ketchd, "-o", f"type=oci,tar=false,compression=zstd,dest={place}", folder)
+    build(
+        ketchd,
+        "-o",
+        f"type=oci,tar=false,compression=zstd,force-compression=true,dest={place}",
+        folder,
+    )
     assert json.loads((place / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
     kinds = {layer["mediaType"] for layer in inspected(f"oci:{place}")["layers"]}
     assert kinds == {"application/vnd.oci.image.layer.v1.tar+zstd"}
