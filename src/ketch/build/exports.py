@@ -73,11 +73,6 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     split: bool | None = None
 
     @property
-    def delivers(self) -> bool:
-        """Whether the client gets files of it."""
-        return self.type in (DOCKER, OCI, TAR, LOCAL)
-
-    @property
     def is_plain(self) -> bool:
         """An image for the store and nothing else."""
         stored = self.type == IMAGE and self.store and not self.push
