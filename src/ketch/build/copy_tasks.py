@@ -11,15 +11,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
 from typing import Any
 
 from ketch.build.globs import BadPattern
 from ketch.build.ignore import IgnoreRules
 from ketch.errors import InvalidParameter, NotFound
 from ketch.layers import sources
-from ketch.layers.archive import copier
-from ketch.layers.create import open_umask
+from ketch.layers.archive import copier, in_root
 from ketch.layers.entry import Entry
 from ketch.layers.layerwrite import LayerWriter, NotPlain
 from ketch.layers.modes import mode_change
@@ -47,7 +45,7 @@ def copy(args: Args, fds: list[int]) -> Args:
         placing.finish()
         return {"entries": placing.entries}
 
-    return _in_root(run)
+    return in_root(run)
 
 
 def copy_out(args: Args, fds: list[int]) -> Args:
@@ -62,7 +60,7 @@ def copy_out(args: Args, fds: list[int]) -> Args:
             writer.finish()
         return {"entries": writer.entries}
 
-    return _in_root(run)
+    return in_root(run)
 
 
 def copy_in(args: Args, fds: list[int]) -> Args:
@@ -78,7 +76,7 @@ def copy_in(args: Args, fds: list[int]) -> Args:
         placing.finish()
         return {"entries": placing.entries}
 
-    return _in_root(run)
+    return in_root(run)
 
 
 def layer(args: Args, fds: list[int]) -> Args:
@@ -104,7 +102,7 @@ def layer(args: Args, fds: list[int]) -> Args:
             writer.finish()
         return {"entries": writer.entries, "plain": True}
 
-    return _in_root(run)
+    return in_root(run)
 
 
 def checksum(args: Args, fds: list[int]) -> Args:
@@ -131,15 +129,6 @@ def _refuse_archives(args: Args, entry: Entry) -> None:
     """A source that is a file may be one to be unpacked."""
     if args.get("extract") and entry.name.startswith(b"f") and entry.is_file:
         raise NotPlain
-
-
-def _in_root(run: Callable[[int], Args]) -> Args:
-    root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with open_umask():
-            return run(root_fd)
-    finally:
-        os.close(root_fd)
 
 
 def _placing(root_fd: int, args: Args) -> Placing:

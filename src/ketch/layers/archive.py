@@ -29,7 +29,7 @@ Args = dict[str, object]
 
 def stat(args: Args, fds: list[int]) -> Args:
     """``{"path"}`` → ``{"name", "size", "mode", "mtime", "link_target"}`` (``PathStat``)."""
-    return _in_root(lambda root_fd: _path_stat(root_fd, _path(args)))
+    return in_root(lambda root_fd: _path_stat(root_fd, _path(args)))
 
 
 def get(args: Args, fds: list[int]) -> Args:
@@ -51,7 +51,7 @@ def get(args: Args, fds: list[int]) -> Args:
             os.close(parent_fd)
         return {"stat": found}
 
-    return _in_root(run)
+    return in_root(run)
 
 
 def put(args: Args, fds: list[int]) -> Args:
@@ -71,7 +71,7 @@ def put(args: Args, fds: list[int]) -> Args:
         )
         return {"entries": unpack_stream(decompressed(_reader(fds[0])), unpacker)}
 
-    return _in_root(run)
+    return in_root(run)
 
 
 def export(args: Args, fds: list[int]) -> Args:
@@ -95,7 +95,7 @@ def export(args: Args, fds: list[int]) -> Args:
                 writer.finish()
         return {"entries": writer.entries}
 
-    return _in_root(write)
+    return in_root(write)
 
 
 def copy_up(args: Args, fds: list[int]) -> Args:
@@ -114,13 +114,13 @@ def copy_up(args: Args, fds: list[int]) -> Args:
         finally:
             os.close(fd)
 
-    return _in_root(run)
+    return in_root(run)
 
 
 def changes(args: Args, fds: list[int]) -> Args:
     """``{}``, fds ``[upper directory]``, run in the tree of the layers below (``view``) →
     ``{"changes": [[path, kind]…]}``, kind as ``docker diff``; names in Unicode, as JSON asks."""
-    return _in_root(
+    return in_root(
         lambda root_fd: {
             "changes": [[_unicode(path), kind] for path, kind in diff.changes(fds[0], root_fd)]
         }
@@ -147,7 +147,8 @@ def copier(fd: int, size: int) -> Fill:
     return fill
 
 
-def _in_root(run: Callable[[int], Args]) -> Args:
+def in_root(run: Callable[[int], Args]) -> Args:
+    """Run a task on the tree at ``/``, with a umask of 0; ``run`` gets an fd of it."""
     root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with open_umask():
