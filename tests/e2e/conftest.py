@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -71,6 +72,20 @@ def clean_up(daemon: Ketchd) -> None:
         remove_cgroup_parent(daemon.cgroup)
     shutil.rmtree(daemon.folder, ignore_errors=True)
     assert not left, f"left behind: {left}"
+
+
+@contextlib.contextmanager
+def another(ketchd: Ketchd) -> Iterator[Ketchd]:
+    """A second engine with the first one's busybox, which leaves nothing."""
+    daemon = Ketchd(Path(tempfile.mkdtemp(prefix="ketch-e2e-")))
+    try:
+        daemon.start()
+        daemon.docker("load", input=ketchd.docker("save", "busybox").stdout)
+        yield daemon
+        daemon.shutdown_everything()
+        assert_clean(daemon)
+    finally:
+        clean_up(daemon)
 
 
 @pytest.fixture

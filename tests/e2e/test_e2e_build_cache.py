@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from buildkit.buildx import Buildx
-from e2e.conftest import assert_clean, clean_up
+from e2e.conftest import another
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build, inspected
@@ -40,15 +39,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture
 def other(ketchd: Ketchd) -> Iterator[Ketchd]:
     """Another engine with the same busybox and an empty cache."""
-    daemon = Ketchd(Path(tempfile.mkdtemp(prefix="ketch-e2e-")))
-    try:
-        daemon.start()
-        daemon.docker("load", input=ketchd.docker("save", "busybox").stdout)
+    with another(ketchd) as daemon:
         yield daemon
-        daemon.shutdown_everything()
-        assert_clean(daemon)
-    finally:
-        clean_up(daemon)
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from buildkit.buildx import Buildx
-from e2e.conftest import assert_clean, clean_up
+from e2e.conftest import another
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build, copied, inspected
@@ -34,15 +33,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture(scope="module")
 def other(ketchd: Ketchd) -> Iterator[Ketchd]:
     """Another engine with the same busybox."""
-    daemon = Ketchd(Path(tempfile.mkdtemp(prefix="ketch-e2e-")))
-    try:
-        daemon.start()
-        daemon.docker("load", input=ketchd.docker("save", "busybox").stdout)
+    with another(ketchd) as daemon:
         yield daemon
-        daemon.shutdown_everything()
-        assert_clean(daemon)
-    finally:
-        clean_up(daemon)
 
 
 @pytest.fixture
