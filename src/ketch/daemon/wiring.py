@@ -57,6 +57,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Engine:
     await engine.start()
     stack.push_async_callback(engine.close)
     await engine.images.start()
+    stack.push_async_callback(engine.builder.close)
     await engine.builder.start()
     return engine
 

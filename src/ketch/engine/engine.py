@@ -103,8 +103,6 @@ class Engine:
 
     async def close(self) -> None:
         """Let go of everything without stopping a container."""
-        if hasattr(self, "builder"):
-            await self.builder.close()
         await self._parts.pool.close()
         await self.containers.close()
         self.images.close()
