@@ -10,23 +10,20 @@ from typing import Any
 
 import msgspec
 
-from ketch.engine.model import (
-    AttachOptions,
+from ketch.engine.attach_options import AttachOptions
+from ketch.engine.container_files import PathStat
+from ketch.engine.container_logs import LogEntry, LogOptions
+from ketch.engine.container_record import (
     ContainerRecord,
-    ContainerSpec,
     ContainerState,
     Endpoint,
-    Event,
-    ExecRecord,
-    ExecSpec,
-    ExitResult,
-    LogEntry,
-    LogOptions,
-    PathStat,
     PortBinding,
     Status,
 )
-from ketch.engine.wait import Waiter
+from ketch.engine.container_spec import ContainerSpec
+from ketch.engine.event_values import Event
+from ketch.engine.exec_values import ExecRecord, ExecSpec
+from ketch.engine.wait import ExitResult, Waiter
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
 
 ID = "c0ffee" + "0" * 58

@@ -13,8 +13,9 @@ from api.wire import Client
 from ketch.api.convert_container import inspect_json, state_json
 from ketch.api.convert_summary import human_duration, status_text, summary_json
 from ketch.api.file_mode import go_mode
+from ketch.engine.container_record import ContainerState, MountPoint, Status
+from ketch.engine.container_spec import ContainerSpec, MountSpec
 from ketch.engine.health_values import Health, HealthProbe
-from ketch.engine.model import ContainerSpec, ContainerState, MountPoint, MountSpec, Status
 
 SECOND = 1_000_000_000
 

@@ -21,8 +21,7 @@ from ketch.engine.builder_source import TarSource
 from ketch.engine.container_parts import Config, Parts
 from ketch.engine.container_store import ContainerStore
 from ketch.engine.events import Events
-from ketch.engine.image_values import NewImage
-from ketch.engine.model import ImageRecord
+from ketch.engine.image_values import ImageRecord, NewImage
 from ketch.engine.pool import Pool, Settings
 from ketch.engine.runtimes import Runtimes
 from ketch.engine.seccomp_filters import SeccompFilters

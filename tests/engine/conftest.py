@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engine.fakes import FakeLauncher, open_engine
+from ketch.engine.container_record import Endpoint
 from ketch.engine.engine import Engine
-from ketch.engine.model import Endpoint
 
 
 class FakeNetworks:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ketch.engine import cdi, device_requests
 from ketch.engine.cdi_registry import Registry
-from ketch.engine.model import DeviceRequest
+from ketch.engine.container_limits import DeviceRequest
 from ketch.errors import InvalidParameter
 
 SPEC: dict[str, Any] = {

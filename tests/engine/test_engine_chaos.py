@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from engine.real import Bench, settings_below
-from ketch.engine.model import ContainerRecord, ListOptions, Status
+from ketch.engine.container_list import ListOptions
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.linux.process import is_alive
 
 pytestmark = pytest.mark.root
@@ -26,7 +27,7 @@ DAEMON = """
 import asyncio, os, sys
 sys.path[:0] = {path!r}
 from engine.real import Bench
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.daemon.settings import Settings
 import msgspec
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from ketch.engine.container_commit import Committer
-from ketch.engine.model import CommitOptions, Status
+from ketch.engine.container_record import Status
+from ketch.engine.image_values import CommitOptions
 
 
 class Held:

@@ -12,20 +12,16 @@ from typing import Any
 import pytest
 
 from engine.fakes import FakeLauncher, FakeShim, open_engine
+from ketch.engine.attach_options import AttachOptions
+from ketch.engine.container_list import ListOptions
+from ketch.engine.container_record import ContainerRecord, Status
+from ketch.engine.container_spec import ContainerSpec, RestartPolicy
 from ketch.engine.container_store import ContainerStore
 from ketch.engine.engine import Engine
+from ketch.engine.exec_values import ExecSpec
 from ketch.engine.health_values import Healthcheck
-from ketch.engine.model import (
-    AttachOptions,
-    ContainerRecord,
-    ContainerSpec,
-    ExecSpec,
-    ListOptions,
-    RestartPolicy,
-    Status,
-    WaitCondition,
-)
 from ketch.engine.update_values import Changes, UpdateOptions
+from ketch.engine.wait import WaitCondition
 from ketch.errors import (
     Conflict,
     InvalidParameter,

@@ -13,16 +13,11 @@ from ketch.engine import (
     restart,
 )
 from ketch.engine.container_health import judged
+from ketch.engine.container_record import ContainerRecord, ContainerState, Status
+from ketch.engine.container_spec import ContainerSpec, RestartPolicy
 from ketch.engine.container_top import select
+from ketch.engine.event_values import Event
 from ketch.engine.health_values import Health, Healthcheck, HealthProbe
-from ketch.engine.model import (
-    ContainerRecord,
-    ContainerSpec,
-    ContainerState,
-    Event,
-    RestartPolicy,
-    Status,
-)
 from ketch.errors import InvalidParameter, KetchError, NotFound
 
 

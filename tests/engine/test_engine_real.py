@@ -16,22 +16,18 @@ from pathlib import Path
 import pytest
 
 from engine.real import Bench, read_all, settings_below, unframed, wait_for_death
-from ketch.engine.model import (
-    ArchivePut,
-    AttachOptions,
-    CommitOptions,
-    ContainerSpec,
-    ExecSpec,
-    ListOptions,
-    LogOptions,
-    MountSpec,
-    Resources,
-    RestartPolicy,
-    Stats,
-    Status,
-    WaitCondition,
-)
+from ketch.engine.attach_options import AttachOptions
+from ketch.engine.container_files import ArchivePut
+from ketch.engine.container_limits import Resources
+from ketch.engine.container_list import ListOptions
+from ketch.engine.container_logs import LogOptions
+from ketch.engine.container_record import Status
+from ketch.engine.container_spec import ContainerSpec, MountSpec, RestartPolicy
+from ketch.engine.exec_values import ExecSpec
+from ketch.engine.image_values import CommitOptions
+from ketch.engine.stats_values import Stats
 from ketch.engine.update_values import UpdateOptions
+from ketch.engine.wait import WaitCondition
 from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, StartFailed
 from ketch.runtime.remote import Launcher
 
@@ -318,7 +314,7 @@ DAEMON = """
 import asyncio, sys
 sys.path[:0] = {path!r}
 from engine.real import Bench
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.daemon.settings import Settings
 import msgspec
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.real import Bench, read_all, settings_below, unframed
-from ketch.engine.model import AttachOptions, ExecSpec
+from ketch.engine.attach_options import AttachOptions
+from ketch.engine.exec_values import ExecSpec
 from ketch.errors import InvalidParameter
 
 pytestmark = pytest.mark.root

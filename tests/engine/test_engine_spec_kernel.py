@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ketch.engine.model import ContainerSpec, DeviceRate, Resources, Ulimit
+from ketch.engine.container_limits import DeviceRate, Resources, Ulimit
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.spec_kernel import LIMITS, Kernel, beyond_this_process, fitted, look
 from ketch.runtime.cgroups.hierarchy import Hierarchy
 

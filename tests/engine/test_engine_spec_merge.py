@@ -2,8 +2,8 @@
 
 import pytest
 
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.health_values import Healthcheck
-from ketch.engine.model import ContainerSpec
 from ketch.engine.spec_merge import ImageDefaults, merge, process_env
 from ketch.errors import InvalidParameter
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ketch.engine import spec_names
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.errors import InvalidParameter
 
 

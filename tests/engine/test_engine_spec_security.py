@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ketch.engine import spec_security
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.errors import InvalidParameter, KetchError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.spec_sysctls import check
 from ketch.errors import InvalidParameter
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.engine.model import ContainerSpec, MountSpec, PortSpec
+from ketch.engine.container_spec import ContainerSpec, MountSpec, PortSpec
 from ketch.engine.spec_update import with_live, with_next
 from ketch.engine.update_values import Changes
 from ketch.errors import InvalidParameter

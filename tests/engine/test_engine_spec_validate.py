@@ -2,16 +2,14 @@
 
 import pytest
 
-from ketch.engine.model import (
+from ketch.engine.container_limits import DeviceMap, Resources, Ulimit
+from ketch.engine.container_spec import (
     ContainerSpec,
-    DeviceMap,
     EndpointSpec,
     LogConfig,
     MountSpec,
     PortSpec,
-    Resources,
     RestartPolicy,
-    Ulimit,
 )
 from ketch.engine.spec_validate import Facts, validate
 from ketch.errors import KetchError

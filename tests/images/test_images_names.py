@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from images.image_rig import Rig, gather, pieces, tar
-from ketch.engine.image_values import ImportOptions, NewImage, Removed
-from ketch.engine.model import CommitOptions, ContainerSpec, ContainerState, ImageRecord, Status
+from ketch.engine.container_record import ContainerState, Status
+from ketch.engine.container_spec import ContainerSpec
+from ketch.engine.image_values import CommitOptions, ImageRecord, ImportOptions, NewImage, Removed
 from ketch.errors import Conflict, InvalidParameter, NotFound
 from ketch.oci import image as images
 

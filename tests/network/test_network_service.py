@@ -13,15 +13,9 @@ from pathlib import Path
 import pytest
 
 from ketch.engine import networks as service
+from ketch.engine.container_record import ContainerRecord, ContainerState, Status
+from ketch.engine.container_spec import ContainerSpec, EndpointSpec, PortSpec
 from ketch.engine.events import Events
-from ketch.engine.model import (
-    ContainerRecord,
-    ContainerSpec,
-    ContainerState,
-    EndpointSpec,
-    PortSpec,
-    Status,
-)
 from ketch.engine.network_values import NetworkConfig, NetworkSpec
 from ketch.engine.networks import Networks
 from ketch.errors import Conflict, Forbidden, InvalidParameter, KetchError, Unsupported

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.seccomp_filters import SeccompFilters
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.linux import process, seccomp

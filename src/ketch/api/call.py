@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ketch.api.connection import Connection
     from ketch.api.versions import Version
     from ketch.engine.engine import Engine
-    from ketch.engine.model import Filters
+    from ketch.engine.filters import Filters
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from ketch.api.versions import Version
 from ketch.engine.image_values import (
     HistoryLine,
     ImageDetails,
+    ImageRecord,
     ImageSummary,
     ManifestFacts,
     Removed,
 )
-from ketch.engine.model import ImageRecord
 from ketch.oci.image import Health, RunConfig
 
 

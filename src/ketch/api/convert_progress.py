@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.api import responses
 from ketch.api.errors import message_of
-from ketch.engine.model import Progress
+from ketch.engine.progress import Progress
 from ketch.errors import KetchError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 from ketch import __version__
 from ketch.api.times import rfc3339
 from ketch.api.versions import MAXIMUM, MINIMUM, Version, text
-from ketch.engine.model import SystemInfo, VersionFacts
 from ketch.engine.runtimes import Program
+from ketch.engine.system_values import SystemInfo, VersionFacts
 
 
 def version_json(facts: VersionFacts) -> dict[str, Any]:

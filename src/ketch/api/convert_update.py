@@ -7,7 +7,7 @@ from typing import Any
 from ketch.api.convert_create import ports
 from ketch.api.convert_mounts import mounts, point_json
 from ketch.api.schema.host import Host, UpdateChanges
-from ketch.engine.model import Pending
+from ketch.engine.container_record import Pending
 from ketch.engine.update_values import Changes
 
 

@@ -12,7 +12,7 @@ from ketch.api.times import rfc3339
 from ketch.api.versions import Version
 from ketch.engine.builder_cache import CacheUsage
 from ketch.engine.image_values import ImageSummary
-from ketch.engine.model import DiskUsage
+from ketch.engine.system_values import DiskUsage
 
 
 class UsageFacts(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ketch.api import times
-from ketch.engine.model import Filters
+from ketch.engine.filters import Filters
 from ketch.errors import InvalidParameter
 
 _LIMIT = 64 * 1024

@@ -16,7 +16,8 @@ import msgspec
 
 from ketch.daemon.settings import Settings
 from ketch.engine import log_options, runtimes, spec_limits
-from ketch.engine.model import LogConfig, Ulimit
+from ketch.engine.container_limits import Ulimit
+from ketch.engine.container_spec import LogConfig
 from ketch.errors import InvalidParameter, KetchError
 
 DEFAULT_FILE = "/etc/ketch/daemon.json"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ketch.daemon.settings import Settings
-    from ketch.engine.model import ContainerRecord
+    from ketch.engine.container_record import ContainerRecord
     from ketch.snapshots.store import LayerStore
 
 _log = logging.getLogger(__name__)

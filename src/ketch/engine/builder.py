@@ -44,7 +44,8 @@ from ketch.engine.builder_running import RunningBuild
 from ketch.engine.builder_source import Source
 from ketch.engine.builder_spare import SpareWorker
 from ketch.engine.builder_workers import BuildWorkers
-from ketch.engine.model import Filters, PruneReport
+from ketch.engine.filters import Filters
+from ketch.engine.prune_report import PruneReport
 from ketch.engine.spec_validate import Facts
 from ketch.engine.storing import storing
 from ketch.engine.tasks import Background

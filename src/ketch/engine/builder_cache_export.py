@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ketch.engine.builder_result import Result
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.image_export import ImageExporter
-    from ketch.engine.model import Progress
+    from ketch.engine.progress import Progress
 
 Entries = Mapping[str, "CacheEntry"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ketch.build.progress import Report
     from ketch.distribution.client import RegistryClient
     from ketch.engine.builder_room import BuildRoom
-    from ketch.engine.model import Progress
+    from ketch.engine.progress import Progress
 
 _LARGEST = 64 << 20  # bytes of the description of a cache
 Steps = Mapping[str, Imported]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ketch.engine.builder_cache import BuildCache
     from ketch.engine.builder_files import StepFiles
     from ketch.engine.builder_room import BuildRoom
-    from ketch.engine.model import ImageRecord
+    from ketch.engine.image_values import ImageRecord
 
 
 class BuildExecutor:

@@ -19,7 +19,7 @@ from ketch.engine.builder_cache_export import CacheExporter, chosen, with_inline
 from ketch.engine.builder_result import Result
 from ketch.engine.builder_tree import tree_stream
 from ketch.engine.image_tree import Form, ImageTree, TreeImage
-from ketch.engine.model import Progress
+from ketch.engine.progress import Progress
 from ketch.errors import InvalidParameter
 from ketch.oci import digest as digests
 from ketch.oci import platform as platforms

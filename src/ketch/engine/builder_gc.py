@@ -13,8 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ketch.engine.builder_cache import CacheUsage
-from ketch.engine.event_filters import instant
-from ketch.engine.model import Filters
+from ketch.engine.filters import Filters, instant
 from ketch.errors import InvalidParameter
 
 KEYS = ("until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private")

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.engine.builder_agent import ForwardedAgent
 from ketch.engine.builder_cachemounts import Owner
-from ketch.engine.model import MountPoint, MountSpec
+from ketch.engine.container_record import MountPoint
+from ketch.engine.container_spec import MountSpec
 from ketch.errors import InvalidParameter, NotFound
 from ketch.mounts import Rootfs
 

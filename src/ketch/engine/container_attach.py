@@ -8,7 +8,9 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from ketch.engine import detach_keys
-from ketch.engine.model import AttachOptions, ContainerRecord, LogOptions, Status
+from ketch.engine.attach_options import AttachOptions
+from ketch.engine.container_logs import LogOptions
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.errors import Conflict, NotFound
 from ketch.runtime.messages import Attach
 

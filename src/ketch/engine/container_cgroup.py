@@ -7,7 +7,8 @@ import logging
 import os
 from functools import cache
 
-from ketch.engine.model import ContainerState, Resources
+from ketch.engine.container_limits import Resources
+from ketch.engine.container_record import ContainerState
 from ketch.engine.spec_devices import block_io
 from ketch.engine.spec_resources import oci_resources
 from ketch.errors import Conflict, KetchError, Unsupported

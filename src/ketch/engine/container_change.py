@@ -15,8 +15,9 @@ import msgspec
 
 from ketch.engine import spec_update, spec_validate
 from ketch.engine.container_mounts import Planner
+from ketch.engine.container_record import ContainerRecord, MountPoint, Pending
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.container_volumes import fill_volumes
-from ketch.engine.model import ContainerRecord, ContainerSpec, MountPoint, Pending
 from ketch.engine.update_values import Changes, Updated
 from ketch.errors import Conflict, NotFound
 

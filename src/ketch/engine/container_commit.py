@@ -8,7 +8,8 @@ import msgspec
 
 from ketch.engine import container_cgroup
 from ketch.engine.container_image import config_of
-from ketch.engine.model import CommitOptions, ContainerRecord, Status
+from ketch.engine.container_record import ContainerRecord, Status
+from ketch.engine.image_values import CommitOptions
 from ketch.engine.storing import storing
 
 if TYPE_CHECKING:

@@ -26,9 +26,10 @@ from ketch.engine import (
 )
 from ketch.engine.container_image import check_platform, defaults_of
 from ketch.engine.container_mounts import Planner
+from ketch.engine.container_record import ContainerRecord, MountPoint
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.container_volumes import fill_volumes
 from ketch.engine.log_wire import path_of
-from ketch.engine.model import ContainerRecord, ContainerSpec, MountPoint
 from ketch.engine.spec_merge import merge
 from ketch.engine.spec_resources import with_defaults
 from ketch.errors import InvalidParameter, KetchError, NotFound, os_reason

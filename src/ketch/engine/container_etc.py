@@ -13,7 +13,7 @@ from ketch.engine.storing import storing
 from ketch.network import files
 
 if TYPE_CHECKING:
-    from ketch.engine.model import ContainerRecord, Endpoint
+    from ketch.engine.container_record import ContainerRecord, Endpoint
 
 Names = tuple[str, Sequence[tuple[str, str]]]
 _HOST_RESOLVER = "/etc/resolv.conf"

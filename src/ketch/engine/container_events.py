@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ketch.engine.container_record import ContainerRecord, Endpoint
     from ketch.engine.events import Events
-    from ketch.engine.model import ContainerRecord, Endpoint
 
 
 def mounted(events: Events, record: ContainerRecord) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, container_events, kernel_words, restart
 from ketch.engine.container_health import HealthProbes, ended
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.endings import PastExit
-from ketch.engine.model import ContainerRecord, ExitResult, Status
+from ketch.engine.wait import ExitResult
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
 from ketch.linux.process import is_alive
 from ketch.runtime import exit_file

@@ -14,8 +14,10 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ketch.engine import builder_floor, container_cgroup
-from ketch.engine.model import ArchivePut, Change, ContainerRecord, MountPoint, PathStat
+from ketch.engine.container_record import ContainerRecord, MountPoint
 from ketch.engine.pipes import drained, fed
 from ketch.engine.storing import storing
 from ketch.errors import InvalidParameter, KetchError, NotFound, Unavailable, os_reason
@@ -26,6 +28,30 @@ if TYPE_CHECKING:
 
 _ARCHIVE = "ketch.layers.archive"
 _INSIDE = "ketch.engine.container_enter:run"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One path that differs from the image: kind 0 modified, 1 added, 2 deleted."""
+
+    path: str
+    kind: int
+
+
+class PathStat(msgspec.Struct, frozen=True, kw_only=True):
+    """What the archive routes say of a path; ``mode`` is st_mode of stat(2)."""
+
+    name: str
+    size: int
+    mode: int
+    mtime: int
+    link_target: str = ""
+
+
+class ArchivePut(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of ``archive_put``; ``no_overwrite_dir_non_dir`` keeps a directory from replacing a
+    file and the reverse."""
+
+    no_overwrite_dir_non_dir: bool = False
 
 
 class Files:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from ketch.engine.event_filters import labels_match, name_matches
-from ketch.engine.model import ContainerRecord, Filters, Status
+from ketch.engine.container_record import ContainerRecord, Status
+from ketch.engine.filters import Filters, labels_match, name_matches
 from ketch.errors import InvalidParameter
 
 Resolve = Callable[[str], ContainerRecord]

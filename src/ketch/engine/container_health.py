@@ -13,9 +13,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.health_probe import Prober
 from ketch.engine.health_values import Health, Healthcheck, HealthProbe
-from ketch.engine.model import ContainerRecord, Status
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ketch.engine import health_spec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.health_values import Healthcheck
-from ketch.engine.model import ContainerSpec
 from ketch.engine.spec_merge import ImageDefaults
 from ketch.errors import NotFound
 from ketch.oci import platform

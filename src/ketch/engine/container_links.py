@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine.model import ContainerRecord, ContainerSpec, LinkedTo
+from ketch.engine.container_record import ContainerRecord, LinkedTo
+from ketch.engine.container_spec import ContainerSpec
 from ketch.errors import Conflict, InvalidParameter, NotFound
 
 if TYPE_CHECKING:

@@ -6,14 +6,33 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ketch.engine import container_cgroup, container_top
 from ketch.engine.container_filters import matches, prepare
-from ketch.engine.model import ContainerRecord, ContainerSizes, ListOptions, Status, TopTable
+from ketch.engine.container_record import ContainerRecord, Status
+from ketch.engine.container_top import TopTable
+from ketch.engine.filters import Filters
 from ketch.engine.stats_sampler import Sample, StatsSampler
 from ketch.errors import Conflict, InvalidParameter, NotFound
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
+
+
+class ListOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which containers: ``limit`` 0 = all; ``filters`` with Docker's keys."""
+
+    all: bool = False
+    limit: int = 0
+    filters: Filters = {}
+
+
+class ContainerSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of the writable layer, and of it with the image's layers."""
+
+    rw: int
+    root: int
 
 
 class Lister:

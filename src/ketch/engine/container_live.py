@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ketch.engine.model import AttachOptions
+from ketch.engine.attach_options import AttachOptions
 
 if TYPE_CHECKING:
     from ketch.runtime.remote import Shim

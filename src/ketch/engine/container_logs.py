@@ -6,14 +6,31 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ketch.engine import log_options
-from ketch.engine.model import ContainerRecord, LogEntry, LogOptions, Status
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.errors import InvalidParameter, Unsupported
-from ketch.logs import reader
+from ketch.logs import entries, reader
 from ketch.logs.entries import Selection
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
+
+
+LogEntry = entries.Entry
+"""One line of a log."""
+
+
+class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which log lines; instants in ns since the epoch, ``tail`` -1 = all."""
+
+    stdout: bool = True
+    stderr: bool = True
+    follow: bool = False
+    since: int = 0
+    until: int = 0
+    tail: int = -1
 
 
 class Logs:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine.model import ContainerSpec, MountPoint, MountSpec
+from ketch.engine.container_record import MountPoint
+from ketch.engine.container_spec import ContainerSpec, MountSpec
 from ketch.engine.mount_propagation import check_propagation
 from ketch.errors import InvalidParameter, KetchError, NotFound
 from ketch.mounts import IMAGE, SUBPATH, Mount

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ketch.engine.container_limits import Ulimit
 from ketch.engine.container_live import LiveContainers
-from ketch.engine.model import LogConfig, Ulimit
+from ketch.engine.container_spec import LogConfig
 from ketch.engine.runtimes import Program, Runtimes
 from ketch.engine.wait import Waiters
 
 if TYPE_CHECKING:
+    from ketch.engine.container_record import ContainerRecord
     from ketch.engine.container_store import ContainerStore
     from ketch.engine.events import Events
     from ketch.engine.images import Images
-    from ketch.engine.model import ContainerRecord
     from ketch.engine.networks import Networks
     from ketch.engine.pool import Pool
     from ketch.engine.seccomp_filters import SeccompFilters

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ketch.engine import container_etc, container_links, spec_devices
 from ketch.engine.container_mounts import executable
-from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint
+from ketch.engine.container_record import ContainerRecord, Endpoint
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.spec_oci import Place
 from ketch.engine.spec_resources import ulimits
 from ketch.errors import Conflict

@@ -14,8 +14,10 @@ import shutil
 from typing import TYPE_CHECKING
 
 from ketch.engine import container_links
-from ketch.engine.event_filters import instant, labels_match
-from ketch.engine.model import ContainerRecord, ExitResult, Filters, PruneReport, Status
+from ketch.engine.container_record import ContainerRecord, Status
+from ketch.engine.filters import Filters, instant, labels_match
+from ketch.engine.prune_report import PruneReport
+from ketch.engine.wait import ExitResult
 from ketch.errors import Conflict, KetchError, NotFound, os_reason
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from ketch.engine.container_change import with_pending
 from ketch.engine.container_health import is_probed
 from ketch.engine.container_mounts import image_points
 from ketch.engine.container_place import place
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.container_volumes import fill_volumes
 from ketch.engine.health_values import Health
-from ketch.engine.model import ContainerRecord, Status
 from ketch.engine.spec_external import external_config
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_start import Launch, start_wire

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from ketch.engine.model import BlkioEntry, ContainerRecord, NetworkCounters, Stats
+from ketch.engine.container_record import ContainerRecord
+from ketch.engine.stats_values import BlkioEntry, NetworkCounters, Stats
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _NS = 1_000_000_000

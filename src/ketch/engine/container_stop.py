@@ -16,8 +16,8 @@ import msgspec
 
 from ketch.engine import container_cgroup, container_signals
 from ketch.engine.caller import CALLER
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.endings import SentSignal
-from ketch.engine.model import ContainerRecord, Status
 from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, NotModified, Unavailable
 
 if TYPE_CHECKING:

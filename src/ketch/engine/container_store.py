@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from ketch.engine.model import ContainerRecord
+from ketch.engine.container_record import ContainerRecord
 from ketch.errors import Conflict, InvalidParameter, NotFound
 from ketch.state.database import Database, Table
 

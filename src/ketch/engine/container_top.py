@@ -5,8 +5,16 @@ from __future__ import annotations
 import asyncio
 import shlex
 
-from ketch.engine.model import TopTable
+import msgspec
+
 from ketch.errors import InvalidParameter, Unavailable
+
+
+class TopTable(msgspec.Struct, frozen=True, kw_only=True):
+    """ps(1) output of a container's processes."""
+
+    titles: tuple[str, ...]
+    processes: tuple[tuple[str, ...], ...]
 
 
 async def top(pids: list[int], ps_args: str) -> TopTable:

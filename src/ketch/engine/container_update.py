@@ -16,7 +16,9 @@ from ketch.engine import (
     spec_validate,
 )
 from ketch.engine.container_change import Changer, Plan
-from ketch.engine.model import ContainerRecord, ContainerSpec, Resources, Status
+from ketch.engine.container_limits import Resources
+from ketch.engine.container_record import ContainerRecord, Status
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.update_values import Updated, UpdateOptions
 from ketch.errors import Conflict, InvalidParameter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ketch.engine.model import ContainerRecord, MountPoint
+from ketch.engine.container_record import ContainerRecord, MountPoint
 from ketch.engine.storing import storing
 from ketch.errors import KetchError, NotFound
 

@@ -11,37 +11,27 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from ketch.engine import container_links
+from ketch.engine.attach_options import AttachOptions
 from ketch.engine.container_attach import Attacher
 from ketch.engine.container_commit import Committer
 from ketch.engine.container_create import Creator
 from ketch.engine.container_exit import Supervisor
-from ketch.engine.container_files import Files
-from ketch.engine.container_list import Lister
-from ketch.engine.container_logs import Logs
+from ketch.engine.container_files import ArchivePut, Change, Files, PathStat
+from ketch.engine.container_list import ContainerSizes, Lister, ListOptions
+from ketch.engine.container_logs import LogEntry, LogOptions, Logs
+from ketch.engine.container_record import ContainerRecord
 from ketch.engine.container_remove import Remover
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.container_start import Starter
 from ketch.engine.container_stop import Stopper
+from ketch.engine.container_top import TopTable
 from ketch.engine.container_update import Updater
-from ketch.engine.model import (
-    ArchivePut,
-    AttachOptions,
-    Change,
-    CommitOptions,
-    ContainerRecord,
-    ContainerSizes,
-    ContainerSpec,
-    Filters,
-    ListOptions,
-    LogEntry,
-    LogOptions,
-    PathStat,
-    PruneReport,
-    TopTable,
-    WaitCondition,
-)
+from ketch.engine.filters import Filters
+from ketch.engine.image_values import CommitOptions
+from ketch.engine.prune_report import PruneReport
 from ketch.engine.stats_sampler import Sample
 from ketch.engine.update_values import Updated, UpdateOptions
-from ketch.engine.wait import Waiter
+from ketch.engine.wait import WaitCondition, Waiter
 from ketch.engine.why import Why
 from ketch.engine.why_values import Explanation
 from ketch.errors import NotModified

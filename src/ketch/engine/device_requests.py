@@ -13,7 +13,7 @@ from ketch.errors import InvalidParameter
 from ketch.mounts import Mount
 
 if TYPE_CHECKING:
-    from ketch.engine.model import DeviceRequest
+    from ketch.engine.container_limits import DeviceRequest
 
 _GPU_KIND = "nvidia.com/gpu"
 _OWN_HOOKS = frozenset({"prestart", "createRuntime", "startContainer"})

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, spec_kernel
 from ketch.engine.container_parts import Config, Parts
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.container_store import ContainerStore
 from ketch.engine.containers import Containers
 from ketch.engine.execs import Execs
-from ketch.engine.model import ContainerSpec
 from ketch.engine.pool import Pool, Settings
 from ketch.engine.recovery import Recovery
 from ketch.engine.runtimes import Runtimes

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 
-from ketch.engine.model import Event, Filters
-from ketch.errors import InvalidParameter
+from ketch.engine.event_values import Event
+from ketch.engine.filters import Filters, labels_match
 
 _ACTORS = (
     "container", "image", "volume", "network", "plugin", "daemon", "builder",
@@ -21,32 +20,6 @@ def matches(event: Event, filters: Filters) -> bool:
         for key, test in _TESTS.items()
         if filters.get(key)
     ) and labels_match(event.attributes, filters.get("label", ()))
-
-
-def name_matches(pattern: str, name: str) -> bool:
-    """Docker's ``name`` filter: a regular expression found in the name, or a part of it."""
-    try:
-        return pattern in name or re.search(pattern, name) is not None
-    except (re.error, RecursionError):
-        return False
-
-
-def labels_match(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    """Whether ``labels`` has all of ``wanted`` (``key`` or ``key=value``)."""
-    for want in wanted:
-        key, equals, value = want.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
-
-
-def instant(text: str) -> int:
-    """The value of ``until``: ns since the epoch as decimal text (the API makes it of Docker's
-    forms). Raises ``InvalidParameter``."""
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={text}': not an instant") from None
 
 
 def _by_type(event: Event, value: str) -> bool:

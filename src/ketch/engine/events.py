@@ -19,7 +19,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from ketch.engine.event_filters import matches
-from ketch.engine.model import Event, Filters
+from ketch.engine.event_values import Event
+from ketch.engine.filters import Filters
 from ketch.errors import InvalidParameter, KetchError
 from ketch.state.database import Database
 from ketch.state.journal import Journal

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ketch.engine import spec_security
-from ketch.engine.model import ContainerRecord, ExecRecord, ExecSpec, Ulimit
+from ketch.engine.container_limits import Ulimit
+from ketch.engine.container_record import ContainerRecord
+from ketch.engine.exec_values import ExecRecord, ExecSpec
 from ketch.engine.spec_merge import process_env
 from ketch.engine.spec_oci import capabilities
 from ketch.engine.spec_resources import rlimits, ulimits

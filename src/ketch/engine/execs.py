@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine import container_signals, detach_keys
+from ketch.engine.attach_options import AttachOptions
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_place import hostname
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.container_start import prefixed
 from ketch.engine.exec_process import exec_wire
-from ketch.engine.model import AttachOptions, ContainerRecord, ExecRecord, ExecSpec, Status
+from ketch.engine.exec_values import ExecRecord, ExecSpec
 from ketch.errors import (
     Conflict,
     InvalidParameter,

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from ketch.build.durations import format_duration
 from ketch.engine import health_spec
+from ketch.engine.attach_options import AttachOptions
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_place import hostname
+from ketch.engine.container_record import ContainerRecord
 from ketch.engine.exec_process import exec_wire
+from ketch.engine.exec_values import ExecRecord, ExecSpec
 from ketch.engine.health_values import Healthcheck, HealthProbe
-from ketch.engine.model import AttachOptions, ContainerRecord, ExecRecord, ExecSpec
 from ketch.errors import KetchError, StartFailed
 
 if TYPE_CHECKING:

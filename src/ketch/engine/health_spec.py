@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.health_values import Healthcheck
-from ketch.engine.model import ContainerSpec
 from ketch.errors import InvalidParameter, Unsupported
 
 DOCKER_KINDS = ("NONE", "CMD", "CMD-SHELL")

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.image_changes import apply_changes
 from ketch.engine.image_gc import Collector
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
-from ketch.engine.image_values import ImportOptions, NewImage
-from ketch.engine.model import CommitOptions, ContainerSpec, ImageRecord, Progress
+from ketch.engine.image_values import CommitOptions, ImageRecord, ImportOptions, NewImage
 from ketch.engine.pipes import fed
-from ketch.engine.progress import Emit
+from ketch.engine.progress import Emit, Progress
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import image as images
 from ketch.oci import platform as platforms

@@ -8,12 +8,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from ketch.engine.event_filters import instant, labels_match
+from ketch.engine.filters import Filters, instant, labels_match
 from ketch.engine.image_configs import Configs
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
-from ketch.engine.image_values import HistoryLine, ImageSummary, ManifestFacts
-from ketch.engine.model import Filters, ImageRecord
+from ketch.engine.image_values import HistoryLine, ImageRecord, ImageSummary, ManifestFacts
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import image as images
 from ketch.oci import reference as references

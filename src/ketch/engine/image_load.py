@@ -18,9 +18,8 @@ from ketch.engine.image_layout import LayoutImage, images_of_layout
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_platform import check_platform
 from ketch.engine.image_store import StoredImage
-from ketch.engine.model import Progress
 from ketch.engine.pipes import fed
-from ketch.engine.progress import Emit
+from ketch.engine.progress import Emit, Progress
 from ketch.errors import DataCorrupt, InvalidParameter, KetchError
 from ketch.oci import digest as digests
 from ketch.oci import image as images

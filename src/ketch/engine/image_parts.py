@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.distribution.hosts import RegistrySettings
+from ketch.engine.container_record import ContainerRecord
 from ketch.engine.image_store import ImageStore
-from ketch.engine.model import ContainerRecord
 from ketch.engine.storing import storing
 from ketch.errors import Unavailable
 from ketch.snapshots.protocol import LayerInfo

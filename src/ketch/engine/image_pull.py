@@ -17,8 +17,7 @@ from ketch.distribution.resolve import Resolved, resolve
 from ketch.engine.image_gc import Collector
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
-from ketch.engine.model import Progress
-from ketch.engine.progress import Emit, Meter, all_of
+from ketch.engine.progress import Emit, Meter, Progress, all_of
 from ketch.errors import DataCorrupt, InvalidParameter, NotFound
 from ketch.oci import digest as digests
 from ketch.oci import platform as platforms

@@ -14,8 +14,7 @@ from ketch.engine.image_manifests import Assembled, Assembler, Piece
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_platform import check_platform
 from ketch.engine.image_store import StoredImage, StoredIndex
-from ketch.engine.model import Progress
-from ketch.engine.progress import Emit, Meter, all_of
+from ketch.engine.progress import Emit, Meter, Progress, all_of
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import digest as digests
 from ketch.oci import media_types

@@ -8,7 +8,7 @@ from ketch.distribution.auth import Credentials
 from ketch.distribution.client import RegistryClient
 from ketch.distribution.hosts import RegistrySettings
 from ketch.distribution.search import MOST_RESULTS, SearchResult, search
-from ketch.engine.model import Filters
+from ketch.engine.filters import Filters
 from ketch.errors import InvalidParameter
 from ketch.oci import image, manifest
 from ketch.oci.manifest import Index

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from ketch.engine.container_record import ContainerRecord
+from ketch.engine.filters import Filters
 from ketch.engine.image_gc import Collector
 from ketch.engine.image_list import ImageFilters
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
 from ketch.engine.image_values import ImagePruneReport, Removed
-from ketch.engine.model import ContainerRecord, Filters
 from ketch.errors import Conflict
 from ketch.oci import digest as digests
 from ketch.oci.reference import Reference, parse

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ketch.engine.model import ImageRecord
+from ketch.engine.image_values import ImageRecord
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import reference as references
 from ketch.oci.descriptor import Descriptor

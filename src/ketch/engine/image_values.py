@@ -1,25 +1,54 @@
-"""What the image methods take and return, beside ``ImageRecord`` and ``Progress``."""
+"""Images as the state store keeps them, and what the image methods take and return."""
 
 from __future__ import annotations
 
 import msgspec
 
 from ketch.distribution.auth import Credentials
-from ketch.engine.model import ImageRecord
+from ketch.engine.container_spec import ContainerSpec
 from ketch.oci.image import ImageConfig
 from ketch.oci.platform import Platform
 
 __all__ = [
+    "CommitOptions",
     "Credentials",
     "HistoryLine",
     "ImageDetails",
     "ImagePruneReport",
+    "ImageRecord",
     "ImageSummary",
     "ImportOptions",
     "ManifestFacts",
     "NewImage",
     "Removed",
 ]
+
+
+class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An image: ``id`` is the digest of its config blob; ``layers`` are diff IDs, base first."""
+
+    id: str
+    layers: tuple[str, ...]
+    created_at: int = 0
+    size: int = 0
+    tags: tuple[str, ...] = ()  # familiar "name:tag"
+    digests: tuple[str, ...] = ()  # "name@sha256:…"
+    parent: str = ""
+
+
+class CommitOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to make an image of a container; ``reference`` empty = untagged.
+
+    ``changes`` are Dockerfile instructions (``CMD ["x"]``, ``ENV a=b``…). Values of ``overrides``
+    that are not empty replace the container's configuration (the body of Docker's commit).
+    """
+
+    reference: str = ""
+    comment: str = ""
+    author: str = ""
+    pause: bool = True
+    changes: tuple[str, ...] = ()
+    overrides: ContainerSpec | None = None
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):

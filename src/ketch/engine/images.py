@@ -16,6 +16,7 @@ from ketch.distribution.hosts import RegistrySettings
 from ketch.distribution.login import log_in
 from ketch.distribution.search import SearchResult
 from ketch.engine.container_image import defaults_of
+from ketch.engine.filters import Filters
 from ketch.engine.image_blobs import Blobs
 from ketch.engine.image_commit import Maker, tag_reference
 from ketch.engine.image_configs import Configs
@@ -34,18 +35,19 @@ from ketch.engine.image_remove import Remover
 from ketch.engine.image_save import Saver
 from ketch.engine.image_store import StoredImage
 from ketch.engine.image_values import (
+    CommitOptions,
     Credentials,
     HistoryLine,
     ImageDetails,
     ImagePruneReport,
+    ImageRecord,
     ImageSummary,
     ImportOptions,
     ManifestFacts,
     NewImage,
     Removed,
 )
-from ketch.engine.model import CommitOptions, Filters, ImageRecord, Progress
-from ketch.engine.progress import Emit, streamed
+from ketch.engine.progress import Emit, Progress, streamed
 from ketch.engine.spec_merge import ImageDefaults
 from ketch.oci.image import ImageConfig
 

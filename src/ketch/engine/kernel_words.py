@@ -13,7 +13,7 @@ from ketch.linux import kmsg
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
-    from ketch.engine.model import ContainerState
+    from ketch.engine.container_record import ContainerState
 
 
 def wanted(state: ContainerState) -> bool:

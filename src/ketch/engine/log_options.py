@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from ketch.engine import log_tag
-from ketch.engine.model import LogConfig
+from ketch.engine.container_spec import LogConfig
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.logs import journald
 from ketch.logs.syslog import split_address

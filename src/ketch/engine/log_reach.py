@@ -14,7 +14,7 @@ from ketch.errors import StartFailed
 from ketch.logs.drivers import open_log
 
 if TYPE_CHECKING:
-    from ketch.engine.model import ContainerRecord
+    from ketch.engine.container_record import ContainerRecord
 
 _REMOTE = ("syslog", "journald")
 

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable
 
-from ketch.engine.model import ContainerRecord
+from ketch.engine.container_record import ContainerRecord
 from ketch.errors import InvalidParameter
 
 DEFAULT = "{{.ID}}"

@@ -17,7 +17,8 @@ from ketch.engine.log_options import (
 )
 
 if TYPE_CHECKING:
-    from ketch.engine.model import ContainerRecord, ContainerSpec
+    from ketch.engine.container_record import ContainerRecord
+    from ketch.engine.container_spec import ContainerSpec
     from ketch.runtime.messages import Log
 
 

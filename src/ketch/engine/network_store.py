@@ -8,8 +8,7 @@ import time
 
 import msgspec
 
-from ketch.engine.model import NetworkRecord
-from ketch.engine.network_values import NetworkConfig, NetworkSpec
+from ketch.engine.network_values import NetworkConfig, NetworkRecord, NetworkSpec
 from ketch.errors import Conflict, Forbidden, InvalidParameter, NotFound, Unsupported
 from ketch.network import subnets
 from ketch.network.bridge import exists

@@ -6,9 +6,25 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ketch.engine.model import Endpoint, PortBinding
+from ketch.engine.container_record import Endpoint, PortBinding
 from ketch.links import Link
 from ketch.network.firewall import Forward
+
+
+class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual network."""
+
+    id: str
+    name: str
+    driver: str = "bridge"
+    created_at: int = 0
+    internal: bool = False
+    attachable: bool = False
+    enable_ipv6: bool = False
+    subnets: tuple[tuple[str, str], ...] = ()  # (CIDR, gateway)
+    bridge: str = ""
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):

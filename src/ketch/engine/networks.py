@@ -16,27 +16,21 @@ from contextlib import contextmanager
 import msgspec
 
 from ketch.engine import container_events
-from ketch.engine.event_filters import labels_match, name_matches
+from ketch.engine.container_record import ContainerRecord, Endpoint, PortBinding
+from ketch.engine.container_spec import ContainerSpec, EndpointSpec
 from ketch.engine.events import Events
-from ketch.engine.model import (
-    ContainerRecord,
-    ContainerSpec,
-    Endpoint,
-    EndpointSpec,
-    Filters,
-    NetworkRecord,
-    PortBinding,
-    PruneReport,
-)
+from ketch.engine.filters import Filters, labels_match, name_matches
 from ketch.engine.network_store import MTU, PREDEFINED, NetworkStore
 from ketch.engine.network_values import (
     Connection,
     Member,
     NetworkConfig,
+    NetworkRecord,
     NetworkSpec,
     Stored,
     WarmLease,
 )
+from ketch.engine.prune_report import PruneReport
 from ketch.engine.published_ports import PublishedPorts, wanted_ports
 from ketch.errors import Forbidden, InvalidParameter, KetchError, Unsupported
 from ketch.links import Link

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.errors import KetchError
 from ketch.runtime import defaults
 

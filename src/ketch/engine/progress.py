@@ -11,7 +11,20 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from ketch.engine.model import Progress
+import msgspec
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a long operation, in the terms of Docker's progress stream."""
+
+    status: str = ""
+    id: str = ""
+    current: int = 0
+    total: int = 0
+    stream: str = ""
+    error: str = ""
+    aux: dict[str, str] = {}
+
 
 Emit = Callable[[Progress], None]
 _INTERVAL = 0.1  # seconds between two lines of one meter

@@ -8,7 +8,8 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ketch.engine.model import ContainerRecord, ContainerSpec, Endpoint, PortBinding, PortSpec
+from ketch.engine.container_record import ContainerRecord, Endpoint, PortBinding
+from ketch.engine.container_spec import ContainerSpec, PortSpec
 from ketch.engine.network_values import Stored, any_address, forwards
 from ketch.engine.tasks import Background
 from ketch.errors import Conflict, KetchError, Unsupported

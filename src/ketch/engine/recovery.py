@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ketch.engine import container_cgroup, restart
 from ketch.engine.container_exit import unseen_exit
-from ketch.engine.model import ContainerRecord, Status
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.errors import KetchError
 from ketch.linux import unixpath
 from ketch.linux.process import start_time

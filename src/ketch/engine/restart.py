@@ -6,7 +6,7 @@ container ran for at least ten seconds.
 
 from __future__ import annotations
 
-from ketch.engine.model import RestartPolicy
+from ketch.engine.container_spec import RestartPolicy
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 60.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ketch.engine import spec_security
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.spec_oci import capabilities
 from ketch.errors import Unsupported
 from ketch.runtime.seccomp.compiler import compile_profile, is_program

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ketch.engine.model import DeviceMap, Resources
+from ketch.engine.container_limits import DeviceMap, Resources
 from ketch.engine.spec_resources import device_rates
 from ketch.errors import InvalidParameter
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from ketch.engine.model import ContainerSpec, Resources
+from ketch.engine.container_limits import Resources
+from ketch.engine.container_spec import ContainerSpec
 from ketch.linux import capabilities
 from ketch.runtime.cgroups.hierarchy import Hierarchy
 

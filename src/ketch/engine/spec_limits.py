@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ketch.engine.model import Resources, Ulimit
+from ketch.engine.container_limits import Resources, Ulimit
 from ketch.engine.spec_kernel import Kernel
 from ketch.errors import InvalidParameter
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.health_values import Healthcheck
-from ketch.engine.model import ContainerSpec
 from ketch.errors import InvalidParameter
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.errors import InvalidParameter
 
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]{1,255}\Z")

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from ketch.engine import spec_capabilities, spec_security
-from ketch.engine.model import ContainerRecord, ContainerSpec, Ulimit
+from ketch.engine.container_limits import Ulimit
+from ketch.engine.container_record import ContainerRecord
+from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.spec_merge import process_env
 from ketch.engine.spec_resources import oci_resources, rlimits
 from ketch.mounts import Mount

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ketch.engine.model import DeviceRate, Resources, Ulimit
+from ketch.engine.container_limits import DeviceRate, Resources, Ulimit
 
 _PERIOD = 100_000  # microseconds; what --cpus is counted in
 _UNLIMITED = -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.errors import InvalidParameter, Unsupported
 
 _FLAGS = ("no-new-privileges", "writable-cgroups")

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from ketch.engine.container_record import ContainerRecord
 from ketch.engine.log_wire import log_wire
-from ketch.engine.model import ContainerRecord
 from ketch.links import Link
 from ketch.mounts import Rootfs
 from ketch.runtime.messages import Runtime, Start

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ketch.engine.model import ContainerSpec
+from ketch.engine.container_spec import ContainerSpec
 from ketch.errors import InvalidParameter
 
 _IPC = re.compile(

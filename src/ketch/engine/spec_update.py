@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ketch.engine import health_spec
-from ketch.engine.model import ContainerSpec, PortSpec
+from ketch.engine.container_spec import ContainerSpec, PortSpec
 from ketch.engine.spec_merge import merge_env
 from ketch.engine.update_values import Changes
 from ketch.errors import InvalidParameter

@@ -22,7 +22,7 @@ from ketch.engine import (
     spec_security,
     spec_sysctls,
 )
-from ketch.engine.model import ContainerSpec, LogConfig, RestartPolicy
+from ketch.engine.container_spec import ContainerSpec, LogConfig, RestartPolicy
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.network import ports
 

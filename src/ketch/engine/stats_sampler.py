@@ -17,8 +17,9 @@ from ketch.errors import NotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ketch.engine.container_record import ContainerRecord
     from ketch.engine.container_store import ContainerStore
-    from ketch.engine.model import ContainerRecord, Stats
+    from ketch.engine.stats_values import Stats
 
 INTERVAL = 1.0
 """Seconds between samples, as Docker's clients expect."""

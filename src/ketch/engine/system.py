@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from ketch import __version__
 from ketch.engine import container_cgroup, log_options
-from ketch.engine.model import DiskUsage, Status, SystemInfo, VersionFacts
+from ketch.engine.container_record import Status
+from ketch.engine.system_values import DiskUsage, SystemInfo, VersionFacts
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ketch.engine.model import MountSpec, PortSpec, Resources, RestartPolicy
+from ketch.engine.container_limits import Resources
+from ketch.engine.container_spec import MountSpec, PortSpec, RestartPolicy
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from ketch.engine.model import MountPoint, VolumeRecord
+from ketch.engine.container_record import MountPoint
+from ketch.engine.volume_values import VolumeRecord
 from ketch.errors import KetchError, Unavailable
 from ketch.volumes.mountinfo import mounted_below
 from ketch.volumes.options import FileSystem, parse

@@ -14,11 +14,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from ketch.engine.event_filters import labels_match, name_matches
+from ketch.engine.container_record import ContainerRecord
 from ketch.engine.events import Events
-from ketch.engine.model import ContainerRecord, Filters, PruneReport, VolumeRecord
+from ketch.engine.filters import Filters, labels_match, name_matches
+from ketch.engine.prune_report import PruneReport
 from ketch.engine.tasks import Background
 from ketch.engine.volume_mounts import VolumeMounts, Work, no_work
+from ketch.engine.volume_values import VolumeRecord
 from ketch.errors import Conflict, InvalidParameter, NotFound, Unsupported
 from ketch.layers.remove import remove as remove_tree
 from ketch.state.database import Database, Table

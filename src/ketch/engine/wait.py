@@ -7,12 +7,26 @@ of the wait have arrived. So ``Waiters.add`` registers synchronously and the res
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from enum import StrEnum
 
-from ketch.engine.model import ExitResult, Status, WaitCondition
+import msgspec
 
-if TYPE_CHECKING:
-    from ketch.engine.model import ContainerRecord
+from ketch.engine.container_record import ContainerRecord, Status
+
+
+class WaitCondition(StrEnum):
+    """When ``wait`` answers."""
+
+    NOT_RUNNING = "not-running"
+    NEXT_EXIT = "next-exit"
+    REMOVED = "removed"
+
+
+class ExitResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``wait`` answers."""
+
+    status: int
+    error: str = ""
 
 
 class Waiter:

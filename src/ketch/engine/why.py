@@ -8,8 +8,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ketch.engine import kernel_words, why_denied, why_exit, why_host, why_program
-from ketch.engine.container_logs import Logs
-from ketch.engine.model import ContainerRecord, LogOptions, Status
+from ketch.engine.container_logs import LogOptions, Logs
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.why_values import Explanation, Finding
 from ketch.errors import Conflict, KetchError, StartFailed, Unsupported
 

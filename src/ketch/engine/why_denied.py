@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ketch.engine.model import ContainerRecord
+from ketch.engine.container_record import ContainerRecord
 from ketch.engine.spec_oci import capabilities
 from ketch.engine.why_values import LIKELY, POSSIBLE, Finding
 

@@ -6,8 +6,8 @@ import re
 import signal as signals
 
 from ketch.build.durations import format_duration
+from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.endings import DeniedCall, SentSignal
-from ketch.engine.model import ContainerRecord, Status
 from ketch.engine.why_values import KNOWN, LIKELY, Finding
 
 _CALLS = {  # what Docker's default profile allows with a capability

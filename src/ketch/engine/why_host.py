@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from ketch.engine.model import ContainerRecord, PortSpec
+from ketch.engine.container_record import ContainerRecord
+from ketch.engine.container_spec import PortSpec
 from ketch.engine.network_values import any_address
 from ketch.engine.published_ports import wanted_ports
 from ketch.engine.why_values import LIKELY, POSSIBLE, Finding

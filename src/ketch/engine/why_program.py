@@ -13,7 +13,7 @@ from ketch.linux.paths import open_in_root
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
-    from ketch.engine.model import ContainerRecord, MountPoint
+    from ketch.engine.container_record import ContainerRecord, MountPoint
 
 _TEXTS = {
     "missing": "There is no program {path} in the image{more}.",

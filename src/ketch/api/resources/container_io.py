@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from ketch.api import hijack, responses
 from ketch.api.convert_logs import entry_writer, send
-from ketch.engine.model import AttachOptions, LogOptions, WaitCondition
+from ketch.engine.attach_options import AttachOptions
+from ketch.engine.container_logs import LogOptions
+from ketch.engine.wait import WaitCondition
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ketch.api.filters import keys, resolve_until
 from ketch.api.older_bodies import forget_newer
 from ketch.api.schema.container import ContainerCreate
 from ketch.api.schema.host import Limits, Update
-from ketch.engine.model import ListOptions
+from ketch.engine.container_list import ListOptions
 from ketch.engine.update_values import UpdateOptions
 from ketch.errors import InvalidParameter
 
