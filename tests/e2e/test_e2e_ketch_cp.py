@@ -77,6 +77,7 @@ def test_out(ketchd: Ketchd, box: str, tmp_path: Path, source: str, target: str)
         root = tmp_path / client
         (root / "there" / "src").mkdir(parents=True)
         (root / "there" / "src" / "kept").write_text("kept")
+        (root / "there").chmod(0o711)  # neither the source's mode nor what a umask makes
         (root / "file").write_text("old and longer")
         words = ["cp", *source.format(box).split(), f"{root}/{target}"]
         run = ketchd.docker if client == "docker" else lambda *w, code: ketch(ketchd, *w, code=code)

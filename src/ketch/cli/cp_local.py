@@ -105,6 +105,8 @@ def extract(pieces: "Iterable[bytes]", plan: Plan, *, keep_owner: bool) -> None:
         tar.extraction_filter = lambda entry, _: entry  # Python 3.11.2, Debian 12's, has none
         for entry in tar:
             entry.name = _inside(plan.folder, plan.place(entry.name))
+            if entry.name == ".":  # the destination keeps its own mode, owner and time
+                continue
             if entry.islnk():
                 entry.linkname = _inside(plan.folder, plan.place(entry.linkname))
             if not keep_owner:

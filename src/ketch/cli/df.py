@@ -136,7 +136,7 @@ def details(answer: "dict[str, Any]", *, whole: bool) -> "dict[str, list[dict[st
         for row in images.rows_of(item, whole)[:1]:
             pictures.append({**row, "Digest": ""} if whole else row)
     containers = [ps.row(item, whole) for item in answer.get("Containers") or ()]
-    cache = sorted(answer.get("BuildCache") or (), key=lambda item: item.get("LastUsedAt") or "")
+    cache = sorted(answer.get("BuildCache") or (), key=_last_used)
     for row in containers:
         row["Size"] = row["Size"].partition(" ")[0]
     return {
@@ -145,6 +145,12 @@ def details(answer: "dict[str, Any]", *, whole: bool) -> "dict[str, list[dict[st
         "Volumes": [volume.row(item) for item in answer.get("Volumes") or ()],
         "BuildCache": [_cache_row(item, whole) for item in cache],
     }
+
+
+def _last_used(item: "dict[str, Any]") -> "tuple[tuple[int, int], str]":
+    """Docker's order of cache records: never used, then by time and ID."""
+    used = item.get("LastUsedAt")
+    return (instants.split(used) if used else (-(1 << 63), 0), item["ID"])
 
 
 def _cache_row(item: "dict[str, Any]", whole: bool) -> "dict[str, Any]":

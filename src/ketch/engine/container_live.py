@@ -29,7 +29,7 @@ class Live:
         "stopping",
         "stops",
         "waiting",
-        "watched",
+        "watched_since",
     )
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Live:
         self.restart: asyncio.Task[None] | None = None
         self.releasing: asyncio.Task[None] | None = None
         self.backoff = 0.0
-        self.watched = False  # this run's denied system calls are logged
+        self.watched_since = 0  # ns; when this run was asked for with denied calls logged, or 0
         self.stops = 0  # requests to end it that are under way
         self.freezes = 0  # how often it was paused
 

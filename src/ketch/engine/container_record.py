@@ -92,7 +92,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     unsupervised: bool = False  # the last run's supervisor died, so its end is not known
     last_signal: SentSignal | None = None  # of this run, or of the last one
     out_of_memory: OutOfMemory | None = None
-    watched: bool = False  # started so that the kernel writes denied system calls down
+    watched_since: int = 0  # ns; asked for with denied system calls written down, 0 = not
     denied: tuple[DeniedCall, ...] = ()
     exits: tuple[PastExit, ...] = ()  # the latest runs, oldest first
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Starter:
         """
         async with self._parts.store.locked(ref) as record:
             live = self._parts.live[record.id]
-            live.watched = watched
+            live.watched_since = time.time_ns() if watched else 0
             live.cancel_restart()
             live.backoff = 0.0  # a policy begins anew with its delays, as with Docker
             await self._start(record, by_policy=False)
@@ -77,7 +78,7 @@ class Starter:
         async with self._parts.store.locked(container_id) as record:
             if record.state.status is not Status.RESTARTING:
                 raise NotModified(f"container {container_id} is no longer restarting")
-            self._parts.live[record.id].watched = False
+            self._parts.live[record.id].watched_since = 0
             await self._start(record, by_policy=True)
 
     async def _start(self, record: ContainerRecord, *, by_policy: bool) -> None:
@@ -186,7 +187,7 @@ class Starter:
         clients = live.take_waiting()
         try:
             wire = start_wire(record, launch)
-            if live.watched:
+            if live.watched_since:
                 wire["seccomp_flags"] = FLAG_LOG
             shim = await self._parts.launcher.start(
                 wire,
@@ -228,7 +229,7 @@ class Starter:
             exit_signal=0,
             unsupervised=False,
             out_of_memory=None,
-            watched=self._parts.live[record.id].watched,
+            watched_since=self._parts.live[record.id].watched_since,
             denied=(),
         )
 

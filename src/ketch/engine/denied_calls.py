@@ -18,28 +18,44 @@ _LINE = re.compile(
     r"comm=(?P<comm>\S+) .*?arch=(?P<arch>[0-9a-f]+) syscall=(?P<call>\d+)"
 )
 _KEPT = 20
-_EARLIER = 300_000_000  # ns; a program runs before its supervisor says so, on a coarser clock
 _NOISE = frozenset({"clone3"})  # answered "not implemented" on purpose; the C library knows
 
 
 def find(lines: Iterable[str], since: int, until: int, pid: int) -> tuple[DeniedCall, ...]:
     """What was denied between two instants (ns since the epoch); ``pid`` is the first process's.
 
-    Without the mark ``first`` the process may have been of another container.
+    Processes that were there before that one are of somebody else. Without the mark ``first``
+    a process may still have been of another container.
     """
     found: Counter[tuple[str, str, bool]] = Counter()
+    limit = _highest_pid()
     for line in lines:
         match = _LINE.search(line)
         if match is None:
             continue
         at = int(match["seconds"]) * 1_000_000_000 + int(match["ms"]) * 1_000_000
         call = numbers.name_of(int(match["arch"], 16), int(match["call"]))
-        if since - _EARLIER <= at <= until and call not in _NOISE:
-            found[(call, _program(match["comm"]), int(match["pid"]) == pid)] += 1
+        age = _started_after(int(match["pid"]), pid, limit)
+        if since <= at <= until and call not in _NOISE and age >= 0:
+            found[(call, _program(match["comm"]), age == 0)] += 1
     return tuple(
         DeniedCall(call=call, program=program, count=count, first=first)
         for (call, program, first), count in found.most_common(_KEPT)
     )
+
+
+def _started_after(pid: int, first: int, limit: int) -> int:
+    """How far on a process's number is from the first one's; negative for an older process.
+
+    The kernel counts up and begins anew at ``limit``.
+    """
+    return (pid - first + limit // 2) % limit - limit // 2
+
+
+def _highest_pid() -> int:
+    """Where the numbers of processes begin anew (proc_sys_kernel(5), pid_max)."""
+    with open("/proc/sys/kernel/pid_max") as file:
+        return int(file.read())
 
 
 def _program(comm: str) -> str:

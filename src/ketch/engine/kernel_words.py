@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from ketch.engine.container_record import ContainerState
 
 
+_TICK = 10_000_000  # ns; the audit log's clock is that coarse, and behind (HZ=100)
+_EARLIER = 300_000_000  # ns; a program runs before its supervisor says so
+
+
 def wanted(state: ContainerState) -> bool:
     """Whether the kernel may have said something that is not on record."""
-    denied = state.watched or state.exit_signal == signals.SIGSYS
-    return (state.oom_killed and state.out_of_memory is None) or (denied and not state.denied)
+    denied = state.watched_since or state.exit_signal == signals.SIGSYS
+    return (state.oom_killed and state.out_of_memory is None) or bool(denied and not state.denied)
 
 
 async def learn(parts: Parts, container_id: str, pid: int) -> None:
@@ -35,11 +39,16 @@ async def learn(parts: Parts, container_id: str, pid: int) -> None:
     if state.oom_killed:
         limit = record.spec.resources.memory
         changes["out_of_memory"] = out_of_memory.find(lines, record.id, limit)
-    if state.watched or state.exit_signal == signals.SIGSYS:
+    if state.watched_since or state.exit_signal == signals.SIGSYS:
         until = time.time_ns() if state.running else state.finished_at + 1_000_000
         try:
-            changes["denied"] = denied_calls.find(lines, state.started_at, until, pid)
+            changes["denied"] = denied_calls.find(lines, _began(state), until, pid)
         except KetchError:
             pass  # no libseccomp, so no names
     if any(changes.values()):
         parts.store.set_state(container_id, durable=False, **changes)
+
+
+def _began(state: ContainerState) -> int:
+    """The earliest instant of its run, by the log's clock (ns since the epoch)."""
+    return state.watched_since - _TICK if state.watched_since else state.started_at - _EARLIER
