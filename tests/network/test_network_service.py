@@ -236,3 +236,14 @@ async def test_the_bridge_has_no_ipv6(daemons: Daemons) -> None:
     address = run("ip", "-o", "address", "show", "dev", daemons.tag)
     assert daemons.config.bip in address
     assert "inet6" not in address  # no router announces itself to the host
+
+
+async def test_prune_spares_what_is_younger(daemons: Daemons) -> None:
+    """``until`` in ns since the epoch, as the API gives it to all that prune."""
+    async with daemons.daemon() as networks:
+        made = await networks.create(NetworkSpec(name="young"))
+        before, after = str(made.created_at), str(made.created_at + 1)
+        assert not (await networks.prune({"until": (before,)})).deleted
+        assert (await networks.prune({"until": (after,)})).deleted == ("young",)
+        with pytest.raises(InvalidParameter, match="until"):
+            await networks.prune({"until": ("noon",)})

@@ -19,7 +19,7 @@ from ketch.engine import container_events
 from ketch.engine.container_record import ContainerRecord, Endpoint, PortBinding
 from ketch.engine.container_spec import ContainerSpec, EndpointSpec
 from ketch.engine.events import Events
-from ketch.engine.filters import Filters, labels_match, name_matches
+from ketch.engine.filters import Filters, instant, labels_match, name_matches
 from ketch.engine.network_store import MTU, PREDEFINED, NetworkStore
 from ketch.engine.network_values import (
     Connection,
@@ -417,7 +417,7 @@ _TESTS: dict[str, Callable[[NetworkRecord, str], bool]] = {
     "type": lambda record, value: (record.name in PREDEFINED) == (value == "builtin"),
     "label": lambda record, value: labels_match(record.labels, (value,)),
     "label!": lambda record, value: not labels_match(record.labels, (value,)),
-    "until": lambda record, value: record.created_at < float(value) * 1e9,
+    "until": lambda record, value: record.created_at < instant(value),
 }
 
 
