@@ -51,6 +51,23 @@ def test_a_layer_of_several_records_counts_once() -> None:
     assert chosen(twins, twins, Amounts(max_used=10)) == []
 
 
+def test_a_full_cache_is_looked_at_once() -> None:
+    """20,000 records are what the cache holds at most; the daemon does nothing else meanwhile."""
+    looks = 0
+
+    class Counted(CacheUsage):
+        @property
+        def layer(self) -> str:  # type: ignore[override]
+            nonlocal looks
+            looks += 1
+            return self[1]
+
+    records = [Counted(str(n), f"layer-{n}", 1, False, n) for n in range(20_000)]
+    gone = chosen(records, records, Amounts(max_used=5_000))
+    assert [record.key for record in gone] == [str(n) for n in range(15_000)]
+    assert looks < 10 * len(records)
+
+
 @pytest.mark.parametrize(
     ("filters", "expressions", "found"),
     [

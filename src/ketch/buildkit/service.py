@@ -167,7 +167,7 @@ class Service:
     async def disk_usage(self, stream: Stream[Any, Any]) -> None:
         """The build cache."""
         request = await _received(stream)
-        found = matching(await self._builder.usage(), {}, request.filter)
+        found = matching(await self._builder.cache.usage(), {}, request.filter)
         records = [_usage_record(usage) for usage in found]
         await stream.send_message(control.DiskUsageResponse(record=records))
 
@@ -181,7 +181,7 @@ class Service:
             min_free=request.minFreeSpace,
         )
         filters: dict[str, tuple[str, ...]] = {"until": (until,)} if request.keepDuration else {}
-        report = await self._builder.prune(
+        report = await self._builder.cache.prune(
             filters, amounts, expressions=request.filter, all=request.all
         )
         for number, key in enumerate(report.deleted):

@@ -12,31 +12,28 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ketch.build.classic import ClassicText
-from ketch.build.epoch import epoch_of
 from ketch.build.failures import StepFailed
 from ketch.build.offers import Given, Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.prepared import prepare
-from ketch.build.refusals import check_options
 from ketch.engine import builder_floor
-from ketch.engine.builder_cache import BuildCache, CacheUsage
+from ketch.engine.builder_cache import BuildCache
 from ketch.engine.builder_cachemounts import CacheMounts
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
-from ketch.engine.builder_gc import KEYS, OLD, Amounts, chosen, matching, usual
 from ketch.engine.builder_git import Cloner
 from ketch.engine.builder_history import BuildHistory
 from ketch.engine.builder_mounts import SECRETS
 from ketch.engine.builder_offers import OfferDesk
+from ketch.engine.builder_options import check, each_platform, platform_arguments
+from ketch.engine.builder_prune import Pruner
 from ketch.engine.builder_questions import Questions
 from ketch.engine.builder_room import PREFIX, BuildRoom
 from ketch.engine.builder_run import StepRunner
@@ -44,23 +41,18 @@ from ketch.engine.builder_running import RunningBuild
 from ketch.engine.builder_source import Source
 from ketch.engine.builder_spare import SpareWorker
 from ketch.engine.builder_workers import BuildWorkers
-from ketch.engine.filters import Filters
-from ketch.engine.prune_report import PruneReport
 from ketch.engine.spec_validate import Facts
 from ketch.engine.storing import storing
 from ketch.engine.tasks import Background
-from ketch.errors import InvalidParameter, KetchError, Unsupported
+from ketch.errors import KetchError
 from ketch.layers.remove import remove
 from ketch.linux.capabilities import NAMES
-from ketch.oci import platform as platforms
-from ketch.oci import reference as references
 
 if TYPE_CHECKING:
     from ketch.build.lint.answers import Answer
     from ketch.engine.container_parts import Parts
     from ketch.state.database import Database
 
-_COLLECTION_EVERY = 600.0  # seconds
 _BATCH, _PAUSE = 200, 0.01  # inodes, seconds
 
 
@@ -76,10 +68,10 @@ class Builder:
         self.offers = OfferDesk()
         self._slots = asyncio.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
         self._background = Background()
-        self._next_collection = time.monotonic() + _COLLECTION_EVERY
         self._spare = SpareWorker(parts.launcher, self._background)
         self._open: dict[int, BuildRoom] = {}
         self._sums: dict[tuple[object, ...], str] = {}
+        self.cache = Pruner(parts, self._cache, self._caches, self._sums.clear)
         parts.images.keep_layers(self._kept)
 
     async def build(
@@ -117,7 +109,7 @@ class Builder:
 
         Raises what is wrong before the first step, as ``build`` does.
         """
-        _check(options)
+        check(options)
         room = await self._make_room(
             source, options, offers or Given(options.secrets, options.credentials)
         )
@@ -126,7 +118,7 @@ class Builder:
         try:
             runner.check()
             text = await source.dockerfile(room.workers, options.dockerfile)
-            plans = [prepare(text, one, _platform(one)) for one in _each_platform(options)]
+            plans = [prepare(text, one, platform_arguments(one)) for one in each_platform(options)]
             executor = BuildExecutor(room, self._cache, runner, files)
             recording = self.history.begin(options, ref)
             build = RunningBuild(room, plans, executor, recording, gate)
@@ -145,13 +137,13 @@ class Builder:
 
         Nothing is built and nothing kept. Raises as ``running`` does.
         """
-        _check(options)
+        check(options)
         room = await self._make_room(source, options, Given())
         try:
             data = await source.dockerfile(room.workers, options.dockerfile)
             ignore = await source.ignore(room.workers, options.dockerfile)
             questions = Questions(self._parts.images)
-            return questions.answer(request, data, ignore, options, _platform(options))
+            return questions.answer(request, data, ignore, options, platform_arguments(options))
         finally:
             await asyncio.shield(self._close_room(room))
 
@@ -180,7 +172,7 @@ class Builder:
         return Cloner(self._parts.launcher, offers, directory, sockets)
 
     async def _close_room(self, room: BuildRoom) -> None:
-        self._background.spawn(self._collect_in_time())
+        self._background.spawn(self.cache.collect_in_time())
         try:
             trash = await room.close()
             self._background.spawn(asyncio.to_thread(_delete, trash))
@@ -212,56 +204,6 @@ class Builder:
                 os.unlink(path)
                 raise
         offers.leave_folder(number, path)
-
-    async def prune(
-        self,
-        filters: Filters,
-        amounts: Amounts = Amounts(),  # noqa: B008
-        *,
-        expressions: Sequence[str] = (),
-        all: bool = False,
-    ) -> PruneReport:
-        """Forget build cache records; layers that no image holds go with them.
-
-        ``filters``, ``expressions`` and ``amounts`` as in ``builder_gc``. Records have no labels:
-        ``label`` finds none (``system prune`` sends it here too), ``label!`` all. Every record is
-        one that nothing else needs, so ``all`` makes no difference.
-        """
-        known = {key: values for key, values in filters.items() if key != "label!"}
-        unknown = sorted(set(known) - {"label", *KEYS})
-        if unknown:
-            raise InvalidParameter(f"the build cache can't be filtered by {unknown[0]!r}")
-        if known.pop("label", ()):
-            return PruneReport()
-        records = await self.usage()
-        free = await asyncio.to_thread(_free, self._parts.config.data_root)
-        amounts = msgspec.structs.replace(amounts, free=free)
-        doomed = chosen(records, matching(records, known, expressions), amounts)
-        steps = [record.key for record in doomed if not record.is_mount]
-        self._cache.forget(steps)
-        self._sums.clear()
-        mounts = self._caches.drop([record.key for record in doomed if record.is_mount])
-        sizes = {record.key: record.size for record in doomed}
-        reclaimed = await self._parts.images.collect_garbage() + sum(sizes[n] for n in mounts)
-        return PruneReport(deleted=(*steps, *mounts), reclaimed=reclaimed)
-
-    async def _collect_in_time(self) -> None:
-        """Keep the cache in its bounds: after builds, but not after each."""
-        now = time.monotonic()
-        if now < self._next_collection:
-            return
-        self._next_collection = now + _COLLECTION_EVERY
-        found = os.statvfs(self._parts.config.data_root)
-        old = str(time.time_ns() - OLD)
-        await self.prune({"until": (old,)})
-        await self.prune({}, usual(found.f_blocks * found.f_frsize))
-
-    async def usage(self) -> list[CacheUsage]:
-        """What the cache holds, for ``system df``: steps and the directories of cache mounts."""
-        images = self._parts.images
-        held = frozenset(layer for image in images.records() for layer in image.layers)
-        steps = await asyncio.to_thread(self._cache.usage, images.layer_size, held)
-        return [*steps, *await asyncio.to_thread(self._caches.usage)]
 
     async def start(self) -> None:
         """Before any build: throw away what builds of a daemon before left."""
@@ -313,55 +255,3 @@ def _delete(path: str) -> None:
         pass  # whoever empties the trash was quicker
     finally:
         os.close(fd)
-
-
-def _check(options: BuildOptions) -> None:
-    """All that can be refused before the context is read."""
-    check_options(options)
-    for tag in options.tags:
-        if references.parse(tag).digest:
-            raise InvalidParameter(f"invalid tag {tag!r}: a digest can't be given to an image")
-    epoch = epoch_of(options.build_args)
-    if options.verify and epoch is None:
-        raise InvalidParameter(
-            "verify needs the build argument SOURCE_DATE_EPOCH: without it every build has a time"
-            " of its own (for example the time of the last commit: git log -1 --format=%ct)"
-        )
-    _each_platform(options)
-    if options.network_mode.startswith("container:"):
-        raise Unsupported(f"networkmode={options.network_mode!r} is not supported for builds")
-
-
-def _each_platform(options: BuildOptions) -> list[BuildOptions]:
-    """The options for each of several platforms; raises ``InvalidParameter``."""
-    if options.verify:
-        options = msgspec.structs.replace(options, no_cache=True)
-    texts = [word.strip() for word in options.platform.split(",") if word.strip()]
-    if len(texts) < 2:
-        if texts:
-            platforms.parse(texts[0])
-        return [options]
-    names = list(dict.fromkeys(str(platforms.parse(text)) for text in texts))
-    return [msgspec.structs.replace(options, platform=name) for name in names]
-
-
-def _platform(options: BuildOptions) -> dict[str, str]:
-    """The arguments that every Dockerfile may declare."""
-    build = platforms.host()
-    target = platforms.parse(options.platform) if options.platform else build
-    return {
-        f"{kind}{part}": value
-        for kind, one in (("BUILD", build), ("TARGET", target))
-        for part, value in (
-            ("PLATFORM", str(one)),
-            ("OS", one.os),
-            ("ARCH", one.architecture),
-            ("VARIANT", one.variant),
-        )
-    }
-
-
-def _free(path: str) -> int:
-    """Bytes that the file system has for more."""
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize

@@ -8,6 +8,7 @@ Amounts as BuildKit's policies: what was used longest ago goes first, until no m
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -126,17 +127,25 @@ def chosen(
     if amounts.min_free > amounts.free:
         keep = min(keep, used - (amounts.min_free - amounts.free))
     keep = max(keep, amounts.reserved)
-    left = {id(record): record for record in records}
+    holders = Counter(_held(record) for record in records if not record.shared)
     doomed = []
     for record in sorted(free, key=lambda record: record.used_at):
-        if _size(left.values()) <= keep:
+        if used <= keep:
             break
-        left.pop(id(record))
         doomed.append(record)
+        if not record.shared:
+            holders[_held(record)] -= 1
+            if not holders[_held(record)]:
+                used -= record.size
     return doomed
+
+
+def _held(record: CacheUsage) -> str:
+    """What takes the room of a record; several may hold one layer."""
+    return record.layer or record.key
 
 
 def _size(records: Iterable[CacheUsage]) -> int:
     """Bytes that only the cache holds; a layer of several records counts once."""
-    sizes = {r.layer or r.key: r.size for r in records if not r.shared}
+    sizes = {_held(record): record.size for record in records if not record.shared}
     return sum(sizes.values())

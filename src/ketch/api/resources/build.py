@@ -136,7 +136,7 @@ async def prune(call: Call) -> StreamResponse:
         max_used=call.integer("max-used-space"),
         min_free=call.integer("min-free-space"),
     )
-    report = await call.engine.builder.prune(filters, amounts, all=call.flag("all"))
+    report = await call.engine.builder.cache.prune(filters, amounts, all=call.flag("all"))
     return responses.json(
         {"CachesDeleted": list(report.deleted) or None, "SpaceReclaimed": report.reclaimed}
     )

@@ -51,6 +51,6 @@ async def disk_usage(call: Call) -> StreamResponse:
     facts = UsageFacts(
         await engine.system.disk_usage(asked),
         await engine.images.list({}, all=False, shared_size=True) if "image" in asked else (),
-        await engine.builder.usage() if "build-cache" in asked else (),
+        await engine.builder.cache.usage() if "build-cache" in asked else (),
     )
     return responses.json(disk_usage_json(facts, asked, call.version))

@@ -1,0 +1,58 @@
+"""Options of a build before it begins: what is refused, one set for each platform, arguments."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ketch.build.epoch import epoch_of
+from ketch.build.options import BuildOptions
+from ketch.build.refusals import check_options
+from ketch.errors import InvalidParameter, Unsupported
+from ketch.oci import platform as platforms
+from ketch.oci import reference as references
+
+
+def check(options: BuildOptions) -> None:
+    """All that can be refused before the context is read."""
+    check_options(options)
+    for tag in options.tags:
+        if references.parse(tag).digest:
+            raise InvalidParameter(f"invalid tag {tag!r}: a digest can't be given to an image")
+    epoch = epoch_of(options.build_args)
+    if options.verify and epoch is None:
+        raise InvalidParameter(
+            "verify needs the build argument SOURCE_DATE_EPOCH: without it every build has a time"
+            " of its own (for example the time of the last commit: git log -1 --format=%ct)"
+        )
+    each_platform(options)
+    if options.network_mode.startswith("container:"):
+        raise Unsupported(f"networkmode={options.network_mode!r} is not supported for builds")
+
+
+def each_platform(options: BuildOptions) -> list[BuildOptions]:
+    """The options for each of several platforms; raises ``InvalidParameter``."""
+    if options.verify:
+        options = msgspec.structs.replace(options, no_cache=True)
+    texts = [word.strip() for word in options.platform.split(",") if word.strip()]
+    if len(texts) < 2:
+        if texts:
+            platforms.parse(texts[0])
+        return [options]
+    names = list(dict.fromkeys(str(platforms.parse(text)) for text in texts))
+    return [msgspec.structs.replace(options, platform=name) for name in names]
+
+
+def platform_arguments(options: BuildOptions) -> dict[str, str]:
+    """The arguments that every Dockerfile may declare."""
+    build = platforms.host()
+    target = platforms.parse(options.platform) if options.platform else build
+    return {
+        f"{kind}{part}": value
+        for kind, one in (("BUILD", build), ("TARGET", target))
+        for part, value in (
+            ("PLATFORM", str(one)),
+            ("OS", one.os),
+            ("ARCH", one.architecture),
+            ("VARIANT", one.variant),
+        )
+    }
