@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -126,6 +127,15 @@ json_values = st.recursive(
 @given(json_values)
 def test_fastjson_round_trip(value: object) -> None:
     assert fastjson.loads(fastjson.dumps(value)) == value
+
+
+def test_fastjson_is_unicode() -> None:
+    """As Go does it: U+FFFD for each byte of a name that is no UTF-8, and for halves of pairs."""
+    name = os.fsdecode(b"a\xff\xfe\xc3\xa9")
+    assert fastjson.loads(fastjson.dumps([name, "\ud83d\ude00", "\ud83d"])) == [
+        "a\ufffd\ufffd\u00e9", "\U0001f600", "\ufffd",
+    ]  # fmt: skip
+    assert fastjson.dumps(name) == '"a\ufffd\ufffd\u00e9"'.encode()
 
 
 @given(st.text())

@@ -146,6 +146,11 @@ def test_bytes_that_are_no_unicode(ketchd: Ketchd, name: str) -> None:
     assert b"No such container" in refused.stderr
     ketch(ketchd, "run", "--name", name, "busybox", "sh", "-c", "touch $(printf '/n\\377ame')")
     assert "A /n\ufffdame" in out(ketchd, "diff", name)
+    link = ketchd.folder / name
+    link.symlink_to(os.fsdecode(b"\xff"))
+    ketch(ketchd, "cp", str(link), f"{name}:/link")
+    ketch(ketchd, "cp", f"{name}:/link", f"{link}-2")
+    assert os.readlink(os.fsencode(f"{link}-2")) == b"\xff"
     shown = ketch(ketchd, "inspect", "-f", os.fsdecode(b"{{.Name}}\xff"), name).stdout
     assert shown == f"/{name}".encode() + b"\xff\n"
 

@@ -183,6 +183,7 @@ def broken(ketchd: Ketchd, tmp_path_factory: pytest.TempPathFactory) -> str:
     shutil.copy(real(loaders[0]), folder / "loader")
     (folder / "crlf").write_bytes(b"#!/bin/sh\r\necho x\r\n")
     (folder / "lost").write_bytes(b"#!/usr/bin/nothing -x\n")
+    (folder / "odd").write_bytes(b"#!/bin/odd\xff\n")
     (folder / "env").write_bytes(b"#!/bin/env nothing\n")
     (folder / "text").write_bytes(b"echo x\n")
     (folder / "empty").write_bytes(b"")
@@ -204,6 +205,7 @@ def broken(ketchd: Ketchd, tmp_path_factory: pytest.TempPathFactory) -> str:
         ("broken:loader", "dynamic", "library", {"needed_by": "/p/dynamic"}),
         ("broken", "crlf", "crlf", {"interpreter": "/bin/sh"}),
         ("broken", "lost", "interpreter", {"interpreter": "/usr/bin/nothing"}),
+        ("broken", "odd", "interpreter", {"interpreter": "/bin/odd\ufffd"}),
         ("broken", "env", "interpreter", {"interpreter": "nothing"}),
         ("broken", "text", "format", {}),
         ("broken", "empty", "empty", {}),

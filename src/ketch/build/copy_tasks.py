@@ -17,7 +17,7 @@ from ketch.build.globs import BadPattern
 from ketch.build.ignore import IgnoreRules
 from ketch.errors import InvalidParameter, NotFound
 from ketch.layers import sources
-from ketch.layers.archive import copier, in_root
+from ketch.layers.archive import copier, in_root, owner_of
 from ketch.layers.entry import Entry
 from ketch.layers.layerwrite import LayerWriter, NotPlain
 from ketch.layers.modes import mode_change
@@ -137,7 +137,7 @@ def _placing(root_fd: int, args: Args) -> Placing:
         _destination(args),
         _ownership(args),
         extract=bool(args.get("extract")),
-        archive_chown=_pair(args, "archive_chown"),
+        archive_chown=owner_of(args, "archive_chown"),
     )
 
 
@@ -147,7 +147,7 @@ def _destination(args: Args) -> str:
 
 def _ownership(args: Args) -> Ownership:
     chmod = str(args.get("chmod") or "")
-    return Ownership(_pair(args, "chown"), mode_change(chmod) if chmod else None)
+    return Ownership(owner_of(args, "chown"), mode_change(chmod) if chmod else None)
 
 
 def _sources(args: Args) -> list[str]:
@@ -164,11 +164,3 @@ def _choice(args: Args) -> sources.Choice:
     except (BadPattern, re.error) as error:
         raise InvalidParameter(f"--exclude: {error}") from None
     return sources.Choice(bool(args.get("parents")), rules)
-
-
-def _pair(args: Args, key: str) -> tuple[int, int] | None:
-    given = args.get(key)
-    if given is None:
-        return None
-    uid, gid = given
-    return int(uid), int(gid)

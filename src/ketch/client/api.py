@@ -107,7 +107,7 @@ class Client:
         if body is None or isinstance(body, bytes) or hasattr(body, "__next__"):
             raw = body  # type: ignore[assignment]
         else:
-            raw = _unicode(fastjson.dumps(body))
+            raw = fastjson.dumps(body)
             sent["Content-Type"] = "application/json"
         connection.send_request(method, path, sent, raw)
         response = connection.read_response()
@@ -129,14 +129,6 @@ def error_of(response: Response) -> KetchError:
     error = CATEGORIES.get(response.status, KetchError)(message)
     error.from_engine = True
     return error
-
-
-def _unicode(document: bytes) -> bytes:
-    """JSON is Unicode: bytes of the command line that are not become U+FFFD, as in Go."""
-    if b"\xed" not in document:  # no surrogate without it
-        return document
-    text = document.decode("utf-8", "surrogatepass")
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def encode_query(query: "dict[str, Any] | None") -> str:

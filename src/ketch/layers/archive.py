@@ -66,7 +66,7 @@ def put(args: Args, fds: list[int]) -> Args:
         unpacker = Unpacker(
             root_fd,
             os.fsencode(path),
-            ownership=Ownership(_pair(args, "chown")),
+            ownership=Ownership(owner_of(args, "chown")),
             strict=bool(args.get("no_overwrite_dir_non_dir")),
         )
         return {"entries": unpack_stream(decompressed(_reader(fds[0])), unpacker)}
@@ -119,17 +119,10 @@ def copy_up(args: Args, fds: list[int]) -> Args:
 
 def changes(args: Args, fds: list[int]) -> Args:
     """``{}``, fds ``[upper directory]``, run in the tree of the layers below (``view``) →
-    ``{"changes": [[path, kind]…]}``, kind as ``docker diff``; names in Unicode, as JSON asks."""
+    ``{"changes": [[path, kind]…]}``, kind as ``docker diff``."""
     return in_root(
-        lambda root_fd: {
-            "changes": [[_unicode(path), kind] for path, kind in diff.changes(fds[0], root_fd)]
-        }
+        lambda root_fd: {"changes": [[path, kind] for path, kind in diff.changes(fds[0], root_fd)]}
     )
-
-
-def _unicode(name: str) -> str:
-    """A file's name with U+FFFD for bytes that are no UTF-8."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def copier(fd: int, size: int) -> Fill:
@@ -247,7 +240,8 @@ def _reader(fd: int) -> BinaryIO:
     return os.fdopen(os.dup(fd), "rb", 1 << 20)
 
 
-def _pair(args: Args, key: str) -> tuple[int, int] | None:
+def owner_of(args: Args, key: str) -> tuple[int, int] | None:
+    """The ``[uid, gid]`` of a task's arguments, if there is one."""
     given = args.get(key)
     if not isinstance(given, list | tuple):
         return None

@@ -89,9 +89,19 @@ _encode = _encoder()
 
 
 def dumps(value: object) -> bytes:
-    """Encode compactly as UTF-8; raises TypeError or ValueError for what JSON cannot hold."""
+    """Encode compactly as UTF-8; raises TypeError or ValueError for what JSON cannot hold.
+
+    JSON is Unicode: surrogates, which stand for bytes of names that are none, become U+FFFD.
+    """
     if isinstance(value, str):
-        return _json.encode_basestring(value).encode("utf-8", "surrogatepass")
+        return _utf8(_json.encode_basestring(value))
     if isinstance(value, float):
         return _float(value).encode()
-    return "".join(_encode(value, 0)).encode("utf-8", "surrogatepass")
+    return _utf8("".join(_encode(value, 0)))
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
