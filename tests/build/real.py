@@ -14,6 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from ketch.build.offers import Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.engine.builder import Builder
@@ -40,6 +42,14 @@ APPLETS = (
     *("sh", "cat", "echo", "ls", "mkdir", "rm", "sleep", "stat", "id", "env", "touch", "seq", "nc"),
     *("test", "grep", "wc", "tr", "cp", "ln", "find", "true", "false", "chmod", "sort", "head"),
 )
+
+
+NEEDS = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not os.access("/bin/busybox", os.X_OK), reason="needs busybox-static"),
+]
+"""Marks of tests that have a ``Bench``."""
 
 
 class Images:

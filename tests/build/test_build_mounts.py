@@ -5,32 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from build.real import Bench
+from build.real import NEEDS, Bench
 from ketch.build.options import BuildOptions
 from ketch.engine.builder_cachemounts import Owner
 from ketch.errors import InvalidParameter
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(not os.access("/bin/busybox", os.X_OK), reason="needs busybox-static"),
-]
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
-    await bench.open()
-    try:
-        yield bench
-        assert bench.leftovers() == []
-    finally:
-        await bench.close()
+pytestmark = NEEDS
 
 
 async def test_bind_of_the_context_is_read_only_and_leaves_nothing(bench: Bench) -> None:

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from build.real import Bench, context
+from build.real import NEEDS, Bench, context
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.source import DockerfileError
 from ketch.engine.builder_source import TarSource
 from ketch.engine.pool import Member
 from ketch.errors import InvalidParameter, KetchError
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(not os.access("/bin/busybox", os.X_OK), reason="needs busybox-static"),
-]
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
-    await bench.open()
-    try:
-        yield bench
-        assert bench.leftovers() == []
-    finally:
-        await bench.close()
+pytestmark = NEEDS
 
 
 async def test_run_makes_a_layer_of_what_it_changed(bench: Bench) -> None:
