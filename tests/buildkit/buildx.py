@@ -16,6 +16,7 @@ from typing import Any
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
+from buildkit import content_store
 from ketch.build.ignore import IgnoreRules
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import gateway_messages as gateway
@@ -69,6 +70,7 @@ class Buildx:
         self.accounts: dict[str, tuple[str, str]] = {}
         self.agents: set[str] = set()
         self.outputs: dict[int, Path] = {}
+        self.stores: dict[str, Path] = {}
         self.sent: list[str] = []
         self.asked: list[tuple[str, Any]] = []
         self.channel: SocketChannel
@@ -192,6 +194,7 @@ class Buildx:
             "/moby.sshforward.v1.SSH/ForwardAgent": Handler(
                 self._agent, BOTH, m.BytesMessage, m.BytesMessage
             ),
+            **(content_store.methods(self.stores) if self.stores else {}),
         }
 
     async def _secret(self, stream: Any) -> None:

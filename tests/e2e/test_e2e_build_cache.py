@@ -15,7 +15,7 @@ from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build, inspected
 from ketch.buildkit import control_messages as control
-from ketch.engine.builder_cache_folder import CacheFolder
+from ketch.engine.builder_layout_sent import SentLayout
 from ketch.engine.cache_config import MEDIA_TYPE, decode
 from ketch.errors import DataCorrupt, KetchError
 
@@ -167,17 +167,17 @@ def test_hostile_descriptions(text: bytes) -> None:
         decode(text)
 
 
-def test_hostile_directories(tmp_path: Path) -> None:
+async def test_hostile_directories(tmp_path: Path) -> None:
     archive = tmp_path / "x.tar"
     archive.write_bytes(b"no tar" * 1000)
     with pytest.raises(KetchError):
-        CacheFolder(str(archive)).manifest("latest", "")
+        await SentLayout(str(archive)).document("latest", "")
     with tarfile.open(archive, "w") as tar:
         link = tarfile.TarInfo("index.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
     with pytest.raises(KetchError):
-        CacheFolder(str(archive)).manifest("latest", "")
+        await SentLayout(str(archive)).document("latest", "")
 
 
 def test_what_the_cache_holds_and_what_goes(ketchd: Ketchd, tmp_path: Path) -> None:

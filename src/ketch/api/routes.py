@@ -122,7 +122,7 @@ _BEYOND = (  # what Docker's API does not have: docs/beyond.md
     Route("POST", "/ketch/builds/offers", build_offers.leave),
     Route("POST", "/ketch/builds/offers/{id}/agent", build_offers.agent),
     Route("GET", "/ketch/builds/offers/{id}/output", build_offers.output),
-    Route("PUT", "/ketch/builds/offers/{id}/cache", build_offers.cache),
+    Route("PUT", "/ketch/builds/offers/{id}/layout", build_offers.layout),
     Route("GET", "/ketch/builds/{id}/events", build_history.events),
     Route("GET", "/ketch/builds/{id}", build_history.inspect),
     Route("DELETE", "/ketch/builds/{id}", build_history.remove),

@@ -22,17 +22,20 @@ _LAYERS = {
 _EXPORTS = {
     INLINE: {"mode", "ignore-error"},
     REGISTRY: {"ref", *_LAYERS},
-    LOCAL: {"dest", "tag", *_LAYERS},
+    LOCAL: {"dest", "tag", "reset", *_LAYERS},
 }
 _IMPORTS = {REGISTRY: {"ref"}, LOCAL: {"src", "tag", "digest"}}
+_STORE = "local:"
 
 
 class CacheExport(msgspec.Struct, frozen=True, kw_only=True):
     """Where to. ``everything`` (mode=max) exports the steps of all stages, not only those whose
-    layers are in the result. ``as_image`` makes an image manifest, else an index."""
+    layers are in the result. ``as_image`` makes an image manifest, else an index. ``store`` is a
+    ``local`` one's name in ``Offers``; what ``reset`` deletes there is its client's business."""
 
     type: str
     ref: str = ""
+    store: str = ""
     tag: str = "latest"
     everything: bool = False
     compression: str = GZIP
@@ -43,10 +46,11 @@ class CacheExport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheImport(msgspec.Struct, frozen=True, kw_only=True):
-    """Where from; of a ``local`` one the client sends the directory."""
+    """Where from; ``store`` is a ``local`` one's name in ``Offers``."""
 
     type: str = REGISTRY
     ref: str = ""
+    store: str = ""
     tag: str = "latest"
     digest: str = ""
 
@@ -61,10 +65,12 @@ def parse_cache_export(type: str, attributes: Mapping[str, str]) -> CacheExport:
         _check_ref("--cache-to", attributes)
     if not flag_of(attributes, "oci-mediatypes", True):
         raise Unsupported("--cache-to: oci-mediatypes=false is not supported")
+    flag_of(attributes, "reset", False)
     compression, level = compression_of(attributes)
     return CacheExport(
         type=type,
         ref=attributes.get("ref", ""),
+        store=_store(type, attributes, "dest"),
         tag=attributes.get("tag", "latest"),
         everything=mode == "max",
         compression=compression,
@@ -83,9 +89,18 @@ def parse_cache_import(type: str, attributes: Mapping[str, str]) -> CacheImport:
     return CacheImport(
         type=type,
         ref=attributes.get("ref", ""),
+        store=_store(type, attributes, "src"),
         tag=attributes.get("tag", "latest"),
         digest=attributes.get("digest", ""),
     )
+
+
+def _store(type: str, attributes: Mapping[str, str], key: str) -> str:
+    if type != LOCAL:
+        return ""
+    if not attributes.get(key):
+        raise InvalidParameter(f"a cache of type=local needs {key}=")
+    return _STORE + attributes[key]
 
 
 def _check(

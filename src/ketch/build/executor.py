@@ -142,6 +142,10 @@ class Executor(Protocol):
         """The image of a FROM or a ``COPY --from``; pulled when missing or when ``pull`` is set."""
         ...
 
+    async def of_layout(self, value: str, platform: str, report: Report) -> BaseImage:
+        """The image in a layout of the client's, ``oci-layout://…``."""
+        ...
+
     async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
         """What a step comes to under its key, and whether it was there already.
 

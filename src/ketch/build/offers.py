@@ -3,13 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import BinaryIO, NamedTuple, Protocol
 
 from ketch.errors import InvalidParameter, NotFound
+from ketch.oci.descriptor import Descriptor
 
+EXPORT = "export"
+"""The store of an output that is a directory (``Offers.keep``)."""
 Pieces = AsyncIterator[bytes]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Blob(NamedTuple):
+    """Content that can be read."""
+
+    digest: str
+    size: int
+    open: Callable[[], BinaryIO]
+
+
+class Layout(Protocol):
+    """An OCI layout on its way to a directory of the client's."""
+
+    @property
+    def blobs(self) -> Sequence[Blob]:
+        """Everything but what names the root."""
+        ...
+
+    async def archive(self) -> Pieces:
+        """All of it as a tar archive; closing the iterator ends the work."""
+        ...
+
+
+class LayoutSource(Protocol):
+    """An OCI layout of the client's. Nothing it says is trusted: what does not have the size and
+    the digest that were announced raises ``DataCorrupt``, what is not there ``NotFound``."""
+
+    async def document(self, tag: str, digest: str) -> bytes:
+        """The document of a digest or, without one, of a tag."""
+        ...
+
+    async def read(self, blob: Descriptor) -> bytes:
+        """A small blob."""
+        ...
+
+    def pieces(self, blob: Descriptor) -> Pieces:
+        """A blob's bytes as they come; whoever takes them checks the digest."""
+        ...
 
 
 class Offers(Protocol):
@@ -34,9 +75,19 @@ class Offers(Protocol):
         once. Raises ``InvalidParameter`` when the client takes
         nothing, ``Unavailable`` when it went away."""
 
-    async def folder(self, number: int) -> str:
-        """The path of a tar archive with the directory of the build's ``number``-th source of
-        cache. Raises ``NotFound``."""
+    async def keep(self, number: int, store: str, layout: Layout, scratch: str) -> None:
+        """Put the layout that the build's ``number``-th output is into the client's directory,
+        which it knows by the name ``store``. Raises as ``deliver`` does."""
+
+    async def layout(self, store: str) -> LayoutSource:
+        """A layout of the client's, by BuildKit's names: ``local:DIRECTORY`` for one that a cache
+        comes from, ``oci:NAME`` for a named context. Raises ``NotFound``."""
+
+
+_NO_WAY_BACK = (
+    "output {} is for the client, which takes nothing: leave offers with"
+    " POST /ketch/builds/offers first and fetch it from there"
+)
 
 
 class Given:
@@ -69,11 +120,12 @@ class Given:
 
     async def deliver(self, number: int, pieces: Pieces, scratch: str, *, unpacked: bool) -> None:
         """Raises ``InvalidParameter``: there is no way back to the client."""
-        raise InvalidParameter(
-            f"output {number + 1} is for the client, which takes nothing: leave offers with"
-            " POST /ketch/builds/offers first and fetch it from there"
-        )
+        raise InvalidParameter(_NO_WAY_BACK.format(number + 1))
 
-    async def folder(self, number: int) -> str:
+    async def keep(self, number: int, store: str, layout: Layout, scratch: str) -> None:
+        """Raises as ``deliver`` does."""
+        raise InvalidParameter(_NO_WAY_BACK.format(number + 1))
+
+    async def layout(self, store: str) -> LayoutSource:
         """Raises ``NotFound``."""
-        raise NotFound("the client sent no directory")
+        raise NotFound(f"the client sent no directory {store}")

@@ -16,6 +16,7 @@ from ketch.errors import Unsupported
 from ketch.oci.image import ImageConfig, RootFS, encode
 
 SCRATCH = "scratch"
+_IMAGES = (named_contexts.IMAGE, named_contexts.LAYOUT)
 
 
 class Origins:
@@ -38,7 +39,7 @@ class Origins:
     async def tree(self, step: Instruction, name: str) -> Tree:
         """The files of an image or a named context."""
         value = self._named(name, "")
-        if value is not None and not value.startswith(named_contexts.IMAGE):
+        if value is not None and not value.startswith(_IMAGES):
             return await self._files(value)
         if name == SCRATCH:
             raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
@@ -57,14 +58,15 @@ class Origins:
         return named_contexts.find(options.contexts, name, platform or options.platform)
 
     async def _image(self, reference: str, platform: str, report: Report) -> BaseImage:
-        options = self._shared.options
-        return await self._shared.executor.base(
-            reference, platform or options.platform, pull=options.pull, report=report
-        )
+        options, executor = self._shared.options, self._shared.executor
+        platform = platform or options.platform
+        if reference.startswith(named_contexts.LAYOUT):
+            return await executor.of_layout(reference, platform, report)
+        return await executor.base(reference, platform, pull=options.pull, report=report)
 
     async def _of_context(self, value: str, planned: PlannedStage, report: Report) -> BaseImage:
         """An image, or one with nothing but the files of a directory."""
-        if value.startswith(named_contexts.IMAGE):
+        if value.startswith(_IMAGES):
             reference = value.removeprefix(named_contexts.IMAGE)
             return await self._image(reference, planned.platform, report)
         part = CopyPart(await self._files(value), (".",))

@@ -1,7 +1,8 @@
 """Messages of the services that a client offers through its session.
 
 ``moby.filesync.v1`` (FileSync, FileSend, Auth), ``moby.buildkit.secrets.v1``,
-``moby.sshforward.v1``, ``moby.upload.v1`` and ``fsutil.types``.
+``moby.sshforward.v1``, ``moby.upload.v1``, ``containerd.services.content.v1`` (Content) and
+``fsutil.types``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from ketch.protobuf import Message, field
 
 PACKET_STAT, PACKET_REQ, PACKET_DATA, PACKET_FIN, PACKET_ERR = range(5)
+ACTION_STAT, ACTION_WRITE, ACTION_COMMIT = range(3)
 
 
 class Stat(Message):
@@ -74,3 +76,57 @@ class CheckAgentRequest(Message):
 
 class CheckAgentResponse(Message):
     """There is one."""
+
+
+class ContentInfo(Message):
+    """``containerd.services.content.v1.Info``."""
+
+    digest: str = field(1)
+    size: int = field(2)
+
+
+class InfoRequest(Message):
+    """Which blob."""
+
+    digest: str = field(1)
+
+
+class InfoResponse(Message):
+    """It is there."""
+
+    info: ContentInfo = field(1)
+
+
+class ReadContentRequest(Message):
+    """Bytes of a blob; size 0 is the rest of it."""
+
+    digest: str = field(1)
+    offset: int = field(2)
+    size: int = field(3)
+
+
+class ReadContentResponse(Message):
+    """Some of them."""
+
+    offset: int = field(1)
+    data: bytes = field(2)
+
+
+class WriteContentRequest(Message):
+    """One step of writing a blob; all steps of one have its ``ref``."""
+
+    action: int = field(1)
+    ref: str = field(2)
+    total: int = field(3)
+    expected: str = field(4)
+    offset: int = field(5)
+    data: bytes = field(6)
+
+
+class WriteContentResponse(Message):
+    """How far it came."""
+
+    action: int = field(1)
+    offset: int = field(4)
+    total: int = field(5)
+    digest: str = field(6)

@@ -17,8 +17,9 @@ from grpclib.client import Stream
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from ketch.build.offers import Pieces, Streams
+from ketch.build.offers import Layout, LayoutSource, Pieces, Streams
 from ketch.buildkit import filesend
+from ketch.buildkit.content import ClientStore
 from ketch.buildkit.session_messages import (
     BytesMessage,
     CheckAgentRequest,
@@ -77,9 +78,16 @@ class Session:
         except GRPCError as error:
             raise Unavailable(f"the client failed in {method}: {error.message}") from None
 
-    async def _ask(self, method: str, request: Any, reply: type[Any]) -> Any:
+    async def ask(
+        self,
+        method: str,
+        request: Any,
+        reply: type[Any],
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> Any:
         """One request, one answer; None when the client says that there is none."""
-        call = self._channel.request(method, Cardinality.UNARY_UNARY, type(request), reply)
+        kind = Cardinality.UNARY_UNARY
+        call = self._channel.request(method, kind, type(request), reply, metadata=list(metadata))
         try:
             async with call as stream:
                 await stream.send_message(request, end=True)
@@ -97,7 +105,7 @@ class Session:
         """Asked of the client each time; nothing is kept."""
         if not self.supports(SECRET):
             return None
-        found = await self._ask(SECRET, GetSecretRequest(ID=id), GetSecretResponse)
+        found = await self.ask(SECRET, GetSecretRequest(ID=id), GetSecretResponse)
         return None if found is None else bytes(found.data)
 
     async def credentials(self, host: str) -> tuple[str, str] | None:
@@ -105,14 +113,14 @@ class Session:
         if not self.supports(CREDENTIALS):
             return None
         asked = "registry-1.docker.io" if host == "docker.io" else host
-        found = await self._ask(CREDENTIALS, CredentialsRequest(Host=asked), CredentialsResponse)
+        found = await self.ask(CREDENTIALS, CredentialsRequest(Host=asked), CredentialsResponse)
         return (found.Username, found.Secret) if found is not None and found.Secret else None
 
     async def has_agent(self, id: str) -> bool:
         """Asked of the client."""
         if not self.supports(CHECK_AGENT):
             return False
-        found = await self._ask(CHECK_AGENT, CheckAgentRequest(ID=id), CheckAgentResponse)
+        found = await self.ask(CHECK_AGENT, CheckAgentRequest(ID=id), CheckAgentResponse)
         return found is not None
 
     async def agent(self, id: str) -> Streams:
@@ -149,9 +157,15 @@ class Session:
         else:
             await filesend.send_archive(self, number, pieces)
 
-    async def folder(self, number: int) -> str:
-        """Raises ``NotFound``: directories of a cache would be asked for blob by blob."""
-        raise NotFound("a local cache of BuildKit's clients is not supported: use type=registry")
+    async def keep(self, number: int, store: str, layout: Layout, scratch: str) -> None:
+        """Blob by blob; the client writes ``index.json`` itself, by what the exporters say."""
+        target = ClientStore(self, store)
+        for blob in layout.blobs:
+            await target.write(blob)
+
+    async def layout(self, store: str) -> LayoutSource:
+        """Asked for blob by blob."""
+        return ClientStore(self, store)
 
     async def run(self) -> None:
         """Until the client goes."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ketch.build.cache_options import LOCAL, parse_cache_export, parse_cache_import
-from ketch.build.exports import CACHE_ONLY, DOCKER, OCI, Export, parse_exports
+from ketch.build.cache_options import parse_cache_export, parse_cache_import
+from ketch.build.exports import CACHE_ONLY, Export, parse_exports
 from ketch.build.failures import Place, StepFailed
 from ketch.build.refusals import FRONTENDS
 from ketch.build.solver import outcome_of
@@ -215,12 +215,6 @@ def exporters(request: SolveRequest) -> list[Attributes]:
 def _exports(request: SolveRequest) -> tuple[Export, ...]:
     """Without any, the result is for the cache alone."""
     found = parse_exports((exporter.Type, exporter.Attrs) for exporter in exporters(request))
-    for export in found:
-        if export.type in (DOCKER, OCI) and not export.archive:
-            raise Unsupported(
-                f"type={export.type},tar=false is not supported for BuildKit's clients:"
-                " write an archive, or build with ketch build"
-            )
     return found or (Export(type=CACHE_ONLY),)
 
 
@@ -248,11 +242,6 @@ def _with_caches(
     """With where the cache comes from and goes to."""
     wanted = (*request.Cache.Imports, *imports, *_named_imports(attrs))
     sources = {(a.Type, *sorted(a.Attrs.items())): a for a in wanted}
-    if any(a.Type == LOCAL for a in (*wanted, *request.Cache.Exports)):
-        raise Unsupported(
-            "caches of type=local are not supported for BuildKit's clients: use type=registry,"
-            " or build with ketch build"
-        )
     return msgspec.structs.replace(
         options,
         cache_imports=tuple(parse_cache_import(a.Type, a.Attrs) for a in sources.values()),

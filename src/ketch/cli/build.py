@@ -110,12 +110,17 @@ def _outputs(client: "Client", parsed: "Parsed", asked: "dict[str, Any]") -> "Fe
         asked.update(caches.query())
         found = build_outputs.with_caches(found, caches.targets)
     coming = any(output.comes_here for output in found)
-    needed = coming or (caches is not None and caches.sends())
+    layouts = any("=oci-layout://" in word for word in parsed["build-context"])
+    needed = coming or layouts or (caches is not None and caches.sends())
     token = build_lend.lend(client, parsed, needed=needed)
     if token:
         asked["offers"] = token
         if caches is not None:
             caches.send(client, token)
+        if layouts:
+            from ketch.cli import build_layouts
+
+            build_layouts.send(client, token, parsed["build-context"])
     return build_outputs.Fetching(client, token, found) if token and coming else None
 
 

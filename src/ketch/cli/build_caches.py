@@ -8,7 +8,6 @@ import os
 
 from ketch.cli.build_outputs import Output, fields
 from ketch.cli.flags import Failure
-from ketch.client.api import encode_query, quote
 from ketch.linux import fastjson
 
 TYPE_CHECKING = False
@@ -41,15 +40,18 @@ class Caches:
 
     def send(self, client: "Client", token: str) -> None:
         """The directories that caches come from."""
-        from ketch.cli import context
+        from ketch.cli import build_layouts, layout_folder
 
-        for number, source in enumerate(self.sources):
-            if source.kind != "local":
-                continue
-            if not os.path.exists(os.path.join(source.dest, "index.json")):
+        for folder, source in {one.dest: one for one in self.sources if one.dest}.items():
+            if not os.path.exists(os.path.join(folder, "index.json")):
                 continue  # nothing was put there yet: the build does without
-            route = f"/ketch/builds/offers/{quote(token)}/cache" + encode_query({"number": number})
-            client.stream("PUT", route, body=context.stream(source.dest, "index.json")).body()
+            wanted = [one.attributes for one in self.sources if one.dest == folder]
+            roots = [
+                root
+                for a in wanted
+                for root in layout_folder.roots(folder, a.get("tag", "latest"), a.get("digest", ""))
+            ]
+            build_layouts.put(client, token, f"local:{source.attributes['src']}", folder, roots)
 
 
 def _words(texts: "list[str]") -> "list[str]":
@@ -69,13 +71,13 @@ def _source(text: str) -> Output:
 def _target(text: str) -> Output:
     attributes = fields(text, "cache target") if "=" in text else {"type": "registry", "ref": text}
     kind = attributes.pop("type", "registry")
-    return Output(kind, attributes, _folder(kind, attributes, "dest", text))
+    return Output(kind, attributes, _folder(kind, attributes, "dest", text), layout=kind == "local")
 
 
 def _folder(kind: str, attributes: "dict[str, str]", key: str, text: str) -> str:
     if kind != "local":
         return ""
-    folder = attributes.pop(key, "")
+    folder = attributes.get(key, "")
     if not folder:
         raise Failure(f"invalid cache {text!r}: type=local needs {key}=")
     return os.path.expanduser(folder)

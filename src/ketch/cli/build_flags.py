@@ -22,7 +22,8 @@ FLAGS = (
     Flag("attest", "", "list", "Attestation parameters (type=sbom, type=provenance,mode=max)"),
     Flag("annotation", "", "list", "Add annotation to the image"),
     Flag("build-arg", "", "list", "Set build-time variables", convert=value.environment_word),
-    Flag("build-context", "", "list", "Additional build contexts (name=path, URL or docker-image://ref)"),
+    Flag("build-context", "", "list",
+         "Additional build contexts (name=path, URL, docker-image://ref or oci-layout://path)"),
     Flag("cache-from", "", "list", "External cache sources (name, type=registry|local,...)",
          type="strings", values="images"),
     Flag("cache-to", "", "list", "Cache export destinations (type=inline|registry|local,...)"),
@@ -158,6 +159,11 @@ def _contexts(words: "list[str]") -> "dict[str, str]":
         name, equals, target = word.partition("=")
         if not equals or not name or not target:
             raise Failure(f"invalid build context {word!r}: write name=PATH|URL|docker-image://…")
+        if target.startswith("oci-layout://"):
+            from ketch.cli import build_layouts
+
+            found[name.lower()] = build_layouts.value(name, target)
+            continue
         local = os.path.isdir(target)
         if not local and not is_remote(target):
             raise Failure(f"build context {name}: {target} is no directory")

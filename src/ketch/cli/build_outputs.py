@@ -24,14 +24,18 @@ FILES = ("tar", "local", "oci", "docker")
 
 
 class Output:
-    """One ``--output``: its type, the engine's attributes of it, where it goes here."""
+    """One ``--output``: its type, the engine's attributes of it, where it goes here. A ``layout``
+    is a directory of blobs, which keeps what it has."""
 
-    __slots__ = ("attributes", "dest", "kind")
+    __slots__ = ("attributes", "dest", "kind", "layout")
 
-    def __init__(self, kind: str, attributes: "dict[str, str]", dest: str) -> None:
+    def __init__(
+        self, kind: str, attributes: "dict[str, str]", dest: str, *, layout: bool = False
+    ) -> None:
         self.kind = kind
         self.attributes = attributes
         self.dest = dest
+        self.layout = layout or (kind in ("oci", "docker") and self.is_directory)
 
     @property
     def comes_here(self) -> bool:
@@ -168,9 +172,17 @@ class Fetching:
 def _take(pieces: "Any", output: Output) -> None:
     if output.is_directory:
         from ketch.cli.cp_local import Whole, extract
+        from ketch.cli.layout_folder import Joined
 
         os.makedirs(output.dest, exist_ok=True)
+        joined = Joined(output.dest) if output.layout else None
+        pieces = iter(pieces)
         extract(pieces, Whole(output.dest, ""), keep_owner=False)
+        for _ in pieces:  # an archive may end before its stream, whose end the engine waits for
+            pass
+        if joined is not None:
+            reset = output.attributes.get("reset", "false").lower() in ("1", "t", "true")
+            joined.finish(reset=reset)
         return
     if output.dest == "-":
         for piece in pieces:

@@ -58,6 +58,11 @@ def image_url(name: str, tag: str, platform: str) -> str:
     return f"pkg:docker/{name}@{tag}?platform={quote(platform, safe='')}"
 
 
+def layout_url(name: str, digest: str, platform: str) -> str:
+    """``pkg:oci/name@digest?platform=…``: an image that was in a directory of the client's."""
+    return f"pkg:oci/{name}@{quote(digest, safe='')}?platform={quote(platform, safe='')}"
+
+
 def provenance(wanted: Provenance, call: Invocation) -> dict[str, Any]:
     """The predicate of SLSA in the version asked for."""
     arguments = {f"build-arg:{key}": value for key, value in call.arguments.items()}

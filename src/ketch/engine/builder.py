@@ -190,11 +190,12 @@ class Builder:
         held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
         return chain(self._cache.layers(), held, [builder_floor.archive()[0]])
 
-    async def leave_folder(self, token: str, number: int, pieces: AsyncIterator[bytes]) -> None:
-        """Keep a tar archive for the build of these offers; raises ``NotFound``."""
+    async def leave_layout(self, token: str, store: str, pieces: AsyncIterator[bytes]) -> None:
+        """Keep a tar archive of an OCI layout for the build of these offers; raises ``NotFound``
+        and ``Conflict``."""
         offers = self.offers.find(token)
-        path = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}.cache"
-        with storing("the directory of a cache"):
+        path = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}.layout"
+        with storing("the directory of a build's client"):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 with os.fdopen(fd, "wb") as file:
@@ -203,7 +204,7 @@ class Builder:
             except BaseException:
                 os.unlink(path)
                 raise
-        offers.leave_folder(number, path)
+        offers.leave_layout(store, path)
 
     async def start(self) -> None:
         """Before any build: throw away what builds of a daemon before left."""

@@ -11,6 +11,7 @@ import msgspec
 from ketch.build.cache_options import LOCAL, CacheExport
 from ketch.engine import cache_config
 from ketch.engine.cache_config import INLINE_KEY, MEDIA_TYPE
+from ketch.engine.image_export import TreeLayout
 from ketch.engine.image_manifests import Piece
 from ketch.engine.image_tree import Form, ImageTree, TreeMaker, data_piece
 from ketch.errors import KetchError
@@ -96,11 +97,8 @@ class CacheExporter:
 
     async def _to_client(self, tree: ImageTree, export: CacheExport, number: int) -> None:
         ref = {"org.opencontainers.image.ref.name": export.tag}
-        pieces = await self._images.archive(tree, (), ref, docker=False)
-        try:
-            await self._room.offers.deliver(number, pieces, self._room.directory, unpacked=True)
-        finally:
-            await pieces.aclose()  # type: ignore[attr-defined]
+        layout = TreeLayout(tree, described=ref)
+        await self._room.offers.keep(number, export.store, layout, self._room.directory)
 
     async def _push(self, tree: ImageTree, export: CacheExport, report: Report) -> None:
         name = references.parse(export.ref).tagged()

@@ -16,7 +16,6 @@ import msgspec
 
 from ketch.build.cache_options import LOCAL, CacheImport
 from ketch.engine import cache_config
-from ketch.engine.builder_cache_folder import CacheFolder
 from ketch.engine.cache_config import INLINE_KEY, MEDIA_TYPE, Imported
 from ketch.errors import DataCorrupt, KetchError, NotFound
 from ketch.oci import image as images
@@ -98,31 +97,28 @@ class CacheSources:
     async def _load(self) -> list[tuple[Steps, FetchLayer]]:
         """A source that can't be read is warned of, and does without."""
         found = []
-        for number, source in enumerate(self._room.options.cache_imports):
+        for source in self._room.options.cache_imports:
             report = self._reporting(f"importing cache manifest from {source.ref or source.type}")
             try:
-                found.append(await self._source(number, source, report))
+                found.append(await self._source(source, report))
             except KetchError as error:
                 report.warn(f"the cache can't be taken from {source.ref or source.type}: {error}")
             report.end()
         return found
 
-    async def _source(
-        self, number: int, source: CacheImport, report: Report
-    ) -> tuple[Steps, FetchLayer]:
+    async def _source(self, source: CacheImport, report: Report) -> tuple[Steps, FetchLayer]:
         if source.type == LOCAL:
-            folder = CacheFolder(await self._room.offers.folder(number))
-            blobs = self._room.parts.images.blobs
-            document = await asyncio.to_thread(folder.manifest, source.tag, source.digest)
-
-            async def read(blob: Descriptor) -> bytes:
-                return await asyncio.to_thread(folder.read, blob)
-
-            async def take(blob: Descriptor, diff_id: str) -> None:
-                await blobs.take(lambda: folder.open(blob), blob, diff_id)
-
-            return await _steps(document, read), take
+            return await self._local(source)
         return await self._registry(source, report)
+
+    async def _local(self, source: CacheImport) -> tuple[Steps, FetchLayer]:
+        layout = await self._room.offers.layout(source.store)
+        blobs = self._room.parts.images.blobs
+
+        async def take(blob: Descriptor, diff_id: str) -> None:
+            await blobs.take(layout.pieces(blob), blob, diff_id)
+
+        return await _steps(await layout.document(source.tag, source.digest), layout.read), take
 
     async def _registry(self, source: CacheImport, report: Report) -> tuple[Steps, FetchLayer]:
         name = references.parse(source.ref).tagged()

@@ -18,15 +18,17 @@ from ketch.build.executor import (
 )
 from ketch.build.git_remote import is_git, parse_remote
 from ketch.build.progress import Report, Vertex, vertex_digest
-from ketch.engine.attestation_documents import Material, image_url
+from ketch.engine.attestation_documents import Material, image_url, layout_url
 from ketch.engine.builder_cache_import import CacheSources
 from ketch.engine.builder_fetch import fetch
+from ketch.engine.builder_layout_image import LayoutImages, parse_place
 from ketch.engine.builder_remote import archive
 from ketch.engine.builder_run import StepRunner
 from ketch.engine.image_values import NewImage
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
 from ketch.errors import InvalidParameter, NotFound
+from ketch.oci import image as configs
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
@@ -48,6 +50,7 @@ class BuildExecutor:
         self._files = files
         self._runner = runner
         self.sources = CacheSources(room, self._reporting)
+        self._layouts = LayoutImages(room)
         self.materials: list[Material] = []
         self.used: dict[str, CacheEntry] = {}  # every step of this build, by key
 
@@ -74,6 +77,13 @@ class BuildExecutor:
         blob = self._room.parts.images.config_blob(record.id)
         return BaseImage(record.id, blob, record.layers)
 
+    async def of_layout(self, value: str, platform: str, report: Report) -> BaseImage:
+        """Of the client's; not stored as an image."""
+        image, digest = await self._layouts.image(value, platform, report)
+        found = str(configs.decode(image.config).platform)
+        self._use(layout_url(parse_place(value).store, digest, found), digest)
+        return image
+
     def _note(self, reference: str, record: ImageRecord) -> None:
         """An image that went into the build: the manifest it came with, or its ID."""
         name = references.parse(reference)
@@ -81,6 +91,9 @@ class BuildExecutor:
         digest = next((each.digest for each in known if each.name == name.name), record.id)
         platform = str(self._room.parts.images.config(record.id).platform)
         uri = image_url(name.familiar_name, name.tag or name.digest or "latest", platform)
+        self._use(uri, digest)
+
+    def _use(self, uri: str, digest: str) -> None:
         material = Material(uri, digest.partition(":")[2])
         if material not in self.materials:
             self.materials.append(material)
@@ -122,6 +135,8 @@ class BuildExecutor:
 
     async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
         """Durable when it returns."""
+        if parent in self._layouts.ids:
+            parent = ""  # it is no image here
         image = NewImage(config=config, layers=layers, parent=parent)
         return (await self._room.parts.images.create(image)).id
 

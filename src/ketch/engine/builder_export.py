@@ -13,11 +13,13 @@ from ketch.build.attestations import Attestations
 from ketch.build.cache_options import INLINE
 from ketch.build.config import timestamp
 from ketch.build.exports import Export
+from ketch.build.offers import EXPORT
 from ketch.build.solver import Built
 from ketch.engine.builder_attest import Attester, Predicate, attached
 from ketch.engine.builder_cache_export import CacheExporter, chosen, with_inline
 from ketch.engine.builder_result import Result
 from ketch.engine.builder_tree import tree_stream
+from ketch.engine.image_export import TreeLayout
 from ketch.engine.image_tree import Form, ImageTree, TreeImage
 from ketch.engine.progress import Progress
 from ketch.errors import InvalidParameter
@@ -133,8 +135,11 @@ class Exporting:
             described = export.annotations_of(
                 kinds.INDEX_DESCRIPTOR if len(tree.documents) > 1 else kinds.MANIFEST_DESCRIPTOR
             )
-            pieces = await self._images.archive(tree, names, described, docker=docker)
-            await self._deliver(number, pieces, unpacked=not export.archive)
+            layout = TreeLayout(tree, names, described, docker=docker)
+            if export.archive:
+                await self._deliver(number, await layout.archive(), unpacked=False)
+            else:
+                await self._room.offers.keep(number, EXPORT, layout, self._room.directory)
         self._tell(tree, export)
 
     async def _tree(self, export: Export, results: Sequence[Result], lease: Lease) -> ImageTree:

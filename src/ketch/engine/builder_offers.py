@@ -14,8 +14,9 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 
-from ketch.build.offers import Pieces, Streams
-from ketch.errors import InvalidParameter, NotFound, Unavailable
+from ketch.build.offers import Layout, LayoutSource, Pieces, Streams
+from ketch.engine.builder_layout_sent import SentLayout
+from ketch.errors import Conflict, InvalidParameter, NotFound, Unavailable
 
 _LARGEST = 500_000  # bytes of one secret
 _MOST = 1000  # offers that wait for their builds
@@ -42,7 +43,7 @@ class LentOffers:
             name: asyncio.Queue() for name in agents
         }
         self._parcels: dict[int, asyncio.Queue[Parcel | None]] = {}
-        self._folders: dict[int, str] = {}
+        self._layouts: dict[str, str] = {}
         self._over = False
         self._accounts: Mapping[str, tuple[str, str]] = {}
         self.until = time.monotonic() + _LIFE
@@ -101,15 +102,26 @@ class LentOffers:
         parcel.taken.set_result(None)
         return parcel
 
-    async def folder(self, number: int) -> str:
-        """Left before the build."""
-        if number not in self._folders:
-            raise NotFound(f"the client left no directory for source {number + 1} of the cache")
-        return self._folders[number]
+    async def keep(self, number: int, store: str, layout: Layout, scratch: str) -> None:
+        """As an archive that the client unpacks."""
+        pieces = await layout.archive()
+        try:
+            await self.deliver(number, pieces, scratch, unpacked=True)
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
 
-    def leave_folder(self, number: int, path: str) -> None:
+    async def layout(self, store: str) -> LayoutSource:
+        """Left before the build."""
+        if store not in self._layouts:
+            raise NotFound(f"the client left no directory {store}")
+        return SentLayout(self._layouts[store])
+
+    def leave_layout(self, store: str, path: str) -> None:
         """A tar archive of a directory; deleted with the offers."""
-        self._folders[number] = path
+        if store in self._layouts:
+            os.unlink(path)
+            raise Conflict(f"the client left the directory {store} already")
+        self._layouts[store] = path
 
     def _shelf(self, number: int) -> asyncio.Queue[Parcel | None]:
         return self._parcels.setdefault(number, asyncio.Queue())
@@ -117,9 +129,9 @@ class LentOffers:
     def close(self) -> None:
         """Forget everything."""
         self._over = True
-        for path in self._folders.values():
+        for path in self._layouts.values():
             os.unlink(path)
-        self._folders.clear()
+        self._layouts.clear()
         for shelf in self._parcels.values():
             shelf.put_nowait(None)
         self._secrets.clear()

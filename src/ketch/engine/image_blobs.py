@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from ketch.content.threads import completed
 from ketch.distribution.client import RegistryClient
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ketch.engine.image_parts import ImageParts
     from ketch.engine.progress import Emit
     from ketch.oci.reference import Reference
-
-_PIECE = 1 << 20
 
 
 class Blobs:
@@ -39,19 +37,25 @@ class Blobs:
             fetch = LayerFetch(self._parts, client, emit, self._unpacking)
             await fetch.layer(blob, diff_id)
 
-    async def take(self, source: Callable[[], BinaryIO], blob: Descriptor, diff_id: str) -> None:
-        """A layer from a file; raises as ``pull`` does."""
+    async def take(self, pieces: AsyncIterator[bytes], blob: Descriptor, diff_id: str) -> None:
+        """A layer from a client; raises as ``pull`` does."""
         content = self._parts.content
-        with self._parts.leases.lease("import of a build's cache", (blob.digest, diff_id)):
+        with self._parts.leases.lease("layer of a client's", (blob.digest, diff_id)):
             async with self._parts.locks.hold(blob.digest):
                 if not content.has(blob.digest):
-                    await completed(self._copy, source, blob)
+                    await self._store(pieces, blob)
                 async with self._unpacking:
                     with content.open(blob.digest) as file:
                         await self._parts.ingest(file.fileno(), diff_id)
 
-    def _copy(self, source: Callable[[], BinaryIO], blob: Descriptor) -> None:
-        with source() as file, self._parts.content.ingest(blob.digest, blob.size) as ingest:
-            while piece := file.read(_PIECE):
-                ingest.write(piece)
-            ingest.commit()
+    async def _store(self, pieces: AsyncIterator[bytes], blob: Descriptor) -> None:
+        """Of what breaks off nothing is kept."""
+        with self._parts.content.ingest(blob.digest, blob.size, resume=False) as ingest:
+            ingest.restart()
+            try:
+                async for piece in pieces:
+                    await completed(ingest.write, piece)
+                await completed(ingest.commit)
+            finally:
+                ingest.discard()
+                await pieces.aclose()  # type: ignore[attr-defined]

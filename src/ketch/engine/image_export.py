@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ketch.build.offers import Blob
 from ketch.distribution.auth import Credentials
 from ketch.distribution.upload import Uploader
 from ketch.engine.image_layout import blob_path
@@ -71,22 +74,6 @@ class ImageExporter:
         tree = await asyncio.to_thread(make, maker)
         lease.add(*tree.digests())
         return tree
-
-    async def archive(
-        self,
-        tree: ImageTree,
-        names: Sequence[Reference],
-        described: Mapping[str, str],
-        *,
-        docker: bool,
-    ) -> AsyncIterator[bytes]:
-        """The bytes of an OCI layout; with ``docker`` it is Docker's archive too. ``described`` are
-        annotations of the descriptor in ``index.json``."""
-
-        async def write(fd: int) -> None:
-            await asyncio.to_thread(_write, os.dup(fd), tree, names, described, docker)
-
-        return await drained(write)
 
     async def push(
         self, tree: ImageTree, name: Reference, auth: Credentials, emit: Emit, target: str = ""
@@ -160,6 +147,40 @@ class ImageExporter:
                 blobs=tuple(layer.digest for layer in manifest.layers),
             )
         self._parts.store.put(stored, [name.with_digest(tree.root.digest) for name in pushed])
+
+
+class TreeLayout:
+    """A tree as an OCI layout (``ketch.build.offers.Layout``); with ``docker`` its archive is
+    Docker's too. ``described`` are annotations of the descriptor in ``index.json``."""
+
+    def __init__(
+        self,
+        tree: ImageTree,
+        names: Sequence[Reference] = (),
+        described: Mapping[str, str] | None = None,
+        *,
+        docker: bool = False,
+    ) -> None:
+        self._tree = tree
+        self._names = names
+        self._described = described or {}
+        self._docker = docker
+
+    @property
+    def blobs(self) -> list[Blob]:
+        """What documents name comes before them."""
+        documents = [Piece(d, partial(io.BytesIO, data)) for d, data in self._tree.documents]
+        found = {piece.descriptor.digest: piece for piece in (*self._tree.pieces, *documents)}
+        return [Blob(d, piece.descriptor.size, piece.open) for d, piece in found.items()]
+
+    async def archive(self) -> AsyncIterator[bytes]:
+        """See ``Layout``."""
+
+        async def write(fd: int) -> None:
+            args = (self._tree, self._names, self._described, self._docker)
+            await asyncio.to_thread(_write, os.dup(fd), *args)
+
+        return await drained(write)
 
 
 def _write(

@@ -1,4 +1,5 @@
-"""Secrets and SSH agents for a build by POST /build: left before it begins (docs/beyond.md)."""
+"""Secrets, SSH agents and layouts for a build by POST /build: left before it begins
+(docs/beyond.md)."""
 
 from __future__ import annotations
 
@@ -48,11 +49,13 @@ async def output(call: Call) -> StreamResponse:
     return response
 
 
-async def cache(call: Call) -> StreamResponse:
-    """PUT /ketch/builds/offers/{id}/cache: ``number`` counts the sources of cache from 0; the body
-    is a tar archive of its directory."""
-    builder = call.engine.builder
-    await builder.leave_folder(call.id, call.integer("number"), upload(call))
+async def layout(call: Call) -> StreamResponse:
+    """PUT /ketch/builds/offers/{id}/layout: ``name`` is how the build refers to it; the body is a
+    tar archive of the OCI layout."""
+    name = call.text("name")
+    if not name:
+        raise InvalidParameter("the parameter name is missing")
+    await call.engine.builder.leave_layout(call.id, name, upload(call))
     return responses.empty(201)
 
 
