@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import pytest
 
 from build.fakes import FakeExecutor, build
 from ketch.build.ignore import parse_ignore
-from ketch.build.lint import answers
+from ketch.build.lint import answers, guesses
 from ketch.build.lint.check import check_all
 from ketch.build.lint.choice import choice_of, parse_choice
 from ketch.build.lint.rules import RULES, Finding
@@ -210,6 +211,27 @@ def test_a_long_chain_of_stages_is_checked_at_once() -> None:
     dockerfile = parse(f"FROM x AS s0\n{chain}FROM s1998\nWORKDIR a\n".encode())
     found = check_all(dockerfile, PLATFORM, parse_choice(""), parse_ignore(b""), lambda _: None)
     assert [finding.rule.name for finding in found] == ["WorkdirRelativePath"]
+
+
+def test_thousands_of_misspelt_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was compared with all: 70 KB of Dockerfile took half a minute of the daemon's loop."""
+    compared = 0
+    look = guesses.did_you_mean
+
+    def counted(word: str, known: Collection[str]) -> str:
+        nonlocal compared
+        compared += len(known)
+        return look(word, known)
+
+    monkeypatch.setattr(guesses, "did_you_mean", counted)
+    args = "".join(f"ARG variable{n}=1\n" for n in range(1900))
+    stages = "".join(f"FROM $variabel{n}\n" for n in range(1900))
+    labels = "".join(f"ENV variable{n}=1\nLABEL a=$variabel{n}\n" for n in range(1900))
+    found = check(f"{args}{stages}FROM scratch\n{labels}")
+    said = [finding.detail for finding in found if finding.rule.name.startswith("Undefined")]
+    assert len(said) == 2 * 1900
+    assert "did you mean variable0" in said[0]
+    assert 0 < compared < 50_000
 
 
 async def test_a_base_image_of_another_platform(executor: FakeExecutor) -> None:

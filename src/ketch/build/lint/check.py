@@ -9,6 +9,7 @@ from ketch.build.expand import ExpansionError, expand
 from ketch.build.ignore import IgnoreRules
 from ketch.build.lint import rules
 from ketch.build.lint.choice import Choice
+from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.rules import Finding
 from ketch.build.lint.stages import check_stages
 from ketch.build.lint.variables import check_variables, names_after
@@ -23,7 +24,13 @@ def check_file(
     dockerfile: Dockerfile, platform: Mapping[str, str], choice: Choice
 ) -> list[Finding]:
     """What can be told from the file alone; what counts, in the file's order."""
-    found = [*check_writing(dockerfile), *check_stages(dockerfile, platform)]
+    return _from_the_file(dockerfile, platform, choice, Guesses())
+
+
+def _from_the_file(
+    dockerfile: Dockerfile, platform: Mapping[str, str], choice: Choice, guesses: Guesses
+) -> list[Finding]:
+    found = [*check_writing(dockerfile), *check_stages(dockerfile, platform, guesses)]
     return list(choice.kept(found))
 
 
@@ -39,8 +46,9 @@ def check_all(
     ``environment`` gives the names of an image's variables; None when it is not known (then
     nothing is said about the variables of its stages).
     """
-    found = check_file(dockerfile, platform, choice)
-    more = [*_undefined(dockerfile, environment), *check_ignored(dockerfile, ignore)]
+    guesses = Guesses()
+    found = _from_the_file(dockerfile, platform, choice, guesses)
+    more = [*_undefined(dockerfile, environment, guesses), *check_ignored(dockerfile, ignore)]
     return list(choice.kept([*found, *more]))
 
 
@@ -52,13 +60,15 @@ def violation(found: list[Finding], dockerfile: Dockerfile) -> DockerfileError:
     return DockerfileError(reason, dockerfile.source, found[0].place)
 
 
-def _undefined(dockerfile: Dockerfile, environment: Environment) -> Iterator[Finding]:
+def _undefined(
+    dockerfile: Dockerfile, environment: Environment, guesses: Guesses
+) -> Iterator[Finding]:
     after: dict[str, Collection[str] | None] = {"scratch": ()}
     for stage in dockerfile.stages:
         image = stage.base.image
         env = after[image.lower()] if image.lower() in after else environment(image)
         if env is not None:
-            yield from check_variables(stage, env, dockerfile.escape)
+            yield from check_variables(stage, env, dockerfile.escape, guesses)
         if stage.base.alias:
             after[stage.base.alias] = None if env is None else names_after(stage, env)
 

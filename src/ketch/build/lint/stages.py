@@ -8,25 +8,31 @@ from itertools import pairwise
 from ketch.build.ast import Dockerfile, From
 from ketch.build.expand import ExpansionError, expand
 from ketch.build.lint import rules
+from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.recorder import Recorder
 from ketch.build.lint.rules import Finding
-from ketch.build.source import did_you_mean
 from ketch.errors import InvalidParameter
 from ketch.oci import reference as references
 
 RESERVED = ("context", "scratch")
 
 
-def check_stages(dockerfile: Dockerfile, platform: Mapping[str, str]) -> Iterator[Finding]:
+def check_stages(
+    dockerfile: Dockerfile, platform: Mapping[str, str], guesses: Guesses
+) -> Iterator[Finding]:
     """The findings of all rules of this module; ``platform`` maps TARGETPLATFORM and its kin."""
     seen: set[str] = set()
+    declared = Recorder(dict(platform))
+    for arg in dockerfile.global_args:
+        declared.update(dict.fromkeys((name for name, _ in arg.pairs), "x"))
+    defaults = _defaults(dockerfile, platform)
     for stage in dockerfile.stages:
         base = stage.base
         yield from _name(base, seen)
         yield from _platform(base)
-        yield from _undefined(dockerfile, base, platform)
-        if base.image.lower() not in seen:
-            yield from _defaults(dockerfile, base, platform)
+        yield from _undefined(base, declared, dockerfile.escape, guesses)
+        if base.image.lower() not in seen and "$" in base.image:
+            yield from _default_image(base, defaults, dockerfile.escape)
         seen.add(base.alias)
 
 
@@ -95,35 +101,38 @@ def _named_for(base: From) -> bool:
     return any(word and word in base.alias for word in base.platform.split("/"))
 
 
-def _undefined(
-    dockerfile: Dockerfile, base: From, platform: Mapping[str, str]
-) -> Iterator[Finding]:
-    names = {name for arg in dockerfile.global_args for name, _ in arg.pairs}
-    known = Recorder({**platform, **dict.fromkeys(names, "x")})
+def _undefined(base: From, declared: Recorder, escape: str, guesses: Guesses) -> Iterator[Finding]:
     for word in (base.image, base.platform):
         try:
-            expand(word, known, dockerfile.escape)
+            expand(word, declared, escape)
         except ExpansionError:
             pass
-    for name in known.missed:
+    for name in declared.taken():
+        near = guesses.near(name, lambda: declared)
         yield Finding(
             rules.UNDEFINED_FROM,
-            f"FROM argument '{name}' is not declared{did_you_mean(name, (*names, *platform))}",
+            f"FROM argument '{name}' is not declared{near}",
             base.range,
             f"ARG {name}=… before the first FROM",
         )
 
 
-def _defaults(dockerfile: Dockerfile, base: From, platform: Mapping[str, str]) -> Iterator[Finding]:
-    """What the file builds from when nobody gives an argument."""
-    if "$" not in base.image:
-        return
+def _defaults(dockerfile: Dockerfile, platform: Mapping[str, str]) -> dict[str, str] | None:
+    """The arguments when nobody gives any; None when one cannot be expanded."""
     values = dict(platform)
     try:
         for arg in dockerfile.global_args:
             for name, default in arg.pairs:
                 values[name] = expand(default or "", values, dockerfile.escape)
-        image = expand(base.image, values, dockerfile.escape)
+    except ExpansionError:
+        return None
+    return values
+
+
+def _default_image(base: From, values: dict[str, str] | None, escape: str) -> Iterator[Finding]:
+    """What the file builds from when nobody gives an argument."""
+    try:
+        image = "" if values is None else expand(base.image, values, escape)
         if image != "scratch":
             references.parse(image)
     except (ExpansionError, InvalidParameter):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from ketch.build.ast import From, Stage
 from ketch.build.lint import rules
 from ketch.build.lint.check import violation
+from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.rules import Finding
 from ketch.build.lint.variables import check_variables
 from ketch.build.prepared import Prepared
@@ -22,6 +23,7 @@ class Teller:
         self._choice = prepared.choice
         self._findings = prepared.findings
         self._begin = begin
+        self._guesses = Guesses()
 
     def tell_findings(self, name: str) -> None:
         """What the file alone told, as BuildKit has it: on the loading of the Dockerfile."""
@@ -46,7 +48,7 @@ class Teller:
 
     def check_variables(self, stage: Stage, known: Collection[str], report: Report) -> None:
         """When it is known which variables the base has; raises the error that was asked for."""
-        found = check_variables(stage, known, self._dockerfile.escape)
+        found = check_variables(stage, known, self._dockerfile.escape, self._guesses)
         self._tell(found, report)
 
     def _tell(self, found: Iterable[Finding], report: Report) -> None:

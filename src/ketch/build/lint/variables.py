@@ -19,24 +19,25 @@ from ketch.build.ast import (
 )
 from ketch.build.expand import ExpansionError, expand
 from ketch.build.lint import rules
+from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.recorder import Recorder
 from ketch.build.lint.rules import Finding
 from ketch.build.scope import PROXY_ARGS
-from ketch.build.source import did_you_mean
 
 
-def check_variables(stage: Stage, env: Collection[str], escape: str) -> Iterator[Finding]:
+def check_variables(
+    stage: Stage, env: Collection[str], escape: str, guesses: Guesses
+) -> Iterator[Finding]:
     """Findings in one stage whose base has the variables ``env``."""
-    known = dict.fromkeys((*env, *PROXY_ARGS), "x")
+    known = Recorder(dict.fromkeys((*env, *PROXY_ARGS), "x"))
     for step in stage.steps:
-        recorder = Recorder(known)
         for word in _words(step):
             try:
-                expand(word, recorder, escape)
+                expand(word, known, escape)
             except ExpansionError:
                 pass  # that is an error, said where it counts
-        for name in recorder.missed:
-            yield _finding(step, name, known)
+        for name in known.taken():
+            yield _finding(step, name, known, guesses)
         if isinstance(step, Arg | Env):
             known.update(dict.fromkeys((name for name, _ in step.pairs), "x"))
 
@@ -50,8 +51,8 @@ def names_after(stage: Stage, env: Collection[str]) -> set[str]:
     return names
 
 
-def _finding(step: Instruction, name: str, known: Collection[str]) -> Finding:
-    near = did_you_mean(name, [other for other in known if other not in PROXY_ARGS])
+def _finding(step: Instruction, name: str, known: Collection[str], guesses: Guesses) -> Finding:
+    near = guesses.near(name, lambda: [other for other in known if other not in PROXY_ARGS])
     hint = near.replace("mean ", "mean $") if near else ""
     return Finding(
         rules.UNDEFINED_VAR,

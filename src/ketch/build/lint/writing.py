@@ -25,7 +25,6 @@ from ketch.build.ast import Shell as ShellInstruction
 from ketch.build.lint import rules
 from ketch.build.lint.descriptions import comment_above, described
 from ketch.build.lint.rules import Finding
-from ketch.build.plan import find_stage
 from ketch.build.source import Position, Range
 
 _SECRET = re.compile(
@@ -62,7 +61,7 @@ def check_writing(dockerfile: Dockerfile) -> Iterator[Finding]:
     for stage in dockerfile.stages:
         yield from _repeated(stage)
         yield from _shell_form(stage)
-        yield from _relative(dockerfile, stage)
+    yield from _relative(dockerfile)
 
 
 def word_of(instruction: Instruction) -> str:
@@ -201,14 +200,16 @@ def _as_words(command: str) -> list[str]:
     return command.split()
 
 
-def _relative(dockerfile: Dockerfile, stage: Stage) -> Iterator[Finding]:
-    below = _below(dockerfile, stage)
-    while below is not None:
-        if any(isinstance(step, Workdir) for step in below.steps):
-            return
-        below = _below(dockerfile, below)
-    first = next((step for step in stage.steps if isinstance(step, Workdir)), None)
-    if first is not None and not first.path.startswith(("/", "$", '"/', "'/", '"$')):
+def _relative(dockerfile: Dockerfile) -> Iterator[Finding]:
+    """The first WORKDIR of what stands on an image."""
+    stands: dict[str, bool] = {}  # alias → whether the stage or one below it has a WORKDIR
+    for stage in dockerfile.stages:
+        below = stands.get(stage.base.image.lower(), False)
+        first = next((step for step in stage.steps if isinstance(step, Workdir)), None)
+        if stage.base.alias:
+            stands[stage.base.alias] = below or first is not None
+        if below or first is None or first.path.startswith(("/", "$", '"/', "'/", '"$')):
+            continue
         yield Finding(
             rules.WORKDIR_RELATIVE,
             f'Relative workdir "{first.path}" can have unexpected results if the base image '
@@ -216,9 +217,3 @@ def _relative(dockerfile: Dockerfile, stage: Stage) -> Iterator[Finding]:
             first.range,
             f"WORKDIR /{first.path}",
         )
-
-
-def _below(dockerfile: Dockerfile, stage: Stage) -> Stage | None:
-    """The stage that one continues."""
-    index = find_stage(dockerfile, stage.base.image, stage.index, numbers=False)
-    return None if index is None else dockerfile.stages[index]
