@@ -36,7 +36,7 @@ async def learn(parts: Parts, container_id: str, pid: int) -> None:
     if record is None:
         return
     state, changes = record.state, dict[str, Any]()
-    if state.oom_killed:
+    if state.oom_killed and state.out_of_memory is None:
         limit = record.spec.resources.memory
         changes["out_of_memory"] = out_of_memory.find(lines, record.id, limit)
     if state.watched_since or state.exit_signal == signals.SIGSYS:

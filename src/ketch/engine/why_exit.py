@@ -254,7 +254,7 @@ def _health(record: ContainerRecord) -> list[Finding]:
             text=f"Its last {health.failing_streak} health checks in a row failed; the latest with "
             f"exit code {last.exit_code}{said}",
             details={"streak": health.failing_streak, "code": last.exit_code},
-            certainty=LIKELY if not record.state.running else "known",
+            certainty=KNOWN if record.state.running else LIKELY,
         )
     ]
 

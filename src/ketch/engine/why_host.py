@@ -106,16 +106,18 @@ def clash_inside(record: ContainerRecord, lines: Iterable[str]) -> list[Finding]
             text = f"{said}: something else in the same network namespace listens there already."
             return [Finding(kind="port", text=text, certainty=POSSIBLE)]
         words = " ".join((line, *(record.spec.entrypoint or ()), *(record.spec.cmd or ())))
-        holders = [
-            (int(number), holder)
-            for number in _PORT_IN_TEXT.findall(words)
-            for holder in sockets.listeners("tcp", int(number))
-        ]
-        if not holders:
-            text = f"{said}, and it has the network of the host."
-            return [Finding(kind="port", text=text, certainty=LIKELY)]
-        port, (pid, program) = holders[0]
-        text = f"{said}: the port {port} of the host is held by the program {program} (PID {pid})."
-        details: dict[str, str | int] = {"port": port, "pid": pid, "name": program}
-        return [Finding(kind="port", text=text, certainty=LIKELY, details=details)]
+        return [_held_port(said, dict.fromkeys(map(int, _PORT_IN_TEXT.findall(words))))]
     return []
+
+
+def _held_port(said: str, ports: Iterable[int]) -> Finding:
+    """The first of the ports of the host that somebody holds."""
+    for port in ports:
+        for pid, program in sockets.listeners("tcp", port):
+            text = f"{said}: the port {port} of the host is held by the program {program}"
+            details: dict[str, str | int] = {"port": port, "pid": pid, "name": program}
+            return Finding(
+                kind="port", text=f"{text} (PID {pid}).", certainty=LIKELY, details=details
+            )
+    text = f"{said}, and it has the network of the host."
+    return Finding(kind="port", text=text, certainty=LIKELY)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _HEAD = 256  # bytes that the kernel reads of a script's first line (binfmt_script.c)
 _MOST_LIBRARIES = 300
 _LARGEST_LIST = 65536
+_MOST_PATTERNS, _MOST_PLACES = 20, 200  # of ld.so.conf; of it, or of an rpath
 _DEFAULT_DIRECTORIES = (
     "/lib", "/usr/lib", "/lib64", "/usr/lib64", "/lib32", "/usr/lib32", "/usr/local/lib",
     "/usr/local/lib64",
@@ -42,7 +43,7 @@ def check(args: "Args", fds: "list[int]") -> "Args":
 
     Returns ``{"kind": "" or what is wrong, "path": the file, …details}``. Kinds: ``missing``,
     ``directory``, ``not-executable``, ``empty``, ``format``, ``crlf``, ``interpreter`` (of a
-    script), ``loader``, ``library``, ``architecture``, ``cwd``.
+    script), ``loader``, ``library``, ``architecture``, ``unreadable``.
     """
     cwd = str(args["cwd"]) or "/"
     try:
@@ -198,7 +199,7 @@ class Libraries:
             origin = os.path.dirname(os.path.realpath(path))
             places = [*own.split(":"), *self._always, *file.runpath.split(":")]
             expanded = [place.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
-                        for place in places if place]  # fmt: skip
+                        for place in places[:_MOST_PLACES] if place]  # fmt: skip
             candidates = [f"{place}/{name}" for place in (*expanded, *self._last)]
         for candidate in candidates:
             library = _library(candidate, self._program)
@@ -226,7 +227,7 @@ def _library(path: str, program: elf.Elf) -> "elf.Elf | None":
 def _glibc_directories(program: elf.Elf) -> "list[str]":
     triplet = _TRIPLETS.get(program.machine, "")
     multiarch = [f"{place}/{triplet}" for place in ("/lib", "/usr/lib", "/usr/local/lib")]
-    configured = _configured("/etc/ld.so.conf", 0)
+    configured = _configured("/etc/ld.so.conf")
     loaders = os.path.dirname(os.path.realpath(program.interpreter))
     return [*configured, *(multiarch if triplet else ()), *_DEFAULT_DIRECTORIES, loaders]
 
@@ -240,18 +241,24 @@ def _musl_directories(program: elf.Elf) -> "list[str]":
     return ["/lib", "/usr/local/lib", "/usr/lib"]
 
 
-def _configured(path: str, depth: int) -> "list[str]":
-    """The directories of ld.so.conf(5), with what it includes."""
+def _configured(path: str) -> "list[str]":
+    """The directories of ld.so.conf(5), with what it includes; each file is read once."""
     found: list[str] = []
-    for line in _text(path).splitlines():
-        words = line.partition("#")[0].split()
-        if words[:1] == ["include"] and depth < 3:
-            for pattern in words[1:]:
-                for name in _expanded(os.path.join(os.path.dirname(path), pattern)):
-                    found += _configured(name, depth + 1)
-        elif len(words) == 1:
-            found.append(words[0])
-    return found[:200]
+    lists, patterns = [path], 0
+    for name in lists:  # grows
+        for line in _text(name).splitlines():
+            words = line.partition("#")[0].split()
+            if words[:1] == ["include"]:
+                wanted = words[1 : 1 + _MOST_PATTERNS - patterns]
+                patterns += len(wanted)
+                for pattern in wanted:
+                    names = _expanded(os.path.join(os.path.dirname(name), pattern))
+                    lists += [one for one in names if one not in lists]
+            elif len(words) == 1:
+                found.append(words[0])
+        if len(found) >= _MOST_PLACES:
+            break
+    return found[:_MOST_PLACES]
 
 
 def _expanded(pattern: str) -> "list[str]":
