@@ -195,6 +195,31 @@ async def test_odd_files_become_an_archive_that_can_be_read() -> None:
     assert sizes == {"grew": 3, "shrank": 200_000, "less": 0, "old": 0, "\udcff": 0}
 
 
+@pytest.mark.parametrize("size", [1 << 40, (1 << 63) - 1])
+async def test_a_file_that_is_not_what_it_was_said_to_be_takes_no_memory(size: int) -> None:
+    entry = Stat(path="holes", mode=0o644, size=size)
+    async with session(files=offering(entry)) as client, asyncio.timeout(20):
+        with pytest.raises(InvalidParameter, match="file 'holes' changed while it was sent"):
+            await longest(filesync.tar_stream(client, "context"))
+
+
+async def test_names_are_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two million names of sixteen megabytes each were within the bounds."""
+    monkeypatch.setattr(filesync, "_MOST_TOLD", 50_000)
+    large = [Stat(path=f"x{n}", xattrs={"user.x": b"x" * 10_000}) for n in range(4)]
+    entries = [Stat(path="p" * 9000), Stat(path="l", linkname="l" * 9000), *large]
+    async with session(files=offering(*entries[:-1])) as client, asyncio.timeout(20):
+        await longest(filesync.tar_stream(client, "context"))
+    async with session(files=offering(*entries)) as client, asyncio.timeout(20):
+        with pytest.raises(InvalidParameter, match="more than 50000 bytes"):
+            await longest(filesync.tar_stream(client, "context"))
+
+
+async def longest(pieces: AsyncIterator[bytes]) -> int:
+    """Read to the end; bytes of the longest piece."""
+    return max([len(piece) async for piece in pieces])
+
+
 @pytest.mark.parametrize("text", ["a=1\nb=2", "x" * 200_000])
 def test_hosts_that_are_no_list_are_refused(text: str) -> None:
     with pytest.raises(InvalidParameter, match="add-hosts"):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 _MOST_PATHS = 2_000_000
+_MOST_TOLD = 256 << 20  # bytes of names, links and attributes
+_MOST_MISSING = 64 << 20  # bytes of a file that shrank
 _AHEAD_FILES, _AHEAD_BYTES = 64, 8 << 20
 _LARGEST_TEXT = 4 << 20  # bytes of a Dockerfile or .dockerignore
 _MOST_LINKS = 10
@@ -88,15 +90,28 @@ async def tar_stream(
         if head is None:
             continue
         yield _encoded(head)
-        written = 0
-        async for chunk in chunks:
-            piece = chunk[: head.size - written]
-            written += len(piece)
+        async for piece in _padded(head, chunks):
             yield piece
-        if written < head.size:  # it shrank while it was sent
-            yield bytes(head.size - written)
-        yield bytes(-head.size % 512)
     yield bytes(1024)
+
+
+async def _padded(head: tarfile.TarInfo, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """As many bytes as the head says, to the end of a block; it may shrink while it is sent."""
+    left = head.size
+    async for chunk in chunks:
+        piece = chunk[:left]
+        left -= len(piece)
+        yield piece
+    if left > _MOST_MISSING:
+        raise InvalidParameter(
+            f"the client's file {head.name!r:.200} changed while it was sent: "
+            f"{left} of its {head.size} bytes are missing"
+        )
+    left += -head.size % 512
+    while left:
+        zeros = bytes(min(left, 1 << 20))
+        left -= len(zeros)
+        yield zeros
 
 
 class _Transfer:
@@ -144,15 +159,27 @@ class _Transfer:
 
     async def _paths(self, stream: Stream[Any, Any]) -> list[tuple[int, Stat]]:
         found: list[tuple[int, Stat]] = []
+        told = 0
         while True:
             packet = await _next(stream)
             if packet.type != PACKET_STAT:
                 raise InvalidParameter(f"unexpected packet {packet.type} in a list of files")
             if packet.stat is None:
                 return found
+            told += _size(packet.stat)
             if len(found) >= _MOST_PATHS:
                 raise InvalidParameter(f"the context has more than {_MOST_PATHS} files")
+            if told > _MOST_TOLD:
+                raise InvalidParameter(
+                    f"names and attributes of the context's files are more than {_MOST_TOLD} bytes"
+                )
             found.append((len(found), packet.stat))
+
+
+def _size(entry: Stat) -> int:
+    """What is kept of a path until its turn comes, roughly in bytes."""
+    attributes = sum(len(name) + len(value) for name, value in entry.xattrs.items())
+    return len(entry.path) + len(entry.linkname) + attributes
 
 
 class _Contents:
