@@ -64,7 +64,7 @@ class Images:
     def keep_layers(self, roots: Callable[[], Iterable[str]]) -> None:
         self.roots.append(roots)
 
-    def resolve(self, ref: str) -> ImageRecord:
+    def resolve(self, ref: str, platform: str = "") -> ImageRecord:
         image = self.names.get(ref) or self.names.get(f"{ref}:latest") or ref
         if image not in self.blobs:
             raise NotFound(f"No such image: {ref}")

@@ -15,7 +15,7 @@ from e2e.conftest import another
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build, copied, inspected
-from ketch.engine.builder_emulation import check_runs
+from ketch.engine.emulation import check_runs
 from ketch.errors import InvalidParameter
 
 pytestmark = pytest.mark.root

@@ -173,7 +173,7 @@ class FakeImages:
     def close(self) -> None:
         """There is nothing to end."""
 
-    def resolve(self, ref: str) -> ImageRecord:
+    def resolve(self, ref: str, platform: str = "") -> ImageRecord:
         if ref not in ("box", "box:latest", IMAGE.id):
             raise NotFound(f"No such image: {ref}:latest")
         return IMAGE

@@ -8,13 +8,17 @@ from ketch.api.convert_platform import platform_json
 from ketch.api.times import SECOND, rfc3339
 from ketch.api.versions import Version
 from ketch.engine.image_values import (
+    ATTESTATION,
+    IMAGE,
     HistoryLine,
     ImageDetails,
     ImageRecord,
     ImageSummary,
     ManifestFacts,
+    Manifests,
     Removed,
 )
+from ketch.oci.descriptor import Descriptor
 from ketch.oci.image import Health, RunConfig
 
 
@@ -25,37 +29,45 @@ def list_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
         "SharedSize": summary.shared_size,
         "Containers": len(summary.containers) if version >= (1, 51) else -1,
     }
-    if summary.manifest is not None:
-        found["Descriptor"] = _descriptor(summary.manifest)
-        found["Manifests"] = manifests_json(summary.manifest, summary.record, summary.containers)
+    if summary.manifests is not None:
+        found["Descriptor"] = _descriptor(summary.manifests.target)
+        found["Manifests"] = manifests_json(summary.manifests)
     return found
 
 
-def _descriptor(facts: ManifestFacts) -> dict[str, Any]:
-    return {"mediaType": facts.media_type, "digest": facts.digest, "size": facts.size}
+def _descriptor(target: Descriptor) -> dict[str, Any]:
+    optional = {
+        "annotations": target.annotations,
+        "artifactType": target.artifact_type,
+        "platform": platform_json(target.platform) if target.platform else None,
+    }
+    found = {"mediaType": target.media_type, "digest": target.digest, "size": target.size}
+    return found | {name: value for name, value in optional.items() if value}
 
 
-def manifests_json(
-    facts: ManifestFacts | None, record: ImageRecord, containers: tuple[str, ...]
-) -> list[dict[str, Any]]:
-    """``Manifests``: of the one platform that there is; empty for images that came without."""
-    if facts is None:
-        return []
+def manifests_json(told: Manifests | None) -> list[dict[str, Any]]:
+    """``Manifests``; empty for images that came without any."""
+    return [_manifest_json(facts) for facts in told.entries] if told else []
+
+
+def _manifest_json(facts: ManifestFacts) -> dict[str, Any]:
     platform = platform_json(facts.platform)
-    return [
-        {
-            "ID": facts.digest,
-            "Descriptor": _descriptor(facts) | {"platform": platform},
-            "Available": facts.available,
-            "Size": {"Content": facts.content_size, "Total": facts.content_size + record.size},
-            "Kind": "image",
-            "ImageData": {
-                "Platform": platform,
-                "Containers": list(containers),
-                "Size": {"Unpacked": record.size},
-            },
+    found: dict[str, Any] = {
+        "ID": facts.descriptor.digest,
+        "Descriptor": _descriptor(facts.descriptor) | {"platform": platform},
+        "Available": facts.available,
+        "Size": {"Content": facts.content_size, "Total": facts.content_size + facts.size},
+        "Kind": facts.kind,
+    }
+    if facts.kind == IMAGE:
+        found["ImageData"] = {
+            "Platform": platform,
+            "Containers": list(facts.containers),
+            "Size": {"Unpacked": facts.size},
         }
-    ]
+    elif facts.kind == ATTESTATION:
+        found["AttestationData"] = {"For": facts.about}
+    return found
 
 
 def usage_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
@@ -106,8 +118,8 @@ def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[s
         "RootFS": {"Type": "layers", "Layers": list(record.layers)},
         "Metadata": {"LastTagTime": rfc3339(details.last_tagged_at)},
     }
-    if details.manifest is not None and version >= (1, 48):
-        found["Descriptor"] = _descriptor(details.manifest)
+    if details.manifests is not None and version >= (1, 48):
+        found["Descriptor"] = _descriptor(details.manifests.target)
     if config.variant:
         found["Variant"] = config.variant
     if version < (1, 44):

@@ -7,6 +7,7 @@ import msgspec
 from ketch.distribution.client import RegistryClient, Served
 from ketch.errors import DataCorrupt, KetchError, NotFound
 from ketch.oci import image, manifest, platform
+from ketch.oci.descriptor import Descriptor
 from ketch.oci.image import ImageConfig
 from ketch.oci.manifest import Index, Manifest
 from ketch.oci.platform import Platform
@@ -16,10 +17,13 @@ _DEEPEST = 3  # an index in an index in an index
 
 class Resolved(msgspec.Struct, frozen=True):
     """An image of a registry: ``target`` is the digest that the reference led to (of the index, if
-    there is one), ``served`` the manifest byte for byte."""
+    there is one), ``served`` the manifest byte for byte. ``indexes`` are those on the way to it,
+    the outermost first, ``entry`` what the last one says of the manifest."""
 
     target: str
     served: Served
+    indexes: tuple[Served, ...]
+    entry: Descriptor | None
     manifest: Manifest
     config_blob: bytes
     config: ImageConfig
@@ -37,12 +41,13 @@ async def resolve(client: RegistryClient, wanted: Platform, *, exact: bool) -> R
     """
     reference = client.reference.tagged()
     served = await client.manifest(reference.digest or reference.tag)
-    target = served.digest
+    indexes: list[Served] = []
+    entry = None
     document = _decoded(client, served)
-    for _ in range(_DEEPEST):
-        if isinstance(document, Manifest):
-            break
-        served = await client.manifest(_choose(document, wanted))
+    while isinstance(document, Index) and len(indexes) < _DEEPEST:
+        indexes.append(served)
+        entry = _choose(document, wanted)
+        served = await client.manifest(entry.digest)
         document = _decoded(client, served)
     if not isinstance(document, Manifest):
         raise DataCorrupt(f"{reference}: indexes are nested deeper than {_DEEPEST}: refused")
@@ -50,7 +55,8 @@ async def resolve(client: RegistryClient, wanted: Platform, *, exact: bool) -> R
     config = _checked(image.decode(blob), document)
     if exact:
         _check_platform(client, config, wanted)
-    return Resolved(target, served, document, blob, config)
+    target = indexes[0].digest if indexes else served.digest
+    return Resolved(target, served, tuple(indexes), entry, document, blob, config)
 
 
 def _decoded(client: RegistryClient, served: Served) -> Manifest | Index:
@@ -60,11 +66,11 @@ def _decoded(client: RegistryClient, served: Served) -> Manifest | Index:
         raise type(error)(f"{client.reference}: {error}") from None
 
 
-def _choose(index: Index, wanted: Platform) -> str:
+def _choose(index: Index, wanted: Platform) -> Descriptor:
     at = platform.choose([entry.platform for entry in index.manifests], wanted)
     if at is None:
         raise NotFound(f"no matching manifest for {wanted} in the manifest list entries")
-    return index.manifests[at].digest
+    return index.manifests[at]
 
 
 def _checked(config: ImageConfig, document: Manifest) -> ImageConfig:

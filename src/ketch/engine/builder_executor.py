@@ -99,16 +99,10 @@ class BuildExecutor:
             self.materials.append(material)
 
     def _local(self, reference: str, platform: str) -> ImageRecord | None:
-        images = self._room.parts.images
         try:
-            record = images.resolve(reference)
+            return self._room.parts.images.resolve(reference, platform)
         except NotFound:
             return None
-        wanted = platforms.parse(platform) if platform else None
-        offered = images.config(record.id).platform
-        if wanted is not None and platforms.choose([offered], wanted) is None:
-            return None
-        return record
 
     async def _exact(self, reference: str, platform: str) -> str:
         """By its digest, where the name is that of an image for this machine, or should be: one

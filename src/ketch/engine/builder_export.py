@@ -198,8 +198,7 @@ class Exporting:
                 tree = await self._tree(export, results, lease)
                 self._tell(tree, export)
                 if built.image and len(tree.documents) > 1:
-                    layers = [layer for result in results for layer in result.layers]
-                    await self._images.keep(built.image, names, tree, layers)
+                    await self._images.keep(names, tree)
                 pushed = names if export.push else []
                 for name in pushed:
                     await self._push(export, tree, name, report)

@@ -21,7 +21,6 @@ from ketch.build.executor import RunOutcome, RunStep
 from ketch.build.progress import Report
 from ketch.engine import spec_validate
 from ketch.engine.attach_options import AttachOptions
-from ketch.engine.builder_emulation import check_runs
 from ketch.engine.builder_mounts import Made, made
 from ketch.engine.builder_output import relay
 from ketch.engine.container_attach import attach_wire
@@ -29,6 +28,7 @@ from ketch.engine.container_limits import Resources, Ulimit
 from ketch.engine.container_place import place
 from ketch.engine.container_record import ContainerRecord, MountPoint
 from ketch.engine.container_spec import ContainerSpec, LogConfig
+from ketch.engine.emulation import check_runs
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_resources import with_defaults
 from ketch.engine.spec_start import Launch, start_wire

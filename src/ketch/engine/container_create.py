@@ -24,7 +24,7 @@ from ketch.engine import (
     spec_kernel,
     spec_validate,
 )
-from ketch.engine.container_image import check_platform, defaults_of
+from ketch.engine.container_image import defaults_of
 from ketch.engine.container_mounts import Planner
 from ketch.engine.container_record import ContainerRecord, MountPoint
 from ketch.engine.container_spec import ContainerSpec
@@ -53,7 +53,7 @@ class Creator:
             name = container_names.check(name)
             self._parts.store.check_name(name)
         spec_validate.check_asked(spec)
-        image = self._parts.images.resolve(spec.image)
+        image = self._parts.images.resolve(spec.image, spec.platform)
         spec = self._completed(spec, self._parts.images.config(image.id))
         spec, discarded = self._fitted(spec)
         warnings = (*discarded, *spec_validate.validate(spec, self._facts))
@@ -73,7 +73,6 @@ class Creator:
         return record.id, warnings
 
     def _completed(self, spec: ContainerSpec, config: ImageConfig) -> ContainerSpec:
-        check_platform(spec, config)
         merged = merge(health_spec.with_labels(spec), defaults_of(config))
         return msgspec.structs.replace(
             merged,

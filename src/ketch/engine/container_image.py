@@ -6,8 +6,6 @@ from ketch.engine import health_spec
 from ketch.engine.container_spec import ContainerSpec
 from ketch.engine.health_values import Healthcheck
 from ketch.engine.spec_merge import ImageDefaults
-from ketch.errors import NotFound
-from ketch.oci import platform
 from ketch.oci.image import Health, ImageConfig, RunConfig
 
 
@@ -41,18 +39,6 @@ def _healthcheck(health: Health | None) -> Healthcheck | None:
         start_interval=health.start_interval,
         retries=health.retries,
     )
-
-
-def check_platform(spec: ContainerSpec, config: ImageConfig) -> None:
-    """Raise ``NotFound`` in Docker's words when the image is not for the platform asked for."""
-    if not spec.platform:
-        return
-    wanted = platform.parse(spec.platform)
-    if platform.choose([config.platform], wanted) is None:
-        raise NotFound(
-            f"image with reference {spec.image} was found but does not provide the specified "
-            f"platform ({wanted})"
-        )
 
 
 def config_of(spec: ContainerSpec, image: ImageConfig) -> RunConfig:

@@ -14,7 +14,7 @@ from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.container_top import TopTable
 from ketch.engine.filters import Filters
 from ketch.engine.stats_sampler import Sample, StatsSampler
-from ketch.errors import Conflict, InvalidParameter, NotFound
+from ketch.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -62,7 +62,7 @@ class Lister:
             return []
         depth = len(ancestor.layers)
         return [
-            ancestor.id,
+            *self._parts.images.variants(ref),
             *(
                 image.id
                 for image in self._parts.images.records()
@@ -73,14 +73,10 @@ class Lister:
     def image_names(self, records: Sequence[ContainerRecord]) -> list[str]:
         """What a list calls the containers' images: what ``create`` was asked for, as long as that
         still leads to the image (a tag may have moved, or be gone); else the image's ID."""
-        now: dict[str, str] = {}
-        for ref in {record.spec.image for record in records}:
-            try:
-                now[ref] = self._parts.images.resolve(ref).id
-            except (NotFound, InvalidParameter):
-                now[ref] = ""
+        refs = {record.spec.image for record in records}
+        now = {ref: self._parts.images.variants(ref) for ref in refs}
         return [
-            record.spec.image if now[record.spec.image] == record.image_id else record.image_id
+            record.spec.image if record.image_id in now[record.spec.image] else record.image_id
             for record in records
         ]
 

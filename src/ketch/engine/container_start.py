@@ -8,6 +8,8 @@ adopts it (``recovery``).
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import time
 from contextlib import suppress
@@ -19,6 +21,7 @@ from ketch.engine import (
     container_events,
     container_links,
     device_requests,
+    emulation,
     log_reach,
 )
 from ketch.engine.container_attach import attach_wire
@@ -32,7 +35,15 @@ from ketch.engine.health_values import Health
 from ketch.engine.spec_external import external_config
 from ketch.engine.spec_oci import oci_config
 from ketch.engine.spec_start import Launch, start_wire
-from ketch.errors import Conflict, KetchError, NotModified, StartFailed, os_reason
+from ketch.errors import (
+    Conflict,
+    DataCorrupt,
+    KetchError,
+    NotFound,
+    NotModified,
+    StartFailed,
+    os_reason,
+)
 from ketch.linux.process import start_time
 from ketch.linux.seccomp import FLAG_LOG
 
@@ -195,10 +206,22 @@ class Starter:
             )
             return shim, await shim.started()
         except StartFailed as error:
+            error = self._explained(record, error)
             raise prefixed(_PREFIX if runtime else _PREFIX + _OURS, error) from None
         finally:
             for client in clients:
                 client.sock.close()
+
+    def _explained(self, record: ContainerRecord, error: StartFailed) -> StartFailed:
+        """What the kernel has no words for: a program of another machine's."""
+        if not str(error).endswith(os.strerror(errno.ENOEXEC).lower()):
+            return error
+        try:
+            platform = self._parts.images.config(record.image_id).platform
+        except (NotFound, DataCorrupt):
+            return error
+        reason = emulation.lacking(platform)
+        return StartFailed(f"{error}: {reason}", error.exit_code) if reason else error
 
     def _requested(self, record: ContainerRecord) -> cdi.Edits:
         requests = record.spec.resources.device_requests

@@ -42,7 +42,7 @@ class Members:
     """What an archive holds, by normalised path.
 
     ``documents``: small files; ``layers``: uncompressed layers, stored; ``blobs``: digests of
-    compressed ones in the content store; ``links``: from a path to another.
+    compressed ones, and of what is long, in the content store; ``links``: from a path to another.
     """
 
     documents: dict[str, bytes] = field(default_factory=dict)
@@ -135,13 +135,16 @@ class ArchiveReader:
         while len(head) < min(_HEAD, entry.size):
             head += reader.read(_HEAD - len(head))
         if detect(head[:6]) != "none":
-            self._compressed(reader, path, head)
+            self._blob(reader, path, head)
         elif _may_be_tar(head, entry.size):
             self._layer(reader, entry, path, head)
         else:
             self._document(reader, entry, path, head)
 
     def _document(self, reader: TarReader, entry: Entry, path: str, head: bytes) -> None:
+        if entry.size > LARGEST_CONFIG and blob_digest(path):  # a long attestation
+            self._blob(reader, path, head)
+            return
         self._kept += entry.size
         if entry.size > LARGEST_CONFIG or self._kept > _MOST_DOCUMENTS:
             raise InvalidParameter(
@@ -151,7 +154,7 @@ class ArchiveReader:
         reader.copy_to(pieces.append)
         self._members.documents[path] = b"".join(pieces)
 
-    def _compressed(self, reader: TarReader, path: str, head: bytes) -> None:
+    def _blob(self, reader: TarReader, path: str, head: bytes) -> None:
         digest = blob_digest(path)
         if digest and self._content.has(digest):
             reader.copy_to(lambda _: None)

@@ -15,16 +15,18 @@ import msgspec
 from ketch.build.offers import Blob
 from ketch.distribution.auth import Credentials
 from ketch.distribution.upload import Uploader
+from ketch.engine.image_index import IndexImage, StoredIndex
 from ketch.engine.image_layout import blob_path
-from ketch.engine.image_manifests import Piece
 from ketch.engine.image_push import Upload
 from ketch.engine.image_save import LAYOUT, Archive, name_annotations
-from ketch.engine.image_store import StoredIndex
+from ketch.engine.image_store import StoredImage
 from ketch.engine.image_tree import Form, ImageTree, TreeImage, TreeMaker, joined
 from ketch.engine.pipes import drained
 from ketch.engine.progress import Emit
+from ketch.oci import image as images
 from ketch.oci import media_types
 from ketch.oci.descriptor import Descriptor
+from ketch.oci.image import ImageConfig
 from ketch.oci.manifest import Index, Manifest
 from ketch.oci.reference import Reference
 
@@ -45,7 +47,7 @@ class ImageExporter:
 
     async def tree(
         self,
-        images: Sequence[TreeImage],
+        wanted: Sequence[TreeImage],
         form: Form,
         lease: Lease,
         *,
@@ -54,11 +56,11 @@ class ImageExporter:
     ) -> ImageTree:
         """One manifest; or an index over several, over what is ``attached`` to them, or because it
         has ``annotations`` of its own."""
-        for image in images:
+        for image in wanted:
             lease.add(*image.layers)
 
         def make(maker: TreeMaker) -> ImageTree:
-            trees = [maker.image(image) for image in images]
+            trees = [maker.image(image) for image in wanted]
             more = attached(trees)
             if len(trees) == 1 and not more and not annotations:
                 return trees[0]
@@ -89,51 +91,54 @@ class ImageExporter:
         self._parts.publish("push", name.familiar, name.familiar_name)
         return root.digest
 
-    async def push_index(
-        self, index: StoredIndex, name: Reference, auth: Credentials, emit: Emit
-    ) -> Descriptor:
-        """Push an index that was kept; its descriptor."""
-        with self.lease() as lease:
-            lease.add(*index.digests, *index.layers)
-            tree = await asyncio.to_thread(self.stored, index)
-            await self.push(tree, name, auth, emit)
-            return tree.root
+    async def keep(self, names: Sequence[Reference], tree: ImageTree) -> None:
+        """Let names stand for the whole tree; every image of it can be run."""
+        index, found = await asyncio.to_thread(self._kept, tree)
+        first = next(image for image in found if image.id == index.primary)
+        others = [image for image in found if image is not first]
+        self._parts.store.put(first, names, index, others)
 
-    async def keep(
-        self, image_id: str, names: Sequence[Reference], tree: ImageTree, layers: Sequence[str]
-    ) -> None:
-        """Let names stand for the whole tree; containers are made of the one image."""
-        index = await asyncio.to_thread(self._kept, tree, tuple(dict.fromkeys(layers)))
-        store = self._parts.store
-        store.put(store.get(image_id), names, index)
-
-    def _kept(self, tree: ImageTree, layers: tuple[str, ...]) -> StoredIndex:
+    def _kept(self, tree: ImageTree) -> tuple[StoredIndex, list[StoredImage]]:
         content = self._parts.content
+        configs = {each.config.digest for each in tree.manifests}
         for _, data in tree.documents:
             content.put(data)
         for piece in tree.pieces:
-            digest = piece.descriptor.digest
-            if digest not in layers and not content.has(digest):
+            layer = piece.descriptor.media_type in media_types.LAYERS
+            if not layer and not content.has(piece.descriptor.digest):
                 with piece.open() as file:
                     content.put(file.read())  # a configuration or an attestation
-        return StoredIndex(
+        found = {digest: images.decode(content.read(digest)) for digest in configs}
+        entries = [  # those of images come first
+            IndexImage(
+                id=manifest.config.digest,
+                manifest=described.digest,
+                platform=described.platform or found[manifest.config.digest].platform,
+            )
+            for (described, _), manifest in zip(tree.documents, tree.manifests, strict=False)
+        ]
+        layers = tuple(dict.fromkeys(x for config in found.values() for x in config.diff_ids))
+        index = StoredIndex(
             documents=tuple(described for described, _ in tree.documents),
             blobs=tuple(piece.descriptor for piece in tree.pieces),
             layers=layers,
+            images=tuple(entries),
         )
+        return index, [
+            self._image(entry, manifest, found[entry.id])
+            for entry, manifest in zip(entries, tree.manifests, strict=True)
+        ]
 
-    def stored(self, index: StoredIndex) -> ImageTree:
-        """The tree that was kept."""
-        content, snapshots = self._parts.content, self._parts.snapshots
-
-        def piece(described: Descriptor) -> Piece:
-            digest = described.digest
-            if digest in index.layers:
-                return Piece(described, lambda: snapshots.open_tar(digest))
-            return Piece(described, lambda: content.open(digest))
-
-        documents = tuple((each, content.read(each.digest)) for each in index.documents)
-        return ImageTree(documents[-1][0], documents, tuple(map(piece, index.blobs)), ())
+    def _image(self, entry: IndexImage, manifest: Manifest, config: ImageConfig) -> StoredImage:
+        snapshots = self._parts.snapshots
+        return StoredImage(
+            id=entry.id,
+            layers=config.diff_ids,
+            created_at=config.created_at,
+            size=sum(snapshots.layer(diff_id).size for diff_id in config.diff_ids),
+            manifest=entry.manifest,
+            blobs=tuple(layer.digest for layer in manifest.layers),
+        )
 
     def remember(self, image_id: str, pushed: Sequence[Reference], tree: ImageTree) -> None:
         """An image that is here has this form: pushing it later gives the same digest. ``pushed``

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import msgspec
 
 from ketch.engine.image_archive import Members
+from ketch.engine.image_platform import chosen
 from ketch.errors import DataCorrupt, InvalidParameter
+from ketch.oci import image as images
 from ketch.oci import manifest as manifests
-from ketch.oci import platform
+from ketch.oci import media_types
 from ketch.oci.descriptor import Descriptor
 from ketch.oci.digest import algorithm_of, hex_of
 from ketch.oci.manifest import Index, Manifest
@@ -23,16 +25,25 @@ _DEEPEST = 3
 class LayoutImage(msgspec.Struct, frozen=True):
     """One image of an archive: its configuration, its layers' paths (base first), its names.
 
-    ``manifest`` is the manifest byte for byte if it has one, with the ``blobs`` it names;
-    ``of_index`` when it is one of several platforms.
+    ``manifest`` is the manifest byte for byte if it has one, with the ``blobs`` it names.
     """
 
     config: bytes
     layers: tuple[str, ...]
     names: tuple[str, ...] = ()
     manifest: bytes = b""
-    blobs: tuple[str, ...] = ()
-    of_index: bool = False
+    blobs: tuple[Descriptor, ...] = ()
+
+
+class LayoutIndex(msgspec.Struct, frozen=True):
+    """An index of an archive, as far as the archive has it: ``images`` by what the index says of
+    them; ``documents`` children first, the index last; ``attached`` are small blobs that manifests
+    name which are no images."""
+
+    documents: tuple[tuple[Descriptor, bytes], ...]
+    images: tuple[tuple[Descriptor, LayoutImage], ...]
+    attached: tuple[Descriptor, ...]
+    names: tuple[str, ...] = ()
 
 
 def blob_path(digest: str) -> str:
@@ -40,11 +51,12 @@ def blob_path(digest: str) -> str:
     return f"blobs/{algorithm_of(digest)}/{hex_of(digest)}"
 
 
-def images_of_layout(members: Members, wanted: Platform) -> list[LayoutImage]:
-    """The images of the layout's index; none when it is no layout.
+def images_of_layout(members: Members, wanted: str) -> list[LayoutImage | LayoutIndex]:
+    """What the layout's index names; none when it is no layout.
 
-    Of an index inside, the image for ``wanted`` counts, or the first that is there. Descriptors of
-    one manifest under several names make one image.
+    ``wanted`` is the platform of the images that count in an index inside ("" = all). Descriptors
+    of one manifest under several names make one image. Raises ``NotFound`` when an index has none
+    for the platform.
     """
     document = members.document("index.json")
     if document is None:
@@ -52,39 +64,116 @@ def images_of_layout(members: Members, wanted: Platform) -> list[LayoutImage]:
     index = manifests.decode(document)
     if not isinstance(index, Index):
         raise DataCorrupt("the archive's index.json is no index")
-    found: dict[str, LayoutImage] = {}
+    found: dict[str, LayoutImage | LayoutIndex] = {}
     for descriptor in index.manifests:
-        for image in _images(members, descriptor, wanted, 0):
-            known = found.get(descriptor.digest, image)
-            names = dict.fromkeys((*known.names, *_names(descriptor)))
-            found[descriptor.digest] = msgspec.structs.replace(image, names=tuple(names))
+        known = found.get(descriptor.digest) or _found(members, descriptor, wanted)
+        names = dict.fromkeys((*known.names, *_names(descriptor)))
+        found[descriptor.digest] = msgspec.structs.replace(known, names=tuple(names))
     return list(found.values())
 
 
-def _images(
-    members: Members, descriptor: Descriptor, wanted: Platform, depth: int
-) -> Iterator[LayoutImage]:
-    data = members.document(blob_path(descriptor.digest))
+def _found(members: Members, descriptor: Descriptor, wanted: str) -> LayoutImage | LayoutIndex:
+    data = _document(members, descriptor)
     if data is None:
         raise InvalidParameter(f"the archive lacks the manifest {descriptor.digest}")
-    if len(data) != descriptor.size:
-        raise DataCorrupt(f"the manifest {descriptor.digest} has another size than announced")
     document = manifests.decode(data, descriptor.media_type)
     if isinstance(document, Manifest):
-        yield _image(members, data, document)
-    elif depth < _DEEPEST:
-        for image in _images(members, _chosen(members, document, wanted), wanted, depth + 1):
-            yield msgspec.structs.replace(image, of_index=True)
-    else:
-        raise DataCorrupt("the archive's indexes are nested too deep")
+        return _image(members, data, document)
+    plain = msgspec.structs.replace(descriptor, annotations=None)
+    collecting = _Collecting(members)
+    collecting.index(plain, data, document, 0)
+    return collecting.result(wanted, next(_names(descriptor), descriptor.digest))
 
 
-def _chosen(members: Members, index: Index, wanted: Platform) -> Descriptor:
-    there = [entry for entry in index.manifests if blob_path(entry.digest) in members]
-    if not there:
-        raise InvalidParameter("the archive has an index without its manifests")
-    at = platform.choose([entry.platform for entry in there], wanted)
-    return there[at or 0]
+class _Collecting:
+    """What an archive has of an index. Each document counts once, so that indexes in indexes cannot
+    make more work than the archive is long."""
+
+    def __init__(self, members: Members) -> None:
+        self._members = members
+        self._seen: set[str] = set()
+        self._manifests: list[tuple[Descriptor, bytes]] = []
+        self._indexes: list[tuple[Descriptor, bytes]] = []
+        self._images: list[tuple[Descriptor, LayoutImage]] = []
+        self._attached: dict[str, Descriptor] = {}
+        self._lacking = "the archive has an index without its manifests"
+
+    def index(self, descriptor: Descriptor, data: bytes, index: Index, depth: int) -> None:
+        """Take an index and what it names."""
+        if depth > _DEEPEST:
+            raise DataCorrupt("the archive's indexes are nested too deep")
+        for entry in index.manifests:
+            if entry.digest not in self._seen:
+                self._seen.add(entry.digest)
+                self._entry(entry, depth)
+        self._indexes.append((descriptor, data))
+
+    def _entry(self, entry: Descriptor, depth: int) -> None:
+        data = _document(self._members, entry)
+        if data is None:
+            return
+        if entry.media_type in media_types.INDEXES:
+            document = manifests.decode(data, entry.media_type)
+            assert isinstance(document, Index)
+            self.index(entry, data, document, depth + 1)
+        elif is_image(entry):
+            self._image(entry, data)
+        else:
+            self._artifact(entry, data)
+
+    def _image(self, entry: Descriptor, data: bytes) -> None:
+        manifest = manifests.decode(data, entry.media_type)
+        if not isinstance(manifest, Manifest):
+            raise DataCorrupt(f"the archive's {entry.digest} is no manifest of an image")
+        try:
+            image = _image(self._members, data, manifest)
+        except InvalidParameter as error:  # of another platform than was saved
+            self._lacking = str(error)
+            return
+        lacking = [path for path in image.layers if path not in self._members]
+        if lacking:
+            self._lacking = f"the archive lacks {lacking[0]}"
+            return
+        self._manifests.append((entry, data))
+        self._images.append((entry, image))
+
+    def _artifact(self, entry: Descriptor, data: bytes) -> None:
+        manifest = manifests.decode_attached(data)
+        blobs = [manifest.config, *manifest.layers]
+        if all(blob_path(blob.digest) in self._members for blob in blobs):
+            self._manifests.append((entry, data))
+            self._attached.update({blob.digest: blob for blob in blobs})
+
+    def result(self, wanted: str, name: str) -> LayoutIndex:
+        """All of it, or the one image that was ``wanted``."""
+        if not self._images:
+            raise InvalidParameter(self._lacking)
+        images = self._images
+        if wanted:
+            offered = [_platform(entry, image) for entry, image in images]
+            images = [images[chosen(name, offered, wanted)]]
+        left = {entry.digest for entry, _ in self._images} - {entry.digest for entry, _ in images}
+        children = [each for each in self._manifests if each[0].digest not in left]
+        return LayoutIndex(
+            (*children, *self._indexes), tuple(images), tuple(self._attached.values())
+        )
+
+
+def _platform(entry: Descriptor, image: LayoutImage) -> Platform:
+    return entry.platform or images.decode(image.config).platform
+
+
+def is_image(entry: Descriptor) -> bool:
+    """Whether what an index names is an image, and not something that is attached to one."""
+    platform = entry.platform
+    return platform is None or "unknown" not in (platform.os, platform.architecture)
+
+
+def _document(members: Members, descriptor: Descriptor) -> bytes | None:
+    data = members.document(blob_path(descriptor.digest))
+    if data is not None and len(data) != descriptor.size:
+        raise DataCorrupt(f"the manifest {descriptor.digest} has another size than announced")
+    return data
 
 
 def _image(members: Members, data: bytes, manifest: Manifest) -> LayoutImage:
@@ -96,7 +185,7 @@ def _image(members: Members, data: bytes, manifest: Manifest) -> LayoutImage:
         tuple(blob_path(layer.digest) for layer in manifest.layers),
         (),
         data,
-        tuple(layer.digest for layer in manifest.layers),
+        tuple(manifest.layers),
     )
 
 

@@ -10,9 +10,10 @@ import msgspec
 
 from ketch.engine.filters import Filters, instant, labels_match
 from ketch.engine.image_configs import Configs
+from ketch.engine.image_indexes import Users
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
-from ketch.engine.image_values import HistoryLine, ImageRecord, ImageSummary, ManifestFacts
+from ketch.engine.image_values import HistoryLine, ImageRecord, ImageSummary, Manifests
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import image as images
 from ketch.oci import reference as references
@@ -63,8 +64,9 @@ class ImageFilters:
         )
 
     def is_dangling(self, image: StoredImage) -> bool:
-        """Whether it has no tag."""
-        return not any(name.tag for name in self._store.names(image.id))
+        """Whether it has no tag, and is no platform of something that has a name."""
+        names = self._store.names(image.id)
+        return not any(name.tag for name in names) and image.id not in self._store.unnamed()
 
     def _chosen(self, tests: list[Test]) -> list[StoredImage]:
         found = [image for image in self._store if all(test(image) for test in tests)]
@@ -105,26 +107,32 @@ class Lister:
         *,
         all: bool,
         shared_size: bool,
-        facts: Callable[[StoredImage], ManifestFacts | None],
+        tell: Callable[[StoredImage, Users], Manifests | None],
     ) -> tuple[ImageSummary, ...]:
-        """See ``Images.list``; reads small files. ``facts`` tells about manifests."""
+        """See ``Images.list``; reads small files. ``tell`` tells about manifests."""
         chosen = self._filters.for_list(filters)
         if not all:
-            chosen = [image for image in chosen if not self._intermediate(image)]
-        used: defaultdict[str, list[str]] = defaultdict(list)
-        for container in self._parts.containers():
-            used[container.image_id].append(container.id)
+            hidden = self._parts.store.unnamed()
+            chosen = [i for i in chosen if i.id not in hidden and not self._intermediate(i)]
+        users = self.users()
         layers = Counter(layer for image in self._parts.store for layer in set(image.layers))
         return tuple(
             ImageSummary(
                 record=self._filters.shown(image, filters),
                 labels=self._configs.get(image.id).run.labels or {},
                 shared_size=self._shared(image, layers) if shared_size else -1,
-                containers=tuple(used[image.id]),
-                manifest=facts(image),
+                containers=tuple(users.get(image.id, ())),
+                manifests=tell(image, users),
             )
             for image in chosen
         )
+
+    def users(self) -> Users:
+        """IDs of containers by the ID of their image."""
+        used: defaultdict[str, list[str]] = defaultdict(list)
+        for container in self._parts.containers():
+            used[container.image_id].append(container.id)
+        return used
 
     def _intermediate(self, image: StoredImage) -> bool:
         store = self._parts.store

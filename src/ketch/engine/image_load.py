@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from ketch.engine.image_archive import ArchiveReader, Members
 from ketch.engine.image_gc import Collector
-from ketch.engine.image_layout import LayoutImage, images_of_layout
+from ketch.engine.image_index import IndexImage, StoredIndex
+from ketch.engine.image_layout import LayoutImage, LayoutIndex, blob_path, images_of_layout
 from ketch.engine.image_parts import ImageParts
-from ketch.engine.image_platform import check_platform
+from ketch.engine.image_platform import chosen
 from ketch.engine.image_store import StoredImage
 from ketch.engine.pipes import fed
 from ketch.engine.progress import Emit, Progress
-from ketch.errors import DataCorrupt, InvalidParameter, KetchError
+from ketch.errors import DataCorrupt, InvalidParameter, KetchError, Unsupported
 from ketch.oci import digest as digests
 from ketch.oci import image as images
-from ketch.oci import platform as platforms
+from ketch.oci import manifest as manifests
 from ketch.oci import reference as references
 from ketch.oci import strictjson
+from ketch.oci.descriptor import Descriptor
 from ketch.oci.image import ImageConfig
-from ketch.oci.platform import Platform
 from ketch.oci.reference import Reference
 
 _INTERVAL = 1 << 21  # bytes between two lines of one layer
@@ -54,7 +55,10 @@ class Loader:
             async with self._collector.held():
                 members = await self._read(stream, emit)
                 for found in await asyncio.to_thread(_images, members, platform):
-                    await self._store(members, found, emit)
+                    if isinstance(found, LayoutIndex):
+                        await self._store_index(members, found, emit)
+                    else:
+                        await self._store(members, found, emit)
         finally:
             await self._collector.collect()  # of what no image turned out to need
 
@@ -78,17 +82,61 @@ class Loader:
         return members
 
     async def _store(self, members: Members, found: LayoutImage, emit: Emit) -> None:
+        names = _names(found.names)
+        image = await self._image(members, found)
+        self._parts.store.put(image, names)
+        self._tell(image.id, names, emit)
+
+    async def _image(self, members: Members, found: LayoutImage) -> StoredImage:
         config = images.decode(found.config)
         await self._store_layers(members, found, config)
-        names = _names(found.names)
-        image = await asyncio.to_thread(self._stored, found, config)
-        self._parts.store.put(image, names)
+        return await asyncio.to_thread(self._stored, found, config)
+
+    def _tell(self, image_id: str, names: list[Reference], emit: Emit) -> None:
         for name in names:
             emit(Progress(stream=f"Loaded image: {name.familiar}\n"))
-            self._parts.publish("load", image.id, name.familiar)
+            self._parts.publish("load", image_id, name.familiar)
         if not names:
-            emit(Progress(stream=f"Loaded image ID: {image.id}\n"))
-            self._parts.publish("load", image.id, image.id)
+            emit(Progress(stream=f"Loaded image ID: {image_id}\n"))
+            self._parts.publish("load", image_id, image_id)
+
+    async def _store_index(self, members: Members, found: LayoutIndex, emit: Emit) -> None:
+        names = _names(found.names)
+        loaded = [await self._image(members, image) for _, image in found.images]
+        index = await asyncio.to_thread(self._index, members, found, loaded)
+        first = next(image for image in loaded if image.id == index.primary)
+        if names:
+            self._parts.store.put(first, names, index, loaded)
+        else:  # nothing could name the index
+            for image in loaded:
+                self._parts.store.put(image)
+        self._tell(first.id, names, emit)
+
+    def _index(
+        self, members: Members, found: LayoutIndex, loaded: list[StoredImage]
+    ) -> StoredIndex:
+        content = self._parts.content
+        for _, data in found.documents:
+            content.put(data)
+        for blob in found.attached:
+            small = members.document(blob_path(blob.digest))
+            if small is not None:
+                content.put(small)
+            if content.size(blob.digest) != blob.size:
+                raise DataCorrupt(f"the archive's {blob.digest} has another size than announced")
+        blobs = list(found.attached)
+        entries = []
+        for (entry, image), stored in zip(found.images, loaded, strict=True):
+            platform = entry.platform or images.decode(image.config).platform
+            entries.append(IndexImage(id=stored.id, manifest=entry.digest, platform=platform))
+            if stored.manifest:
+                blobs += [manifests.decode_attached(image.manifest).config, *image.blobs]
+        return StoredIndex(
+            documents=tuple(described for described, _ in found.documents),
+            blobs=tuple({blob.digest: blob for blob in blobs}.values()),
+            layers=tuple(dict.fromkeys(layer for image in loaded for layer in image.layers)),
+            images=tuple(entries),
+        )
 
     async def _store_layers(
         self, members: Members, found: LayoutImage, config: ImageConfig
@@ -116,35 +164,49 @@ class Loader:
 
     def _stored(self, found: LayoutImage, config: ImageConfig) -> StoredImage:
         content = self._parts.content
-        keep = self._parts.settings.keep_blobs and all(map(content.has, found.blobs))
+        keep = bool(found.manifest) and all(self._keeps(blob, config) for blob in found.blobs)
         return StoredImage(
             id=content.put(found.config),
             layers=config.diff_ids,
             created_at=config.created_at,
             size=sum(self._parts.snapshots.layer(layer).size for layer in config.diff_ids),
-            manifest=content.put(found.manifest) if keep and found.manifest else "",
-            blobs=found.blobs if keep and found.manifest else (),
+            manifest=content.put(found.manifest) if keep else "",
+            blobs=tuple(blob.digest for blob in found.blobs) if keep else (),
         )
 
+    def _keeps(self, blob: Descriptor, config: ImageConfig) -> bool:
+        """Whether a layer can be given again as its manifest has it."""
+        content = self._parts.content
+        if blob.digest in config.diff_ids:
+            size = self._parts.snapshots.layer(blob.digest).tar_size
+        elif self._parts.settings.keep_blobs and content.has(blob.digest):
+            size = content.size(blob.digest)
+        else:
+            return False
+        if size != blob.size:
+            raise DataCorrupt(f"the archive's {blob.digest} has another size than announced")
+        return True
 
-def _images(members: Members, platform: str) -> list[LayoutImage]:
+
+def _images(members: Members, platform: str) -> list[LayoutImage | LayoutIndex]:
     """The images of an archive; raises ``InvalidParameter`` when it is none, ``NotFound`` when one
-    of them is not for ``platform`` ("" = this machine's, or whatever there is)."""
-    found = _of_archive(members, platforms.parse(platform) if platform else platforms.host())
+    of them is not for ``platform`` ("" = any)."""
+    found = list(_of_archive(members, platform))
     for image in found:
-        name = image.names[0] if image.names else digests.of(image.config)
-        check_platform(name, images.decode(image.config).platform, platform)
+        if platform and isinstance(image, LayoutImage):
+            name = image.names[0] if image.names else digests.of(image.config)
+            chosen(name, [images.decode(image.config).platform], platform)
     return found
 
 
-def _of_archive(members: Members, wanted: Platform) -> list[LayoutImage]:
+def _of_archive(members: Members, platform: str) -> Sequence[LayoutImage | LayoutIndex]:
     docker = members.document("manifest.json")
     if docker is not None:
-        layout = _layout_if_good(members, wanted)
-        if any(image.of_index for image in layout):  # manifest.json knows one platform only
-            return layout
+        layout = _layout_if_good(members, platform)
+        if any(isinstance(found, LayoutIndex) for found in layout):
+            return layout  # manifest.json knows one platform only
         return [_with_manifest(item, layout) for item in _docker_images(members, docker)]
-    if layout := images_of_layout(members, wanted):
+    if layout := images_of_layout(members, platform):
         return layout
     if members.document("repositories") is not None:
         raise InvalidParameter(
@@ -157,11 +219,11 @@ def _of_archive(members: Members, wanted: Platform) -> list[LayoutImage]:
     )
 
 
-def _layout_if_good(members: Members, wanted: Platform) -> list[LayoutImage]:
+def _layout_if_good(members: Members, platform: str) -> list[LayoutImage | LayoutIndex]:
     """The layout beside a ``manifest.json``: it adds manifests, and may be left out."""
     try:
-        return images_of_layout(members, wanted)
-    except KetchError:
+        return images_of_layout(members, platform)
+    except (DataCorrupt, InvalidParameter, Unsupported):
         return []
 
 
@@ -181,10 +243,10 @@ def _docker_images(members: Members, document: bytes) -> list[LayoutImage]:
     return found
 
 
-def _with_manifest(image: LayoutImage, layout: list[LayoutImage]) -> LayoutImage:
+def _with_manifest(image: LayoutImage, layout: Sequence[LayoutImage | LayoutIndex]) -> LayoutImage:
     """With the manifest that the same archive has for the same configuration."""
     for other in layout:
-        if other.config == image.config:
+        if isinstance(other, LayoutImage) and other.config == image.config:
             return msgspec.structs.replace(image, manifest=other.manifest, blobs=other.blobs)
     return image
 

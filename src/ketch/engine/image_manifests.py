@@ -52,17 +52,20 @@ class Assembler:
         self._configs = configs
 
     def as_it_came(self, image: StoredImage) -> Assembled | None:
-        """With the manifest and the compressed layers that it was pulled with, if all are there."""
+        """With the manifest and the layers, as they were, that it came with, if all are there."""
         content = self._parts.content
         if not image.manifest or not content.has(image.manifest):
             return None
-        if not all(content.has(blob) for blob in image.blobs):
+        if not all(blob in image.layers or content.has(blob) for blob in image.blobs):
             return None
         blob = content.read(image.manifest)
         manifest = manifests.decode(blob)
         if not isinstance(manifest, Manifest):
             return None
-        layers = tuple(self._stored(layer) for layer in manifest.layers)
+        layers = tuple(
+            self._tar(layer.digest, layer) if layer.digest in image.layers else self._stored(layer)
+            for layer in manifest.layers
+        )
         return Assembled(blob, manifest, self._configs.blob(image.id), layers)
 
     def platform(self, image: StoredImage) -> Platform:
@@ -79,13 +82,18 @@ class Assembler:
         if not isinstance(manifest, Manifest):
             return None
         parts = [manifest.config, *manifest.layers]
+        there = [part for part in parts if content.has(part.digest)]
         return ManifestFacts(
-            media_type=manifest.media_type or media_types.OCI_MANIFEST,
-            digest=image.manifest,
-            size=len(blob),
+            descriptor=Descriptor(
+                media_type=manifest.media_type or media_types.OCI_MANIFEST,
+                digest=image.manifest,
+                size=len(blob),
+            ),
             platform=self._configs.get(image.id).platform,
-            content_size=len(blob) + sum(part.size for part in parts),
-            available=all(content.has(part.digest) for part in parts),
+            content_size=len(blob) + sum(part.size for part in there),
+            available=all(part in there or part.digest in image.layers for part in parts),
+            image_id=image.id,
+            size=image.size,
         )
 
     def raw(self, image: StoredImage) -> Assembled:
@@ -101,10 +109,13 @@ class Assembler:
     def _stored(self, descriptor: Descriptor) -> Piece:
         return Piece(descriptor, lambda: self._parts.content.open(descriptor.digest))
 
-    def _tar(self, diff_id: str) -> Piece:
+    def _tar(self, diff_id: str, known: Descriptor | None = None) -> Piece:
         snapshots = self._parts.snapshots
-        size = snapshots.layer(diff_id).tar_size
-        descriptor = Descriptor(media_type=media_types.OCI_LAYER, digest=diff_id, size=size)
+        descriptor = known or Descriptor(
+            media_type=media_types.OCI_LAYER,
+            digest=diff_id,
+            size=snapshots.layer(diff_id).tar_size,
+        )
         return Piece(descriptor, lambda: snapshots.open_tar(diff_id))
 
     def _compress(self, diff_id: str) -> Piece:

@@ -15,13 +15,16 @@ from ketch.distribution.auth import Credentials
 from ketch.distribution.client import RegistryClient
 from ketch.distribution.resolve import Resolved, resolve
 from ketch.engine.image_gc import Collector
+from ketch.engine.image_index import IndexImage, StoredIndex
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
 from ketch.engine.progress import Emit, Meter, Progress, all_of
 from ketch.errors import DataCorrupt, InvalidParameter, NotFound
 from ketch.oci import digest as digests
+from ketch.oci import manifest as manifests
 from ketch.oci import platform as platforms
 from ketch.oci.descriptor import Descriptor
+from ketch.oci.media_types import OCI_INDEX
 from ketch.oci.reference import Reference, parse
 from ketch.state.leases import Lease
 
@@ -81,16 +84,24 @@ class Puller:
         emit(
             Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag)
         )
-        before = self._parts.store.by_name(reference)
+        before = self._known(reference)
         fetch = LayerFetch(self._parts, client, emit, self._unpacking)
         await fetch.run(resolved)
         image = await asyncio.to_thread(self._stored, resolved)
-        lease.add(image.id, image.manifest)
-        self._record(reference, resolved, image)
+        index = await asyncio.to_thread(self._index, resolved, image)
+        self._record(reference, resolved, image, index)
         emit(Progress(status=f"Digest: {resolved.target}"))
-        newer = before is None or before.id != image.id
+        newer = image.id not in before
         said = "Downloaded newer image for" if newer else "Image is up to date for"
         emit(Progress(status=f"Status: {said} {reference.familiar}"))
+
+    def _known(self, reference: Reference) -> set[str]:
+        """IDs of the images that the name leads to already, for any platform."""
+        store = self._parts.store
+        image = store.by_name(reference)
+        index = store.index_of(str(reference), image) if image else None
+        known = {each.id for each in index.images} if index else set()
+        return known | ({image.id} if image else set())
 
     def _stored(self, resolved: Resolved) -> StoredImage:
         """Store the small blobs and count the layers."""
@@ -104,11 +115,39 @@ class Puller:
             blobs=tuple(layer.digest for layer in resolved.manifest.layers),
         )
 
-    def _record(self, reference: Reference, resolved: Resolved, image: StoredImage) -> None:
+    def _index(self, resolved: Resolved, image: StoredImage) -> StoredIndex | None:
+        """The index that led to the image, with what is here of it; its documents are stored."""
+        entry, content = resolved.entry, self._parts.content
+        if entry is None:
+            return None
+        indexes = [
+            Descriptor(
+                media_type=manifests.decode(served.data, served.media_type).media_type or OCI_INDEX,
+                digest=content.put(served.data),
+                size=len(served.data),
+            )
+            for served in reversed(resolved.indexes)
+        ]
+        layers = resolved.manifest.layers if self._parts.settings.keep_blobs else []
+        platform = entry.platform or resolved.config.platform
+        return StoredIndex(
+            documents=(entry, *indexes),
+            blobs=(resolved.manifest.config, *layers),
+            layers=image.layers,
+            images=(IndexImage(id=image.id, manifest=entry.digest, platform=platform),),
+        )
+
+    def _record(
+        self,
+        reference: Reference,
+        resolved: Resolved,
+        image: StoredImage,
+        index: StoredIndex | None,
+    ) -> None:
         names = [reference.with_digest(reference.digest or resolved.target)]
         if not reference.digest:
             names.append(reference)
-        self._parts.store.put(image, names)
+        self._parts.store.put(image, names, index)
         labels = resolved.config.run.labels or {}
         self._parts.publish("pull", reference.familiar, reference.familiar_name, **labels)
 
@@ -202,6 +241,7 @@ def _keys(resolved: Resolved) -> list[str]:
     return [
         resolved.image_id,
         resolved.served.digest,
+        *(served.digest for served in resolved.indexes),
         *blobs,
         *resolved.config.diff_ids,
     ]

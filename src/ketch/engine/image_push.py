@@ -10,30 +10,34 @@ import msgspec
 
 from ketch.distribution.auth import Credentials
 from ketch.distribution.upload import Uploader
+from ketch.engine.image_index import StoredIndex
+from ketch.engine.image_indexes import Indexes
 from ketch.engine.image_manifests import Assembled, Assembler, Piece
 from ketch.engine.image_parts import ImageParts
-from ketch.engine.image_platform import check_platform
-from ketch.engine.image_store import StoredImage, StoredIndex
+from ketch.engine.image_store import StoredImage
+from ketch.engine.image_tree import ImageTree
 from ketch.engine.progress import Emit, Meter, Progress, all_of
-from ketch.errors import InvalidParameter, NotFound
+from ketch.errors import Conflict, InvalidParameter, NotFound
 from ketch.oci import digest as digests
 from ketch.oci import media_types
+from ketch.oci import platform as platforms
 from ketch.oci.descriptor import Descriptor
 from ketch.oci.reference import Reference, parse
 
-PushIndex = Callable[[StoredIndex, Reference, Credentials, Emit], Awaitable[Descriptor]]
-"""Push an index with all it names; returns its descriptor."""
+PushTree = Callable[[ImageTree, Reference, Credentials, Emit], Awaitable[str]]
+"""Push an index with all it names; returns its digest."""
 
 
 class Pusher:
     """See the module's docstring."""
 
     def __init__(
-        self, parts: ImageParts, assembler: Assembler, push_index: PushIndex | None = None
+        self, parts: ImageParts, assembler: Assembler, indexes: Indexes, push_tree: PushTree
     ) -> None:
         self._parts = parts
         self._assembler = assembler
-        self._push_index = push_index
+        self._indexes = indexes
+        self._push_tree = push_tree
 
     async def push(self, text: str, platform: str, auth: Credentials, emit: Emit) -> None:
         """Push one name, or every tag of a repository when none is given; see ``Images.push``."""
@@ -46,13 +50,44 @@ class Pusher:
             image = self._parts.store.by_name(name)
             if image is None:
                 raise NotFound(f"tag does not exist: {name.familiar}")
-            check_platform(name.familiar, self._assembler.platform(image), platform)
-            index = None if platform else self._parts.store.index(name)
-            if index is None or self._push_index is None:
+            index = self._parts.store.index(name)
+            if platform or index is None:
+                image = self._indexes.image(name.familiar, platform)
                 await self._push(name, image, auth, emit)
-                continue
-            root = await self._push_index(index, name, auth, emit)
-            _tell(name, root.digest, root.size, emit)
+            elif await asyncio.to_thread(self._indexes.is_whole, index):
+                await self._push_whole(index, name, auth, emit)
+            else:
+                await self._push_part(index, name, image, auth, emit)
+
+    async def _push_whole(
+        self, index: StoredIndex, name: Reference, auth: Credentials, emit: Emit
+    ) -> None:
+        with self._parts.leases.lease(f"push {name}", (*index.digests, *index.layers)):
+            tree = await asyncio.to_thread(self._indexes.tree, index)
+            await self._push_tree(tree, name, auth, emit)
+            image = self._parts.store.by_name(name)
+            if image is not None and self._parts.store.index(name) == index:
+                self._parts.store.put(image, [name.with_digest(index.root.digest)], index)
+        _tell(name, index.root.digest, index.root.size, emit)
+
+    async def _push_part(
+        self,
+        index: StoredIndex,
+        name: Reference,
+        image: StoredImage,
+        auth: Credentials,
+        emit: Emit,
+    ) -> None:
+        """Not all of an index is here: push the one image, if it is plain which."""
+        if len(index.images) > 1 and index.best(platforms.host()) is None:
+            raise Conflict("multiple matching manifests found but no specific platform requested")
+        pushed = await self._push(name, image, auth, emit)
+        told = {
+            "manifestPushedInsteadOfIndex": True,
+            "originalIndex": msgspec.to_builtins(index.root),
+            "selectedManifest": msgspec.to_builtins(pushed),
+        }
+        emit(Progress(aux=told))
 
     def _names(self, reference: Reference) -> list[Reference]:
         if reference.tag:
@@ -67,7 +102,7 @@ class Pusher:
 
     async def _push(
         self, name: Reference, image: StoredImage, auth: Credentials, emit: Emit
-    ) -> None:
+    ) -> Descriptor:
         async with AsyncExitStack() as stack:
             lease = stack.enter_context(self._parts.leases.lease(f"push {name}"))
             lease.add(image.id, image.manifest, *image.blobs, *image.layers)
@@ -79,6 +114,11 @@ class Pusher:
             self._remember(name, image, held)
         _tell(name, held.digest, len(held.manifest_blob), emit)
         self._parts.publish("push", name.familiar, name.familiar_name)
+        return Descriptor(
+            media_type=held.manifest.media_type or media_types.OCI_MANIFEST,
+            digest=held.digest,
+            size=len(held.manifest_blob),
+        )
 
     async def _assembled(self, image: StoredImage, emit: Emit) -> Assembled:
         """With compressed layers: those that are kept, or made now."""
@@ -98,7 +138,9 @@ class Pusher:
                 manifest=self._parts.content.put(held.manifest_blob),
                 blobs=tuple(layer.descriptor.digest for layer in held.layers),
             )
-        self._parts.store.put(stored, [name.with_digest(held.digest)])
+        whole = self._parts.store.by_name(name)
+        named = whole is not None and whole.id == image.id  # and not another platform of it
+        self._parts.store.put(stored, [name.with_digest(held.digest)] if named else [])
 
 
 def _tell(name: Reference, digest: str, size: int, emit: Emit) -> None:

@@ -1,18 +1,20 @@
 """Removing images by Docker's rules, and in its words.
 
-A name that is not the last one is only taken away. An image goes with its last name, unless a
-container or another image is made of it; its untagged parents follow. The record goes first; layers
-are collected after it.
+A name that is not the last one is only taken away. An image goes with its last name, and so do the
+other platforms of it, unless a container or another image is made of them; untagged parents follow.
+The record goes first; layers are collected after it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ketch.engine.container_record import ContainerRecord
 from ketch.engine.filters import Filters
 from ketch.engine.image_gc import Collector
+from ketch.engine.image_index import StoredIndex
+from ketch.engine.image_indexes import Indexes
 from ketch.engine.image_list import ImageFilters
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_store import StoredImage
@@ -25,11 +27,14 @@ from ketch.oci.reference import Reference, parse
 class Remover:
     """See the module's docstring."""
 
-    def __init__(self, parts: ImageParts, collector: Collector, filters: ImageFilters) -> None:
+    def __init__(
+        self, parts: ImageParts, collector: Collector, filters: ImageFilters, indexes: Indexes
+    ) -> None:
         self._parts = parts
         self._store = parts.store
         self._collector = collector
         self._filters = filters
+        self._indexes = indexes
 
     async def remove(self, ref: str, *, force: bool, prune: bool) -> tuple[Removed, ...]:
         """See ``Images.remove``."""
@@ -38,9 +43,45 @@ class Remover:
             removed = self._remove_by_id(image, force, prune)
         else:
             removed = self._remove_name(image, parse(ref).tagged(), force, prune)
+        return await self._collected(removed)
+
+    async def _collected(self, removed: list[Removed]) -> tuple[Removed, ...]:
         if any(line.deleted for line in removed):
             await self._collector.collect()
         return tuple(removed)
+
+    async def remove_platforms(
+        self, ref: str, platforms: Sequence[str], *, force: bool
+    ) -> tuple[Removed, ...]:
+        """See ``Images.remove``."""
+        gone = {self._indexes.image(ref, platform).id for platform in platforms}
+        index = self._store.index_of(ref, self._store.resolve(ref))
+        left = [image for image in index.images if image.id not in gone] if index else []
+        if index is None or not left:
+            return await self.remove(ref, force=force, prune=True)
+        for image_id in gone:
+            for user in self._users(self._store.get(image_id)):
+                if user.state.running or not force:
+                    how = "cannot be forced" if user.state.running else "must be forced"
+                    raise Conflict(
+                        f"conflict: unable to delete {digests.short(image_id)} ({how}) - container"
+                        f" {user.id[:12]} is using its referenced image"
+                    )
+        return await self._collected(self._shrink(self._indexes.without(index, gone), gone))
+
+    def _shrink(self, index: StoredIndex, gone: set[str]) -> list[Removed]:
+        self._store.shrink(index, [])
+        return [
+            line
+            for image_id in sorted(gone)
+            if self._is_free(self._store.get(image_id))
+            for line in self._delete(self._store.get(image_id), prune=True)
+        ]
+
+    def _is_free(self, image: StoredImage) -> bool:
+        """Whether no name leads to an image, and nothing is in the way of its removal."""
+        named = self._store.names(image.id)
+        return not named and not self._in_the_way(image, force=True)
 
     def _remove_name(
         self, image: StoredImage, name: Reference, force: bool, prune: bool
@@ -48,27 +89,59 @@ class Remover:
         names = self._store.names(image.id)
         gone = _with_digests(name, names)
         last = len(gone) == len(names)
-        if last and not force and (user := next(iter(self._users(image)), None)):
-            raise Conflict(
-                f"conflict: unable to delete {name.familiar} (must be forced) - container"
-                f" {user.id[:12]} is using its referenced image {digests.short(image.id)}"
-            )
+        freed = [*([image] if last else []), *self._platforms(gone)]
+        if not force:
+            self._check_unused(name, freed)
         removed = self._untag(image, gone)
-        if not last or self._in_the_way(image, force=True):
-            return removed
-        return removed + self._delete(image, prune)
+        for each in freed:
+            if not self._in_the_way(each, force=True):
+                removed += self._delete(each, prune)
+        return removed
+
+    def _check_unused(self, name: Reference, images: list[StoredImage]) -> None:
+        for image in images:
+            if user := next(iter(self._users(image)), None):
+                raise Conflict(
+                    f"conflict: unable to delete {name.familiar} (must be forced) - container"
+                    f" {user.id[:12]} is using its referenced image {digests.short(image.id)}"
+                )
+
+    def _platforms(self, gone: Iterable[Reference]) -> list[StoredImage]:
+        """Images that are there as other platforms of these names alone."""
+        gone = set(gone)
+        found = [self._store.index(name) for name in gone]
+        kept = {
+            image.id
+            for name, index in self._store.indexes_by_name().items()
+            if name not in gone
+            for image in index.images
+        }
+        return [
+            self._store.get(image_id)
+            for image_id in dict.fromkeys(i.id for index in found if index for i in index.images)
+            if image_id not in kept and image_id in self._store and not self._store.names(image_id)
+        ]
 
     def _remove_by_id(self, image: StoredImage, force: bool, prune: bool) -> list[Removed]:
-        if reason := self._in_the_way(image, force=force):
-            how = "cannot be forced" if self._in_the_way(image, force=True) else "must be forced"
-            raise Conflict(
-                f"conflict: unable to delete {digests.short(image.id)} ({how}) - {reason}"
-            )
-        removed = self._untag(image, self._store.names(image.id))
-        return removed + self._delete(image, prune)
+        names = self._store.names(image.id)
+        others = self._platforms(names)
+        for each in (image, *others):
+            if reason := self._in_the_way(each, force=force):
+                fixed = self._in_the_way(each, force=True)
+                how = "cannot be forced" if fixed else "must be forced"
+                raise Conflict(
+                    f"conflict: unable to delete {digests.short(image.id)} ({how}) - {reason}"
+                )
+        removed = self._untag(image, names)
+        for each in (image, *others):
+            removed += self._delete(each, prune)
+        return removed
 
     def _in_the_way(self, image: StoredImage, *, force: bool) -> str:
         """Why the image can't be deleted; "" when it can."""
+        names = self._store.names(image.id)
+        if not names and (holder := self._store.holder(image.id)):
+            return f"image is a platform of {holder.familiar}: remove that with --platform"
         if self._store.children(image.id):
             return "image has dependent child images"
         users = self._users(image)
@@ -77,8 +150,7 @@ class Remover:
                 return f"image is being used by running container {user.id[:12]}"
         if force:
             return ""
-        repositories = {name.name for name in self._store.names(image.id)}
-        if len(repositories) > 1 or _tags(self._store.names(image.id)) > 1:
+        if len({name.name for name in names}) > 1 or _tags(names) > 1:
             return "image is referenced in multiple repositories"
         return f"image is being used by stopped container {users[0].id[:12]}" if users else ""
 
@@ -95,7 +167,7 @@ class Remover:
     def _delete(self, image: StoredImage, prune: bool) -> list[Removed]:
         """Forget the record, and with ``prune`` its parents that nothing needs any more."""
         removed = []
-        line: StoredImage | None = image
+        line = image if image.id in self._store else None
         while line is not None:
             self._store.remove([], [line.id])
             self._parts.publish("delete", line.id, line.id)
@@ -111,12 +183,17 @@ class Remover:
         all_unused, chosen = self._filters.for_prune(filters)
         removed: list[Removed] = []
         for image in chosen:
-            if image.id not in self._store or self._users(image):
+            if image.id not in self._store or self._store.children(image.id):
                 continue
             names = self._store.names(image.id)
-            if self._store.children(image.id) or (_tags(names) and not all_unused):
+            if (_tags(names) and not all_unused) or (not names and self._store.holder(image.id)):
                 continue
-            removed += self._untag(image, names) + self._delete(image, prune=True)
+            whole = [image, *self._platforms(names)]
+            if any(self._users(each) for each in whole):
+                continue
+            removed += self._untag(image, names)
+            for each in whole:
+                removed += self._delete(each, prune=True)
         reclaimed = await self._collector.collect() if removed else 0
         if all_unused:
             reclaimed += await asyncio.to_thread(self._parts.content.sweep_ingests, 0)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from typing import BinaryIO
 
 import msgspec
 
+from ketch.engine.image_index import StoredIndex
+from ketch.engine.image_indexes import Indexes
 from ketch.engine.image_layout import IMAGE_NAME, REF_NAME, blob_path
 from ketch.engine.image_manifests import Assembled, Assembler, Piece
 from ketch.engine.image_parts import ImageParts
-from ketch.engine.image_platform import check_platform
-from ketch.engine.image_store import StoredImage, StoredIndex
+from ketch.engine.image_store import StoredImage
 from ketch.engine.image_tree import ImageTree
 from ketch.engine.pipes import drained
 from ketch.errors import InvalidParameter
@@ -31,88 +32,91 @@ _PIECE = 1 << 20
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
-Indexes = Mapping[Reference, StoredIndex]
+class Item(msgspec.Struct, frozen=True):
+    """An image to be saved, its names, and the indexes that stand for it under some of them (None:
+    without a name)."""
+
+    image: StoredImage
+    names: list[Reference]
+    indexes: dict[Reference | None, StoredIndex]
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """An item that can be written."""
+
+    image: Assembled
+    item: Item
 
 
 class Saver:
     """See the module's docstring."""
 
-    def __init__(
-        self, parts: ImageParts, assembler: Assembler, tree_of: Callable[[StoredIndex], ImageTree]
-    ) -> None:
+    def __init__(self, parts: ImageParts, assembler: Assembler, indexes: Indexes) -> None:
         self._parts = parts
         self._assembler = assembler
-        self._tree_of = tree_of
+        self._indexes = indexes
 
     async def save(self, refs: Sequence[str], platform: str) -> AsyncIterator[bytes]:
         """Look the refs up, and give the archive's bytes; see ``Images.save``."""
-        wanted = self._wanted(refs)
-        for image, names in wanted.items():
-            shown = names[0].familiar if names else image.id
-            check_platform(shown, self._assembler.platform(image), platform)
+        items = self._wanted(refs, platform)
         stack = ExitStack()
         lease = stack.enter_context(self._parts.leases.lease("save"))
         try:
-            for image in wanted:
+            for item in items:
+                image = item.image
                 lease.add(image.id, image.manifest, *image.blobs, *image.layers)
-            indexes = {} if platform else self._indexes(wanted)
-            for index in indexes.values():
-                lease.add(*index.digests, *index.layers)
-            stream = await drained(lambda fd: self._write(fd, wanted, indexes))
+                for index in item.indexes.values():
+                    lease.add(*index.digests, *index.layers)
+            stream = await drained(lambda fd: self._write(fd, items))
         except BaseException:
             stack.close()
             raise
-        for image in wanted:
-            self._parts.publish("save", image.id, image.id)
+        for item in items:
+            self._parts.publish("save", item.image.id, item.image.id)
         return _leased(stream, stack)
 
-    def _wanted(self, refs: Sequence[str]) -> dict[StoredImage, list[Reference]]:
-        """Images with the names that they are saved under: those that they were asked for by."""
-        wanted: dict[StoredImage, list[Reference]] = {}
+    def _wanted(self, refs: Sequence[str], platform: str) -> list[Item]:
+        """Images with the names that they are saved under: those that they were asked for by; with
+        ``platform`` without the index that they are of."""
+        store, wanted = self._parts.store, dict[str, Item]()
         for ref in refs:
-            for image, name in self._named(ref):
-                names = wanted.setdefault(image, [])
-                if name is not None and name not in names:
-                    names.append(name)
-        return wanted
+            for found, name in self._named(ref):
+                image = self._indexes.image(found, platform)
+                item = wanted.setdefault(image.id, Item(image, [], {}))
+                if name is not None and name not in item.names:
+                    item.names.append(name)
+                index = store.index_of(found, store.resolve(found))
+                if index is not None and not platform:
+                    item.indexes[name] = index
+        return list(wanted.values())
 
-    def _named(self, ref: str) -> list[tuple[StoredImage, Reference | None]]:
+    def _named(self, ref: str) -> list[tuple[str, Reference | None]]:
         """What one ref means: a name without a tag stands for all tags of its repository."""
         store = self._parts.store
         try:
             name = references.parse(ref)
         except InvalidParameter:
-            return [(store.resolve(ref), None)]
+            return [(ref, None)]
         if not name.tag and not name.digest:
             tags = sorted(n for n in store.all_names() if n.tag and n.name == name.name)
             if tags:
-                return [(store.resolve(str(tag)), tag) for tag in tags]
-        image = store.resolve(ref)
-        plain = name.tag and not name.digest and not store.is_id(ref, image)
-        return [(image, name if plain else None)]
+                return [(str(tag), tag) for tag in tags]
+        plain = name.tag and not name.digest and not store.is_id(ref, store.resolve(ref))
+        return [(ref, name if plain else None)]
 
-    def _indexes(self, wanted: dict[StoredImage, list[Reference]]) -> Indexes:
-        """What names stand for beside the image that manifest.json tells of."""
-        found = {name: self._parts.store.index(name) for names in wanted.values() for name in names}
-        return {name: index for name, index in found.items() if index is not None}
+    async def _write(self, fd: int, items: list[Item]) -> None:
+        await asyncio.to_thread(self._write_archive, os.dup(fd), items)
 
-    async def _write(
-        self, fd: int, wanted: dict[StoredImage, list[Reference]], indexes: Indexes
-    ) -> None:
-        await asyncio.to_thread(self._write_archive, os.dup(fd), wanted, indexes)
-
-    def _write_archive(
-        self, fd: int, wanted: dict[StoredImage, list[Reference]], indexes: Indexes
-    ) -> None:
+    def _write_archive(self, fd: int, items: list[Item]) -> None:
         with os.fdopen(fd, "wb", buffering=0) as out:
             archive = Archive(out)
-            whole = [(self._assembled(image), names) for image, names in wanted.items()]
-            for assembled, _ in whole:
-                archive.image(assembled)
-            for index in indexes.values():
-                archive.tree(self._tree_of(index))
+            whole = [Whole(self._assembled(item.image), item) for item in items]
+            for each in whole:
+                archive.image(each.image)
+                for index in each.item.indexes.values():
+                    archive.tree(self._indexes.tree(index))
             archive.file("oci-layout", LAYOUT)
-            archive.file("index.json", _index(whole, indexes))
+            archive.file("index.json", _index(whole))
             archive.file("manifest.json", _docker_manifest(whole))
             archive.end()
 
@@ -190,25 +194,20 @@ class Archive:
             view = view[self._out.write(view) :]
 
 
-def _index(whole: list[tuple[Assembled, list[Reference]]], indexes: Indexes) -> bytes:
+def _index(whole: list[Whole]) -> bytes:
     """One descriptor per name, in the way of containerd, so that others find the names."""
     descriptors = []
-    for assembled, names in whole:
-        unnamed: list[Reference | None] = [None]
-        for name in names or unnamed:
-            if name is not None and name in indexes:
-                top = indexes[name].documents[-1]
-                described = name_annotations(name)
-                descriptors.append(msgspec.structs.replace(top, annotations=described))
-                continue
-            descriptors.append(
-                Descriptor(
-                    media_type=assembled.manifest.media_type or media_types.OCI_MANIFEST,
-                    digest=assembled.digest,
-                    size=len(assembled.manifest_blob),
-                    annotations=name_annotations(name) if name else None,
-                )
-            )
+    for each in whole:
+        plain = Descriptor(
+            media_type=each.image.manifest.media_type or media_types.OCI_MANIFEST,
+            digest=each.image.digest,
+            size=len(each.image.manifest_blob),
+        )
+        indexes = each.item.indexes
+        for name in each.item.names or (None,):
+            top = indexes[name].root if name in indexes else plain
+            described = name_annotations(name) if name else None
+            descriptors.append(msgspec.structs.replace(top, annotations=described))
     index = Index(schema_version=2, media_type=media_types.OCI_INDEX, manifests=descriptors)
     return msgspec.json.encode(index)
 
@@ -217,14 +216,14 @@ def name_annotations(name: Reference) -> dict[str, str]:
     return {IMAGE_NAME: str(name), REF_NAME: name.tag}
 
 
-def _docker_manifest(whole: list[tuple[Assembled, list[Reference]]]) -> bytes:
+def _docker_manifest(whole: list[Whole]) -> bytes:
     return msgspec.json.encode(
         [
             {
-                "Config": blob_path(assembled.manifest.config.digest),
-                "RepoTags": [name.familiar for name in names] or None,
-                "Layers": [blob_path(layer.descriptor.digest) for layer in assembled.layers],
+                "Config": blob_path(each.image.manifest.config.digest),
+                "RepoTags": [name.familiar for name in each.item.names] or None,
+                "Layers": [blob_path(layer.descriptor.digest) for layer in each.image.layers],
             }
-            for assembled, names in whole
+            for each in whole
         ]
     )

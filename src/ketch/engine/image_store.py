@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from ketch.engine.image_index import StoredIndex, merged
 from ketch.engine.image_values import ImageRecord
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci import reference as references
-from ketch.oci.descriptor import Descriptor
 from ketch.oci.reference import Reference
 from ketch.state.database import Database, Table
 
@@ -38,23 +38,6 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
     manifest: str = ""
     blobs: tuple[str, ...] = ()
     tagged_at: int = 0
-
-
-class StoredIndex(msgspec.Struct, frozen=True, kw_only=True):
-    """An index that a name stands for, beside the image that containers of it are made of.
-
-    ``documents`` are manifests, children first, the index last, all stored; ``blobs`` what they
-    name: stored, or (uncompressed) the tar of one of the ``layers``, which are diff IDs.
-    """
-
-    documents: tuple[Descriptor, ...]
-    blobs: tuple[Descriptor, ...]
-    layers: tuple[str, ...]
-
-    @property
-    def digests(self) -> tuple[str, ...]:
-        """Of all documents and blobs."""
-        return tuple(d.digest for d in (*self.documents, *self.blobs))
 
 
 class ImageStore:
@@ -115,6 +98,36 @@ class ImageStore:
         """All of them."""
         return list(self._index_of.values())
 
+    def indexes_by_name(self) -> dict[Reference, StoredIndex]:
+        """All of them, and the names that stand for them."""
+        return dict(self._index_of)
+
+    def index_of(self, ref: str, image: StoredImage) -> StoredIndex | None:
+        """The index that ``ref``, which found ``image``, stands for; of an ID, the one that a name
+        of the image stands for."""
+        if not self.is_id(ref, image):
+            name = references.parse(ref).tagged()
+            return self.index(name.with_digest(name.digest) if name.digest else name)
+        found = (self.index(name) for name in self.names(image.id))
+        return next((index for index in found if index is not None), None)
+
+    def platforms_of(self, image_id: str) -> set[str]:
+        """IDs of the images that are other platforms of an image, by any of its names."""
+        found = (self.index(name) for name in self.names(image_id))
+        return {other.id for index in found if index for other in index.images} - {image_id}
+
+    def unnamed(self) -> set[str]:
+        """IDs of images to which no name leads, but to another platform of them."""
+        members = {image.id for index in self._index_of.values() for image in index.images}
+        return members - set(self._names.values())
+
+    def holder(self, image_id: str) -> Reference | None:
+        """A name that stands for an index with this image."""
+        for name, index in sorted(self._index_of.items(), key=lambda item: item[0]):
+            if any(image.id == image_id for image in index.images):
+                return name
+        return None
+
     def children(self, image_id: str) -> list[StoredImage]:
         """Images made from this one."""
         return [image for image in self if image.parent == image_id]
@@ -174,32 +187,76 @@ class ImageStore:
         image: StoredImage,
         names: Iterable[Reference] = (),
         index: StoredIndex | None = None,
+        others: Iterable[StoredImage] = (),
     ) -> list[Reference]:
         """Store an image and lead names to it, in one transaction; the names that moved here.
 
-        The names stand for ``index`` then, or for none any more.
+        The names stand for ``index`` then, or for none any more. An index that is here already, of
+        other platforms, has both afterwards, under all its names; they lead to its primary image.
+        ``others`` are more images of the index.
 
         What is stored of an image that is there already is kept where the new one says nothing.
         """
-        wanted = list(names)
-        image = self._merged(image, bool(wanted))
-        changed = [name for name in wanted if self._names.get(name) != image.id]
+        wanted, target = list(names), image.id
+        if index is not None:
+            known = self._named_so(index.root.digest)
+            index = merged(self._index_of[known[0]] if known else None, index)
+            wanted = list(dict.fromkeys((*wanted, *known)))
+            target = index.primary or target
+        images = [self._merged(each, bool(wanted)) for each in (image, *others)]
+        return self._write(images, wanted, target, index)
+
+    def _write(
+        self,
+        images: list[StoredImage],
+        names: list[Reference],
+        target: str,
+        index: StoredIndex | None,
+    ) -> list[Reference]:
+        changed = [name for name in names if self._names.get(name) != target]
         with self._database.transaction():
-            self._images.put(image.id, image)
+            for image in images:
+                self._images.put(image.id, image)
             for name in changed:
-                self._references.put(str(name), image.id)
-            for name in wanted:
-                self._put_index(name, index)
-        self._known[image.id] = image
-        self._names.update(dict.fromkeys(changed, image.id))
+                self._references.put(str(name), target)
+            for name in names:
+                self._store_index(name, index)
+        self._known.update({image.id: image for image in images})
+        self._names.update(dict.fromkeys(changed, target))
+        for name in names:
+            self._know_index(name, index)
         return changed
 
-    def _put_index(self, name: Reference, index: StoredIndex | None) -> None:
+    def _named_so(self, root: str) -> list[Reference]:
+        """Names that stand for the index with this digest."""
+        return [name for name, index in self._index_of.items() if index.root.digest == root]
+
+    def shrink(self, index: StoredIndex, image_ids: Iterable[str]) -> None:
+        """Less is here of an index, which has one image at least, under all its names; images that
+        went with the rest are forgotten, in one transaction."""
+        names, gone = self._named_so(index.root.digest), list(image_ids)
+        with self._database.transaction():
+            for name in names:
+                self._references.put(str(name), index.primary)
+                self._indexes.put(str(name), index)
+            for image_id in gone:
+                self._images.delete(image_id)
+        self._names.update(dict.fromkeys(names, index.primary))
+        self._index_of.update(dict.fromkeys(names, index))
+        for image_id in gone:
+            self._known.pop(image_id, None)
+
+    def _store_index(self, name: Reference, index: StoredIndex | None) -> None:
         if index is not None:
             self._indexes.put(str(name), index)
-            self._index_of[name] = index
-        elif self._index_of.pop(name, None) is not None:
+        elif name in self._index_of:
             self._indexes.delete(str(name))
+
+    def _know_index(self, name: Reference, index: StoredIndex | None) -> None:
+        if index is not None:
+            self._index_of[name] = index
+        else:
+            self._index_of.pop(name, None)
 
     def _merged(self, image: StoredImage, tagged: bool) -> StoredImage:
         old = self._known.get(image.id)
@@ -220,10 +277,11 @@ class ImageStore:
         with self._database.transaction():
             for name in doomed:
                 self._references.delete(str(name))
-                self._put_index(name, None)
+                self._store_index(name, None)
             for image_id in gone:
                 self._images.delete(image_id)
         for name in doomed:
             self._names.pop(name, None)
+            self._know_index(name, None)
         for image_id in gone:
             self._known.pop(image_id, None)

@@ -6,6 +6,7 @@ import msgspec
 
 from ketch.distribution.auth import Credentials
 from ketch.engine.container_spec import ContainerSpec
+from ketch.oci.descriptor import Descriptor
 from ketch.oci.image import ImageConfig
 from ketch.oci.platform import Platform
 
@@ -19,6 +20,7 @@ __all__ = [
     "ImageSummary",
     "ImportOptions",
     "ManifestFacts",
+    "Manifests",
     "NewImage",
     "Removed",
 ]
@@ -65,20 +67,38 @@ class ImagePruneReport(msgspec.Struct, frozen=True, kw_only=True):
     reclaimed: int = 0
 
 
-class ManifestFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The manifest of an image in the content store: its descriptor, the platform, the bytes of all
-    compressed blobs, and whether all of them are there."""
+IMAGE, ATTESTATION, UNKNOWN = "image", "attestation", "unknown"
+"""Kinds of manifests."""
 
-    media_type: str
-    digest: str
-    size: int
+
+class ManifestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest of an image or an index: its descriptor, its kind, the platform, the bytes of what
+    the content store has of it, and whether all of it is here.
+
+    ``image_id`` is the image's that it describes ("" = not here), with the ``size`` of its layers
+    and the ``containers`` made of it; ``about`` the digest of what an attestation is of.
+    """
+
+    descriptor: Descriptor
     platform: Platform
     content_size: int
     available: bool
+    kind: str = IMAGE
+    image_id: str = ""
+    size: int = 0
+    containers: tuple[str, ...] = ()
+    about: str = ""
+
+
+class Manifests(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image is of: an index with what it names, or the one manifest it came with."""
+
+    target: Descriptor
+    entries: tuple[ManifestFacts, ...]
 
 
 class ImageDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """An image as ``inspect`` shows it; ``manifest`` only of images that came with one.
+    """An image as ``inspect`` shows it; ``manifests`` only of images that came with some.
 
     ``last_tagged_at`` in ns since the epoch, 0 = never; ``containers`` are the IDs of those made of
     it.
@@ -86,7 +106,7 @@ class ImageDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     record: ImageRecord
     config: ImageConfig
-    manifest: ManifestFacts | None = None
+    manifests: Manifests | None = None
     last_tagged_at: int = 0
     containers: tuple[str, ...] = ()
 
@@ -95,14 +115,14 @@ class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An image as a list shows it.
 
     ``shared_size`` is the bytes of layers that other images have too, -1 when not asked for;
-    ``containers`` are the IDs of those made of it; ``manifest`` only where it was asked for.
+    ``containers`` are the IDs of those made of it; ``manifests`` only where they were asked for.
     """
 
     record: ImageRecord
     labels: dict[str, str] = {}
     shared_size: int = -1
     containers: tuple[str, ...] = ()
-    manifest: ManifestFacts | None = None
+    manifests: Manifests | None = None
 
 
 class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
+import msgspec
+
 from ketch.distribution.hosts import RegistrySettings
 from ketch.distribution.login import log_in
 from ketch.distribution.search import SearchResult
@@ -23,11 +25,11 @@ from ketch.engine.image_configs import Configs
 from ketch.engine.image_download import checked_url, download
 from ketch.engine.image_export import ImageExporter
 from ketch.engine.image_gc import Collector
+from ketch.engine.image_indexes import Indexes, Users
 from ketch.engine.image_list import ImageFilters, Lister
 from ketch.engine.image_load import Loader
 from ketch.engine.image_manifests import Assembler
 from ketch.engine.image_parts import ImageParts
-from ketch.engine.image_platform import check_platform
 from ketch.engine.image_pull import Puller
 from ketch.engine.image_push import Pusher
 from ketch.engine.image_remote import RemoteImage, describe, find
@@ -43,12 +45,13 @@ from ketch.engine.image_values import (
     ImageRecord,
     ImageSummary,
     ImportOptions,
-    ManifestFacts,
+    Manifests,
     NewImage,
     Removed,
 )
 from ketch.engine.progress import Emit, Progress, streamed
 from ketch.engine.spec_merge import ImageDefaults
+from ketch.errors import InvalidParameter, NotFound
 from ketch.oci.image import ImageConfig
 
 ANONYMOUS = Credentials()
@@ -65,13 +68,14 @@ class Images:
         filters = ImageFilters(parts, self._configs)
         self._assembler = assembler = Assembler(parts, self._configs)
         self._lister = Lister(parts, self._configs, filters)
-        self._remover = Remover(parts, self._collector, filters)
+        self._indexes = indexes = Indexes(parts, self._configs, assembler)
+        self._remover = Remover(parts, self._collector, filters, indexes)
         self._puller = Puller(parts, self._collector)
         self.exporter = ImageExporter(parts)
-        self._pusher = Pusher(parts, assembler, self.exporter.push_index)
+        self._pusher = Pusher(parts, assembler, indexes, self.exporter.push)
         self._maker = Maker(parts, self._collector)
         self._loader = Loader(parts, self._collector)
-        self._saver = Saver(parts, assembler, self.exporter.stored)
+        self._saver = Saver(parts, assembler, indexes)
         self.blobs = Blobs(parts)
 
     async def start(self) -> None:
@@ -86,9 +90,21 @@ class Images:
 
     # looking up: no I/O but of a small file, safe on the event loop
 
-    def resolve(self, ref: str) -> ImageRecord:
-        """The image of a ref; ``NotFound("No such image: x:latest")``, ``InvalidParameter``."""
-        return self._store.record(self._store.resolve(ref))
+    def resolve(self, ref: str, platform: str = "") -> ImageRecord:
+        """The image of a ref, with the ref's other names; with ``platform`` the one for that.
+
+        Raises ``NotFound("No such image: x:latest")``, ``InvalidParameter``."""
+        image, named = self._indexes.image(ref, platform), self._store.resolve(ref)
+        record, names = self._store.record(image), self._store.record(named)
+        return msgspec.structs.replace(record, tags=names.tags, digests=names.digests)
+
+    def variants(self, ref: str) -> set[str]:
+        """IDs of the images that a ref means on one platform or another; none of no image."""
+        try:
+            found = self._store.resolve(ref).id
+        except (NotFound, InvalidParameter):
+            return set()
+        return {found} | self._store.platforms_of(found)
 
     def config(self, image_id: str) -> ImageConfig:
         """The parsed configuration of a full ID (one small file is read, then remembered)."""
@@ -118,28 +134,31 @@ class Images:
         """Images for ``docker images``, newest first. Filters: dangling, label, label!, before,
         since, reference, until (ns as decimal text); another key raises ``InvalidParameter``.
         Without ``all`` untagged images with children are left out; ``manifests`` tells more."""
-        facts = self._assembler.facts if manifests else _no_facts
-        return self._lister.summaries(filters, all=all, shared_size=shared_size, facts=facts)
+        tell = self._told if manifests else _nothing
+        return self._lister.summaries(filters, all=all, shared_size=shared_size, tell=tell)
+
+    def _told(self, image: StoredImage, users: Users) -> Manifests | None:
+        return self._indexes.told(image, self._store.index_of(image.id, image), users)
 
     async def inspect(self, ref: str, platform: str = "") -> ImageDetails:
-        """Everything about one image; ``NotFound`` when it is not for ``platform``."""
-        image = self._resolved(ref, platform)
+        """Everything about one image, of an index about the one for ``platform``; ``NotFound`` when
+        there is none for it."""
+        image = self._indexes.image(ref, platform)
+        index = self._store.index_of(ref, self._store.resolve(ref))
+        users = self._lister.users()
         return ImageDetails(
-            record=self._store.record(image),
+            record=self.resolve(ref, platform),
             config=self._configs.get(image.id),
-            manifest=await asyncio.to_thread(self._assembler.facts, image),
+            manifests=await asyncio.to_thread(
+                self._indexes.told, image, index, users, alone=bool(platform)
+            ),
             last_tagged_at=image.tagged_at,
-            containers=tuple(c.id for c in self._parts.containers() if c.image_id == image.id),
+            containers=tuple(users.get(image.id, ())),
         )
 
     async def history(self, ref: str, platform: str = "") -> Sequence[HistoryLine]:
         """The steps of an image, newest first; ``NotFound`` when it is not for ``platform``."""
-        return self._lister.history(self._resolved(ref, platform))
-
-    def _resolved(self, ref: str, platform: str) -> StoredImage:
-        image = self._store.resolve(ref)
-        check_platform(ref, self._configs.get(image.id).platform, platform)
-        return image
+        return self._lister.history(self._indexes.image(ref, platform))
 
     def layer_size(self, diff_id: str) -> int:
         """Bytes of one layer, 0 when it is not there."""
@@ -228,9 +247,10 @@ class Images:
     # names and removal
 
     async def tag(self, ref: str, target: str) -> None:
-        """Give an image one more name; a tag that another image had moves."""
+        """Give an image, or the index that ``ref`` stands for, one more name; a tag that another
+        image had moves."""
         image, name = self._store.resolve(ref), tag_reference(target)
-        self._store.put(image, [name])
+        self._store.put(image, [name], self._store.index_of(ref, image))
         self._parts.publish("tag", image.id, name.familiar)
 
     def import_url(self, url: str, options: ImportOptions) -> AsyncIterator[Progress]:
@@ -244,12 +264,14 @@ class Images:
         return streamed(run)
 
     async def remove(
-        self, ref: str, *, force: bool = False, prune: bool = True, platform: str = ""
+        self, ref: str, *, force: bool = False, prune: bool = True, platforms: Sequence[str] = ()
     ) -> tuple[Removed, ...]:
         """Remove a name or an image by Docker's rules; raises ``Conflict`` in Docker's words.
 
-        ``prune`` takes untagged parents away too."""
-        self._resolved(ref, platform)
+        ``prune`` takes untagged parents away too. With ``platforms`` only these images go, and the
+        name when it has no other."""
+        if platforms:
+            return await self._remover.remove_platforms(ref, platforms, force=force)
         return await self._remover.remove(ref, force=force, prune=prune)
 
     async def prune(self, filters: Filters) -> ImagePruneReport:
@@ -278,5 +300,5 @@ class Images:
         return await self._collector.collect()
 
 
-def _no_facts(image: StoredImage) -> ManifestFacts | None:
+def _nothing(image: StoredImage, users: Users) -> Manifests | None:
     return None

@@ -23,7 +23,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     total: int = 0
     stream: str = ""
     error: str = ""
-    aux: dict[str, str] = {}
+    aux: dict[str, Any] = {}
 
 
 Emit = Callable[[Progress], None]

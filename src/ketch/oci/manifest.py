@@ -120,6 +120,21 @@ def _check_layer(layer: Descriptor) -> None:
         raise Unsupported(f"layer {layer.digest} has the media type {layer.media_type[:100]!r}")
 
 
+def decode_attached(data: bytes) -> Manifest:
+    """A manifest of what is attached to an image (attestations): its blobs may be of any type.
+
+    Raises ``DataCorrupt`` as ``decode`` does.
+    """
+    strictjson.check(data, "the manifest")
+    shape = _decoded(data, _Shape)
+    if shape.manifests is not msgspec.UNSET:
+        raise DataCorrupt("the manifest is both an index and an image: refused as ambiguous")
+    manifest = _decoded(data, Manifest)
+    if len(manifest.layers) > MOST_LAYERS:
+        raise DataCorrupt(f"the manifest has more than {MOST_LAYERS} layers")
+    return manifest
+
+
 def _index(data: bytes) -> Index:
     index = _decoded(data, Index)
     if len(index.manifests) > MOST_MANIFESTS:

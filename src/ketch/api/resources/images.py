@@ -49,7 +49,7 @@ async def inspect(call: Call) -> StreamResponse:
     details = await call.engine.images.inspect(call.params["name"], platform)
     found = inspect_json(details, call.version, call.engine.system.storage_driver)
     if manifests:
-        found["Manifests"] = manifests_json(details.manifest, details.record, details.containers)
+        found["Manifests"] = manifests_json(details.manifests)
     return responses.json(found)
 
 
@@ -76,17 +76,9 @@ async def remove(call: Call) -> StreamResponse:
         call.params["name"],
         force=call.flag("force"),
         prune=not call.flag("noprune"),
-        platform=_only_platform(call),
+        platforms=[platform_text(text) for text in call.query.getall("platforms", ())],
     )
     return responses.json([removed_json(line) for line in removed])
-
-
-def _only_platform(call: Call) -> str:
-    """The parameter ``platforms``; ketch has one platform of an image at most."""
-    wanted = call.query.getall("platforms", ())
-    if len(wanted) > 1:
-        raise InvalidParameter("platforms: ketch keeps one platform of an image: name one")
-    return platform_text(wanted[0]) if wanted else ""
 
 
 async def prune(call: Call) -> StreamResponse:

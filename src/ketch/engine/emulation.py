@@ -7,6 +7,7 @@ import os
 
 from ketch.errors import InvalidParameter
 from ketch.oci import platform as platforms
+from ketch.oci.platform import Platform
 
 REGISTERED = "/proc/sys/fs/binfmt_misc"
 _MACHINES = {  # e_machine of ELF (elf.h), in the byte order of the platform
@@ -24,22 +25,29 @@ _MACHINE_AT = 18  # of the ELF header
 
 
 def check_runs(platform: str, registered: str = REGISTERED) -> None:
-    """Raises ``InvalidParameter`` when a step's programs can't run on this machine.
+    """Raises ``InvalidParameter`` when a step's programs can't run on this machine."""
+    if not platform:
+        return
+    wanted = platforms.parse(platform)
+    if reason := lacking(wanted, registered):
+        raise InvalidParameter(f"RUN for {wanted} can't run on {platforms.host()}: {reason}")
+
+
+def lacking(wanted: Platform, registered: str = REGISTERED) -> str:
+    """Why programs of a platform can't run on this machine; "" when they can.
 
     Interpreters are only found from inside of a container when they were opened beforehand: the
     flag F.
     """
-    if not platform:
-        return
-    wanted, host = platforms.parse(platform), platforms.host()
+    host = platforms.host()
     if wanted.architecture == host.architecture or platforms.choose([wanted], host) is not None:
-        return
+        return ""
     code = _MACHINES.get(wanted.architecture)
     if code is not None and any(_runs(text, code) for text in _entries(registered)):
-        return
-    raise InvalidParameter(
-        f"RUN for {wanted} can't run on {host}: no interpreter for it is registered in"
-        f" {registered} with the flag F (Debian's qemu-user-static registers them)"
+        return ""
+    return (
+        f"no interpreter for {wanted} is registered in {registered} with the flag F (Debian's"
+        " qemu-user-static registers them)"
     )
 
 
