@@ -17,6 +17,7 @@ from ketch.distribution.auth import Credentials
 from ketch.distribution.upload import Uploader
 from ketch.engine.image_index import IndexImage, StoredIndex
 from ketch.engine.image_layout import blob_path
+from ketch.engine.image_manifests import Piece
 from ketch.engine.image_push import Upload
 from ketch.engine.image_save import LAYOUT, Archive, name_annotations
 from ketch.engine.image_store import StoredImage
