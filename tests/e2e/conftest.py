@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,14 @@ def _needs() -> None:
         pytest.skip("needs the docker CLI")
     if not os.access(BUSYBOX, os.X_OK):
         pytest.skip("needs busybox-static")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell that runs the tests in the background has SIGINT ignored, and so have all that they
+    start: Ctrl-C would end none of them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

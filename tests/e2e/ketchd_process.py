@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from free_networks import free_octet
+
 DOCKER = "/usr/local/bin/docker"
 BUSYBOX = "/bin/busybox"
 TIMEOUT = 60
@@ -35,6 +37,7 @@ class Ketchd:
 
     def __init__(self, folder: Path, **options: str) -> None:
         self.tag = secrets.token_hex(3)
+        self.octet = free_octet("10.198", "10.199")
         self.folder = folder
         self.data, self.run = folder / "data", folder / "run"
         self.socket = self.run / "ketch.sock"
@@ -49,14 +52,13 @@ class Ketchd:
         (folder / "daemon.json").touch()
 
     def flags(self) -> list[str]:
-        octet = int(self.tag[:2], 16)
         flags = {
             "data-root": str(self.data),
             "exec-root": str(self.run),
             "host": f"unix://{self.socket}",
             "bridge": self.bridge,
-            "bip": f"10.199.{octet}.1/24",
-            "default-address-pool": f"base=10.198.{octet}.0/24,size=28",
+            "bip": f"10.199.{self.octet}.1/24",
+            "default-address-pool": f"base=10.198.{self.octet}.0/24,size=28",
             "cgroup-parent": self.cgroup,
             "nft-table": self.table,
             "cpu-rt-runtime": "20000",  # of each second
@@ -187,7 +189,7 @@ class Terminal:
     def send(self, data: bytes) -> None:
         os.write(self.fd, data)
 
-    def expect(self, pattern: str, timeout: float = 20) -> str:
+    def expect(self, pattern: str, timeout: float = 60) -> str:
         """Read until the pattern shows up; what was read up to its end is used up."""
         compiled = re.compile(pattern.encode())
         deadline = time.monotonic() + timeout
@@ -208,7 +210,7 @@ class Terminal:
                 return b""
             raise
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = 60) -> int:
         """The exit code; output is drained meanwhile."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -227,8 +229,8 @@ class Terminal:
         os.close(self.fd)
 
 
-def wait_for(condition: object, message: str, timeout: float = 20) -> None:
-    """Poll until ``condition()`` holds."""
+def wait_for(condition: object, message: str, timeout: float = 60) -> None:
+    """Poll until ``condition()`` holds; patient, for a machine that has much else to do."""
     assert callable(condition)
     deadline = time.monotonic() + timeout
     while not condition():

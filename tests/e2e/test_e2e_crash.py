@@ -37,7 +37,7 @@ def test_running_containers_are_adopted(ketchd: Ketchd, name: str) -> None:
     waiter = ketchd.popen("wait", name, stdout=subprocess.PIPE)
     done = ketchd.docker("attach", name, input=b"input\n", code=6)
     assert done.stdout == b"got input\n"
-    assert waiter.communicate(timeout=20)[0] == b"6\n"
+    assert waiter.communicate(timeout=60)[0] == b"6\n"
     assert ketchd.out("logs", name) == "before\ngot input"
 
 

@@ -58,7 +58,7 @@ def test_signals_go_to_the_container(ketchd: Ketchd) -> None:
     process.send_signal(signal.SIGUSR1)
     assert process.stdout.readline() == b"usr\n"
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=20)
+    rest, _ = process.communicate(timeout=60)
     assert (rest, process.returncode) == (b"int\n", 5)
 
 
@@ -69,7 +69,7 @@ def test_the_third_request_ends_the_client(ketchd: Ketchd, name: str) -> None:
         process.send_signal(number)
         assert process.stdout.readline() == b"no\n"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert b"got 3 SIGTERM/SIGINTs, forcefully exiting" in errors
     assert out(ketchd, "inspect", "-f", "{{.State.Running}}", name) == "true"
@@ -79,7 +79,7 @@ def test_signals_stay_here_when_asked(ketchd: Ketchd, name: str) -> None:
     words = ("run", "--sig-proxy=false", "--name", name, "busybox", "sh", "-c", TRAPS)
     process = started(ketchd, *words)
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=20)
+    rest, _ = process.communicate(timeout=60)
     assert (rest, process.returncode) == (b"", 130)
     assert out(ketchd, "inspect", "-f", "{{.State.Running}}", name) == "true"
 
@@ -187,7 +187,7 @@ def test_a_reader_that_leaves_is_no_error(ketchd: Ketchd, words: list[str]) -> N
         [KETCH, *words], env=environment(ketchd), stdout=writing, stderr=subprocess.PIPE
     )
     os.close(writing)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (141, b"")
 
 
@@ -206,7 +206,7 @@ def test_a_daemon_killed_and_restarted_meanwhile(ketchd: Ketchd, name: str) -> N
     ketchd.stop(signal.SIGKILL)
     ketchd.start()
     ketch(ketchd, "kill", "-s", "USR1", name)
-    rest, errors = process.communicate(timeout=30)
+    rest, errors = process.communicate(timeout=60)
     assert (rest, errors, process.returncode) == (b"end\n", b"", 9)
 
 

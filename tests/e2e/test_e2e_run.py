@@ -99,13 +99,13 @@ def test_name_conflict(ketchd: Ketchd, name: str) -> None:
 
 def test_kill_pause_rename_wait(ketchd: Ketchd, name: str) -> None:
     ketchd.docker("run", "-d", "--name", name, "busybox", "sh", "-c",
-                  "trap 'exit 5' USR1; while :; do sleep 0.1; done")  # fmt: skip
+                  "trap 'exit 5' USR1; echo up; while :; do sleep 0.1; done")  # fmt: skip
     ketchd.docker("pause", name)
     assert "(Paused)" in ketchd.out("ps", "--filter", f"name={name}")
     ketchd.docker("unpause", name)
     ketchd.docker("rename", name, f"{name}-2")
     ketchd.docker("rename", f"{name}-2", name)
-    time.sleep(0.3)  # the shell sets its trap
+    wait_for(lambda: ketchd.out("logs", name) == "up", "the shell has set no trap")
     ketchd.docker("kill", "-s", "USR1", name)
     assert ketchd.out("wait", name) == "5"
 

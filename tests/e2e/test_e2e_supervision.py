@@ -109,7 +109,7 @@ def test_daemon_stopped(ketchd: Ketchd, name: str) -> None:
         ketchd.process.send_signal(signal.SIGCONT)
     wait_for(lambda: status(ketchd, name) == "exited", "ps does not know", SOON)
     assert state(ketchd, name)["ExitCode"] == 5
-    attached.communicate(timeout=20)
+    attached.communicate(timeout=60)
 
 
 def _clients(ketchd: Ketchd, name: str) -> int:

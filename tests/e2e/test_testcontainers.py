@@ -103,9 +103,9 @@ def test_redis(testcontainers: Any) -> None:
         assert pipe.execute()[-1] == sum(range(2000))
         subscriber = client.pubsub()
         subscriber.subscribe("news")
-        assert subscriber.get_message(timeout=5)["type"] == "subscribe"
+        assert subscriber.get_message(timeout=60)["type"] == "subscribe"
         client.publish("news", "hello")
-        assert subscriber.get_message(timeout=5)["data"] == b"hello"
+        assert subscriber.get_message(timeout=60)["data"] == b"hello"
         client.close()
 
 

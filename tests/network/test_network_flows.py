@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from free_networks import free_octet
 from ketch.errors import Unavailable
 from ketch.links import Link
 from ketch.linux import conntrack, links
@@ -25,10 +26,11 @@ SERVE = (
     "while True:\n c,a=s.accept(); c.sendall(a[0].encode()); c.close()"
 )
 ASK = (
-    "import socket,sys\ntry:\n s=socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.6)\n"
+    "import socket,sys\ntry:\n"
+    " s=socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))\n"
     " print(s.recv(99).decode())\nexcept OSError as e: print('no')"
 )
-
+PATIENCE, MOMENT = "60", "0.6"  # seconds: for an answer, and for none
 
 SERVE_UDP = (
     "import socket,sys; s=socket.socket(type=socket.SOCK_DGRAM); s.bind(('0.0.0.0', 53));"
@@ -36,7 +38,7 @@ SERVE_UDP = (
     "while True:\n d,a=s.recvfrom(9); s.sendto(sys.argv[1].encode(), a)"
 )
 ASK_UDP = (
-    "import socket,sys; s=socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2)\n"
+    "import socket,sys; s=socket.socket(type=socket.SOCK_DGRAM); s.settimeout(60)\n"
     "s.connect((sys.argv[1], int(sys.argv[2])))\n"
     "for line in sys.stdin:\n s.send(b'?'); print(s.recv(9).decode(), flush=True)"
 )
@@ -116,8 +118,12 @@ class Sandbox:
     def sends_udp(self, address: str, port: int) -> Talker:
         return Talker(self._command(sys.executable, "-c", ASK_UDP, address, str(port)))
 
-    def ask(self, address: str, port: int) -> str:
-        return self._run(sys.executable, "-c", ASK, address, str(port)).strip()
+    def ask(self, address: str, port: int, patience: str = PATIENCE) -> str:
+        return self._run(sys.executable, "-c", ASK, address, str(port), patience).strip()
+
+    def reaches(self, address: str, port: int) -> bool:
+        """For what is expected to be shut: it is waited for a moment only."""
+        return self.ask(address, port, MOMENT) != "no"
 
     def close(self) -> None:
         for process in (self.server, self.process):
@@ -133,6 +139,7 @@ class World:
 
     def __init__(self) -> None:
         tag = secrets.token_hex(3)
+        self.octet = free_octet("10")
         self.sandboxes: list[Sandbox] = []
         self.bridges = [f"kt{tag}a", f"kt{tag}b", f"kt{tag}l", f"kt{tag}i"]
         self.firewall = Firewall(f"kt{tag}")
@@ -142,20 +149,28 @@ class World:
             self.close()
             raise
 
+    def at(self, network: int, number: int, prefix: str = "") -> str:
+        """An address: networks 0 and 1, the LAN 2, the internal one 3; 1 is the gateway."""
+        return f"10.{self.octet}.{network}.{number}{prefix}"
+
+    def port(self, number: int) -> int:
+        """A port of the host that no other run of the tests has; numbers are 50 to 89."""
+        return 10_000 + 40 * self.octet + number
+
     def _make(self) -> None:
         rules = []
-        links.make_bridge(self.bridges[2], ("10.231.2.1/24",))
+        links.make_bridge(self.bridges[2], (self.at(2, 1, "/24"),))
         for index, name in enumerate(self.bridges[:2]):
-            bridge.ensure(name, f"10.231.{index}.1/24", 0)
-            rules.append(BridgeRules(name, f"10.231.{index}.0/24"))
-        bridge.ensure(self.bridges[3], "10.231.3.1/24", 0)
-        rules.append(BridgeRules(self.bridges[3], "10.231.3.0/24", internal=True))
+            bridge.ensure(name, self.at(index, 1, "/24"), 0)
+            rules.append(BridgeRules(name, self.at(index, 0, "/24")))
+        bridge.ensure(self.bridges[3], self.at(3, 1, "/24"), 0)
+        rules.append(BridgeRules(self.bridges[3], self.at(3, 0, "/24"), internal=True))
         self.firewall.rebuild(rules, ())
-        self.server = self._sandbox(self.bridges[0], "10.231.0.2", "10.231.0.1")
-        self.neighbour = self._sandbox(self.bridges[0], "10.231.0.3", "10.231.0.1")
-        self.stranger = self._sandbox(self.bridges[1], "10.231.1.2", "10.231.1.1")
-        self.outsider = self._sandbox(self.bridges[2], "10.231.2.2", "10.231.2.1")
-        self.inmate = self._sandbox(self.bridges[3], "10.231.3.2", "10.231.3.1")
+        self.server = self._sandbox(self.bridges[0], self.at(0, 2), self.at(0, 1))
+        self.neighbour = self._sandbox(self.bridges[0], self.at(0, 3), self.at(0, 1))
+        self.stranger = self._sandbox(self.bridges[1], self.at(1, 2), self.at(1, 1))
+        self.outsider = self._sandbox(self.bridges[2], self.at(2, 2), self.at(2, 1))
+        self.inmate = self._sandbox(self.bridges[3], self.at(3, 2), self.at(3, 1))
         for sandbox in (self.server, self.outsider, self.inmate):
             sandbox.serve()
 
@@ -185,43 +200,50 @@ def world() -> Iterator[World]:
             file.write(before)
 
 
-def ask_from_host(address: str, port: int) -> str:
+def ask_from_host(address: str, port: int, patience: str = PATIENCE) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", ASK, address, str(port)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", ASK, address, str(port), patience],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 
 
+def host_reaches(address: str, port: int) -> bool:
+    return ask_from_host(address, port, MOMENT) != "no"
+
+
 def test_published_port_from_everywhere(world: World) -> None:
-    forward = Forward("tcp", "", 18080, "10.231.0.2", 80)
+    forward = Forward("tcp", "", world.port(80), world.at(0, 2), 80)
     world.firewall.publish([forward])
     try:
-        host_address = "10.231.1.1"
-        assert ask_from_host("127.0.0.1", 18080) == "10.231.0.1"
-        assert ask_from_host(host_address, 18080) == "10.231.0.1"
-        assert world.neighbour.ask("10.231.0.1", 18080) == "10.231.0.1"  # hairpin
-        assert world.server.ask("10.231.0.1", 18080) == "10.231.0.1"  # to itself
-        assert world.stranger.ask(host_address, 18080) == "10.231.0.1"
+        host_address = world.at(1, 1)
+        assert ask_from_host("127.0.0.1", world.port(80)) == world.at(0, 1)
+        assert ask_from_host(host_address, world.port(80)) == world.at(0, 1)
+        assert world.neighbour.ask(world.at(0, 1), world.port(80)) == world.at(0, 1)  # hairpin
+        assert world.server.ask(world.at(0, 1), world.port(80)) == world.at(0, 1)  # to itself
+        assert world.stranger.ask(host_address, world.port(80)) == world.at(0, 1)
     finally:
         world.firewall.unpublish([forward])
-    assert ask_from_host("127.0.0.1", 18080) == "no"
+    assert not host_reaches("127.0.0.1", world.port(80))
 
 
 def test_udp_senders_follow_the_port_to_its_new_container(world: World) -> None:
     """Flows have no end: without forgetting them the sender reaches the old target for ever."""
-    old = Forward("udp", "", 18053, "10.231.0.2", 53)
-    new = Forward("udp", "", 18053, "10.231.0.3", 53)
+    old = Forward("udp", "", world.port(53), world.at(0, 2), 53)
+    new = Forward("udp", "", world.port(53), world.at(0, 3), 53)
     servers = [world.server.serve_udp("old"), world.neighbour.serve_udp("new")]
-    sender = world.outsider.sends_udp("10.231.2.1", 18053)
+    sender = world.outsider.sends_udp(world.at(2, 1), world.port(53))
     try:
         world.firewall.publish([old])
         assert sender.ask() == "old"
         world.firewall.unpublish([old])
         world.firewall.publish([new])
         assert sender.ask() == "old"  # the kernel's way
-        assert conntrack.forget(socket.IPPROTO_UDP, {18053, 18054}) >= 1
+        assert conntrack.forget(socket.IPPROTO_UDP, {world.port(53), world.port(54)}) >= 1
         assert sender.ask() == "new"
-        assert conntrack.forget(socket.IPPROTO_UDP, {18054}) == 0
+        assert conntrack.forget(socket.IPPROTO_UDP, {world.port(54)}) == 0
     finally:
         world.firewall.unpublish([new])
         for process in (*servers, sender):
@@ -229,12 +251,12 @@ def test_udp_senders_follow_the_port_to_its_new_container(world: World) -> None:
 
 
 def test_published_on_loopback_only(world: World) -> None:
-    forward = Forward("tcp", "127.0.0.1", 18081, "10.231.0.2", 80)
+    forward = Forward("tcp", "127.0.0.1", world.port(81), world.at(0, 2), 80)
     world.firewall.publish([forward])
     try:
-        assert ask_from_host("127.0.0.1", 18081) == "10.231.0.1"
-        assert ask_from_host("10.231.1.1", 18081) == "no"
-        assert world.neighbour.ask("10.231.0.1", 18081) == "no"
+        assert ask_from_host("127.0.0.1", world.port(81)) == world.at(0, 1)
+        assert not host_reaches(world.at(1, 1), world.port(81))
+        assert not world.neighbour.reaches(world.at(0, 1), world.port(81))
     finally:
         world.firewall.unpublish([forward])
 
@@ -246,12 +268,12 @@ def test_the_gateways_hardware_address_stays(world: World) -> None:
         with open(f"/sys/class/net/{world.bridges[0]}/address") as file:
             return file.read().strip()
 
-    assert hardware() == "02:42:0a:e7:00:01"
-    sandbox = Sandbox(world.bridges[0], "10.231.0.77", "10.231.0.1")
+    assert hardware() == f"02:42:0a:{world.octet:02x}:00:01"
+    sandbox = Sandbox(world.bridges[0], world.at(0, 77), world.at(0, 1))
     subprocess.run(
         ["ip", "link", "set", sandbox.link.host_name, "address", "02:00:00:00:00:01"], check=True
     )
-    assert hardware() == "02:42:0a:e7:00:01"
+    assert hardware() == f"02:42:0a:{world.octet:02x}:00:01"
     sandbox.close()
 
 
@@ -263,75 +285,79 @@ def test_a_removed_bridge_comes_back_with_its_ports(world: World) -> None:
     name = world.bridges[1]
     bridge.remove(name)
     ends = [world.stranger.link.host_name, "ktgone"]
-    bridge.remake(name, "10.231.1.1/24", 0, ends)
-    forward = Forward("tcp", "", 18087, "10.231.0.2", 80)
+    bridge.remake(name, world.at(1, 1, "/24"), 0, ends)
+    forward = Forward("tcp", "", world.port(87), world.at(0, 2), 80)
     world.firewall.publish([forward])
     try:
-        assert world.stranger.ask("10.231.1.1", 18087) == "10.231.0.1"
+        assert world.stranger.ask(world.at(1, 1), world.port(87)) == world.at(0, 1)
     finally:
         world.firewall.unpublish([forward])
 
 
 def test_neighbours_talk_and_bridges_do_not(world: World) -> None:
-    assert world.neighbour.ask("10.231.0.2", 80) == "10.231.0.3"
-    assert world.stranger.ask("10.231.0.2", 80) == "no"
+    assert world.neighbour.ask(world.at(0, 2), 80) == world.at(0, 3)
+    assert not world.stranger.reaches(world.at(0, 2), 80)
 
 
 def test_loopback_of_the_host_is_out_of_reach(world: World) -> None:
     """Neither its services nor ports published on 127.0.0.1, from containers or from the LAN."""
-    forward = Forward("tcp", "127.0.0.1", 18082, "10.231.0.2", 80)
+    forward = Forward("tcp", "127.0.0.1", world.port(82), world.at(0, 2), 80)
     world.firewall.publish([forward])
     attackers = (
-        world._sandbox(world.bridges[1], "10.231.1.3", "10.231.1.1"),
-        world._sandbox(world.bridges[2], "10.231.2.3", "10.231.2.1"),
+        world._sandbox(world.bridges[1], world.at(1, 3), world.at(1, 1)),
+        world._sandbox(world.bridges[2], world.at(2, 3), world.at(2, 1)),
     )
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
             for index, attacker in enumerate(attackers, 1):
-                attacker.aim_at_loopback(f"10.231.{index}.1")
-                assert attacker.ask("127.0.0.1", server.getsockname()[1]) == "no"
-                assert attacker.ask("127.0.0.1", 18082) == "no"
-        assert ask_from_host("127.0.0.1", 18082) == "10.231.0.1"
+                attacker.aim_at_loopback(world.at(index, 1))
+                assert not attacker.reaches("127.0.0.1", server.getsockname()[1])
+                assert not attacker.reaches("127.0.0.1", world.port(82))
+        assert ask_from_host("127.0.0.1", world.port(82)) == world.at(0, 1)
     finally:
         world.firewall.unpublish([forward])
 
 
 def test_an_internal_network_is_shut_both_ways(world: World) -> None:
     """Even for a member that gave itself a default route."""
-    outwards = Forward("tcp", "", 18088, "10.231.0.2", 80)
-    inwards = Forward("tcp", "", 18089, "10.231.3.2", 80)
+    outwards = Forward("tcp", "", world.port(88), world.at(0, 2), 80)
+    inwards = Forward("tcp", "", world.port(89), world.at(3, 2), 80)
     world.firewall.publish([outwards, inwards])
-    fellow = world._sandbox(world.bridges[3], "10.231.3.3", "10.231.3.1")
+    fellow = world._sandbox(world.bridges[3], world.at(3, 3), world.at(3, 1))
     try:
-        assert fellow.ask("10.231.3.2", 80) == "10.231.3.3"
-        assert world.inmate.ask("10.231.2.2", 80) == "no"
-        assert world.inmate.ask("10.231.0.2", 80) == "no"
-        assert world.inmate.ask("10.231.0.1", 18088) == "no"
-        assert world.stranger.ask("10.231.3.2", 80) == "no"
-        assert world.outsider.ask("10.231.3.2", 80) == "no"
-        assert world.outsider.ask("10.231.2.1", 18089) == "no"
+        assert fellow.ask(world.at(3, 2), 80) == world.at(3, 3)
+        assert not world.inmate.reaches(world.at(2, 2), 80)
+        assert not world.inmate.reaches(world.at(0, 2), 80)
+        assert not world.inmate.reaches(world.at(0, 1), world.port(88))
+        assert not world.stranger.reaches(world.at(3, 2), 80)
+        assert not world.outsider.reaches(world.at(3, 2), 80)
+        assert not world.outsider.reaches(world.at(2, 1), world.port(89))
     finally:
         world.firewall.unpublish([outwards, inwards])
 
 
 def test_what_leaves_is_masqueraded(world: World) -> None:
-    assert world.server.ask("10.231.2.2", 80) == "10.231.2.1"
-    assert world.stranger.ask("10.231.2.2", 80) == "10.231.2.1"
+    assert world.server.ask(world.at(2, 2), 80) == world.at(2, 1)
+    assert world.stranger.ask(world.at(2, 2), 80) == world.at(2, 1)
 
 
 def test_the_lan_reaches_published_ports_only(world: World) -> None:
-    forward = Forward("tcp", "", 18083, "10.231.0.2", 80)
+    forward = Forward("tcp", "", world.port(83), world.at(0, 2), 80)
     world.firewall.publish([forward])
     try:
-        assert world.outsider.ask("10.231.2.1", 18083) == "10.231.2.2"  # its address is kept
-        assert world.outsider.ask("10.231.0.2", 80) == "no"
+        its_own = world.outsider.ask(world.at(2, 1), world.port(83))
+        assert its_own == world.at(2, 2)
+        assert not world.outsider.reaches(world.at(0, 2), 80)
     finally:
         world.firewall.unpublish([forward])
 
 
 def test_flushed_rules_are_noticed_and_made_again(world: World) -> None:
-    forwards = [Forward("tcp", "", 18084, "10.231.0.2", 80), Forward("udp", "", 53, "10.0.0.2", 53)]
-    forwards.append(Forward("tcp", "10.231.0.1", 18085, "10.231.0.2", 80))
+    forwards = [
+        Forward("tcp", "", world.port(84), world.at(0, 2), 80),
+        Forward("udp", "", 53, "10.0.0.2", 53),
+    ]
+    forwards.append(Forward("tcp", world.at(0, 1), world.port(85), world.at(0, 2), 80))
     world.firewall.publish(forwards)
     name = world.firewall.name
     for harm in (
@@ -350,10 +376,10 @@ def test_flushed_rules_are_noticed_and_made_again(world: World) -> None:
 
 
 def test_publishing_into_a_flushed_table(world: World) -> None:
-    forward = Forward("tcp", "", 18086, "10.231.0.2", 80)
+    forward = Forward("tcp", "", world.port(86), world.at(0, 2), 80)
     subprocess.run(["nft", "delete", "table", "ip", world.firewall.name], check=True)
     world.firewall.publish([forward])
-    assert ask_from_host("127.0.0.1", 18086) == "10.231.0.1"
+    assert ask_from_host("127.0.0.1", world.port(86)) == world.at(0, 1)
     subprocess.run(["nft", "delete", "table", "ip", world.firewall.name], check=True)
     world.firewall.unpublish([forward])
     assert world.firewall.is_intact()
@@ -383,7 +409,7 @@ def test_ports_are_held() -> None:
 
 
 def test_the_pair_dies_with_its_namespace(world: World) -> None:
-    sandbox = Sandbox(world.bridges[1], "10.231.1.9", "10.231.1.1")
+    sandbox = Sandbox(world.bridges[1], world.at(1, 9), world.at(1, 1))
     assert os.path.exists(f"/sys/class/net/{sandbox.link.host_name}")
     links.unplug(sandbox.link.host_name)
     assert not os.path.exists(f"/sys/class/net/{sandbox.link.host_name}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from free_networks import free_octet
 from ketch.engine import networks as service
 from ketch.engine.container_record import ContainerRecord, ContainerState, Status
 from ketch.engine.container_spec import ContainerSpec, EndpointSpec, PortSpec
@@ -36,7 +37,7 @@ class Daemons:
         self.database = Database(str(root / "ketch.db"))
         self.config = NetworkConfig(
             bridge=self.tag,
-            bip=f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(255)}.1/24",
+            bip=f"10.196.{free_octet('10.196')}.1/24",
             nft_table=self.tag,
             pools=(("10.99.0.0/16", 24),),
             ip_forward=False,
@@ -224,7 +225,7 @@ async def test_what_others_destroy_is_healed(
         before = daemons.table()
         run("nft", "flush", "table", "ip", daemons.tag)
         run("ip", "link", "delete", daemons.tag)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (bridge.exists(daemons.tag) and daemons.table() == before):
                 await asyncio.sleep(0.02)
 
