@@ -16,7 +16,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 PACKAGE = SOURCE / "ketch"
 
 LEVEL = {
-    "errors": 0, "protobuf": 0, "mounts": 0, "links": 0, "linux": 0, "oci": 0,
+    "errors": 0, "protobuf": 0, "sizes": 0, "mounts": 0, "links": 0, "linux": 0, "oci": 0,
     "content": 1, "state": 1,
     "runtime": 2, "snapshots": 2, "layers": 2, "network": 2, "volumes": 2, "logs": 2,
     "build": 3, "distribution": 3,

@@ -16,6 +16,7 @@ from ketch.build.executor import (
     MakeEntry,
     RunOutcome,
     RunStep,
+    StepMount,
     Tree,
 )
 from ketch.build.options import BuildOptions, BuildOutput
@@ -71,6 +72,9 @@ class FakeExecutor:
         if reference not in self.images:
             raise NotFound(f"pull access denied for {reference}")
         return self.images[reference]
+
+    def mounted(self, mounts: tuple[StepMount, ...]) -> None:
+        """Nothing goes away from here."""
 
     async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
         entry = self.cache.get(key) if reuse else None

@@ -11,7 +11,7 @@ import pytest
 
 from build.real import NEEDS, Bench
 from ketch.build.options import BuildOptions
-from ketch.engine.builder_cachemounts import Owner
+from ketch.engine.builder_cachemounts import MountKey, Owner
 from ketch.errors import InvalidParameter
 
 pytestmark = NEEDS
@@ -94,10 +94,10 @@ async def test_a_cache_that_was_filled_in_part_is_filled_anew(bench: Bench) -> N
         Path(path, "whole").touch()
 
     with pytest.raises(InvalidParameter):
-        async with caches.lease("i", "shared", owner, half):
+        async with caches.lease(MountKey("i"), "shared", owner, half):
             pytest.fail("no step may see it")
     assert list(caches.all()) == []
-    async with caches.lease("i", "shared", owner, whole) as path:
+    async with caches.lease(MountKey("i"), "shared", owner, whole) as path:
         assert os.listdir(path) == ["whole"]
 
 
@@ -112,7 +112,7 @@ async def test_who_shares_a_cache_waits_until_it_is_filled(bench: Bench) -> None
         Path(path, "seed").touch()
 
     async def seen() -> list[str]:
-        async with caches.lease("i", "shared", owner, fill) as path:
+        async with caches.lease(MountKey("i"), "shared", owner, fill) as path:
             info = os.stat(path)
             assert (info.st_mode & 0o7777, info.st_uid, info.st_gid) == (0o750, 3, 4)
             return os.listdir(path)

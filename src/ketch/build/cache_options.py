@@ -1,7 +1,8 @@
 """Where a build's cache goes to and comes from: the values of ``--cache-to`` and ``--cache-from``.
 
 Types and attributes are BuildKit's (docs.docker.com/build/cache/backends): ``inline``, ``registry``
-and ``local``. What ketch does not honour is refused by name.
+and ``local``. What ketch does not honour is refused by name. ``cache-mounts`` and
+``cache-mounts-max`` are ketch's own: contents of ``RUN --mount=type=cache`` go along.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ketch import sizes
 from ketch.build.exports import GZIP, compression_of, flag_of
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.oci import reference as references
@@ -19,13 +21,33 @@ _LAYERS = {
     *("mode", "compression", "compression-level", "force-compression", "oci-mediatypes"),
     *("image-manifest", "ignore-error"),
 }
+_MOST_KEY = "cache-mounts-max"
+_MOUNTS = {"cache-mounts", _MOST_KEY}
 _EXPORTS = {
     INLINE: {"mode", "ignore-error"},
-    REGISTRY: {"ref", *_LAYERS},
-    LOCAL: {"dest", "tag", "reset", *_LAYERS},
+    REGISTRY: {"ref", *_LAYERS, *_MOUNTS},
+    LOCAL: {"dest", "tag", "reset", *_LAYERS, *_MOUNTS},
 }
-_IMPORTS = {REGISTRY: {"ref"}, LOCAL: {"src", "tag", "digest"}}
+_IMPORTS = {REGISTRY: {"ref", *_MOUNTS}, LOCAL: {"src", "tag", "digest", *_MOUNTS}}
+_MOST = 4 << 30  # bytes of all cache mounts of one cache, uncompressed
 _STORE = "local:"
+
+
+class MountChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """Which cache mounts go along: all of the build, or those with these IDs; ``most`` bytes."""
+
+    all: bool = False
+    ids: tuple[str, ...] = ()
+    most: int = _MOST
+
+    @property
+    def any(self) -> bool:
+        """Whether there may be one."""
+        return self.all or bool(self.ids)
+
+    def wants(self, id: str) -> bool:
+        """Whether it is one of them."""
+        return self.all or id in self.ids
 
 
 class CacheExport(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +65,7 @@ class CacheExport(msgspec.Struct, frozen=True, kw_only=True):
     recompress: bool = False
     as_image: bool = True
     ignore_error: bool = False
+    mounts: MountChoice = MountChoice()
 
 
 class CacheImport(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +76,7 @@ class CacheImport(msgspec.Struct, frozen=True, kw_only=True):
     store: str = ""
     tag: str = "latest"
     digest: str = ""
+    mounts: MountChoice = MountChoice()
 
 
 def parse_cache_export(type: str, attributes: Mapping[str, str]) -> CacheExport:
@@ -78,6 +102,7 @@ def parse_cache_export(type: str, attributes: Mapping[str, str]) -> CacheExport:
         recompress=flag_of(attributes, "force-compression", False),
         as_image=flag_of(attributes, "image-manifest", True),
         ignore_error=flag_of(attributes, "ignore-error", False),
+        mounts=_mounts("--cache-to", attributes),
     )
 
 
@@ -92,7 +117,21 @@ def parse_cache_import(type: str, attributes: Mapping[str, str]) -> CacheImport:
         store=_store(type, attributes, "src"),
         tag=attributes.get("tag", "latest"),
         digest=attributes.get("digest", ""),
+        mounts=_mounts("--cache-from", attributes),
     )
+
+
+def _mounts(what: str, attributes: Mapping[str, str]) -> MountChoice:
+    """``cache-mounts=true`` or IDs with commas between them."""
+    text = attributes.get("cache-mounts", "false")
+    words = tuple(word for word in text.split(",") if word)
+    plain = text.lower() in ("", "0", "1", "true", "false")
+    try:
+        most = sizes.parse(attributes[_MOST_KEY]) if _MOST_KEY in attributes else _MOST
+    except InvalidParameter as error:
+        raise InvalidParameter(f"{what}: {_MOST_KEY}: {error}") from None
+    wanted = plain and flag_of(attributes, "cache-mounts", False)
+    return MountChoice(all=wanted, ids=() if plain else words, most=most)
 
 
 def _store(type: str, attributes: Mapping[str, str], key: str) -> str:

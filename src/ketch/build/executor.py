@@ -59,7 +59,8 @@ class StepMount(msgspec.Struct, frozen=True, kw_only=True):
 
     ``type`` and the rest as in ``ast.RunMount``, all words expanded and defaults filled in.
     ``tree`` and ``source`` are what a bind shows and what a new cache begins with; without a tree
-    a cache begins empty. ``number`` tells the ssh mounts of a step apart.
+    a cache begins empty. ``base`` tells caches of one ``id`` apart that begin with different
+    files. ``number`` tells the ssh mounts of a step apart.
     """
 
     type: str
@@ -68,6 +69,7 @@ class StepMount(msgspec.Struct, frozen=True, kw_only=True):
     source: str = "/"
     writable: bool = False
     id: str = ""
+    base: str = ""
     sharing: str = "shared"
     required: bool = False
     mode: int = 0
@@ -144,6 +146,10 @@ class Executor(Protocol):
 
     async def of_layout(self, value: str, platform: str, report: Report) -> BaseImage:
         """The image in a layout of the client's, ``oci-layout://…``."""
+        ...
+
+    def mounted(self, mounts: tuple[StepMount, ...]) -> None:
+        """A step of the build has these mounts, whether it is done or taken from the cache."""
         ...
 
     async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import re
 from typing import Any
 
+from ketch import sizes
 from ketch.build.ast import RunMount
 from ketch.build.cursor import Cursor
 from ketch.build.source import did_you_mean
 from ketch.build.words import Flag
+from ketch.errors import InvalidParameter
 
 _COMMON = {"type", "target", "dst", "destination", "readonly", "ro", "readwrite", "rw"}
 _KEYS = {
@@ -27,8 +28,6 @@ _KEYS = {
 }
 _ALIASES = {"dst": "target", "destination": "target", "src": "source", "from": "from_"}
 _SHARING = ("shared", "private", "locked")
-_SIZE = re.compile(r"(\d{1,18})\s*([kmgt]?)(i?b)?", re.IGNORECASE)
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
 def parse_mount(cursor: Cursor, flag: Flag) -> RunMount:
@@ -103,10 +102,10 @@ class _Reader:
         return int(value, base)
 
     def _size(self, value: str) -> int:
-        match = _SIZE.fullmatch(value)
-        if match is None:
-            raise self._error(f"invalid value for size: {value}")
-        return int(match[1]) << _UNITS[match[2].lower()]
+        try:
+            return sizes.parse(value)
+        except InvalidParameter:
+            raise self._error(f"invalid value for size: {value}") from None
 
     def _check(self, found: dict[str, Any]) -> None:
         kind = found["type"]

@@ -13,6 +13,7 @@ from ketch.build.failures import StepFailed
 from ketch.build.scope import expand_in
 from ketch.build.state import StageState
 from ketch.errors import NotFound
+from ketch.oci import digest as digests
 
 _SECRETS = "/run/secrets/"
 _AGENT = "/run/buildkit/ssh_agent.{}"
@@ -29,7 +30,7 @@ async def resolve(state: StageState, step: Run, trees: Trees) -> tuple[StepMount
     found = []
     agents = 0
     for mount in step.mounts:
-        made = _mount(state, step, mount, trees)
+        made = await _based(state, _mount(state, step, mount, trees))
         if made.type == "ssh":
             made = msgspec.structs.replace(made, number=agents)
             made = made if made.target else _at(made, _AGENT.format(agents))
@@ -40,16 +41,31 @@ async def resolve(state: StageState, step: Run, trees: Trees) -> tuple[StepMount
 
 
 async def identity(state: StageState, mounts: tuple[StepMount, ...]) -> list[str]:
-    """What of the mounts makes a RUN another one: contents of binds count, those of caches, secrets
-    and agents don't."""
+    """What of the mounts makes a RUN another one: contents of binds count and what caches begin
+    with; what caches hold, secrets and agents don't."""
     words = []
     for mount in mounts:
-        seen = (mount.type, mount.target, mount.writable, mount.id, mount.size, mount.env)
+        seen: tuple[object, ...] = (
+            *(mount.type, mount.target, mount.writable, mount.id, mount.size, mount.env),
+            *([mount.base] if mount.base else []),
+        )
         if mount.type == "bind" and mount.tree is not None:
             words.append(f"{seen} {await _content(state, mount)}")
         else:
             words.append(f"{seen}")
     return words
+
+
+async def _based(state: StageState, mount: StepMount) -> StepMount:
+    """A cache with the identity of what it begins with: BuildKit has a cache for each state of what
+    ``from`` names."""
+    if mount.type != "cache" or mount.tree is None:
+        return mount
+    if mount.tree.kind == "layers":
+        found = " ".join((*mount.tree.layers, mount.source))
+    else:
+        found = await _content(state, mount)
+    return msgspec.structs.replace(mount, base=digests.of(found.encode()))
 
 
 async def _content(state: StageState, mount: StepMount) -> str:

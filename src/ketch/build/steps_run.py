@@ -26,6 +26,7 @@ async def do_run(state: StageState, step: Run, trees: Trees) -> None:
     _check_entitlements(state, step)
     argv, script, path = _argv(state, step)
     mounts = await run_mounts.resolve(state, step, trees)
+    state.shared.executor.mounted(mounts)
     args = state.scope.run_args(state.env())
     prefix = [f"|{len(args)}", *args] if args else []
     created_by = " ".join([*prefix, *argv])

@@ -152,11 +152,13 @@ def receive(args: Args, fds: list[int]) -> Args:
     ``{"dockerfile": path in the context}``, fds ``[tar stream, empty directory]``, and with
     ``contexts`` (name → directory) the build's directory, where they go; the answer has
     ``dockerfile`` and ``ignore`` in base64. Without such a path nothing is read and nothing left
-    out. Raises ``NotFound`` when there is no Dockerfile.
+    out. ``limit`` is how many bytes the archive may have. Raises ``NotFound`` when there is no
+    Dockerfile.
     """
     stream, root_fd, *build_fds = fds
+    limit = int(args.get("limit") or 0)
     with open_umask(), os.fdopen(os.dup(stream), "rb", 1 << 20) as raw:
-        unpack_stream(decompressed(raw), Unpacker(root_fd, b"/"))
+        unpack_stream(decompressed(raw, limit=limit), Unpacker(root_fd, b"/"))
     if args.get("contexts"):
         _move_contexts(root_fd, build_fds[0], args["contexts"])
     return _texts(root_fd, str(args["dockerfile"]))

@@ -24,12 +24,14 @@ from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.prepared import prepare
 from ketch.engine import builder_floor
 from ketch.engine.builder_cache import BuildCache
+from ketch.engine.builder_cache_import import CacheSources
 from ketch.engine.builder_cachemounts import CacheMounts
 from ketch.engine.builder_channel import Channel
 from ketch.engine.builder_executor import BuildExecutor
 from ketch.engine.builder_files import StepFiles
 from ketch.engine.builder_git import Cloner
 from ketch.engine.builder_history import BuildHistory
+from ketch.engine.builder_mount_transfer import MountTransfer
 from ketch.engine.builder_mounts import SECRETS
 from ketch.engine.builder_offers import OfferDesk
 from ketch.engine.builder_options import check, each_platform, platform_arguments
@@ -114,12 +116,14 @@ class Builder:
             source, options, offers or Given(options.secrets, options.credentials)
         )
         files = StepFiles(room, self._sums)
-        runner = StepRunner(room, files, self._facts)
+        sources = CacheSources(room)
+        transfer = MountTransfer(room, sources)
+        runner = StepRunner(room, files, transfer, self._facts)
         try:
             runner.check()
             text = await source.dockerfile(room.workers, options.dockerfile)
             plans = [prepare(text, one, platform_arguments(one)) for one in each_platform(options)]
-            executor = BuildExecutor(room, self._cache, runner, files)
+            executor = BuildExecutor(room, self._cache, runner, files, sources, transfer)
             recording = self.history.begin(options, ref)
             build = RunningBuild(room, plans, executor, recording, gate)
             try:
@@ -128,7 +132,7 @@ class Builder:
                 try:
                     await build.cancel()
                 finally:
-                    await executor.sources.close()
+                    await sources.close()
         finally:
             await asyncio.shield(self._close_room(room))
 

@@ -24,6 +24,7 @@ from ketch.oci.manifest import Index, Manifest
 if TYPE_CHECKING:
     from ketch.build.executor import CacheEntry
     from ketch.build.progress import Report
+    from ketch.engine.builder_mount_transfer import MountTransfer, Packed
     from ketch.engine.builder_result import Result
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.image_export import ImageExporter
@@ -62,8 +63,9 @@ def chosen(entries: Entries, results: Sequence[Result], *, everything: bool) -> 
 class CacheExporter:
     """Sends a build's cache away."""
 
-    def __init__(self, room: BuildRoom) -> None:
+    def __init__(self, room: BuildRoom, transfer: MountTransfer) -> None:
         self._room = room
+        self._transfer = transfer
 
     @property
     def _images(self) -> ImageExporter:
@@ -86,8 +88,9 @@ class CacheExporter:
     ) -> dict[str, str]:
         form = Form(export.compression, export.level, export.recompress)
         with self._images.lease() as lease:
+            mounts = await self._transfer.pack(export, lease, report)
             tree = await self._images.made(
-                form, lease, lambda maker: _tree(maker, entries, export.as_image)
+                form, lease, lambda maker: _tree(maker, entries, mounts, export.as_image)
             )
             if export.type == LOCAL:
                 await self._to_client(tree, export, number)
@@ -110,11 +113,14 @@ class CacheExporter:
         await self._images.push(tree, name, auth, emit)
 
 
-def _tree(maker: TreeMaker, entries: Entries, as_image: bool) -> ImageTree:
+def _tree(
+    maker: TreeMaker, entries: Entries, mounts: Sequence[Packed], as_image: bool
+) -> ImageTree:
     layers = dict.fromkeys(entry.layer for entry in entries.values() if entry.layer)
     pieces = {diff_id: maker.layer(diff_id) for diff_id in layers}
-    config = data_piece(MEDIA_TYPE, cache_config.encode(entries, pieces))
-    described = [piece.descriptor for piece in pieces.values()]
+    config = data_piece(MEDIA_TYPE, cache_config.encode(entries, pieces, mounts))
+    blobs = {p.descriptor.digest: p for p in (*pieces.values(), *(m.piece for m in mounts))}
+    described = [piece.descriptor for piece in blobs.values()]
     if as_image:
         kind = media_types.OCI_MANIFEST
         data = msgspec.json.encode(
@@ -125,4 +131,4 @@ def _tree(maker: TreeMaker, entries: Entries, as_image: bool) -> ImageTree:
         manifests = [*described, config.descriptor]
         data = msgspec.json.encode(Index(schema_version=2, media_type=kind, manifests=manifests))
     root = Descriptor(media_type=kind, digest=of(data), size=len(data))
-    return ImageTree(root, ((root, data),), (*pieces.values(), config), ())
+    return ImageTree(root, ((root, data),), (*blobs.values(), config), ())

@@ -10,13 +10,13 @@ import asyncio
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from ketch.build.cache_options import LOCAL, CacheImport
+from ketch.build.cache_options import LOCAL, CacheImport, MountChoice
 from ketch.engine import cache_config
-from ketch.engine.cache_config import INLINE_KEY, MEDIA_TYPE, Imported
+from ketch.engine.cache_config import INLINE_KEY, MEDIA_TYPE, Imported, MountContent
 from ketch.errors import DataCorrupt, KetchError, NotFound
 from ketch.oci import image as images
 from ketch.oci import platform as platforms
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ketch.build.executor import CacheEntry
     from ketch.build.progress import Report
     from ketch.distribution.client import RegistryClient
+    from ketch.engine.builder_cachemounts import MountKey
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.progress import Progress
 
@@ -35,6 +36,7 @@ _LARGEST = 64 << 20  # bytes of the description of a cache
 Steps = Mapping[str, Imported]
 ReadBlob = Callable[[Descriptor], Awaitable[bytes]]
 FetchLayer = Callable[[Descriptor, str], Awaitable[None]]
+FetchBlob = Callable[[Descriptor], Awaitable[None]]
 
 
 class _Document(msgspec.Struct, rename="camel"):
@@ -49,27 +51,48 @@ class _Inline(msgspec.Struct):
     cache: str = msgspec.field(default="", name=INLINE_KEY)
 
 
-class CacheSources:
-    """All sources of one build; ``reporting`` begins a vertex for reading each."""
+class _Source(NamedTuple):
+    """What one source offers, and how it is brought."""
 
-    def __init__(self, room: BuildRoom, reporting: Callable[[str], Report]) -> None:
+    steps: Steps
+    mounts: Mapping[MountKey, MountContent]
+    chosen: MountChoice
+    layer: FetchLayer
+    blob: FetchBlob
+
+
+class CacheSources:
+    """All sources of one build."""
+
+    def __init__(self, room: BuildRoom) -> None:
         self._room = room
-        self._reporting = reporting
         self._stack = AsyncExitStack()
-        self._loading: asyncio.Task[list[tuple[Steps, FetchLayer]]] | None = None
+        self._loading: asyncio.Task[list[_Source]] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def find(self, key: str) -> CacheEntry | None:
         """A step's outcome with its layer in place; None when no source has it."""
-        if not self._room.options.cache_imports:
-            return None
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._load())
-        for steps, fetch in await asyncio.shield(self._loading):
-            found = steps.get(key)
-            if found is not None and await self._there(found, fetch):
+        for source in await self._loaded():
+            found = source.steps.get(key)
+            if found is not None and await self._there(found, source.layer):
                 return found.entry
         return None
+
+    async def mount(self, key: MountKey) -> tuple[MountContent, MountChoice, FetchBlob] | None:
+        """What a cache mount held, what is wanted of its source, and how the blob is brought."""
+        for source in await self._loaded():
+            found = source.mounts.get(key)
+            if found is not None and source.chosen.wants(key.id):
+                return found, source.chosen, source.blob
+        return None
+
+    async def _loaded(self) -> list[_Source]:
+        """Read when the first is asked."""
+        if not self._room.options.cache_imports:
+            return []
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load())
+        return await asyncio.shield(self._loading)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -94,33 +117,39 @@ class CacheSources:
                 return False  # the source lost it: the step is done here
         return True
 
-    async def _load(self) -> list[tuple[Steps, FetchLayer]]:
+    async def _load(self) -> list[_Source]:
         """A source that can't be read is warned of, and does without."""
         found = []
         for source in self._room.options.cache_imports:
-            report = self._reporting(f"importing cache manifest from {source.ref or source.type}")
+            name = source.ref or source.type
+            report = self._room.reporting(f"importing cache manifest from {name}")
             try:
                 found.append(await self._source(source, report))
             except KetchError as error:
-                report.warn(f"the cache can't be taken from {source.ref or source.type}: {error}")
+                report.warn(f"the cache can't be taken from {name}: {error}")
             report.end()
         return found
 
-    async def _source(self, source: CacheImport, report: Report) -> tuple[Steps, FetchLayer]:
+    async def _source(self, source: CacheImport, report: Report) -> _Source:
         if source.type == LOCAL:
             return await self._local(source)
         return await self._registry(source, report)
 
-    async def _local(self, source: CacheImport) -> tuple[Steps, FetchLayer]:
+    async def _local(self, source: CacheImport) -> _Source:
         layout = await self._room.offers.layout(source.store)
         blobs = self._room.parts.images.blobs
 
         async def take(blob: Descriptor, diff_id: str) -> None:
             await blobs.take(layout.pieces(blob), blob, diff_id)
 
-        return await _steps(await layout.document(source.tag, source.digest), layout.read), take
+        async def store(blob: Descriptor) -> None:
+            await blobs.store(layout.pieces(blob), blob)
 
-    async def _registry(self, source: CacheImport, report: Report) -> tuple[Steps, FetchLayer]:
+        document = await layout.document(source.tag, source.digest)
+        steps, mounts = await _steps(document, layout.read)
+        return _Source(steps, mounts, source.mounts, take, store)
+
+    async def _registry(self, source: CacheImport, report: Report) -> _Source:
         name = references.parse(source.ref).tagged()
         blobs = self._room.parts.images.blobs
         client = blobs.client(name, await self._room.account(name))
@@ -135,8 +164,12 @@ class CacheSources:
         async def fetch(blob: Descriptor, diff_id: str) -> None:
             await blobs.pull(client, blob, diff_id, emit)
 
+        async def store(blob: Descriptor) -> None:
+            await blobs.download(client, blob, emit)
+
         document = await _manifest(client, name.digest or name.tag)
-        return await _steps(document, read), fetch
+        steps, mounts = await _steps(document, read)
+        return _Source(steps, mounts, source.mounts, fetch, store)
 
 
 async def _manifest(client: RegistryClient, target: str) -> bytes:
@@ -151,16 +184,17 @@ async def _manifest(client: RegistryClient, target: str) -> bytes:
     return (await client.manifest(document.manifests[at].digest)).data
 
 
-async def _steps(data: bytes, read: ReadBlob) -> Steps:
+async def _steps(data: bytes, read: ReadBlob) -> tuple[Steps, Mapping[MountKey, MountContent]]:
     document = _decoded(data)
     parts = [*([document.config] if document.config else []), *document.manifests]
     described = next((part for part in parts if part.media_type == MEDIA_TYPE), None)
     if described is not None:
         blobs = document.layers or document.manifests
-        return cache_config.decode(await read(described), blobs)
+        config = await read(described)
+        return cache_config.decode(config, blobs), cache_config.decode_mounts(config)
     if document.config is None:
-        return {}
-    return _inline(await read(document.config), document.layers)
+        return {}, {}
+    return _inline(await read(document.config), document.layers), {}
 
 
 def _inline(config: bytes, layers: Sequence[Descriptor]) -> Steps:

@@ -28,13 +28,28 @@ Fill = Callable[[str], Awaitable[None]]
 
 
 class CacheMount(msgspec.Struct, frozen=True, kw_only=True):
-    """One directory; times in ns since the epoch. ``name`` is its directory's."""
+    """One directory; times in ns since the epoch. ``name`` is its directory's; ``base`` is the
+    identity of what it began with, "" for nothing."""
 
     id: str
+    base: str = ""
     name: str
     created_at: int
     used_at: int
     uses: int = 0
+
+
+class MountKey(NamedTuple):
+    """Which cache a step means."""
+
+    id: str
+    base: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its first directory."""
+        text = f"{self.id}\0{self.base}" if self.base else self.id
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class Owner(NamedTuple):
@@ -69,23 +84,23 @@ class CacheMounts:
 
     @asynccontextmanager
     async def lease(
-        self, id: str, sharing: str, owner: Owner, fill: Fill | None = None
+        self, key: MountKey, sharing: str, owner: Owner, fill: Fill | None = None
     ) -> AsyncIterator[str]:
-        """The path of a directory for ``id`` while a step runs.
+        """The path of a directory for ``key`` while a step runs.
 
         A new one is made for ``owner`` and, with ``fill``, filled by it; who shares it waits for
         that. ``locked`` waits until nobody else has it, ``private`` takes another one instead.
         """
         alone = sharing in (PRIVATE, LOCKED)
         async with self._changed:
-            while (name := self._choose(id, sharing, alone)) is None:
+            while (name := self._choose(key.name, sharing, alone)) is None:
                 await self._changed.wait()
             self._users[name] = self._users.get(name, 0) + 1
             if alone:
                 self._exclusive.add(name)
         try:
             async with self._filling.setdefault(name, asyncio.Lock()):
-                await self._ensure(id, name, owner, fill)
+                await self._ensure(key, name, owner, fill)
             self._touch(name)
             yield f"{self._root}/{name}"
         finally:
@@ -97,9 +112,8 @@ class CacheMounts:
                 self._exclusive.discard(name)
                 self._changed.notify_all()
 
-    def _choose(self, id: str, sharing: str, alone: bool) -> str | None:
+    def _choose(self, base: str, sharing: str, alone: bool) -> str | None:
         """The name of a directory to take now; None: wait for one."""
-        base = hashlib.sha256(id.encode()).hexdigest()[:32]
         number = 0
         while True:
             name = base if not number else f"{base}-{number}"
@@ -110,7 +124,7 @@ class CacheMounts:
                 return None
             number += 1
 
-    async def _ensure(self, id: str, name: str, owner: Owner, fill: Fill | None) -> None:
+    async def _ensure(self, key: MountKey, name: str, owner: Owner, fill: Fill | None) -> None:
         """Make and fill a directory that is not there, or nobody else's and empty."""
         path = f"{self._root}/{name}"
         if name in self._mounts:
@@ -128,7 +142,7 @@ class CacheMounts:
             os.rename(path, f"{self._trash}/{secrets.token_hex(8)}")
             raise
         now = time.time_ns()
-        self._put(CacheMount(id=id, name=name, created_at=now, used_at=now))
+        self._put(CacheMount(id=key.id, base=key.base, name=name, created_at=now, used_at=now))
 
     def _touch(self, name: str) -> None:
         mount = self._mounts[name]
@@ -144,6 +158,10 @@ class CacheMounts:
         """Every directory's record."""
         return iter(tuple(self._mounts.values()))
 
+    def has(self, key: MountKey) -> bool:
+        """Whether there is a directory already."""
+        return key.name in self._mounts
+
     def path(self, mount: CacheMount) -> str:
         """Where a directory is."""
         return f"{self._root}/{mount.name}"
@@ -158,7 +176,7 @@ class CacheMounts:
             CacheUsage(
                 mount.name,
                 "",
-                _size(self.path(mount)),
+                size_of(self.path(mount)),
                 False,
                 mount.used_at,
                 mount.created_at,
@@ -189,7 +207,7 @@ class CacheMounts:
             self._mounts.pop(name, None)
 
 
-def _size(path: str) -> int:
+def size_of(path: str) -> int:
     """Bytes of the files in a directory; one that is linked several times counts once."""
     seen: dict[tuple[int, int], int] = {}
     for _, _, files, fd in os.fwalk(path):

@@ -14,12 +14,12 @@ from ketch.build.executor import (
     MakeEntry,
     RunOutcome,
     RunStep,
+    StepMount,
     Tree,
 )
 from ketch.build.git_remote import is_git, parse_remote
-from ketch.build.progress import Report, Vertex, vertex_digest
+from ketch.build.progress import Report
 from ketch.engine.attestation_documents import Material, image_url, layout_url
-from ketch.engine.builder_cache_import import CacheSources
 from ketch.engine.builder_fetch import fetch
 from ketch.engine.builder_layout_image import LayoutImages, parse_place
 from ketch.engine.builder_remote import archive
@@ -34,7 +34,9 @@ from ketch.oci import reference as references
 
 if TYPE_CHECKING:
     from ketch.engine.builder_cache import BuildCache
+    from ketch.engine.builder_cache_import import CacheSources
     from ketch.engine.builder_files import StepFiles
+    from ketch.engine.builder_mount_transfer import MountTransfer
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.image_values import ImageRecord
 
@@ -43,20 +45,23 @@ class BuildExecutor:
     """See ``ketch.build.executor.Executor``."""
 
     def __init__(
-        self, room: BuildRoom, cache: BuildCache, runner: StepRunner, files: StepFiles
+        self,
+        room: BuildRoom,
+        cache: BuildCache,
+        runner: StepRunner,
+        files: StepFiles,
+        sources: CacheSources,
+        transfer: MountTransfer,
     ) -> None:
         self._room = room
         self._cache = cache
         self._files = files
         self._runner = runner
-        self.sources = CacheSources(room, self._reporting)
+        self.sources = sources
+        self.transfer = transfer
         self._layouts = LayoutImages(room)
         self.materials: list[Material] = []
         self.used: dict[str, CacheEntry] = {}  # every step of this build, by key
-
-    def _reporting(self, title: str) -> Report:
-        digest = vertex_digest(self._room.directory, title)
-        return Report(self._room.channel.put, Vertex(digest=digest, name=title))
 
     # images
 
@@ -140,6 +145,10 @@ class BuildExecutor:
         return references.parse(reference).tagged().familiar
 
     # the cache
+
+    def mounted(self, mounts: tuple[StepMount, ...]) -> None:
+        """Remembered for the cache's exports."""
+        self.transfer.used(mounts)
 
     async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
         """From the records, if the layer is stored; from a build at the same step; from a source

@@ -83,7 +83,7 @@ class Exporting:
 
     async def _caches(self, results: Sequence[Result], first: int, reporting: Reporting) -> None:
         """The cache's exports are numbered after the outputs."""
-        exporter = CacheExporter(self._room)
+        exporter = CacheExporter(self._room, self._executor.transfer)
         for number, export in enumerate(self._room.options.cache_exports, first):
             if export.type == INLINE:
                 continue

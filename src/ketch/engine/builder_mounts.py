@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.engine.builder_agent import ForwardedAgent
 from ketch.engine.builder_cachemounts import Owner
+from ketch.engine.builder_mount_transfer import key_of
 from ketch.engine.container_record import MountPoint
 from ketch.engine.container_spec import MountSpec
 from ketch.errors import InvalidParameter, NotFound
@@ -25,6 +26,7 @@ from ketch.mounts import Rootfs
 if TYPE_CHECKING:
     from ketch.build.executor import RunStep, StepMount, Tree
     from ketch.engine.builder_files import StepFiles
+    from ketch.engine.builder_mount_transfer import MountTransfer
     from ketch.engine.builder_room import BuildRoom
 
 _TASKS = "ketch.build.stubs"
@@ -43,14 +45,16 @@ class Made:
 
 
 @asynccontextmanager
-async def made(room: BuildRoom, files: StepFiles, step: RunStep) -> AsyncIterator[Made]:
+async def made(
+    room: BuildRoom, files: StepFiles, transfer: MountTransfer, step: RunStep
+) -> AsyncIterator[Made]:
     """The mounts of one step."""
     found = Made()
     if not step.mounts:
         yield found
         return
     async with AsyncExitStack() as stack:
-        place = _Place(room, files, found, stack)
+        place = _Place(room, files, transfer, found, stack)
         for mount in step.mounts:
             await place.put(mount)
         targets = [mount.target for mount in step.mounts if mount.target]
@@ -64,10 +68,16 @@ class _Place:
     """Puts the mounts of one step in place."""
 
     def __init__(
-        self, room: BuildRoom, files: StepFiles, found: Made, stack: AsyncExitStack
+        self,
+        room: BuildRoom,
+        files: StepFiles,
+        transfer: MountTransfer,
+        found: Made,
+        stack: AsyncExitStack,
     ) -> None:
         self._room = room
         self._files = files
+        self._transfer = transfer
         self._found = found
         self._stack = stack
         self._secrets = ""
@@ -99,10 +109,9 @@ class _Place:
             await self._files.copy_tree(mount.tree, mount.source, path)
 
         owner = Owner(mount.mode, mount.uid, mount.gid)
+        filling = self._transfer.filling(mount, fill if mount.tree is not None else None)
         path = await self._stack.enter_async_context(
-            self._room.caches.lease(
-                mount.id, mount.sharing, owner, fill if mount.tree is not None else None
-            )
+            self._room.caches.lease(key_of(mount), mount.sharing, owner, filling)
         )
         self._bind_path(path, mount.target, writable=mount.writable)
 

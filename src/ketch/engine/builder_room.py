@@ -56,6 +56,11 @@ class BuildRoom:
     unpacks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     fetched: int = 0
 
+    def reporting(self, title: str) -> Report:
+        """A vertex of the build's own."""
+        digest = vertex_digest(self.directory, title)
+        return Report(self.channel.put, Vertex(digest=digest, name=title))
+
     async def load(self, name: str) -> None:
         """A context is brought when it is first wanted."""
         if name not in self.loads:
@@ -101,9 +106,7 @@ class BuildRoom:
         return f"{self.directory}/{image_of(name)}"
 
     async def _load(self, name: str) -> None:
-        title = f"load build context {name}".rstrip()
-        digest = vertex_digest(self.directory, title)
-        report = Report(self.channel.put, Vertex(digest=digest, name=f"[internal] {title}"))
+        report = self.reporting(f"[internal] load build context {name}".rstrip())
         try:
             await self.source.files(self.workers, name, report)
         except BaseException as error:

@@ -38,6 +38,7 @@ from ketch.errors import KetchError
 if TYPE_CHECKING:
     from ketch.build.options import BuildLimits
     from ketch.engine.builder_files import StepFiles
+    from ketch.engine.builder_mount_transfer import MountTransfer
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.networks import Connection
     from ketch.runtime.remote import Shim
@@ -49,9 +50,16 @@ _SHM_SIZE = 64 << 20  # bytes
 class StepRunner:
     """Runs the RUN steps of one build."""
 
-    def __init__(self, room: BuildRoom, files: StepFiles, facts: spec_validate.Facts) -> None:
+    def __init__(
+        self,
+        room: BuildRoom,
+        files: StepFiles,
+        transfer: MountTransfer,
+        facts: spec_validate.Facts,
+    ) -> None:
         self._room = room
         self._files = files
+        self._transfer = transfer
         self._facts = facts
 
     async def run(
@@ -59,7 +67,8 @@ class StepRunner:
     ) -> RunOutcome:
         """Run to the end; when cancelled, the process is killed and nothing stays."""
         check_runs(step.platform)
-        async with self._room.slots, made(self._room, self._files, step) as mounts:
+        mounting = made(self._room, self._files, self._transfer, step)
+        async with self._room.slots, mounting as mounts:
             return await self._run(self._record(step, mounts), mounts, started, report)
 
     async def _run(

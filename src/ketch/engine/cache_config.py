@@ -2,7 +2,8 @@
 
 ``layers`` is a list of blobs, each knowing the one below it; ``records`` are steps by the digest of
 their cache key, with the layer that came of each. Ketch's keys say all that a step depends on, so
-records need no inputs. Steps without a layer, which BuildKit does not have, stand in ``ketch``.
+records need no inputs. Steps without a layer, which BuildKit does not have, stand in ``ketch``, the
+contents of cache mounts in ``ketchMounts``.
 Source: BuildKit's docs/dev and cache/remotecache/v1 (names of members only).
 """
 
@@ -13,11 +14,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ketch.build.executor import CacheEntry
+from ketch.engine.builder_cachemounts import MountKey
 from ketch.engine.image_manifests import Piece
 from ketch.errors import DataCorrupt
 from ketch.oci import digest as digests
 from ketch.oci import strictjson
 from ketch.oci.descriptor import Descriptor
+from ketch.oci.descriptor import Size as _Size
 
 MEDIA_TYPE = "application/vnd.buildkit.cacheconfig.v0"
 INLINE_KEY = "moby.buildkit.cache.v0"
@@ -46,10 +49,18 @@ class _Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     layers: list[_Result] = []
 
 
+class _Mount(msgspec.Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    id: str
+    base: str = ""
+    blob: Descriptor
+    size: _Size
+
+
 class _Config(msgspec.Struct, kw_only=True, omit_defaults=True):
     layers: list[_Layer] = []
     records: list[_Record] = []
     ketch: dict[str, str] = {}  # key → created, of steps without a layer
+    ketch_mounts: list[_Mount] = msgspec.field(default=[], name="ketchMounts")
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -59,7 +70,19 @@ class Imported(msgspec.Struct, frozen=True):
     blob: Descriptor | None
 
 
-def encode(entries: Mapping[str, CacheEntry], pieces: Mapping[str, Piece]) -> bytes:
+class MountContent(msgspec.Struct, frozen=True):
+    """What a cache mount held: a tar archive of ``size`` bytes when it is not compressed."""
+
+    key: MountKey
+    blob: Descriptor
+    size: int
+
+
+def encode(
+    entries: Mapping[str, CacheEntry],
+    pieces: Mapping[str, Piece],
+    mounts: Sequence[MountContent] = (),
+) -> bytes:
     """The document; ``pieces`` are the layers' blobs by diff ID."""
     layers = list(pieces)
     config = _Config(
@@ -70,6 +93,9 @@ def encode(entries: Mapping[str, CacheEntry], pieces: Mapping[str, Piece]) -> by
             if e.layer
         ],
         ketch={key: entry.created for key, entry in entries.items() if not entry.layer},
+        ketch_mounts=[
+            _Mount(id=m.key.id, base=m.key.base, blob=m.blob, size=m.size) for m in mounts
+        ],
     )
     return msgspec.json.encode(config, order="deterministic")
 
@@ -79,14 +105,26 @@ def _layer(diff_id: str, blob: Descriptor) -> _Layer:
     return _Layer(blob=blob.digest, annotations=facts)
 
 
+def decode_mounts(data: bytes) -> dict[MountKey, MountContent]:
+    """The contents of cache mounts; raises ``DataCorrupt``."""
+    found = [
+        MountContent(MountKey(m.id, m.base), m.blob, m.size) for m in _decoded(data).ketch_mounts
+    ]
+    return {content.key: content for content in found}
+
+
+def _decoded(data: bytes) -> _Config:
+    strictjson.check(data, "the build cache")
+    try:
+        return msgspec.json.decode(data, type=_Config)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise DataCorrupt(f"malformed build cache: {error}") from None
+
+
 def decode(data: bytes, blobs: Sequence[Descriptor] = ()) -> dict[str, Imported]:
     """The steps by key. ``blobs`` are the layers as a manifest describes them; without, the
     document's own words count. Raises ``DataCorrupt``."""
-    strictjson.check(data, "the build cache")
-    try:
-        config = msgspec.json.decode(data, type=_Config)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DataCorrupt(f"malformed build cache: {error}") from None
+    config = _decoded(data)
     known = {blob.digest: blob for blob in blobs}
     found = {
         key: Imported(CacheEntry("", created), None)

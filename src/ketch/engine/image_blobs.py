@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ketch.content.threads import completed
 from ketch.distribution.client import RegistryClient
+from ketch.engine.image_manifests import compressed_into
 from ketch.engine.image_pull import LayerFetch
 from ketch.oci.descriptor import Descriptor
 
@@ -39,14 +40,33 @@ class Blobs:
 
     async def take(self, pieces: AsyncIterator[bytes], blob: Descriptor, diff_id: str) -> None:
         """A layer from a client; raises as ``pull`` does."""
-        content = self._parts.content
         with self._parts.leases.lease("layer of a client's", (blob.digest, diff_id)):
             async with self._parts.locks.hold(blob.digest):
-                if not content.has(blob.digest):
+                if not self._parts.content.has(blob.digest):
                     await self._store(pieces, blob)
                 async with self._unpacking:
-                    with content.open(blob.digest) as file:
+                    with self._parts.content.open(blob.digest) as file:
                         await self._parts.ingest(file.fileno(), diff_id)
+
+    def open(self, digest: str) -> BinaryIO:
+        """A blob of the content store; raises ``NotFound``."""
+        return self._parts.content.open(digest)
+
+    def compressed(self, tar: BinaryIO, kind: str, level: int | None) -> tuple[str, int]:
+        """Compress into the content store: digest and bytes. Blocks."""
+        digest = compressed_into(self._parts.content, tar, kind, level)
+        return digest, self._parts.content.size(digest)
+
+    async def download(self, client: RegistryClient, blob: Descriptor, emit: Emit) -> None:
+        """A blob from a registry into the content store; to be leased by the caller."""
+        async with self._parts.locks.hold(blob.digest):
+            await LayerFetch(self._parts, client, emit, self._unpacking).download(blob)
+
+    async def store(self, pieces: AsyncIterator[bytes], blob: Descriptor) -> None:
+        """A blob from a client into the content store; to be leased by the caller."""
+        async with self._parts.locks.hold(blob.digest):
+            if not self._parts.content.has(blob.digest):
+                await self._store(pieces, blob)
 
     async def _store(self, pieces: AsyncIterator[bytes], blob: Descriptor) -> None:
         """Of what breaks off nothing is kept."""

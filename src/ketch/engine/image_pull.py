@@ -185,13 +185,14 @@ class LayerFetch:
         async with self._parts.locks.hold(layer.digest):
             if not self._parts.snapshots.has_layer(diff_id):  # another pull may have been quicker
                 async with self._downloading:
-                    await self._download(layer)
+                    await self.download(layer)
                 self._say("Download complete", layer.digest)
                 async with self._unpacking:
                     await self._unpack(layer, diff_id)
         self._say("Pull complete", layer.digest)
 
-    async def _download(self, layer: Descriptor) -> None:
+    async def download(self, layer: Descriptor) -> None:
+        """Into the content store, unless it is there."""
         content = self._parts.content
         if content.has(layer.digest):
             if content.size(layer.digest) == layer.size:

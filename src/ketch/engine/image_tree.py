@@ -137,8 +137,12 @@ class TreeMaker:
         return Piece(described, lambda: content.open(digest))
 
     def _kind(self) -> str:
-        table = _OCI_LAYERS if self._form.oci else _DOCKER_LAYERS
-        return table[self._form.compression]
+        return layer_type(self._form.compression, oci=self._form.oci)
+
+
+def layer_type(compression: str, *, oci: bool = True) -> str:
+    """The media type of a layer."""
+    return (_OCI_LAYERS if oci else _DOCKER_LAYERS)[compression]
 
 
 def joined(
@@ -191,5 +195,4 @@ def known_layers(parts: ImageParts) -> dict[str, Descriptor]:
 
 def _typed(kind: str, oci: bool) -> str:
     """The media type in the other family."""
-    compression = next((c for c in (GZIP, ZSTD) if kind.endswith(c)), NONE)
-    return (_OCI_LAYERS if oci else _DOCKER_LAYERS)[compression]
+    return layer_type(next((c for c in (GZIP, ZSTD) if kind.endswith(c)), NONE), oci=oci)

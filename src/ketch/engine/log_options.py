@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 
+from ketch import sizes
 from ketch.engine import log_tag
 from ketch.engine.container_spec import LogConfig
 from ketch.errors import InvalidParameter, Unsupported
@@ -41,9 +42,6 @@ FACILITIES = {name: number for number, name in enumerate(_FACILITIES.split())} |
 }
 FORMATS = ("", "rfc3164", "rfc5424", "rfc5424micro")
 BUFFER = "1m"
-
-_SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(i?b)?\Z")
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def available() -> tuple[str, ...]:
@@ -166,10 +164,7 @@ def parse_size(text: str) -> int:
     """``10m`` → bytes; -1 is 0 (no bound). Raises ``InvalidParameter``."""
     if text == "-1":
         return 0
-    match = _SIZE.match(text.lower())
-    if match is None:
-        raise InvalidParameter(f"invalid size: '{text}'")
-    return int(match[1]) * _UNITS[match[2]]
+    return sizes.parse(text)
 
 
 def count(text: str) -> int:

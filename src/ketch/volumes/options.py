@@ -14,12 +14,12 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ketch import sizes
 from ketch.errors import InvalidParameter
 
 _KNOWN = ("device", "o", "size", "type")
 _PLAIN_BIND = {"bind", "rbind", "rw"}
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _TYPE = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _LONGEST = 4000  # mount(2) copies at most a page of data
 
@@ -118,11 +118,7 @@ def _file_system(kind: str, device: str, words: list[str]) -> FileSystem:
 
 
 def _bytes(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
+    number = sizes.parse(text)
+    if not number:
         raise InvalidParameter(f"invalid size: '{text[:40]}'")
-    power = "bkmgtp".index(match[2].lower() or "b")
-    number = float(match[1]) * 1024**power
-    if not 1 <= number < 1 << 62:
-        raise InvalidParameter(f"invalid size: '{text[:40]}'")
-    return int(number)
+    return number
