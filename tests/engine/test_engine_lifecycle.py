@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from engine.fakes import FakeLauncher, FakeShim, open_engine
+from ketch.engine import exec_store
 from ketch.engine.attach_options import AttachOptions
 from ketch.engine.container_list import ListOptions
 from ketch.engine.container_record import ContainerRecord, Status
@@ -242,6 +243,23 @@ async def test_exec(engine: Engine, launcher: FakeLauncher) -> None:
         "exec_start: sh -c x",
         "exec_die",
     ]
+
+
+async def test_execs_that_nobody_starts_are_bounded(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stayed, of containers that are gone too, as long as the daemon ran."""
+    monkeypatch.setattr(exec_store, "_MOST_WAITING", 3)
+    first = await _create(engine, "one")
+    other = await _create(engine, "two")
+    for container in (first, other):
+        await engine.containers.start(container)
+        for _ in range(5):
+            await engine.execs.create(container, ExecSpec(cmd=("true",)))
+    assert len(await engine.execs.list(first)) == len(await engine.execs.list(other)) == 4
+    await engine.containers.remove(first, force=True)
+    await engine.execs.create(other, ExecSpec(cmd=("true",)))
+    assert len(list(engine.execs._store)) == 4
 
 
 async def test_failed_exec_is_told_as_output(engine: Engine, launcher: FakeLauncher) -> None:

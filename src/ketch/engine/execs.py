@@ -22,6 +22,7 @@ from ketch.engine.container_place import hostname
 from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.container_start import prefixed
 from ketch.engine.exec_process import exec_wire
+from ketch.engine.exec_store import ExecStore
 from ketch.engine.exec_values import ExecRecord, ExecSpec
 from ketch.errors import (
     Conflict,
@@ -32,7 +33,6 @@ from ketch.errors import (
     os_reason,
 )
 from ketch.runtime.remote import connect_shim
-from ketch.state.database import Table
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _PREFIX = "OCI runtime exec failed: "
 _OURS = "exec failed: unable to start container process: "
-_KEPT = 32  # ended instances per container that can still be inspected
 _LOST = 137  # what SIGKILL gives; the real status went with the shim
 _EXIT_PATIENCE = 5.0  # seconds an inspect waits for an announced exit to be on record
 _NOT_RUN = 126  # the exit code of an exec that could not begin, as with Docker
@@ -55,9 +54,7 @@ class Execs:
     def __init__(self, parts: Parts, database: Database, background: Background) -> None:
         self._parts = parts
         self._background = background
-        self._database = database
-        self._table: Table[ExecRecord] = Table(database, "execs", ExecRecord)
-        self._records = self._table.all()
+        self._store = ExecStore(database)
         self._shims: dict[str, Shim] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._up: dict[str, asyncio.Event] = {}
@@ -73,10 +70,10 @@ class Execs:
         detach_keys.parse(spec.detach_keys)
         _check_running(container, ref)
         record = ExecRecord(id=secrets.token_hex(32), container_id=container.id, spec=spec)
-        self._prune(container.id)
+        self._store.prune(container.id, self._parts.store)
         with self._parts.events.telling():
             self._publish(record, "exec_create")
-            self._put(record)
+            self._store.put(record)
         return record.id
 
     async def check_start(self, exec_id: str) -> None:
@@ -84,7 +81,7 @@ class Execs:
         self._startable(exec_id)
 
     def _startable(self, exec_id: str) -> tuple[ExecRecord, ContainerRecord]:
-        record = self._get(exec_id)
+        record = self._store.by_id(exec_id)
         if record.running or (record.started and record.exit_code is None):
             raise Conflict(f"exec command {exec_id} is already running")
         if record.started:
@@ -137,7 +134,7 @@ class Execs:
         record = msgspec.structs.replace(record, spec=spec, started=True, running=True)
         with self._parts.events.telling():
             self._publish(record, "exec_start")
-            self._put(record)
+            self._store.put(record)
         return record
 
     async def _launch(
@@ -156,13 +153,15 @@ class Execs:
         shim = await self._parts.launcher.exec(wire, clients)
         started = await shim.started()
         self._shims[record.id] = shim
-        self._put(msgspec.structs.replace(record, pid=started.pid, started_at=started.started_at))
+        self._store.put(
+            msgspec.structs.replace(record, pid=started.pid, started_at=started.started_at)
+        )
         self._up.pop(record.id, asyncio.Event()).set()
         return shim
 
     def _failed(self, record: ExecRecord, exit_code: int) -> None:
-        if record.id in self._records:
-            self._put(msgspec.structs.replace(record, running=False, exit_code=exit_code))
+        if self._store.find(record.id) is not None:
+            self._store.put(msgspec.structs.replace(record, running=False, exit_code=exit_code))
         self._up.pop(record.id, asyncio.Event()).set()
 
     def _watch_soon(self, exec_id: str, shim: Shim) -> None:
@@ -174,18 +173,18 @@ class Execs:
     async def _watch(self, exec_id: str, shim: Shim) -> None:
         exit = await shim.exited()
         self._shims.pop(exec_id, None)
-        record = self._records.get(exec_id)
+        record = self._store.find(exec_id)
         if record is not None:
             record = msgspec.structs.replace(record, running=False, pid=0, exit_code=exit.status)
             with self._parts.events.telling():
                 self._publish(record, "exec_die")
-                self._put(record)
+                self._store.put(record)
         shim.reap()
         shim.close()
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         """Set the terminal's size; before the process is up this waits for it."""
-        record = self._get(exec_id)
+        record = self._store.by_id(exec_id)
         if exec_id not in self._shims and record.exit_code is None:
             up = self._up.setdefault(exec_id, asyncio.Event())
             try:
@@ -205,12 +204,12 @@ class Execs:
         exit's announcement on its way to us. What the shim answers now comes behind it.
         """
         shim = self._shims.get(exec_id)
-        if self._get(exec_id).running and shim is not None:
+        if self._store.by_id(exec_id).running and shim is not None:
             with contextlib.suppress(KetchError):
                 state = await shim.state()
                 if state.get("exit") is not None:
                     await self._settled(exec_id)
-        return self._get(exec_id)
+        return self._store.by_id(exec_id)
 
     async def _settled(self, exec_id: str) -> None:
         """Until an exit that the shim has announced is on record."""
@@ -221,7 +220,7 @@ class Execs:
     async def list(self, ref: str) -> tuple[ExecRecord, ...]:
         """The instances of a container, oldest first, those that ended lately too."""
         container = self._parts.store.resolve(ref)
-        return tuple(r for r in self._records.values() if r.container_id == container.id)
+        return self._store.of(container.id)
 
     async def kill(self, ref: str, signal: str = "") -> None:
         """Signal an instance, by its ID or a prefix that only one has.
@@ -229,7 +228,7 @@ class Execs:
         KILL, the default, also ends what the process has started. Raises ``NotFound``,
         ``InvalidParameter``, ``Conflict`` when it does not run.
         """
-        record = self._resolve(ref)
+        record = self._store.resolve(ref)
         number = container_signals.parse(signal or "KILL")
         shim = self._shims.get(record.id)
         if shim is None:
@@ -239,64 +238,32 @@ class Execs:
         except NotFound:
             raise Conflict(f"cannot kill exec {ref}: it is not running") from None
 
-    def _resolve(self, ref: str) -> ExecRecord:
-        matching = [known for known in self._records if ref and known.startswith(ref)]
-        if len(matching) > 1:
-            raise InvalidParameter(f"multiple exec IDs found with provided prefix: {ref}")
-        return self._get(matching[0] if matching else ref)
-
     def running_in(self, container_id: str) -> tuple[str, ...]:
         """IDs of the live exec instances of a container."""
-        return tuple(
-            record.id
-            for record in self._records.values()
-            if record.running and record.container_id == container_id
-        )
+        return tuple(record.id for record in self._store.of(container_id) if record.running)
 
     def alive(self) -> set[str]:
         """IDs of all that run, in whichever container."""
-        return {record.id for record in self._records.values() if record.running}
+        return {record.id for record in self._store if record.running}
 
     async def adopt(self) -> None:
         """After a restart of the daemon: find the shims again, forget what is over."""
-        for record in tuple(self._records.values()):
+        for record in self._store:
             if not record.running:
-                self._drop(record.id)
+                self._store.drop(record.id)
                 continue
             try:
                 shim = await connect_shim(self._parts.config.shim_socket(record.id))
             except KetchError:
-                self._put(msgspec.structs.replace(record, running=False, pid=0, exit_code=_LOST))
+                self._store.put(
+                    msgspec.structs.replace(record, running=False, pid=0, exit_code=_LOST)
+                )
                 continue
             self._shims[record.id] = shim
             self._watch_soon(record.id, shim)
 
-    def _prune(self, container_id: str) -> None:
-        """Drop what ended long ago: the oldest of this container, all of containers gone."""
-        over = [record for record in self._records.values() if record.exit_code is not None]
-        own = [record for record in over if record.container_id == container_id]
-        gone = [record for record in over if record.container_id not in self._parts.store]
-        for record in (*own[:-_KEPT], *gone):
-            self._drop(record.id)
-
-    def _get(self, exec_id: str) -> ExecRecord:
-        try:
-            return self._records[exec_id]
-        except KeyError:
-            raise NotFound(f"No such exec instance: {exec_id}") from None
-
-    def _put(self, record: ExecRecord) -> None:
-        with self._database.transaction(durable=False):
-            self._table.put(record.id, record)
-        self._records[record.id] = record
-
-    def _drop(self, exec_id: str) -> None:
-        with self._database.transaction(durable=False):
-            self._table.delete(exec_id)
-        del self._records[exec_id]
-
     def _detached(self, exec_id: str) -> None:
-        record = self._records.get(exec_id)
+        record = self._store.find(exec_id)
         if record is not None:
             self._publish(record, "exec_detach")
 
