@@ -163,6 +163,42 @@ def test_runs_and_what_only_looks_like_one() -> None:
     assert b"".join(e.data for e in found) == b'a\nb "q" \\nc\npiece \\n'
 
 
+def record(text: bytes, stream: bytes = b"stdout") -> bytes:
+    return b'{"log":"%b\\n","stream":"%b","time":"2026-01-01T00:00:00Z"}\n' % (text, stream)
+
+
+@pytest.mark.parametrize(
+    ("odd", "expected"),
+    [
+        (record(b"err", b"stderr"), (b"err\n", "stderr")),  # on a coarse clock, at the same instant
+        (b'{"log":"torn', None),
+        (b'"log":"no beginning\\n","stream":"stdout","time":"2026-01-01T00:00:00Z"}\n', None),
+    ],
+)
+def test_a_stranger_in_the_middle_of_a_long_run(
+    odd: bytes, expected: tuple[bytes, str] | None
+) -> None:
+    run = record(b"x" * 100) * 500
+    found = JsonDecoder().feed(run + odd + run)
+    strangers = [(e.data, e.stream) for e in found if b"x" * 100 not in e.data]
+    assert strangers == ([expected] if expected else [])
+    texts = b"".join(e.data for e in found if e.stream == "stdout").splitlines()
+    lost = 0 if odd.endswith(b"\n") else 1  # what was torn off took the next line with it
+    assert texts.count(b"x" * 100) == 1000 - lost
+
+
+def test_long_runs_one_after_the_other() -> None:
+    first = record(b'a \\"quoted\\" word') * 300
+    second = first.replace(b"00:00:00Z", b"00:00:01.5Z").replace(b"quoted", b"other")
+    single = record(b"single", b"stderr")
+    data = (first + single + second) * 3
+    decoder = JsonDecoder()
+    found = [e for n in range(0, len(data), 9001) for e in decoder.feed(data[n : n + 9001])]
+    text = b'a "quoted" word\n' * 300 + b"single\n" + b'a "other" word\n' * 300
+    assert b"".join(e.data for e in found) == text * 3
+    assert len({e.time for e in found}) == 2
+
+
 @given(st.lists(st.text(max_size=20), max_size=10))
 def test_json_blocks_come_back(texts: list[str]) -> None:
     import tempfile

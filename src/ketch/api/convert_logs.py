@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ketch.api.times import rfc3339
@@ -12,73 +12,83 @@ if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
 _STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
-_BATCH = 256 * 1024
 
-Writer = Callable[[LogEntry], bytes]
+Writer = Callable[[list[LogEntry]], bytes]
 
 
 class _Heads(dict[int, bytes]):
-    """What stands before a line of a length: the end of the line before, a frame's head, a prefix.
+    """What stands before a line of a length: ``before``, and the head of a multiplexed frame.
 
-    Made when first used; their number is bounded, as a line is cut into pieces of 16 KiB. By way
-    of such tables a line costs a tenth of a microsecond.
+    Stream number, three zeros, big-endian 32-bit length. Made when first used; their number is
+    bounded, as a line is cut into pieces of 16 KiB. By way of such tables a line costs a twentieth
+    of a microsecond.
     """
 
-    def __init__(self, stream: int | None, prefix: bytes = b"") -> None:
-        self._stream = stream
-        self._prefix = prefix
+    def __init__(self, stream: int, before: bytes = b"") -> None:
+        self._before = before + bytes((stream, 0, 0, 0))
+        self._more = before.count(b"\n")
 
     def __missing__(self, length: int) -> bytes:
-        head = b"\n" + self.frame(length + 1) + self._prefix
+        head = self._before + (length + self._more).to_bytes(4, "big")
         if len(self) < 64 * 1024:
             self[length] = head
         return head
 
-    def frame(self, length: int) -> bytes:
-        """The multiplexed form: stream number, three zeros, big-endian 32-bit length."""
-        if self._stream is None:
-            return b""
-        return bytes((self._stream, 0, 0, 0)) + (len(self._prefix) + length).to_bytes(4, "big")
-
 
 _HEADS = {name: _Heads(number) for name, number in _STREAMS.items()}
+_JOINTS = {name: _Heads(number, b"\n") for name, number in _STREAMS.items()}
+"""Between two lines that are given without their newlines; by the length of the second."""
 
 
 def entry_writer(*, framed: bool, timestamps: bool, details: bool) -> Writer:
-    """How to turn one entry into bytes: a frame per line, as Docker sends them."""
+    """How to turn entries into bytes: a frame per line, as Docker sends them."""
 
-    def write(entry: LogEntry) -> bytes:
-        prefix = b""
-        if timestamps:
-            prefix = rfc3339(entry.time).encode() + b" "
-        if details:
-            prefix += _details(entry.attrs)
-        if not framed and not prefix:
-            return entry.data
-        if framed and not prefix:
-            return _lines(entry.data, _HEADS[entry.stream], b"")
-        return _lines(
-            entry.data, _Heads(_STREAMS[entry.stream] if framed else None, prefix), prefix
-        )
+    def prefix(entry: LogEntry) -> bytes:
+        text = rfc3339(entry.time).encode() + b" " if timestamps else b""
+        return text + _details(entry.attrs) if details else text
+
+    def write(entries: list[LogEntry]) -> bytes:
+        parts: list[bytes] = []
+        for entry in entries:
+            heads = _HEADS[entry.stream] if framed else None
+            if timestamps or details:
+                _prefixed(parts, entry, heads, prefix(entry))
+            elif heads is not None and entry.texts:
+                parts += (heads[len(entry.texts[0]) + 1], entry.texts[0])
+                parts += _interleaved(_JOINTS[entry.stream], entry.texts[1:])
+                parts.append(b"\n")
+            elif heads is not None:
+                parts += _interleaved(heads, entry.lines())
+            else:
+                parts.append(entry.data)
+        return b"".join(parts)
 
     return write
 
 
-def _lines(data: bytes, heads: _Heads, prefix: bytes) -> bytes:
+def _interleaved(heads: _Heads, lines: Sequence[bytes]) -> list[bytes]:
     """Every line behind its head."""
-    *lines, rest = data.split(b"\n")
+    if len(lines) == 1:
+        return [heads[len(lines[0])], lines[0]]
     parts: list[bytes] = [b""] * (2 * len(lines))
     parts[::2] = map(heads.__getitem__, map(len, lines))
     parts[1::2] = lines
-    if lines:
-        parts[0] = parts[0][1:]
-        parts.append(b"\n")
-    if rest:
-        parts += (heads.frame(len(rest)), prefix, rest)
-    return b"".join(parts)
+    return parts
 
 
-def _details(attrs: dict[str, str]) -> bytes:
+def _prefixed(parts: list[bytes], entry: LogEntry, heads: _Heads | None, prefix: bytes) -> None:
+    """Every line behind a prefix that is part of it."""
+    lines = entry.lines()
+    if heads is None:
+        for line in lines:
+            parts += (prefix, line)
+        return
+    size = len(prefix)
+    for line in lines:
+        parts += (heads[size + len(line)], prefix, line)
+
+
+def _details(attrs: Mapping[str, str]) -> bytes:
     return ",".join(f"{name}={attrs[name]}" for name in sorted(attrs)).encode() + b" "
 
 
@@ -87,13 +97,4 @@ async def send(
 ) -> None:
     """Until the source ends; raises ConnectionError when the client is gone."""
     async for entries in batches:
-        pending: list[bytes] = []
-        size = 0
-        for entry in entries:
-            pending.append(write(entry))
-            size += len(pending[-1])
-            if size >= _BATCH:
-                await response.write(b"".join(pending))
-                pending, size = [], 0
-        if pending:
-            await response.write(b"".join(pending))
+        await response.write(write(entries))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from ketch.errors import InvalidParameter
 
@@ -25,9 +26,13 @@ def rfc3339(instant: int) -> str:
     if instant <= 0:
         return ZERO
     seconds, nanos = divmod(instant, SECOND)
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     fraction = f"{nanos:09d}".rstrip("0")
-    return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"
+    return f"{_whole(seconds)}.{fraction}Z" if fraction else f"{_whole(seconds)}Z"
+
+
+@lru_cache(64)  # the lines of a log share their seconds
+def _whole(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def rfc3339_seconds(instant: int) -> str:

@@ -16,12 +16,13 @@ def readable_bytes(fd: int) -> int:
     return int.from_bytes(fcntl.ioctl(fd, _FIONREAD, _FOUR_BYTES), sys.byteorder)
 
 
-def grow_pipe(fd: int, size: int = PIPE_MAX) -> None:
-    """Make a pipe hold ``size`` bytes; stays as it is where that is refused (pipe(7))."""
+def grow_pipe(fd: int, size: int = PIPE_MAX) -> bool:
+    """Make a pipe hold ``size`` bytes; false, and as it was, where that is refused (pipe(7))."""
     try:
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
     except OSError:
-        pass
+        return False
+    return True
 
 
 def move(source: int, target: int, count: int) -> int:

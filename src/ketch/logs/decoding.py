@@ -7,12 +7,14 @@ record (torn by a power cut, foreign) is left out.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ketch.logs import local_format
-from ketch.logs.entries import Entry, parse_instant
+from ketch.logs.entries import NO_ATTRS, Entry, parse_instant
 from ketch.logs.files import CHUNK, LogFile
 
 
@@ -41,24 +43,26 @@ class Format(Protocol):
         """The last ``count`` lines of a file, or as many as it has."""
 
 
-class _Record(msgspec.Struct):
+class _Record(msgspec.Struct, gc=False):
     time: str
     log: str = ""
     stream: str = "stdout"
-    attrs: dict[str, str] = {}
+    attrs: dict[str, str] | None = None
 
 
 _decode_record = msgspec.json.Decoder(_Record).decode
+_decode_records = msgspec.json.Decoder(_Record).decode_lines
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_attrs = msgspec.json.Decoder(dict[str, str]).decode
+_LONG = 4096  # bytes: a run that is shorter is decoded record by record
 _OPENING, _CLOSING = b'{"log":"', b'\\n","stream":"'
 
 
 class JsonDecoder:
     """Docker's json-file.
 
-    What a container writes at once becomes records that differ in their text only: such a run is
-    decoded as one entry, by operations on whole buffers.
+    What a container writes at once becomes records that differ in their text only: a long run of
+    them is decoded as one entry, by operations on whole buffers.
     """
 
     def __init__(self) -> None:
@@ -66,60 +70,97 @@ class JsonDecoder:
 
     def feed(self, data: bytes) -> list[Entry]:
         """Entries of the records that are complete now."""
-        *records, self._rest = (self._rest + data).split(b"\n")
+        data = self._rest + data if self._rest else data
+        complete = data.rfind(b"\n") + 1
+        self._rest = data[complete:]
         entries: list[Entry] = []
         position = 0
-        while position < len(records):
-            first = records[position]
-            end = _end_of_run(records, position)
-            entry = _entry(first)
-            run = records[position:end]
-            text = _text(run, len(first) - first.rfind(_CLOSING)) if len(run) > 1 else None
-            if entry is not None and text is not None:
-                entries.append(msgspec.structs.replace(entry, data=text))
+        while position < complete:
+            end, tail = _run(data, position, complete)
+            entry = _decoded_run(data[position:end], tail) if end else None
+            if entry is not None:
+                entries.append(entry)
             else:
-                entries += [entry for entry in map(_entry, run) if entry is not None]
+                end = data.index(b"\n", min(position + _LONG, complete - 1)) + 1
+                entries += _decoded_records(data[position:end])
             position = end
         return entries
 
 
-def _end_of_run(records: list[bytes], start: int) -> int:
-    """The index behind the complete lines that end like the first one."""
-    first, end = records[start], start + 1
-    closing = first.rfind(_CLOSING)
-    if closing < 0 or not first.startswith(_OPENING):
-        return end
-    tail = first[closing:]
-    count, length = len(records), -len(tail)
-    while end < count and records[end][length:] == tail:
-        end += 1
+def _run(data: bytes, position: int, complete: int) -> tuple[int, bytes]:
+    """The end of a long run that begins here, and what all its lines end with; 0 when none does."""
+    second = data.index(b"\n", position) + 1
+    closing = data.rfind(_CLOSING, position, second)
+    if closing < 0 or not data.startswith(_OPENING, position):
+        return 0, b""
+    tail = data[closing:second]
+    end = _end_of_run(data, second, complete, tail)
+    return (end, tail) if end - position > _LONG else (0, b"")
+
+
+def _end_of_run(data: bytes, second: int, complete: int, tail: bytes) -> int:
+    """Where the lines end that end like the one before ``second``: by ``tail``.
+
+    They were written at once, so they follow each other: looked for in steps that grow and, once
+    one has gone too far, shrink to single lines.
+    """
+    end, step, growing = second, _LONG, True
+    while end < complete:
+        following = data.find(b"\n", end + step, complete) + 1
+        if following and data.endswith(tail, end, following):
+            end = following
+            step = 2 * step if growing else step // 2
+        elif step and end > second:
+            growing = False
+            step //= 2
+        else:
+            break
     return end
 
 
-def _text(run: list[bytes], tail: int) -> bytes | None:
-    """The lines of a run, whose records end with the same ``tail`` bytes; None if damaged."""
-    texts = [record[len(_OPENING) : -tail] for record in run]
-    joined = b"\n".join(texts)
-    if b"\\" not in joined:
-        return joined + b"\n"
-    try:
-        text = _decode_text(b'"' + b"\\n".join(texts) + b'\\n"')
-    except msgspec.MsgspecError:
+def _decoded_run(run: bytes, tail: bytes) -> Entry | None:
+    """A run as one entry; None if one of its records differs in more than its text.
+
+    The texts are cut out by place, then put together again to see whether that was right: cheaper
+    than looking for what stands between them.
+    """
+    cut = itemgetter(slice(len(_OPENING), 1 - len(tail)))
+    texts = list(map(cut, run.splitlines()))
+    if run != b"".join((_OPENING, (tail + _OPENING).join(texts), tail)):
         return None
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _entry(line: bytes) -> Entry | None:
+    joined = b"\n".join(texts) + b"\n"
     try:
-        record = _decode_record(line)
-        instant = parse_instant(record.time)
+        like = _entry(_decode_record(_OPENING + tail))
+        if b"\\" not in joined:
+            return msgspec.structs.replace(like, data=joined, texts=texts)
+        text = _decode_text(b'"' + b"\\n".join(texts) + b'\\n"')
+        return msgspec.structs.replace(like, data=text.encode("utf-8", "surrogatepass"))
     except (msgspec.MsgspecError, ValueError):
         return None
+
+
+def _decoded_records(lines: bytes) -> list[Entry]:
+    """One entry for each record."""
+    try:
+        return list(map(_entry, _decode_records(lines)))
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    entries = []
+    for line in lines.splitlines():
+        try:
+            entries.append(_entry(_decode_record(line)))
+        except (msgspec.MsgspecError, ValueError):
+            continue
+    return entries
+
+
+def _entry(record: _Record) -> Entry:
+    """Raises ValueError when the time is none."""
     return Entry(
-        time=instant,
+        time=parse_instant(record.time),
         stream=record.stream,
         data=record.log.encode("utf-8", "surrogatepass"),
-        attrs=record.attrs,
+        attrs=record.attrs or NO_ATTRS,
     )
 
 
@@ -169,7 +210,7 @@ class LocalDecoder:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._attrs: tuple[bytes, dict[str, str]] = (b"", {})
+        self._attrs: tuple[bytes, Mapping[str, str]] = (b"", NO_ATTRS)
 
     def feed(self, data: bytes) -> list[Entry]:
         """A record whose length makes no sense ends the file: nothing behind it can be found."""
@@ -198,12 +239,12 @@ class LocalDecoder:
         self._rest = data[position:]
         return entries
 
-    def _decoded(self, attrs: bytes) -> dict[str, str]:
+    def _decoded(self, attrs: bytes) -> Mapping[str, str]:
         if attrs != self._attrs[0]:
             try:
                 self._attrs = (attrs, _decode_attrs(attrs))
             except msgspec.MsgspecError:
-                self._attrs = (attrs, {})
+                self._attrs = (attrs, NO_ATTRS)
         return self._attrs[1]
 
 

@@ -156,7 +156,7 @@ class _Log:
         while self._skip and entries:
             lines = entries[0].lines()
             rest = b"".join(lines[self._skip :])
-            entries[:1] = [msgspec.structs.replace(entries[0], data=rest)] if rest else []
+            entries[:1] = [msgspec.structs.replace(entries[0], data=rest, texts=())] if rest else []
             self._skip -= min(self._skip, len(lines))
         if since:
             entries = [entry for entry in entries if entry.time >= since]

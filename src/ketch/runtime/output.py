@@ -4,6 +4,10 @@ Every byte that the process wrote goes to the log and to each client that is att
 moment. With no log and one client the bytes are spliced from the pipe to the socket and never
 enter this process. Whether a slow client holds the process back is said in
 ``ketch.runtime.attached``.
+
+A strong flow is taken in large portions: what the process writes makes nobody wake up until a
+moment has passed (``PACE``), while the pipe is large enough to hold what comes. Woken for each
+write, both sides spend more on that than on the bytes.
 """
 
 import os
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
 
 
 _SMALL, _LARGE = 16 * 1024, 256 * 1024
+PACE = 0.001  # seconds
 _REST = 5.0  # seconds after which buffers are small again
 _DRAIN_READS = 256  # more than two full pipes, at the smallest read size
 _NAMES = {1: "stdout", 2: "stderr"}
@@ -62,13 +67,16 @@ _NAMES = {1: "stdout", 2: "stderr"}
 class Source:
     """The reading end of one stream; ``pipe`` is false for a terminal."""
 
-    __slots__ = ("fd", "pipe", "size", "stream")
+    __slots__ = ("_since", "_taken", "ample", "fd", "paced", "pipe", "size", "stream")
 
     def __init__(self, fd: int, stream: int, pipe: bool) -> None:
         self.fd = fd
         self.stream = stream
         self.pipe = pipe
         self.size = _SMALL
+        self.ample = False  # the pipe holds what comes in a moment
+        self.paced = False  # it is looked at when the moment is over, and not before
+        self._since, self._taken = 0.0, 0
 
     def read(self) -> "bytes | None":
         """The next bytes, b"" at the end, None when there are none yet.
@@ -82,17 +90,27 @@ class Source:
             return None
         except OSError:
             return b""  # EIO: the terminal's other side is closed
-        if len(data) == self.size:
-            self.grow()
+        self.count(len(data))
         return data
 
-    def grow(self) -> None:
-        """The flow is strong: read more at a time, and let the pipe hold more."""
-        if self.size < _LARGE:
-            self.size = _LARGE
-            libc.keep_heap()
-            if self.pipe:
-                splice.grow_pipe(self.fd)
+    def count(self, size: int) -> None:
+        """So much was taken: find out how strong the flow is."""
+        now = time.monotonic()
+        if now - self._since > PACE:
+            self._since, self._taken = now, 0
+        self._taken += size
+        strong = self._taken >= _SMALL
+        if strong and self.pipe and self.size < _LARGE:
+            self._grow()
+        # From a pipe that was full the next portion is taken at once.
+        self.paced = strong and self.ample and size < _LARGE
+
+    def _grow(self) -> None:
+        """Read more at a time, and let the pipe hold more."""
+        self.size = _LARGE
+        libc.keep_heap()
+        if not self.ample:
+            self.ample = splice.grow_pipe(self.fd)
 
 
 class Output:
@@ -149,7 +167,8 @@ class Output:
         raise Gone
 
     def _watch(self, source: Source) -> None:
-        self._loop.watch(source.fd, 0 if self.held else READ, lambda _: self._ready(source))
+        events = 0 if self.held or source.paced else READ
+        self._loop.watch(source.fd, events, lambda _: self._ready(source))
 
     def _ready(self, source: Source) -> None:
         if self.held:
@@ -158,6 +177,23 @@ class Output:
             self._loop.forget(source.fd)
             return
         self._pump(source)
+        self._pace(source)
+
+    def _pace(self, source: Source) -> None:
+        """Look at the stream again when it is time to."""
+        if source.paced:
+            self._loop.at(time.monotonic() + PACE, self._go_on)
+        if source in self._sources:
+            self._watch(source)
+
+    def _go_on(self) -> None:
+        """The moment is over for all that were paced."""
+        for source in tuple(self._sources):
+            if source.paced:
+                source.paced = False
+                if not self.held:
+                    self._pump(source)
+                self._pace(source)
 
     def _pump(self, source: Source) -> bool:
         """Take what one stream has, once; whether there was anything (or its end)."""
@@ -178,8 +214,7 @@ class Output:
         if not splice.readable_bytes(source.fd):
             return False
         moved = self._guarded(client, client.splice, source.fd, source.stream)
-        if moved is not None and moved >= _SMALL:
-            source.grow()
+        source.count(moved or 0)
         return True
 
     def _copy(self, source: Source) -> bool:
