@@ -81,7 +81,11 @@ class StartFailed(InvalidParameter):
 
 def os_reason(error: OSError) -> str:
     """What the kernel said, in the spelling that clients know: ``/x: no space left on device``."""
-    reason = (error.strerror or str(error)).lower()
     names = [name for name in (error.filename, error.filename2) if name]
     shown = [name if isinstance(name, str) else repr(name)[2:-1] for name in names]
-    return ": ".join([*shown, reason])
+    return ": ".join([*shown, errno_text(error)])
+
+
+def errno_text(error: OSError) -> str:
+    """The kernel's reason in the spelling of Go, by which docker's client tells 126 and 127."""
+    return (error.strerror or str(error)).lower()

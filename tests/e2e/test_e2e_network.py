@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -14,6 +16,7 @@ from e2e.ketchd_process import Ketchd, wait_for
 pytestmark = pytest.mark.root
 
 ANSWER = "while :; do echo -e 'hello from inside' | nc -l -p 80; done"
+HELLO = b"hello from inside\n"
 
 
 def free_port() -> int:
@@ -120,3 +123,67 @@ def test_address_is_given_back(ketchd: Ketchd) -> None:
         ketchd.docker("run", "--rm", "busybox", "true")
     wait_for(lambda: len(list(before.iterdir())) <= 8, "links are left on the bridge")
     subprocess.run(["ip", "link", "show", ketchd.bridge], check=True, capture_output=True)
+
+
+def supervisor_of(pid: str) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_published_on_ipv6_as_well(ketchd: Ketchd, name: str) -> None:
+    port = free_port()
+    ketchd.docker("run", "-d", "--name", name, "-p", f"{port}:80", "busybox", "sh", "-c", ANSWER)
+    assert ketchd.out("port", name, "80").split("\n") == [f"0.0.0.0:{port}", f"[::]:{port}"]
+    shown = ketchd.out("ps", "--format", "{{.Ports}}", "--filter", f"name={name}")
+    assert shown == f"0.0.0.0:{port}->80/tcp, [::]:{port}->80/tcp"
+    document = json.loads(ketchd.out("inspect", name))[0]
+    both = [{"HostIp": address, "HostPort": str(port)} for address in ("0.0.0.0", "::")]
+    assert document["NetworkSettings"]["Ports"] == {"80/tcp": both}
+    assert document["HostConfig"]["PortBindings"] == {
+        "80/tcp": [{"HostIp": "", "HostPort": str(port)}]
+    }
+    for address in ("127.0.0.1", "::1"):
+        wait_for(lambda a=address: fetch(a, port) == HELLO, f"{address}: no answer")  # type: ignore[misc]
+    for asked in (f"[::]:{port}", f"[::1]:{port}"):
+        done = ketchd.docker("run", "--rm", "-p", f"{asked}:81", "busybox", "true", code=125)
+        assert f"Bind for {asked} failed: port is already allocated".encode() in done.stderr
+    ketchd.docker("restart", "-t", "0", name)
+    wait_for(lambda: fetch("::1", port) == HELLO, "no answer after a restart")
+    ketchd.docker("rm", "-f", name)
+    assert fetch("::1", port) == b""
+    ketchd.docker("run", "--rm", "-p", f"[::]:{port}:81", "busybox", "true")
+
+
+def test_published_on_one_address(ketchd: Ketchd, name: str) -> None:
+    port = free_port()
+    command = ("busybox", "sh", "-c", ANSWER)
+    ketchd.docker("run", "-d", "--name", name, "-p", f"[::1]:{port}:80", *command)
+    assert ketchd.out("port", name) == f"80/tcp -> [::1]:{port}"
+    wait_for(lambda: fetch("::1", port) == HELLO, "no answer")
+    assert fetch("127.0.0.1", port) == b""
+    ketchd.docker("run", "-d", "--name", f"{name}-4", "-p", f"127.0.0.1:{port}:80", *command)
+    assert ketchd.out("port", f"{name}-4") == f"80/tcp -> 127.0.0.1:{port}"
+    ketchd.docker("rm", "-f", name, f"{name}-4")
+    done = ketchd.docker("run", "--rm", "-p", "[fd99::7]:80:80", "busybox", "true", code=125)
+    assert b"Bind for [fd99::7]:80 failed: cannot assign requested address" in done.stderr
+
+
+def test_ipv6_ports_outlive_the_daemon(ketchd: Ketchd, name: str) -> None:
+    """The container's supervisor holds them; the next daemon knows them, and takes them back."""
+    first, second = free_port(), free_port()
+    publish = ("-p", f"{first}:80", "-p", f"[::1]:{second}:80")
+    ketchd.docker("run", "-d", "--name", name, *publish, "busybox", "sh", "-c", ANSWER)
+    wait_for(lambda: fetch("::1", second) == HELLO, "no answer")
+    ketchd.stop(signal.SIGKILL)
+    wait_for(lambda: fetch("::1", first) == HELLO, "no answer without a daemon")
+    ketchd.start()
+    wait_for(lambda: fetch("::1", second) == HELLO, "no answer after it came back")
+    for port in (first, second):
+        wanted = f"[::1]:{port}:81"
+        done = ketchd.docker("run", "--rm", "-p", wanted, "busybox", "true", code=125)
+        assert b"port is already allocated" in done.stderr
+    pid = ketchd.out("inspect", "-f", "{{.State.Pid}}", name)
+    ketchd.stop(signal.SIGKILL)
+    os.kill(supervisor_of(pid), signal.SIGKILL)
+    ketchd.start()
+    wait_for(lambda: fetch("::1", first) == b"", "the port of a dead container is held")
+    ketchd.docker("run", "--rm", "-p", f"{first}:81", "-p", f"[::1]:{second}:81", "busybox", "true")

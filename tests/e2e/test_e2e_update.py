@@ -30,10 +30,10 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def said(port: int) -> str:
+def said(port: int, address: str = "127.0.0.1") -> str:
     """What the server behind a published port says; empty when nobody is there."""
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        with socket.create_connection((address, port), 5) as sock:
             return sock.recv(100).decode().strip()
     except OSError:
         return ""
@@ -62,14 +62,14 @@ def test_ports_change_while_it_runs(ketchd: Ketchd, server: tuple[str, int]) -> 
     done = ketch(ketchd, "update", "-p", f"{other}:81", name)
     assert done.stdout.decode().strip() == name
     assert not done.stderr
-    assert said(other) == "more"
+    assert said(other) == said(other, "::1") == "more"
     assert said(port) == "eighty"
     assert str(other) in ketchd.out("ps", "--filter", f"name={name}", "--format", "{{.Ports}}")
     ketch(ketchd, "update", "--publish-rm", "80", name)
-    assert said(port) == ""
+    assert said(port) == said(port, "::1") == ""
     assert said(other) == "more"
     found = inspected(ketchd, name)
-    published = [{"HostIp": "0.0.0.0", "HostPort": str(other)}]
+    published = [{"HostIp": address, "HostPort": str(other)} for address in ("0.0.0.0", "::")]
     assert found["NetworkSettings"]["Ports"] == {"80/tcp": None, "81/tcp": published}
     assert found["HostConfig"]["PortBindings"] == {
         "81/tcp": [{"HostIp": "", "HostPort": str(other)}]
@@ -79,6 +79,7 @@ def test_ports_change_while_it_runs(ketchd: Ketchd, server: tuple[str, int]) -> 
     # one request may lead a port somewhere else
     ketch(ketchd, "update", "--publish-rm", f"{other}:81", "-p", f"{other}:80", name)
     assert said(other) == "eighty"
+    assert said(other, "::1") == "eighty"
 
 
 def test_changed_ports_survive_daemon_and_restart(ketchd: Ketchd, server: tuple[str, int]) -> None:
@@ -87,8 +88,8 @@ def test_changed_ports_survive_daemon_and_restart(ketchd: Ketchd, server: tuple[
     ketch(ketchd, "update", "-p", f"{other}:81", "--publish-rm", str(port) + ":80", name)
     ketchd.stop(signal.SIGKILL)
     ketchd.start()
-    assert said(other) == "more"
-    assert said(port) == ""
+    assert said(other) == said(other, "::1") == "more"
+    assert said(port) == said(port, "::1") == ""
     ketchd.docker("restart", "-t", "0", name)
     wait_for(lambda: said(other) == "more", "not published after a restart")
     assert said(port) == ""

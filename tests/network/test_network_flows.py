@@ -17,7 +17,7 @@ from ketch.links import Link
 from ketch.linux import conntrack, links
 from ketch.network import bridge
 from ketch.network.firewall import BridgeRules, Firewall, Forward
-from ketch.network.ports import HostPorts, PortTaken
+from ketch.network.ports import EVERY_IPV4, EVERY_IPV6, HostPorts, PortTaken, addresses_of
 
 pytestmark = pytest.mark.root
 
@@ -393,19 +393,55 @@ def test_a_refused_change_is_an_error(world: World) -> None:
 def test_ports_are_held() -> None:
     ports = HostPorts()
     try:
-        first = ports.hold("tcp", "127.0.0.1", "")
+        first = ports.hold("tcp", ("127.0.0.1",), "")
         with pytest.raises(PortTaken, match="port is already allocated"):
-            ports.hold("tcp", "127.0.0.1", str(first))
+            ports.hold("tcp", ("127.0.0.1",), str(first))
         with pytest.raises(PortTaken):
-            ports.hold("tcp", "", str(first))
+            ports.hold("tcp", ("0.0.0.0",), str(first))
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", first))
-        assert ports.hold("tcp", "127.0.0.1", f"{first}-{first + 5}") != first
-        assert ports.hold("udp", "127.0.0.1", str(first)) == first
+        assert ports.hold("tcp", ("127.0.0.1",), f"{first}-{first + 5}") != first
+        assert ports.hold("udp", ("127.0.0.1",), str(first)) == first
         ports.release("tcp", "127.0.0.1", first)
-        assert ports.hold("tcp", "127.0.0.1", str(first)) == first
+        assert ports.hold("tcp", ("127.0.0.1",), str(first)) == first
     finally:
         ports.close()
+
+
+def test_a_port_is_the_same_on_all_addresses() -> None:
+    ports = HostPorts()
+    everywhere = (EVERY_IPV4, EVERY_IPV6)
+    try:
+        with socket.socket(socket.AF_INET6) as other:
+            other.bind(("::1", 0))
+            taken = other.getsockname()[1]
+            with pytest.raises(
+                PortTaken, match=rf"Bind for \[::\]:{taken} failed: port is already"
+            ):
+                ports.hold("tcp", everywhere, str(taken))
+            assert not ports.is_held("tcp", EVERY_IPV4, taken)
+            assert ports.hold("tcp", (EVERY_IPV4,), str(taken)) == taken  # nothing was kept
+        port = ports.hold("tcp", everywhere, "")
+        for address in ("127.0.0.1", "::1", EVERY_IPV6):
+            with pytest.raises(PortTaken, match="port is already allocated"):
+                ports.hold("tcp", (address,), str(port))
+        with pytest.raises(PortTaken, match=r"Bind for \[fd99::7\]:\d+ failed: cannot assign"):
+            ports.hold("tcp", ("fd99::7",), "")
+    finally:
+        ports.close()
+
+
+def test_addresses_to_publish_on() -> None:
+    assert addresses_of("") == ("0.0.0.0", "::")
+    assert addresses_of("0.0.0.0") == ("0.0.0.0",)
+    assert addresses_of("0:0::1") == ("::1",)
+    assert addresses_of("::ffff:127.0.0.1") == ("127.0.0.1",)
+    code = (
+        "from ketch.network.ports import addresses_of; print(addresses_of(''), addresses_of('::'))"
+    )
+    command = ["unshare", "--net", sys.executable, "-c", code]  # its loopback is down
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "('0.0.0.0',) ('::',)\n"
 
 
 def test_the_pair_dies_with_its_namespace(world: World) -> None:

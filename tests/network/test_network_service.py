@@ -6,9 +6,10 @@ import asyncio
 import secrets
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -22,6 +23,8 @@ from ketch.engine.networks import Networks
 from ketch.errors import Conflict, Forbidden, InvalidParameter, KetchError, Unsupported
 from ketch.linux import nft
 from ketch.network import bridge
+from ketch.runtime.messages import Forward
+from ketch.runtime.remote import Shim
 from ketch.state.database import Database
 
 pytestmark = pytest.mark.root
@@ -68,8 +71,14 @@ async def daemons(tmp_path: Path) -> AsyncIterator[Daemons]:
 
 
 def container(name: str, *ports: str, network: str = "bridge", ip: str = "") -> ContainerRecord:
-    """``ports`` are ``host:container``."""
-    pairs = [port.rpartition(":") for port in ports]
+    """``ports`` are ``[[IP]:]host:container``."""
+    published = []
+    for port in ports:
+        outer, _, inner = port.rpartition(":")
+        address, _, number = outer.rpartition(":")
+        published.append(
+            PortSpec(container_port=int(inner), host_port=number, host_ip=address.strip("[]"))
+        )
     return ContainerRecord(
         id=name * 32,
         name=name,
@@ -80,7 +89,7 @@ def container(name: str, *ports: str, network: str = "bridge", ip: str = "") -> 
             image="i",
             network_mode=network,
             endpoints=(EndpointSpec(network=network, ipv4=ip),),
-            ports=tuple(PortSpec(container_port=int(p[2]), host_port=p[0]) for p in pairs),
+            ports=tuple(published),
         ),
         state=ContainerState(status=Status.RUNNING),
     )
@@ -113,6 +122,63 @@ async def test_what_a_container_holds_outlives_the_daemon(daemons: Daemons) -> N
         assert fresh.endpoints[0].ipv4 != held.endpoints[0].ipv4
         await second.disconnect("ab" * 32)
         assert element not in daemons.table()
+
+
+class RecordedShim:
+    """What a daemon asks of a shim; its sockets live on as a shim's do."""
+
+    def __init__(self) -> None:
+        self.forwards: dict[str, tuple[str, int]] = {}
+        self.sockets: dict[str, socket.socket] = {}
+
+    async def state(self) -> dict[str, object]:
+        return {"forwards": dict(self.forwards)}
+
+    async def forward(self, ports: Sequence[tuple[socket.socket, Forward]]) -> None:
+        for sock, forward in ports:
+            self.sockets[forward["name"]] = sock.dup()
+        await self.aim([forward for _, forward in ports])
+
+    async def aim(self, forwards: Sequence[Forward]) -> None:
+        self.forwards |= {forward["name"]: forward["target"] for forward in forwards}
+
+    async def unforward(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.sockets.pop(name).close()
+            del self.forwards[name]
+
+
+async def test_a_shim_carries_what_is_published_on_ipv6(daemons: Daemons) -> None:
+    """Whichever step a daemon died before, the next one takes it."""
+    found = RecordedShim()
+    shim = cast(Shim, found)
+    async with daemons.daemon() as first:  # dies before it told the shim
+        held = await first.connect(container("ab", ":80", ":81"), None)
+    one, two = sorted({port.host_port for port in held.ports})
+    address = held.endpoints[0].ipv4
+    async with daemons.daemon() as second:
+        await second.restore([container("ab")])
+        await second.carry_ports("ab" * 32, shim)
+        both = {f"[::]:{one}/tcp": (address, 80), f"[::]:{two}/tcp": (address, 81)}
+        assert found.forwards == both
+        changed = container("ab", f"{one}:81")
+        with second.republished(changed):
+            pass  # dies before it told the shim of the change
+    async with daemons.daemon() as third:
+        await third.restore([changed])
+        await third.carry_ports("ab" * 32, shim)
+        assert found.forwards == {f"[::]:{one}/tcp": (address, 81)}
+        clash = container("ab", f"{one}:81", f"[::1]:{one}:82")
+        with pytest.raises(KetchError, match=rf"\[::1\]:{one} failed"), third.republished(clash):
+            raise AssertionError
+        with third.republished(container("ab", f"{one}:82")):
+            pass
+        await third.carry_ports("ab" * 32, shim)
+        assert found.forwards == {f"[::]:{one}/tcp": (address, 82)}
+        await third.disconnect("ab" * 32)
+        await third.carry_ports("ab" * 32, shim)
+        assert not found.forwards
+        await third.connect(container("ef", f"{one}:80", f"{two}:81"), None)
 
 
 async def test_a_taken_port_takes_nothing(daemons: Daemons) -> None:

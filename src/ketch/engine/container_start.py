@@ -120,6 +120,8 @@ class Starter:
         self._supervisor.watch(record.id, shim)
         container_links.refresh(self._parts.store, self._parts.store.by_id(record.id))
         self._parts.pool.stir()
+        if connection.ports:
+            await self._parts.networks.carry_ports(record.id, shim)
 
     async def _end_unrecorded(self, record: ContainerRecord, shim: Shim) -> None:
         """It runs, but that could not be written down: nobody would look after it."""

@@ -64,10 +64,14 @@ class Updater:
             if options.changes is not None:
                 plan = await self._changer.plan(record, options.changes)
             try:
-                return self._carry_out(self._parts.store.by_id(record.id), options, plan)
+                told = self._carry_out(self._parts.store.by_id(record.id), options, plan)
             except BaseException:
                 await self._changer.take_back(plan)
                 raise
+            shim = self._parts.live[record.id].shim
+            if shim is not None and "ports" in told.live:
+                await self._parts.networks.carry_ports(record.id, shim)
+            return told
 
     def _carry_out(self, record: ContainerRecord, options: UpdateOptions, plan: Plan) -> Updated:
         spec, warnings = record.spec, tuple[str, ...]()

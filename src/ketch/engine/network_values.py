@@ -9,6 +9,7 @@ import msgspec
 from ketch.engine.container_record import Endpoint, PortBinding
 from ketch.links import Link
 from ketch.network.firewall import Forward
+from ketch.network.ports import EVERY_IPV4, is_ipv6
 
 
 class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,17 +99,19 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def forwards(endpoints: Iterable[Endpoint], ports: Iterable[PortBinding]) -> list[Forward]:
-    """Published ports as the firewall sees them; they lead to the first address."""
+    """Published ports as the firewall sees them; they lead to the first address.
+
+    Without those on IPv6 addresses of the host, which no rule can lead to an IPv4 address.
+    """
     address = next((endpoint.ipv4 for endpoint in endpoints if endpoint.ipv4), "")
     return [
         Forward(
-            port.protocol, any_address(port.host_ip), port.host_port, address, port.container_port
+            port.protocol,
+            "" if port.host_ip == EVERY_IPV4 else port.host_ip,
+            port.host_port,
+            address,
+            port.container_port,
         )
         for port in ports
-        if address
+        if address and not is_ipv6(port.host_ip)
     ]
-
-
-def any_address(host_ip: str) -> str:
-    """An address of the host; empty for every address."""
-    return "" if host_ip in ("", "0.0.0.0") else host_ip

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -32,11 +32,19 @@ from ketch.engine.network_values import (
 )
 from ketch.engine.prune_report import PruneReport
 from ketch.engine.published_ports import PublishedPorts, wanted_ports
-from ketch.errors import Forbidden, InvalidParameter, KetchError, Unsupported
+from ketch.errors import (
+    Forbidden,
+    InvalidParameter,
+    KetchError,
+    NotFound,
+    Unavailable,
+    Unsupported,
+)
 from ketch.links import Link
 from ketch.network import bridge
 from ketch.network.firewall import BridgeRules, Firewall, Forward
 from ketch.network.pool import mac_of
+from ketch.runtime.remote import Shim
 from ketch.state.database import Database, Table
 
 __all__ = ["Connection", "NetworkConfig", "NetworkSpec", "Networks", "WarmLease"]
@@ -205,6 +213,15 @@ class Networks:
                 self._held.put(container.id, now)
                 yield ports
             self._members[container.id] = now
+
+    async def carry_ports(self, container_id: str, shim: Shim) -> None:
+        """Let the shim of a running container carry what no rule of the kernel can.
+
+        To be called when it runs, and whenever its ports have changed; no error when the container
+        has ended meanwhile.
+        """
+        with suppress(NotFound, Unavailable):
+            await self._ports.carry(self._members.get(container_id, Stored()), shim)
 
     async def disconnect(self, container_id: str, *, tell: bool = False) -> None:
         """Give back what a container held; no error when it held nothing.

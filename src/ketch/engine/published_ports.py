@@ -1,21 +1,23 @@
-"""Published ports of containers: host ports held, rules for them, senders told."""
+"""Published ports of containers: host ports held, rules or carriers for them, senders told."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ketch.engine.container_record import ContainerRecord, Endpoint, PortBinding
 from ketch.engine.container_spec import ContainerSpec, PortSpec
-from ketch.engine.network_values import Stored, any_address, forwards
+from ketch.engine.network_values import Stored, forwards
 from ketch.engine.tasks import Background
 from ketch.errors import Conflict, KetchError, Unsupported
 from ketch.linux import conntrack
 from ketch.network.firewall import Firewall, Forward
-from ketch.network.ports import HostPorts, PortTaken
+from ketch.network.ports import HostPorts, Key, PortTaken, addresses_of, is_ipv6
+from ketch.runtime.messages import Forward as Carried
+from ketch.runtime.remote import Shim
 
 _log = logging.getLogger("ketch.engine.networks")
 
@@ -41,7 +43,7 @@ class PublishedPorts:
         bindings: list[PortBinding] = []
         try:
             for port in wanted_ports(container.spec):
-                bindings.append(self._bind(port))
+                bindings += self._bind(port)
             self._firewall.publish(forwards((endpoint,), bindings))
         except BaseException as error:
             self._let_go(bindings)
@@ -62,12 +64,13 @@ class PublishedPorts:
         """
         kept, gone, wanted = _compared(stored.ports, wanted_ports(container.spec))
         added: list[PortBinding] = []
+        lent = {_key(port) for port in gone if self._ports.socket_of(*_key(port)) is None}
         self._let_go(gone)
         exchanged = False
         old, new = forwards(stored.endpoints, gone), list[Forward]()
         try:
             for port in wanted:
-                added.append(self._bind(port))
+                added += self._bind(port, lent)
             new = forwards(stored.endpoints, added)
             self._firewall.exchange(old, new)
             exchanged = True
@@ -98,31 +101,85 @@ class PublishedPorts:
     def _hold_all(self, bindings: Iterable[PortBinding]) -> None:
         for port in bindings:
             try:
-                self._ports.hold(port.protocol, any_address(port.host_ip), str(port.host_port))
+                self._ports.hold_again(*_key(port))
             except PortTaken as error:
                 _log.warning("published port %s: %s", port.host_port, error)
 
-    def _bind(self, port: PortSpec) -> PortBinding:
+    async def carry(self, stored: Stored, shim: Shim) -> None:
+        """Let a container's shim carry what comes to its ports on IPv6 addresses, and no more.
+
+        Whatever a daemon before this one did of it. Raises ``NotFound``, ``Unavailable`` when the
+        container has ended.
+        """
+        carried = (await shim.state()).get("forwards")
+        if carried is None:  # it was started by an older release, which had none of this
+            return
+        wanted = dict(_carried(stored))
+        stale = [name for name in carried if name not in wanted]
+        if stale:
+            await shim.unforward(stale)
+        other = [
+            forward
+            for name, (forward, _) in wanted.items()
+            if name in carried and tuple(carried[name]) != forward["target"]
+        ]
+        if other:
+            await shim.aim(other)
+        fresh = [pair for name, pair in wanted.items() if name not in carried]
+        await shim.forward([*self._sockets(fresh)])
+        for _, key in wanted.values():
+            self._ports.handed_over(*key)
+
+    def _sockets(
+        self, ports: Iterable[tuple[Carried, Key]]
+    ) -> Iterator[tuple[socket.socket, Carried]]:
+        for forward, key in ports:
+            sock = self._ports.socket_of(*key)
+            if sock is not None:
+                yield sock, forward
+            elif self._ports.is_held(*key):  # else the container has ended meanwhile
+                _log.warning("published port %s: another program holds it", forward["name"])
+
+    def _bind(self, port: PortSpec, lent: Collection[Key] = ()) -> list[PortBinding]:
         if port.protocol not in ("tcp", "udp"):
             raise Unsupported(f"publishing {port.protocol} ports is not supported: use tcp or udp")
-        address = any_address(port.host_ip)
-        held = self._ports.hold(port.protocol, address, port.host_port)
-        return PortBinding(
-            container_port=port.container_port,
-            protocol=port.protocol,
-            host_ip=address or "0.0.0.0",
-            host_port=held,
-        )
+        addresses = addresses_of(port.host_ip)
+        held = self._ports.hold(port.protocol, addresses, port.host_port, lent)
+        return [
+            PortBinding(
+                container_port=port.container_port,
+                protocol=port.protocol,
+                host_ip=address,
+                host_port=held,
+            )
+            for address in addresses
+        ]
 
     def _let_go(self, bindings: Iterable[PortBinding]) -> None:
         for port in bindings:
-            self._ports.release(port.protocol, any_address(port.host_ip), port.host_port)
+            self._ports.release(*_key(port))
 
     def _forget_flows(self, ports: Iterable[PortBinding]) -> None:
         """Let senders of UDP follow a port that leads somewhere else now."""
         changed = {port.host_port for port in ports if port.protocol == "udp"}
         if changed:
             self._background.spawn(asyncio.to_thread(_forget_udp, changed))
+
+
+def _key(port: PortBinding) -> Key:
+    """How ``HostPorts`` knows a port."""
+    return port.protocol, port.host_ip, port.host_port
+
+
+def _carried(stored: Stored) -> Iterator[tuple[str, tuple[Carried, Key]]]:
+    """What the shim is to carry, by the name that it knows a port by."""
+    address = next((endpoint.ipv4 for endpoint in stored.endpoints if endpoint.ipv4), "")
+    for port in stored.ports:
+        if is_ipv6(port.host_ip) and address:
+            name = f"[{port.host_ip}]:{port.host_port}/{port.protocol}"
+            target = (address, port.container_port)
+            forward = Carried(name=name, protocol=port.protocol, target=target)
+            yield name, (forward, _key(port))
 
 
 def _compared(
@@ -135,9 +192,11 @@ def _compared(
         same = next((binding for binding in gone if _fits(binding, port)), None)
         if same is None:
             wanted.append(port)
-        else:
-            gone.remove(same)
-            kept.append(same)
+            continue
+        for binding in tuple(gone):  # one for each address of the host
+            if binding.host_port == same.host_port and _fits(binding, port):
+                gone.remove(binding)
+                kept.append(binding)
     return kept, gone, wanted
 
 
@@ -145,7 +204,7 @@ def _fits(binding: PortBinding, port: PortSpec) -> bool:
     first, _, last = port.host_port.partition("-")
     return (
         (binding.container_port, binding.protocol) == (port.container_port, port.protocol)
-        and any_address(binding.host_ip) == any_address(port.host_ip)
+        and binding.host_ip in addresses_of(port.host_ip)
         and (first in ("", "0") or int(first) <= binding.host_port <= int(last or first))
     )
 

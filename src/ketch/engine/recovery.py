@@ -64,6 +64,9 @@ class Recovery:
                 self._parts.store.set_state(
                     record.id, endpoints=connection.endpoints, ports=connection.ports
                 )
+            shim = self._parts.live[record.id].shim
+            if shim is not None:
+                await self._parts.networks.carry_ports(record.id, shim)
 
     async def _settle_volumes(self) -> None:
         """File systems of volumes stay mounted for what runs, and for nobody else."""

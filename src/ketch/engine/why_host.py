@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 from ketch.engine.container_record import ContainerRecord
 from ketch.engine.container_spec import PortSpec
-from ketch.engine.network_values import any_address
 from ketch.engine.published_ports import wanted_ports
 from ketch.engine.why_values import LIKELY, POSSIBLE, Finding
 from ketch.linux import sockets
+from ketch.network.ports import addresses_of, overlap
 
 _FEW_BYTES, _FEW_FILES = 16 << 20, 64
 _IN_USE = re.compile(r"address already in use|\bEADDRINUSE\b", re.I)
@@ -54,9 +54,8 @@ def _port(port: PortSpec, running: list[ContainerRecord]) -> Finding | None:
     return None
 
 
-def _overlap(one: str, other: str) -> bool:
-    one, other = any_address(one), any_address(other)
-    return not one or not other or one == other
+def _overlap(held: str, asked: str) -> bool:
+    return any(overlap(held, address) for address in addresses_of(asked))
 
 
 def _mounts(record: ContainerRecord) -> list[Finding]:

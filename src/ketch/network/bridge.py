@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Iterable
 
-from ketch.errors import KetchError, Unavailable
+from ketch.errors import KetchError, Unavailable, errno_text
 from ketch.linux import links
 from ketch.network.pool import mac_of
 
@@ -53,7 +53,7 @@ def remake(name: str, address: str, mtu: int, ports: Iterable[str]) -> None:
             links.enslave(port, name)
         except OSError as error:
             if error.errno != errno.ENODEV:
-                raise Unavailable(f"cannot put {port} on {name}: {error.strerror}") from None
+                raise Unavailable(f"cannot put {port} on {name}: {errno_text(error)}") from None
 
 
 def remove(name: str) -> None:
@@ -61,7 +61,7 @@ def remove(name: str) -> None:
     try:
         links.unplug(name)
     except OSError as error:
-        raise Unavailable(f"cannot remove the bridge {name}: {error.strerror}") from None
+        raise Unavailable(f"cannot remove the bridge {name}: {errno_text(error)}") from None
 
 
 def enable_forwarding() -> None:
@@ -73,7 +73,7 @@ def enable_forwarding() -> None:
     try:
         _write(path, "1")
     except OSError as error:
-        raise Unavailable(f"cannot enable IP forwarding: {error.strerror}") from None
+        raise Unavailable(f"cannot enable IP forwarding: {errno_text(error)}") from None
 
 
 def _write(path: str, text: str) -> None:

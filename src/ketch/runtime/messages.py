@@ -53,6 +53,17 @@ class Log(TypedDict):
     settings: NotRequired[Wire]
 
 
+class Forward(TypedDict):
+    """A port that a shim is to carry to the container; its socket is an fd of the message.
+
+    ``protocol`` is tcp (the socket listens) or udp; ``target`` an IPv4 address and a port.
+    """
+
+    name: str
+    protocol: str
+    target: tuple[str, int]
+
+
 class Runtime(TypedDict):
     """An external OCI runtime: the program, its first arguments, a directory of its own."""
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os.path import basename
 
 import msgspec
 
-from ketch.errors import NotFound, StartFailed, Unavailable
+from ketch.errors import NotFound, StartFailed, Unavailable, errno_text
 from ketch.runtime import wire
-from ketch.runtime.messages import Attach, Exit, Started
+from ketch.runtime.messages import Attach, Exit, Forward, Started
 from ketch.runtime.wire import Body, Connection
+
+_AT_ONCE = 200  # sockets in one message; protocol.MAX_FDS is the limit
 
 
 class Shim:
@@ -44,7 +46,9 @@ class Shim:
         try:
             sock = wire.connect(socket_path)
         except OSError as error:
-            raise NotFound(f"no supervisor answers at {socket_path}: {error.strerror}") from error
+            raise NotFound(
+                f"no supervisor answers at {socket_path}: {errno_text(error)}"
+            ) from error
         return cls(sock, name or basename(socket_path).removesuffix(".sock"))
 
     @property
@@ -91,8 +95,27 @@ class Shim:
         await self._connection.request({"op": "close-stdin"})
 
     async def state(self) -> Body:
-        """``pid``, ``started_at``, ``cgroup``, ``exit`` (or None), ``clients`` (a count)."""
+        """``pid``, ``started_at``, ``cgroup``, ``exit`` (or None), ``clients`` (a count),
+        ``forwards`` (targets by name)."""
         return await self._connection.request({"op": "state"})
+
+    async def forward(self, ports: Sequence[tuple[socket.socket, Forward]]) -> None:
+        """Let the shim carry ports; the sockets are duplicated and remain the caller's.
+
+        Raises ``NotFound`` when the process has ended.
+        """
+        for first in range(0, len(ports), _AT_ONCE):
+            some = ports[first : first + _AT_ONCE]
+            body: Body = {"op": "forward", "forwards": [forward for _, forward in some]}
+            await self._connection.request(body, [sock.fileno() for sock, _ in some])
+
+    async def aim(self, forwards: Sequence[Forward]) -> None:
+        """Lead ports that the shim carries to other targets."""
+        await self._connection.request({"op": "aim", "forwards": forwards})
+
+    async def unforward(self, names: Sequence[str]) -> None:
+        """Let ports go, with their connections; unknown ones are no error."""
+        await self._connection.request({"op": "unforward", "names": names})
 
     def reap(self) -> asyncio.Task[None]:
         """The exit is on record: let the shim leave. No error when it has left already.

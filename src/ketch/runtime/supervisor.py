@@ -23,6 +23,7 @@ from ketch.runtime import exit_file, failures, process_tree
 from ketch.runtime.attachments import Attachments
 from ketch.runtime.control import Control
 from ketch.runtime.output import Output
+from ketch.runtime.port_forwards import PortForwards
 from ketch.runtime.stdin import Stdin
 
 TYPE_CHECKING = False
@@ -86,6 +87,7 @@ class Supervisor:
         self._control = Control(self._loop, self._handle)
         self._control.add(control)
         self._clients = Attachments(self._loop, self._terminal, self._detached)
+        self._forwards = PortForwards(self._loop)
         self._running: Running | None = None
         self._started_at = 0
         self._exit: Body | None = None
@@ -198,6 +200,7 @@ class Supervisor:
         """The process is a zombie: reap it and take its last words."""
         assert self._running is not None
         self._loop.forget(self._running.pidfd)
+        self._forwards.close()  # before anybody learns of the end, and wants the ports
         self._exit = {**reap(self._running.pid), "oom": self._running.oom_killed()}
         self._exit["at"] = time.time_ns()
         self._exited_at = time.monotonic()
@@ -315,7 +318,21 @@ class Supervisor:
 
     def _state(self, _message: "Message") -> "Body":
         return {**self._started(), "event": "answer", "exit": self._exit,
-                "clients": len(self._clients)}  # fmt: skip
+                "clients": len(self._clients), "forwards": self._forwards.targets()}  # fmt: skip
+
+    def _forward(self, message: "Message") -> None:
+        if self._exit is not None or self._running is None:
+            raise ProcessLookupError(3, "the process has ended")
+        for forward in message.body["forwards"]:
+            self._forwards.add(forward, message.fds.pop(0))
+
+    def _aim(self, message: "Message") -> None:
+        for forward in message.body["forwards"]:
+            self._forwards.aim(forward)
+
+    def _unforward(self, message: "Message") -> None:
+        for name in message.body["names"]:
+            self._forwards.remove(name)
 
     def _reap(self, _message: "Message") -> None:
         self._reaped = True
@@ -328,6 +345,9 @@ _REQUESTS: "dict[str, Callable[[Supervisor, Message], Body | None]]" = {
     "close-stdin": Supervisor._close_stdin,
     "state": Supervisor._state,
     "reap": Supervisor._reap,
+    "forward": Supervisor._forward,
+    "aim": Supervisor._aim,
+    "unforward": Supervisor._unforward,
 }
 
 
