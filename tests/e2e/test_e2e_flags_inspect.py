@@ -101,6 +101,12 @@ def test_kernel_memory_is_discarded_aloud(api: Api, name: str) -> None:
     status, found = api("POST", f"/containers/create?name={name}", body)
     assert status == 201
     assert "deprecated" in found["Warnings"][0]
+    change = {"KernelMemory": 60 << 20, "CpuShares": 512}
+    status, found = api("POST", f"/containers/{name}/update", change)
+    assert (status, len(found["Warnings"])) == (200, 1), found
+    assert "deprecated" in found["Warnings"][0]
+    host = api("GET", f"/containers/{name}/json")[1]["HostConfig"]
+    assert (host.get("KernelMemory", 0), host["CpuShares"]) == (0, 512)
 
 
 @pytest.mark.parametrize(

@@ -126,13 +126,20 @@ def test_volumes_and_binds(ketchd: Ketchd, name: str) -> None:
     ketchd.docker("volume", "rm", volume)
 
 
+def test_a_device_that_is_not_there(ketchd: Ketchd) -> None:
+    """The client tells the exit code from the message, in Go's spelling of errno."""
+    words = ("run", "--rm", "--device", "/dev/nosuch", "busybox", "true")
+    done = ketchd.docker(*words, code=127)
+    assert b'adding custom device "/dev/nosuch": no such file or directory' in done.stderr
+
+
 def test_volume_of_a_bound_directory(ketchd: Ketchd, name: str) -> None:
     folder = ketchd.folder / f"{name}-bound"
     opts = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={folder}")
     ketchd.docker("volume", "create", *opts, name)
     try:
         run = ("run", "--rm", "-v", f"{name}:/v", "busybox", "sh", "-c", "echo kept > /v/f")
-        done = ketchd.docker(*run, code=125)
+        done = ketchd.docker(*run, code=127)  # the client knows Go's "no such file or directory"
         assert b"failed to populate volume" in done.stderr
         folder.mkdir()
         ketchd.docker(*run)

@@ -97,7 +97,7 @@ def test_no_database(tmp_path: Path) -> None:
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
     with pytest.raises(DataCorrupt):
         Database(str(path))
-    with pytest.raises(KetchError, match="No such file"):
+    with pytest.raises(KetchError, match="no such file"):
         Database(str(tmp_path / "missing" / "ketch.db"))
 
 

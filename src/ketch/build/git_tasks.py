@@ -14,7 +14,7 @@ import signal
 import subprocess
 from typing import Any
 
-from ketch.errors import InvalidParameter, Unavailable
+from ketch.errors import InvalidParameter, Unavailable, errno_text
 from ketch.linux.paths import open_directory_without_links
 from ketch.linux.process import die_with_parent
 
@@ -213,6 +213,7 @@ def _place(repository: str, subdir: str, tree: str) -> None:
         os.close(open_directory_without_links(repository, path))
     except OSError as error:
         raise InvalidParameter(
-            f"the repository has no directory {subdir!r} (links are not followed): {error.strerror}"
+            f"the repository has no directory {subdir!r} (links are not followed): "
+            f"{errno_text(error)}"
         ) from None
     os.rename(f"{repository}/{path}", tree)

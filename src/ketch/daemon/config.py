@@ -18,7 +18,7 @@ from ketch.daemon.settings import Settings
 from ketch.engine import log_options, runtimes, spec_limits
 from ketch.engine.container_limits import Ulimit
 from ketch.engine.container_spec import LogConfig
-from ketch.errors import InvalidParameter, KetchError
+from ketch.errors import InvalidParameter, KetchError, errno_text
 
 DEFAULT_FILE = "/etc/ketch/daemon.json"
 _LIMIT = 1024 * 1024
@@ -62,7 +62,7 @@ def _read(path: str, *, required: bool) -> dict[str, Any]:
             raise InvalidParameter(f"the configuration file {path} does not exist") from None
         return {}
     except OSError as error:
-        raise InvalidParameter(f"{path} can't be read: {error.strerror}") from None
+        raise InvalidParameter(f"{path} can't be read: {errno_text(error)}") from None
     if len(data) > _LIMIT:
         raise InvalidParameter(f"{path} is larger than {_LIMIT} bytes")
     if not data.strip():

@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from ketch.daemon.systemd import inherited_sockets
-from ketch.errors import Conflict, InvalidParameter
+from ketch.errors import Conflict, InvalidParameter, errno_text
 
 if TYPE_CHECKING:
     import asyncio
@@ -96,7 +96,7 @@ def _unix(path: str, group: str) -> socket.socket:
         sock.bind(path)
     except OSError as error:
         sock.close()
-        raise InvalidParameter(f"can't listen on {path}: {error.strerror or error}") from None
+        raise InvalidParameter(f"can't listen on {path}: {errno_text(error)}") from None
     finally:
         os.umask(before)
     os.chown(path, 0, _group_id(group))
@@ -142,7 +142,7 @@ def _tcp(address: str) -> socket.socket:
         sock.bind((name, int(port)))
     except OSError as error:
         sock.close()
-        raise InvalidParameter(f"can't listen on tcp://{address}: {error.strerror}") from None
+        raise InvalidParameter(f"can't listen on tcp://{address}: {errno_text(error)}") from None
     sock.listen(BACKLOG)
     return sock
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ketch.engine.container_record import ContainerRecord, MountPoint
 from ketch.engine.storing import storing
-from ketch.errors import KetchError, NotFound
+from ketch.errors import KetchError, NotFound, errno_text
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -30,7 +30,7 @@ async def fill_volumes(
         except OSError as error:
             raise KetchError(
                 f"failed to populate volume: error while mounting volume {point.name}: "
-                f"{point.source}: {error.strerror}"
+                f"{point.source}: {errno_text(error)}"
             ) from None
         if empty:
             await _copy_up(parts, record, point)

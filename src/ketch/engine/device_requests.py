@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.engine import cdi
 from ketch.engine.cdi_registry import Registry
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, errno_text
 from ketch.mounts import Mount
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _host_node(path: str) -> os.stat_result:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise InvalidParameter(f"CDI device node {path}: {error.strerror}") from None
+        raise InvalidParameter(f"CDI device node {path}: {errno_text(error)}") from None
     if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         raise InvalidParameter(f"CDI device node {path}: it is no device")
     return found

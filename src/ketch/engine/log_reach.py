@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ketch.engine.log_wire import log_wire
-from ketch.errors import StartFailed
+from ketch.errors import StartFailed, errno_text
 from ketch.logs.drivers import open_log
 
 if TYPE_CHECKING:
@@ -30,6 +30,6 @@ async def check(record: ContainerRecord) -> None:
         where = record.spec.log.options.get("syslog-address", "")
         raise StartFailed(
             f"failed to create task for container: failed to initialize logging driver: "
-            f"{record.spec.log.driver} {where}: {error.strerror or error}",
+            f"{record.spec.log.driver} {where}: {errno_text(error)}",
             128,
         ) from None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ketch.engine.container_limits import DeviceMap, Resources
 from ketch.engine.spec_resources import device_rates
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, errno_text
 
 Device = dict[str, object]
 
@@ -54,7 +54,7 @@ def _block_device(path: str) -> dict[str, int]:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise InvalidParameter(f"block device {path}: {error.strerror}") from None
+        raise InvalidParameter(f"block device {path}: {errno_text(error)}") from None
     if not stat.S_ISBLK(found.st_mode):
         raise InvalidParameter(f"block device {path}: it is no block device")
     return {"major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev)}
@@ -93,7 +93,7 @@ def _node(host_path: str, path: str) -> Device:
     except OSError as error:
         raise InvalidParameter(
             f'error gathering device information while adding custom device "{host_path}": '
-            f"{error.strerror}"
+            f"{errno_text(error)}"
         ) from None
     if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         raise InvalidParameter(

@@ -6,7 +6,7 @@ and what is in their place belongs to the container.
 
 import os
 
-from ketch.errors import KetchError, StartFailed
+from ketch.errors import KetchError, StartFailed, errno_text
 from ketch.linux import keyring, namespaces, process
 from ketch.linux.loopback import loopback_up
 from ketch.runtime.cgroups.group import join_here
@@ -47,7 +47,7 @@ def guarded(channel: "Channel", body: "Callable[[], None]") -> "NoReturn":
         _say_failed(channel, error.message, 128)
     except OSError as error:
         where = f": {os.fsdecode(error.filename)}" if error.filename else ""
-        _say_failed(channel, f"cannot set up the sandbox: {error.strerror}{where}", 128)
+        _say_failed(channel, f"cannot set up the sandbox: {errno_text(error)}{where}", 128)
     except BaseException as error:  # nothing may escape into the parent's code
         _say_failed(channel, f"cannot set up the sandbox: {type(error).__name__}: {error}", 128)
     os._exit(125)

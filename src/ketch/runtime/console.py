@@ -3,7 +3,7 @@
 import os
 import stat
 
-from ketch.errors import StartFailed
+from ketch.errors import StartFailed, errno_text
 from ketch.linux import mountapi as m
 from ketch.linux import terminal
 from ketch.linux.paths import O_PATH, open_in_root
@@ -16,7 +16,7 @@ def open_terminal(devpts_fd: int, window: "tuple[int, int]") -> "tuple[int, int]
     try:
         master, slave = terminal.open_pair(devpts_fd)
     except OSError as error:
-        raise StartFailed(f"cannot open a terminal: {error.strerror}", 128) from None
+        raise StartFailed(f"cannot open a terminal: {errno_text(error)}", 128) from None
     if any(window):
         terminal.set_window(master, *window)
     return master, slave
@@ -28,7 +28,7 @@ def find_devpts(root_fd: int) -> int:
         fd = open_in_root(root_fd, "/dev/pts", O_PATH | os.O_DIRECTORY)
         ptmx = os.stat("ptmx", dir_fd=fd, follow_symlinks=False)
     except OSError as error:
-        raise StartFailed(f"cannot open a terminal: /dev/pts: {error.strerror}", 128) from None
+        raise StartFailed(f"cannot open a terminal: /dev/pts: {errno_text(error)}", 128) from None
     if not stat.S_ISCHR(ptmx.st_mode) or ptmx.st_rdev != os.makedev(5, 2):
         raise StartFailed("cannot open a terminal: /dev/pts/ptmx is no terminal multiplexer", 128)
     return fd

@@ -2,7 +2,7 @@
 
 import os
 
-from ketch.errors import StartFailed
+from ketch.errors import StartFailed, errno_text
 from ketch.linux import mountapi as m
 from ketch.linux import namespaces
 from ketch.linux.paths import O_PATH, make_directories, open_in_root
@@ -92,7 +92,7 @@ def _make_device(root_fd: int, device: "dict[str, Any]") -> None:
         owner = (device.get("uid") or 0, device.get("gid") or 0)
         os.chown(name, *owner, dir_fd=dir_fd, follow_symlinks=False)
     except OSError as error:
-        raise StartFailed(f"cannot make device {path}: {error.strerror}", 128) from None
+        raise StartFailed(f"cannot make device {path}: {errno_text(error)}", 128) from None
     finally:
         os.close(dir_fd)
 
@@ -108,7 +108,9 @@ def _set_sysctls(proc_sys: int, values: "dict[str, str]") -> None:
             os.write(fd, str(value).encode())
             os.close(fd)
         except OSError as error:
-            raise StartFailed(f"cannot set sysctl {name}={value}: {error.strerror}", 128) from None
+            raise StartFailed(
+                f"cannot set sysctl {name}={value}: {errno_text(error)}", 128
+            ) from None
 
 
 def sysctl_path(name: str) -> str:

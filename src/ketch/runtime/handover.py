@@ -6,7 +6,7 @@ comes from the host is opened here and handed over as an fd.
 
 import os
 
-from ketch.errors import StartFailed
+from ketch.errors import StartFailed, errno_text
 from ketch.linux import mountapi as m
 from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import (
@@ -81,7 +81,9 @@ def read_filter(path: str) -> bytes:
         finally:
             os.close(fd)
     except OSError as error:
-        raise StartFailed(f"cannot read the seccomp filter {path}: {error.strerror}", 128) from None
+        raise StartFailed(
+            f"cannot read the seccomp filter {path}: {errno_text(error)}", 128
+        ) from None
     if not program:
         raise StartFailed(f"the seccomp filter {path} is empty", 128)
     if len(program) > _LONGEST_FILTER:
@@ -101,7 +103,7 @@ def open_binds(sources: "Sequence[Mount]", images: "Sequence[int]" = ()) -> "lis
         except OSError as error:
             close_all(found)
             raise StartFailed(
-                f"cannot mount {mount.source} at {mount.target}: {error.strerror}", 128
+                f"cannot mount {mount.source} at {mount.target}: {errno_text(error)}", 128
             ) from None
     return found
 

@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 
-from ketch.errors import StartFailed
+from ketch.errors import StartFailed, errno_text
 from ketch.linux import mountapi as m
 from ketch.linux.paths import O_PATH, make_directories, make_file, open_in_root
 from ketch.runtime import defaults, mount_options
@@ -44,10 +44,10 @@ class Mounter:
         try:
             self._mount(mount, bind_fd)
         except OSError as error:
-            reason = error.strerror or str(error)
             hint = ""
             if mount.type == "bind" and _is_of_other_kind(error, bind_fd):
                 hint = ": a directory cannot be mounted onto a file, nor a file onto a directory"
+            reason = errno_text(error)
             raise StartFailed(
                 f"cannot mount {mount.type} {mount.source} at {mount.target}: {reason}{hint}", 128
             ) from None

@@ -9,7 +9,14 @@ import os
 import sys
 
 from ketch import __version__
-from ketch.errors import Forbidden, InvalidParameter, KetchError, StartFailed, Unsupported
+from ketch.errors import (
+    Forbidden,
+    InvalidParameter,
+    KetchError,
+    StartFailed,
+    Unsupported,
+    errno_text,
+)
 from ketch.runtime.oci_flags import Flags, Given, parse
 from ketch.runtime.oci_log import Log
 from ketch.runtime.oci_state import OCI_VERSION, Place
@@ -266,7 +273,7 @@ def main(argv: "list[str] | None" = None) -> int:
         log.error(error.message)
     except OSError as error:
         where = f": {os.fsdecode(error.filename)}" if error.filename else ""
-        log.error(f"{error.strerror or error}{where}")
+        log.error(f"{errno_text(error)}{where}")
     except Exception as error:  # the caller reads the log, not a traceback
         log.error(f"unexpected {type(error).__name__}: {error}")
     return 1

@@ -5,7 +5,7 @@ import os
 import select
 from struct import Struct
 
-from ketch.errors import InvalidParameter, Unavailable
+from ketch.errors import InvalidParameter, Unavailable, errno_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def connect(path: str) -> "_socket.socket":
     try:
         sock.connect(f"/proc/self/fd/{fd}/{name}" if len(os.fsencode(path)) > 107 else path)
     except OSError as error:
-        raise Unavailable(f"cannot connect to console socket {path}: {error.strerror}") from None
+        raise Unavailable(f"cannot connect to console socket {path}: {errno_text(error)}") from None
     finally:
         os.close(fd)
     return sock

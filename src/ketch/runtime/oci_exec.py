@@ -2,7 +2,7 @@
 
 import os
 
-from ketch.errors import Conflict, InvalidParameter
+from ketch.errors import Conflict, InvalidParameter, errno_text
 from ketch.linux import fastjson
 from ketch.runtime import oci_console, sandbox
 from ketch.runtime import oci_state as state
@@ -68,7 +68,7 @@ def _read(path: str) -> "dict[str, Any]":
         with open(path, "rb") as file:
             process = fastjson.loads(file.read())
     except OSError as error:
-        raise InvalidParameter(f"cannot read {path}: {error.strerror}") from None
+        raise InvalidParameter(f"cannot read {path}: {errno_text(error)}") from None
     except ValueError as error:
         raise InvalidParameter(f"{path} is not JSON: {error}") from None
     if not isinstance(process, dict):

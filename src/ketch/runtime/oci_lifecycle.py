@@ -3,7 +3,7 @@
 import os
 import select
 
-from ketch.errors import Conflict, InvalidParameter, KetchError, StartFailed
+from ketch.errors import Conflict, InvalidParameter, KetchError, StartFailed, errno_text
 from ketch.linux import fastjson, process
 from ketch.runtime import oci_state as state
 from ketch.runtime.oci_hooks import run_hooks
@@ -162,4 +162,4 @@ def _read_file(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise InvalidParameter(f"cannot read {path}: {error.strerror}") from None
+        raise InvalidParameter(f"cannot read {path}: {errno_text(error)}") from None

@@ -6,7 +6,7 @@ mounted for the next container.
 
 import os
 
-from ketch.errors import InvalidParameter, StartFailed
+from ketch.errors import InvalidParameter, StartFailed, errno_text
 from ketch.linux import loop
 from ketch.linux import mountapi as m
 from ketch.mounts import Mount
@@ -116,7 +116,7 @@ def mount_rootfs(rootfs: "Rootfs", cache: LayerMounts) -> int:
         return mount_overlay(lowers, "", "")
     except OSError as error:
         where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
-        raise StartFailed(f"cannot mount the root: {error.strerror}{where}", 128) from None
+        raise StartFailed(f"cannot mount the root: {errno_text(error)}{where}", 128) from None
 
 
 def mount_overlay(lowers: "list[str]", upper: str, work: str) -> int:

@@ -8,7 +8,7 @@ filesystems); ``Sandbox.launch`` turns it into a container; the caller, who is t
 
 import os
 
-from ketch.errors import StartFailed, Unsupported
+from ketch.errors import StartFailed, Unsupported, errno_text
 from ketch.links import Link
 from ketch.linux import links, namespaces, process
 from ketch.linux.descriptors import close_all
@@ -229,7 +229,7 @@ def _open_namespace(name: str, path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise StartFailed(
-            f"cannot join the {name} namespace {path}: {error.strerror}", 128
+            f"cannot join the {name} namespace {path}: {errno_text(error)}", 128
         ) from None
 
 

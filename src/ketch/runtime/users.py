@@ -7,7 +7,7 @@ leaving the root, up to a size, line by line.
 import os
 import stat
 
-from ketch.errors import StartFailed
+from ketch.errors import StartFailed, errno_text
 from ketch.linux.paths import open_in_root
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ def read_lines(root_fd: int, path: str) -> "Iterator[list[str]]":
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise StartFailed(f"cannot read {path} of the image: {error.strerror}", 128) from None
+        raise StartFailed(f"cannot read {path} of the image: {errno_text(error)}", 128) from None
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):

@@ -25,7 +25,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from ketch.errors import DataCorrupt, KetchError
+from ketch.errors import DataCorrupt, KetchError, errno_text
 from ketch.state import reserve
 from ketch.state.migrations import MIGRATIONS, migrate
 
@@ -265,7 +265,7 @@ def _translated(path: str) -> Iterator[None]:
     except OSError as error:
         if error.filename != path:
             raise  # the caller's own, from inside a transaction
-        raise KetchError(f"cannot open the database {path}: {error.strerror}") from error
+        raise KetchError(f"cannot open the database {path}: {errno_text(error)}") from error
     except sqlite3.OperationalError as error:
         reason = "no space left on device" if "is full" in str(error) else error
         raise KetchError(f"cannot write to the database {path}: {reason}") from error

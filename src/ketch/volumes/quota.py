@@ -14,7 +14,7 @@ import os
 import secrets
 import struct
 
-from ketch.errors import InvalidParameter, KetchError
+from ketch.errors import InvalidParameter, KetchError, errno_text
 from ketch.linux.libc import syscall
 
 _QUOTACTL_FD = 443
@@ -60,7 +60,7 @@ def bound(folder: str, size: int) -> int:
         _set_limit(fd, project, size)
         _set_project(fd, project)
     except OSError as error:
-        raise KetchError(f"cannot bound {folder} to {size} bytes: {error.strerror}") from error
+        raise KetchError(f"cannot bound {folder} to {size} bytes: {errno_text(error)}") from error
     finally:
         os.close(fd)
     return project

@@ -2,7 +2,7 @@
 
 import os
 
-from ketch.errors import Unsupported
+from ketch.errors import Unsupported, errno_text
 
 
 def write(directory: str, name: str, value: str) -> None:
@@ -61,7 +61,7 @@ def set_limits(directory: str, name: str, values: "list[str]", option: str) -> N
         raise Unsupported(f"{option} is not supported by this kernel: no {name}") from None
     except OSError as error:
         raise Unsupported(
-            f"the kernel refused {option} = {value} ({name}): {error.strerror}"
+            f"the kernel refused {option} = {value} ({name}): {errno_text(error)}"
         ) from None
 
 
