@@ -1,13 +1,14 @@
-"""Workers: results, errors, cancelling, and being shut into a container's tree."""
+"""Workers: results, errors, cancelling, where they come from, being shut into a tree."""
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from ketch.errors import InvalidParameter, KetchError, NotFound
-from launcher.conftest import Bench
+from ketch.errors import InvalidParameter, KetchError, NotFound, Unavailable
+from launcher.conftest import Bench, wait_for_death
 
 pytestmark = pytest.mark.root
 
@@ -66,3 +67,55 @@ async def test_inside_a_tree(bench: Bench) -> None:
     assert result["capabilities"] & (1 << 21) == 0  # CAP_SYS_ADMIN
     assert (bench.directory / "tree/upper/written").read_text() == "by the worker"
     assert result["open_fds"] <= 5
+
+
+async def test_modules_are_imported_once(bench: Bench) -> None:
+    module = "ketch.build.copy_tasks"
+    first = await bench.launcher.work(f"{TASKS}:origin", {"module": module})
+    with pytest.raises(InvalidParameter, match="no task"):
+        await bench.launcher.work(f"{module}:nothing", {})
+    second = await bench.launcher.work(f"{TASKS}:origin", {"module": module})
+    assert second["nursery"] == first["nursery"]
+    assert (first["loaded"], second["loaded"]) == (False, True)
+
+
+async def test_a_nursery_goes_when_its_time_is_over_and_its_workers_have_ended(
+    bench: Bench,
+) -> None:
+    read, write = os.pipe()
+    running = asyncio.create_task(bench.launcher.work(f"{TASKS}:origin", {}, [read], linger=0.01))
+    other = (await bench.launcher.work(f"{TASKS}:origin", {}, linger=0.01))["nursery"]
+    while (await bench.launcher.work(f"{TASKS}:origin", {}, linger=0.01))["nursery"] == other:
+        await asyncio.sleep(0.02)
+    os.write(write, b"x")
+    first = (await running)["nursery"]
+    os.close(read)
+    os.close(write)
+    await wait_for_death(first)
+    await wait_for_death(other)
+
+
+async def test_a_nursery_that_is_killed_takes_its_workers_along_and_is_replaced(
+    bench: Bench, tmp_path: Path
+) -> None:
+    first = (await bench.launcher.work(f"{TASKS}:origin", {}))["nursery"]
+    pid_file = tmp_path / "pid"
+    task = asyncio.create_task(bench.launcher.work(f"{TASKS}:sleep", {"pid_file": str(pid_file)}))
+    while not pid_file.exists() or not pid_file.read_text():
+        await asyncio.sleep(0.005)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(Unavailable, match="died"):
+        await task
+    await wait_for_death(int(pid_file.read_text()))
+    assert (await bench.launcher.work(f"{TASKS}:origin", {}))["nursery"] != first
+
+
+async def test_workers_die_with_the_launcher(bench: Bench, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    task = asyncio.create_task(bench.launcher.work(f"{TASKS}:sleep", {"pid_file": str(pid_file)}))
+    while not pid_file.exists() or not pid_file.read_text():
+        await asyncio.sleep(0.005)
+    os.kill((await bench.launcher.hello())["pid"], signal.SIGKILL)
+    with pytest.raises(Unavailable, match="died"):
+        await task
+    await wait_for_death(int(pid_file.read_text()))

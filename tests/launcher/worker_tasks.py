@@ -1,6 +1,7 @@
 """Tasks that the worker tests run; the tests' launcher entry registers them below ``ketch``."""
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -25,6 +26,12 @@ def sleep(args: Args, fds: list[int]) -> Args:
         file.write(str(os.getpid()))
     time.sleep(1000)
     return {}
+
+
+def origin(args: Args, fds: list[int]) -> Args:
+    if fds:
+        os.read(fds[0], 1)  # until the test says so
+    return {"nursery": os.getppid(), "loaded": args.get("module") in sys.modules}
 
 
 def look(args: Args, fds: list[int]) -> Args:

@@ -1,9 +1,8 @@
 """Worker functions of the builder, on contexts and on trees of images.
 
 Signature ``(args, fds) -> dict`` of the launcher's ``work`` operation. Contexts and images are
-somebody else's: every path is looked up inside its own root. Starting a worker and importing all
-this takes some 30 ms, so what needs no tree of an image is done by one worker for the whole build
-(``serve``).
+somebody else's: every path is looked up inside its own root. What needs no tree of an image is done
+by one worker for the whole build (``serve``).
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from ketch.layers.placing import unpack_stream
 from ketch.layers.unpack import Unpacker
 from ketch.linux.paths import make_directories, open_in_root
 from ketch.runtime import failures, users
+from ketch.snapshots.tasks import ingest, ingest_diff
 
 Args = dict[str, Any]
 NAMED = ".ketch-contexts"  # where a stream has contexts besides the build's own
@@ -74,8 +74,6 @@ def _answer(lines: io.BufferedRWPair, requests: dict[str, Callable[[Args], Args]
 
 
 def _ingest(request: Args) -> Args:
-    from ketch.snapshots.tasks import ingest_diff  # a build from the cache stores nothing
-
     if "stubs" in request:
         upper = os.open(str(request["upper"]), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -125,8 +123,6 @@ def _unpack(request: Args, build_fd: int) -> Args:
 
 def _store(request: Args, build_fd: int) -> Args:
     """Store the layer whose tar comes through a pipe of the build's directory, by its name."""
-    from ketch.snapshots.tasks import ingest
-
     # Not blocking: whoever writes may have done so and gone, then the pipe still holds all of it.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     pipe = os.open(os.path.basename(str(request["pipe"])), flags, dir_fd=build_fd)

@@ -1,7 +1,8 @@
 """The worker of the next build: who builds once soon builds again.
 
-Starting a worker and importing what it needs takes some 30 ms, which is most of the time of a build
-that finds everything in the cache. One waits after each build, and ends when nobody came.
+Starting a worker takes some milliseconds, up to 30 where what it needs must be imported first: more
+than a build takes that finds everything in the cache. One waits after each build, and ends when
+nobody came.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ketch.engine.builder_worker import BuildWorker
+from ketch.engine.builder_worker import PATIENCE, BuildWorker
 
 if TYPE_CHECKING:
     from ketch.engine.tasks import Background
     from ketch.runtime.remote import Launcher
-
-_PATIENCE = 300.0  # seconds
 
 
 class SpareWorker:
@@ -40,7 +39,7 @@ class SpareWorker:
         self._forget()
         if self._waiting is None or not self._waiting.alive:
             self._waiting = self._new()
-        self._expiry = asyncio.get_running_loop().call_later(_PATIENCE, self._expire)
+        self._expiry = asyncio.get_running_loop().call_later(PATIENCE, self._expire)
 
     async def close(self) -> None:
         """End the one that waits."""

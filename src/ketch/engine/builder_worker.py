@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ketch.runtime.remote import Launcher
 
 _TASK = "ketch.build.tasks:serve"
+PATIENCE = 300.0  # seconds: who builds once soon builds again
 _LONGEST = 16 << 20  # bytes of one answer: a Dockerfile in base64
 
 
@@ -56,7 +57,7 @@ class BuildWorker:
     async def _run(self, theirs: socket.socket) -> None:
         try:
             with theirs:
-                await self._launcher.work(_TASK, {}, [theirs.fileno()])
+                await self._launcher.work(_TASK, {}, [theirs.fileno()], linger=PATIENCE)
         finally:
             self._let_go()
 

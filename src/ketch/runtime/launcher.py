@@ -1,8 +1,8 @@
 """The launcher: one small process from which everything comes that runs containers.
 
-It forks workers itself, and lets its zygote fork shims and exec supervisors. Single-threaded
-and started once, it outlives daemons: they come and go on its socket. It answers at once and never
-waits for a child: a member says on its own socket when it is ready, and what becomes of a start is
+Its zygote forks shims and exec supervisors, its nursery workers. Single-threaded and started
+once, it outlives daemons: they come and go on its socket. It answers at once and never waits for a
+child: a member says on its own socket when it is ready, and what becomes of a start is
 told by the shim on the control socket. Requests and answers are in ``docs/contracts.md``.
 """
 
@@ -16,8 +16,9 @@ from ketch.linux import unixpath
 from ketch.linux.descriptors import close_all
 from ketch.linux.eventpoll import READ, Loop
 from ketch.mounts import Rootfs
-from ketch.runtime import failures, protocol, worker, zygote
-from ketch.runtime.launcher_peers import Daemon, Member, Spare, Work
+from ketch.runtime import failures, protocol, zygote
+from ketch.runtime.launcher_peers import Daemon, Member, Spare
+from ketch.runtime.nursery import Nursery
 from ketch.runtime.protocol import Message, ProtocolError
 from ketch.runtime.sandbox import LayerMounts, mount_rootfs
 
@@ -39,10 +40,9 @@ class Launcher:
         self._listener = unixpath.listen(socket_path)
         self._listener.setblocking(False)
         self._socket_path = socket_path
-        self._place = layers
         self._layers = LayerMounts(layers)
         self._members: dict[str, Member] = {}
-        self._works: dict[int, Work] = {}
+        self._nursery = Nursery(self._loop, layers)
         self._running = True
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -193,22 +193,17 @@ class Launcher:
         return {}
 
     def _work(self, _daemon: Daemon, message: Message) -> "Body":
-        work = message.body["work"]
         if not message.fds:
             raise InvalidParameter("a work needs a control socket")
-        control, *fds = message.fds
-        tree: worker.Tree | None = None
-        if work.get("rootfs"):
-            root_fd = mount_rootfs(Rootfs.from_wire(work["rootfs"]), self._layers)
-            tree = worker.Tree(root_fd, self._place)
+        wire, root_fd = message.body["work"].get("rootfs"), -1
         try:
-            kept = (control, *fds, *((tree.root_fd,) if tree else ()))
-            pid = self._fork(lambda: worker.run_worker(work, control, fds, tree), kept)
+            if wire:
+                root_fd = mount_rootfs(Rootfs.from_wire(wire), self._layers)
+            self._nursery.hand_over(message, root_fd)
         finally:
-            if tree is not None:
-                os.close(tree.root_fd)
-        self._works[pid] = Work(self._loop, pid, os.dup(control))
-        return {"pid": pid}
+            if root_fd >= 0:
+                os.close(root_fd)
+        return {}
 
     def _release_layers(self, _daemon: Daemon, message: Message) -> "Body":
         self._layers.release([str(source) for source in message.body["sources"]])
@@ -220,24 +215,6 @@ class Launcher:
         complain("the zygote died; a new launcher has to take over")
         self._running = False
 
-    def _fork(self, body: "Callable[[], None]", keep: "tuple[int, ...]") -> int:
-        """Run ``body`` in a child, which keeps of our sockets only ``keep``."""
-        pid = os.fork()
-        if pid:
-            return pid
-        status = 70  # EX_SOFTWARE
-        try:
-            _signal.set_wakeup_fd(-1)
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            close_all({*self._loop.fds(), self._wake_write} - set(keep))
-            os.setsid()  # a signal to the launcher's group is none of the child's business
-            body()
-            status = 0
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
-        finally:
-            os._exit(status)
-
     def _reap(self) -> None:
         try:
             os.read(self._wake_read, 4096)
@@ -245,14 +222,10 @@ class Launcher:
             pass
         while True:
             try:
-                pid, _status = os.waitpid(-1, os.WNOHANG)
+                if not os.waitpid(-1, os.WNOHANG)[0]:
+                    return
             except ChildProcessError:
                 return
-            if not pid:
-                return
-            work = self._works.pop(pid, None)
-            if work is not None:
-                work.close()
 
 
 _OPERATIONS: "dict[str, Callable[[Launcher, Daemon, Message], Body | None]]" = {

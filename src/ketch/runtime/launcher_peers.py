@@ -1,13 +1,11 @@
-"""Whom the launcher talks to: daemons, warm members, the spare, workers."""
+"""Whom the launcher talks to: daemons, warm members, the spare."""
 
 import _socket
-import os
 import time
 from collections import deque
 
 from ketch.linux import fastjson
 from ketch.linux.eventpoll import READ, WRITE
-from ketch.linux.process import SIGKILL
 from ketch.runtime import protocol
 from ketch.runtime.protocol import Message, ProtocolError
 
@@ -153,28 +151,3 @@ class Spare:
         finally:
             self._drop()
         return True
-
-
-class Work:
-    """A worker: killed, with its children, when whoever asked closes the control socket."""
-
-    __slots__ = ("_control", "_loop", "_pid")
-
-    def __init__(self, loop: "Loop", pid: int, control: int) -> None:
-        self._loop = loop
-        self._pid = pid
-        self._control = control
-        loop.watch(control, 0, lambda _: self._kill())
-
-    def _kill(self) -> None:
-        self._loop.forget(self._control)
-        for kill in (os.killpg, os.kill):  # it may not lead its group yet
-            try:
-                kill(self._pid, SIGKILL)
-            except ProcessLookupError:
-                pass
-
-    def close(self) -> None:
-        """The worker has ended and is reaped."""
-        self._loop.forget(self._control)
-        os.close(self._control)

@@ -103,16 +103,23 @@ class Launcher:
         return await self._launch({"op": "exec", "exec": inner}, fds, job["id"])
 
     async def work(
-        self, task: str, args: Body, fds: Sequence[int] = (), rootfs: Rootfs | None = None
+        self,
+        task: str,
+        args: Body,
+        fds: Sequence[int] = (),
+        rootfs: Rootfs | None = None,
+        *,
+        linger: float = 0,
     ) -> Body:
         """Run ``module:function`` in a worker and await its result; cancelling kills it.
 
-        With ``rootfs`` the worker's ``/`` is that tree. Raises what the task raised.
+        With ``rootfs`` the worker's ``/`` is that tree. ``linger`` is for how many seconds more
+        work is to be expected, so that it starts sooner. Raises what the task raised.
         """
         ours, theirs = wire.pair()
         work = Work(ours, task)
         try:
-            body: Body = {"task": task, "args": args}
+            body: Body = {"task": task, "args": args, "linger": linger}
             body["rootfs"] = rootfs.to_wire() if rootfs is not None else None
             with theirs:
                 await self._request({"op": "work", "work": body}, [theirs.fileno(), *fds])

@@ -1,8 +1,9 @@
 """Workers: forked processes that run one function over hostile data.
 
 A task is named ``module:function`` and called with ``(args, fds)``; it returns a dict. Everything
-is imported before the worker enters a container's tree; from then on nothing can be imported any
-more, so that no file in the tree is ever executed as code.
+is imported before the worker enters a container's tree, as a rule before it is forked
+(``nursery``); from then on nothing can be imported any more, so that no file in the tree is ever
+executed as code.
 """
 
 import _socket
@@ -49,6 +50,18 @@ def run_worker(work: "Body", control_fd: int, fds: "list[int]", tree: "Tree | No
         protocol.send(control, report)
     except OSError:
         pass  # whoever asked has gone
+
+
+def load(task: str) -> bool:
+    """Import a task's module; whether that was new. What is wrong with it, its worker tells."""
+    module = task.partition(":")[0]
+    if module in sys.modules or not module.startswith("ketch."):
+        return False
+    try:
+        __import__(module)
+    except Exception:
+        return False
+    return True
 
 
 def _find(task: str) -> "Callable[[Body, list[int]], Body]":
