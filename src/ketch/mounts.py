@@ -71,15 +71,25 @@ class Rootfs:
     ``lowers`` holds one ``Mount`` per layer, topmost first: type ``erofs`` with the image file as
     source, or ``bind`` with a directory. The executor mounts each erofs source once and shares
     it, then puts an overlay over them (Documentation/filesystems/overlayfs.rst). ``upper`` and
-    ``work`` are directories on one filesystem; both empty for a read-only view.
+    ``work`` are directories on one filesystem; both empty for a read-only view. With ``volatile``
+    nothing that is written is ever synced, where the kernel can do that: ``upper`` is worth nothing
+    after a crash, and it can be mounted only once.
     """
 
-    __slots__ = ("lowers", "upper", "work")
+    __slots__ = ("lowers", "upper", "volatile", "work")
 
-    def __init__(self, lowers: "tuple[Mount, ...]", upper: str = "", work: str = "") -> None:
+    def __init__(
+        self,
+        lowers: "tuple[Mount, ...]",
+        upper: str = "",
+        work: str = "",
+        *,
+        volatile: bool = False,
+    ) -> None:
         self.lowers = tuple(lowers)
         self.upper = upper
         self.work = work
+        self.volatile = volatile
 
     def to_wire(self) -> "dict[str, object]":
         """The dictionary that crosses a socket."""
@@ -87,6 +97,7 @@ class Rootfs:
             "lowers": [lower.to_wire() for lower in self.lowers],
             "upper": self.upper,
             "work": self.work,
+            "volatile": self.volatile,
         }
 
     @classmethod
@@ -99,4 +110,5 @@ class Rootfs:
             tuple(Mount.from_wire(lower) for lower in lowers),
             str(wire["upper"]),
             str(wire["work"]),
+            volatile=bool(wire.get("volatile")),
         )

@@ -25,7 +25,9 @@ from ketch.runtime import failures
 class FullDisk:
     """A launcher whose worker answers the first request with a failure and lives on."""
 
-    async def work(self, _task: str, _args: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    async def work(
+        self, _task: str, _args: dict[str, Any], fds: list[int], *, linger: float
+    ) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         with socket.socket(fileno=os.dup(fds[0])) as control:
             _, given, _, _ = await asyncio.to_thread(socket.recv_fds, control, 1, 2)

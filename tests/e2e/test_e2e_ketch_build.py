@@ -62,6 +62,21 @@ def test_plain_progress_and_its_history(ketchd: Ketchd, tmp_path: Path) -> None:
     assert (gone.returncode, b"no such build" in gone.stderr) == (1, True)
 
 
+@pytest.mark.skipif(
+    tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 5), reason="Linux 6.5"
+)
+def test_what_steps_write_is_not_synced_but_as_a_layer(ketchd: Ketchd, tmp_path: Path) -> None:
+    """A step's root is volatile (Documentation/filesystems/overlayfs.rst), no container's is."""
+    mark = "grep -q '^overlay / .*volatile' /proc/mounts"
+    text = (
+        f"FROM busybox AS base\nFROM busybox\nRUN --mount=from=base,target=/b,rw {mark} && sync\n"
+    )
+    text += "RUN --mount=from=base,target=/b,rw grep -q '^overlay /b .*volatile' /proc/mounts\n"
+    done = run(ketchd, "build", "--no-cache", "-q", "-t", "unsynced", folder(tmp_path, text))
+    assert done.returncode == 0, done.stderr.decode()
+    assert run(ketchd, "run", "--rm", "unsynced", "sh", "-c", mark).returncode == 1
+
+
 def test_the_picture_of_a_build(ketchd: Ketchd, tmp_path: Path) -> None:
     run(ketchd, "build", "-q", "--no-cache", folder(tmp_path, STAGES))
     picture = run(ketchd, "build", "history", "show", "--type", "svg").stdout.decode()

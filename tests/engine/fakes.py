@@ -133,7 +133,7 @@ class FakeSnapshots:
             raise Conflict(key)
         self.keys.add(key)
 
-    def rootfs(self, key: str) -> Rootfs:
+    def rootfs(self, key: str, *, volatile: bool = False) -> Rootfs:
         if key not in self.keys:
             raise NotFound(key)
         return Rootfs((Mount("bind", "/nowhere"),), "/upper", "/work")

@@ -60,7 +60,7 @@ class StepFiles:
     async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
         """See the executor's protocol."""
         async with self._snapshot(layers) as key:
-            rootfs = self._room.parts.snapshots.rootfs(key)
+            rootfs = self._room.parts.snapshots.rootfs(key, volatile=True)
             task = f"{_TASKS}:make_directory"
             found = await self._room.parts.launcher.work(task, {"path": path}, [], rootfs)
             return await self._room.ingest(key) if found["made"] else ""

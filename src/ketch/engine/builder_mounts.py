@@ -171,7 +171,7 @@ class _Place:
         snapshots.prepare(key, (self._room.floor,))
         self._stack.push_async_callback(asyncio.to_thread, snapshots.remove, key)
         scratch = snapshots.rootfs(key)
-        return Rootfs(view.lowers, scratch.upper, scratch.work)
+        return Rootfs(view.lowers, scratch.upper, scratch.work, volatile=True)
 
     def _bind_path(self, source: str, target: str, *, writable: bool) -> None:
         self._found.points.append(

@@ -175,7 +175,7 @@ class StepRunner:
         where = place(parts, record, f"{parent}/{record.id}", connection.endpoints)
         return Launch(
             config=oci_config(record, where),
-            rootfs=parts.snapshots.rootfs(record.id),
+            rootfs=parts.snapshots.rootfs(record.id, volatile=True),  # its layer is synced
             socket=parts.config.shim_socket(record.id),
             cgroup_parent=parent,
             seccomp=parts.filters.of(record.spec),

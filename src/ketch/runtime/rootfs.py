@@ -110,7 +110,7 @@ def mount_rootfs(rootfs: "Rootfs", cache: LayerMounts) -> int:
             raise InvalidParameter("a root needs at least one layer")
         lowers = [cache.path(lower) for lower in rootfs.lowers]
         if rootfs.upper:
-            return mount_overlay(lowers, rootfs.upper, rootfs.work)
+            return mount_overlay(lowers, rootfs.upper, rootfs.work, volatile=rootfs.volatile)
         if len(lowers) == 1:
             lowers.append(cache.empty)
         return mount_overlay(lowers, "", "")
@@ -119,14 +119,15 @@ def mount_rootfs(rootfs: "Rootfs", cache: LayerMounts) -> int:
         raise StartFailed(f"cannot mount the root: {errno_text(error)}{where}", 128) from None
 
 
-def mount_overlay(lowers: "list[str]", upper: str, work: str) -> int:
+def mount_overlay(lowers: "list[str]", upper: str, work: str, *, volatile: bool = False) -> int:
     """A detached overlay; ``lowers`` topmost first; read-only without ``upper``.
 
-    Layers are given one by one (``lowerdir+``, Linux 6.5), or all in one string before.
+    Layers are given one by one (``lowerdir+``, Linux 6.5), or all in one string before, when
+    ``volatile`` is not honoured either.
     """
     try:
-        options = [("lowerdir+", lower) for lower in lowers]
-        return _overlay(options, upper, work)
+        options: list[tuple[str, str | None]] = [("lowerdir+", lower) for lower in lowers]
+        return _overlay([*options, *([("volatile", None)] if volatile else [])], upper, work)
     except OSError as error:
         if error.errno != 22 or len(lowers) == 1:
             raise
@@ -136,9 +137,9 @@ def mount_overlay(lowers: "list[str]", upper: str, work: str) -> int:
     return _overlay_by_mount(joined, upper, work)
 
 
-def _overlay(lowers: "list[tuple[str, str]]", upper: str, work: str) -> int:
+def _overlay(given: "list[tuple[str, str | None]]", upper: str, work: str) -> int:
     options: list[tuple[str, str | None]] = [("source", "overlay"), *_FEATURES]
-    options += [(key, _short(value)) for key, value in lowers]
+    options += [(key, _short(value) if value else value) for key, value in given]
     if upper:
         options += [("upperdir", _short(upper)), ("workdir", _short(work))]
     return m.new_filesystem("overlay", options, 0 if upper else m.ATTR_RDONLY)

@@ -74,8 +74,11 @@ class Snapshotter(Protocol):
     def prepare(self, key: str, layers: Sequence[str]) -> None:
         """Make a writable snapshot over ``layers`` (diff IDs, base first)."""
 
-    def rootfs(self, key: str) -> Rootfs:
-        """The writable snapshot as a value; raises ``NotFound``."""
+    def rootfs(self, key: str, *, volatile: bool = False) -> Rootfs:
+        """The writable snapshot as a value; raises ``NotFound``.
+
+        ``volatile``, as in ``Rootfs``, is for one whose changes become a layer or nothing.
+        """
 
     def view(self, layers: Sequence[str]) -> Rootfs:
         """A read-only stack of layers as a value."""

@@ -144,11 +144,12 @@ class LayerStore(ABC):
                 raise Conflict(f"snapshot {key} is there already") from None
             raise
 
-    def rootfs(self, key: str) -> Rootfs:
-        """The writable snapshot as a value; raises ``NotFound``."""
+    def rootfs(self, key: str, *, volatile: bool = False) -> Rootfs:
+        """See the protocol."""
         directory = self._existing(key)
         lowers = self._lowers(_read_stack(directory))
-        return Rootfs(lowers, os.path.join(directory, "upper"), os.path.join(directory, "work"))
+        upper, work = os.path.join(directory, "upper"), os.path.join(directory, "work")
+        return Rootfs(lowers, upper, work, volatile=volatile)
 
     def view(self, layers: Sequence[str]) -> Rootfs:
         """A read-only stack of layers as a value."""
