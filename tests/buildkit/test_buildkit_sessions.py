@@ -35,6 +35,24 @@ async def test_a_carried_session_without_a_name_is_told_so() -> None:
     await serving
 
 
+async def test_a_session_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ketch.buildkit.sessions._PATIENCE", 0.05)
+    builder: Any = SimpleNamespace(history=None)
+    ours, theirs = socket.socketpair()
+    methods = Service(builder, Sessions()).methods()
+    serving = asyncio.create_task(ServedConnection(methods).serve(theirs, b""))
+    channel = SocketChannel(ours)
+    types = control.SolveRequest, control.SolveResponse
+    call = channel.request("/moby.buildkit.v1.Control/Solve", Cardinality.UNARY_UNARY, *types)
+    request = control.SolveRequest(Ref="r", Frontend="dockerfile.v0", Session="none")
+    async with asyncio.timeout(20), call as stream:
+        await stream.send_message(request, end=True)
+        with pytest.raises(GRPCError, match="no active session for none"):
+            await stream.recv_message()
+    channel.close()
+    await serving
+
+
 async def opened(call: Any) -> Any:
     """A stream whose client goes on listening."""
     async with call as stream:
