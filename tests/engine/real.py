@@ -8,10 +8,11 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import tarfile
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,42 @@ class Bench:
         container, _ = await self.engine.containers.create(spec, name)
         await self.engine.containers.start(container)
         return container
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Bench]:
+    """An engine for a while; its containers live on."""
+    bench = Bench(settings)
+    await bench.open()
+    try:
+        yield bench
+    finally:
+        await bench.close()
+
+
+@asynccontextmanager
+async def cleaned(settings: Settings) -> AsyncIterator[None]:
+    """Whatever happens in the block, nothing is left of engines with these settings."""
+    try:
+        yield
+    finally:
+        bench = Bench(settings)
+        await bench.open()
+        await bench.destroy()
+
+
+@asynccontextmanager
+async def killed_daemon(code: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that runs ``code``; it does not outlive the block."""
+    daemon = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield daemon
+    finally:
+        with suppress(ProcessLookupError):
+            daemon.kill()
+        await daemon.wait()
 
 
 async def _maybe(value: Any) -> Any:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from engine.real import Bench, settings_below
+from engine.real import Bench, cleaned, killed_daemon, opened, settings_below
+from ketch.daemon.settings import Settings
 from ketch.engine.container_list import ListOptions
 from ketch.engine.container_record import ContainerRecord, Status
 from ketch.linux.process import is_alive
@@ -64,34 +64,28 @@ ALLOWED = {
 
 
 async def test_daemons_killed_in_a_storm(tmp_path: Path) -> None:
-    bench = Bench(settings_below(tmp_path))
+    settings = settings_below(tmp_path)
     chance = random.Random(os.urandom(8))
-    async with asyncio.timeout(100):
-        await bench.open()
-        await bench.add_image()
+    async with asyncio.timeout(100), cleaned(settings):
+        async with opened(settings) as bench:
+            await bench.add_image()
         for _ in range(ROUNDS):
-            await bench.close()
-            said = await _daemon_until_killed(bench, 0.1 + chance.random() * 0.6)
-            bench = Bench(bench.settings)
-            await bench.open()
-            await _check(bench, said)
-        await bench.destroy()
+            said = await _daemon_until_killed(settings, 0.1 + chance.random() * 0.6)
+            async with opened(settings) as bench:
+                await _check(bench, said)
 
 
-async def _daemon_until_killed(bench: Bench, seconds: float) -> dict[str, str]:
+async def _daemon_until_killed(settings: Settings, seconds: float) -> dict[str, str]:
     """Run a daemon for a while; the last acknowledged verb of each container."""
-    settings = msgspec.json.encode(bench.settings)
-    code = DAEMON.format(path=sys.path, settings=settings, workers=WORKERS)
-    daemon = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
-    )
-    assert daemon.stdout is not None
-    assert await daemon.stdout.readline() == b"up\n"
-    text = await daemon.stdout.readline()  # on a busy machine even the first may take its time
-    await asyncio.sleep(seconds)
-    daemon.send_signal(signal.SIGKILL)
-    text += await daemon.stdout.read()
-    await daemon.wait()
+    wire = msgspec.json.encode(settings)
+    code = DAEMON.format(path=sys.path, settings=wire, workers=WORKERS)
+    async with killed_daemon(code) as daemon:
+        assert daemon.stdout is not None
+        assert await daemon.stdout.readline() == b"up\n"
+        text = await daemon.stdout.readline()  # on a busy machine even the first may take its time
+        await asyncio.sleep(seconds)
+        daemon.kill()
+        text += await daemon.stdout.read()
     return dict(line.split() for line in text.decode().splitlines())
 
 

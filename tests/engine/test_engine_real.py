@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.real import Bench, read_all, settings_below, unframed, wait_for_death
+from engine.real import (
+    Bench,
+    cleaned,
+    killed_daemon,
+    opened,
+    read_all,
+    settings_below,
+    unframed,
+    wait_for_death,
+)
 from ketch.engine.attach_options import AttachOptions
 from ketch.engine.container_files import ArchivePut
 from ketch.engine.container_limits import Resources
@@ -340,24 +349,14 @@ async def test_a_killed_daemon_loses_nothing(tmp_path: Path) -> None:
     """kill -9 of the process that holds the engine; another adopts what runs."""
     import msgspec
 
-    bench = Bench(settings_below(tmp_path))
-    for folder in (bench.settings.data_root, bench.settings.exec_root):
-        os.makedirs(folder, exist_ok=True)
-    code = DAEMON.format(path=sys.path, settings=msgspec.json.encode(bench.settings))
-    daemon = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
-    )
-    assert daemon.stdout is not None
-    async with asyncio.timeout(60):
-        said = await daemon.stdout.readline()
-        daemon.send_signal(signal.SIGKILL)
-        await daemon.wait()
-        await bench.open()
-        try:
-            assert said == b"up\n"
+    settings = settings_below(tmp_path)
+    code = DAEMON.format(path=sys.path, settings=msgspec.json.encode(settings))
+    async with asyncio.timeout(60), cleaned(settings):
+        async with killed_daemon(code) as daemon:
+            assert daemon.stdout is not None
+            assert await daemon.stdout.readline() == b"up\n"
+        async with opened(settings) as bench:
             await _adopted(bench)
-        finally:
-            await bench.destroy()
 
 
 async def _adopted(bench: Bench) -> None:
