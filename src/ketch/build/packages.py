@@ -1,4 +1,4 @@
-"""Which packages a tree holds: Debian's, Alpine's, Python's and npm's. Worker function.
+"""Which packages a tree holds: Debian's, Alpine's, rpm's, Python's and npm's. Worker function.
 
 The tree is hostile: files are looked up inside of it, read to a bound, and what can't be read is
 left out.
@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
+from ketch.build import rpm_database
 from ketch.linux.paths import open_in_root
 
 Args = dict[str, Any]
@@ -22,17 +23,22 @@ _MOST = 100_000
 _DPKG, _DPKG_PARTS = "/var/lib/dpkg/status", "/var/lib/dpkg/status.d"
 _APK = "/lib/apk/db/installed"
 _RPM = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")
+_RPM_FILES = ("rpmdb.sqlite", "Packages.db")
+_RPM_OLD = "Packages"  # Berkeley DB
+_LARGEST_RPM = 192 << 20
 _SKIPPED = {"proc", "sys", "dev"}
 
 
 def scan(args: Args, fds: list[int]) -> Args:
     """In an image's tree: ``{}`` → ``{"packages": [{"type", "name", "version", "license",
-    "supplier", "arch"}], "distribution": ID of os-release, "unread": [what there is besides]}``."""
+    "supplier", "arch", "epoch"}], "distribution": ID of os-release, "unread": [databases that can't
+    be read]}``."""
     root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         release = _release(root_fd)
-        found = [*_debian(root_fd), *_alpine(root_fd), *_walked(root_fd)]
-        unread = [path for path in _RPM if _listed(root_fd, path)]
+        unread: list[str] = []
+        rpm = _rpm(root_fd, unread)
+        found = [*_debian(root_fd), *_alpine(root_fd), *rpm, *_walked(root_fd)]
     finally:
         os.close(root_fd)
     unique = {(p["type"], p["name"], p["version"]): p for p in found if p["name"]}
@@ -43,7 +49,7 @@ def scan(args: Args, fds: list[int]) -> Args:
 def _package(kind: str, fields: dict[str, str], **names: str) -> Package:
     wanted = {"name": "Package", "version": "Version", "license": "License", **names}
     found = {key: fields.get(name, "")[:500] for key, name in wanted.items()}
-    return {"type": kind, "supplier": "", "arch": "", **found}
+    return {"type": kind, "supplier": "", "arch": "", "epoch": "", **found}
 
 
 def _debian(root_fd: int) -> Iterator[Package]:
@@ -60,6 +66,32 @@ def _alpine(root_fd: int) -> Iterator[Package]:
     for fields in _paragraphs(_read(root_fd, _APK, _LARGEST), ":"):
         names = {"name": "P", "version": "V", "license": "L", "supplier": "m", "arch": "A"}
         yield _package("apk", fields, **names)
+
+
+def _rpm(root_fd: int, unread: list[str]) -> Iterator[Package]:
+    """Without the keys that rpm stores like packages. One place is a link to the other."""
+    for folder in _RPM:
+        there = _listed(root_fd, folder)
+        known = [name for name in _RPM_FILES if name in there]
+        for name in known:
+            try:
+                data = _bytes_in(root_fd, f"{folder}/{name}", _LARGEST_RPM)
+                if len(data) == _LARGEST_RPM:
+                    raise ValueError("there is more of it")
+                for header in rpm_database.headers(data):
+                    fields = rpm_database.fields(header)
+                    if fields and fields["name"] != "gpg-pubkey":
+                        yield _rpm_package(fields)
+            except (OSError, ValueError):
+                unread.append(f"{folder}/{name}")
+        if not known and _RPM_OLD in there:
+            unread.append(f"{folder}/{_RPM_OLD}")
+
+
+def _rpm_package(fields: dict[str, str]) -> Package:
+    names = {"name": "name", "version": "version", "license": "license", "supplier": "vendor"}
+    package = _package("rpm", fields, **names, arch="arch")
+    return {**package, "epoch": fields["epoch"]}
 
 
 def _paragraphs(text: str, colon: str) -> Iterator[dict[str, str]]:
@@ -119,21 +151,26 @@ def _listed(root_fd: int, path: str) -> list[str]:
 
 def _read(root_fd: int, path: str, largest: int) -> str:
     try:
-        return _text(open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK), largest)
+        return _bytes_in(root_fd, path, largest).decode("utf-8", "replace")
     except (OSError, ValueError):
         return ""
+
+
+def _bytes_in(root_fd: int, path: str, largest: int) -> bytes:
+    """A file inside of the tree, up to ``largest`` bytes; raises ``OSError``, ``ValueError``."""
+    return _bytes(open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK), largest)
 
 
 def _read_at(fd: int, name: str, largest: int) -> str:
     try:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-        return _text(os.open(name, flags, dir_fd=fd), largest)
+        return _bytes(os.open(name, flags, dir_fd=fd), largest).decode("utf-8", "replace")
     except OSError:
         return ""
 
 
-def _text(fd: int, largest: int) -> str:
+def _bytes(fd: int, largest: int) -> bytes:
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
-        return file.read(largest).decode("utf-8", "replace")
+            return b""
+        return file.read(largest)

@@ -19,7 +19,8 @@ STATEMENT = "https://in-toto.io/Statement/v0.1"
 SPDX = "https://spdx.dev/Document"
 SLSA = {"v0.2": "https://slsa.dev/provenance/v0.2", "v1": "https://slsa.dev/provenance/v1"}
 BUILD_TYPE = "urn:ketch:build:v1"
-_PURL = {"deb": "deb", "apk": "apk", "pypi": "pypi", "npm": "npm"}
+_PURL = {"deb": "deb", "apk": "apk", "rpm": "rpm", "pypi": "pypi", "npm": "npm"}
+_SPACES = {"deb": "debian", "apk": "alpine", "rpm": "redhat"}
 
 
 class Material(msgspec.Struct, frozen=True):
@@ -137,9 +138,14 @@ def _v1(
 
 
 def spdx(
-    packages: Sequence[Mapping[str, str]], distribution: str, digest: str, created: str
+    packages: Sequence[Mapping[str, str]],
+    distribution: str,
+    digest: str,
+    created: str,
+    unread: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """An SPDX 2.3 document of packages; the same packages of the same image give the same one."""
+    """An SPDX 2.3 document of packages; the same packages of the same image give the same one.
+    ``unread`` are databases of packages that it can't tell of."""
     described = [_spdx_package(number, p, distribution) for number, p in enumerate(packages, 1)]
     return {
         "spdxVersion": "SPDX-2.3",
@@ -148,6 +154,7 @@ def spdx(
         "name": "sbom",
         "documentNamespace": f"urn:ketch:sbom:{digest}",
         "creationInfo": {"created": created, "creators": [f"Tool: ketch-{__version__}"]},
+        **({"comment": f"not read: {', '.join(unread)}"} if unread else {}),
         "packages": described,
         "relationships": [
             {
@@ -166,7 +173,7 @@ def _spdx_package(number: int, package: Mapping[str, str], distribution: str) ->
         "SPDXID": f"SPDXRef-Package-{number}",
         "name": package["name"],
         "versionInfo": package["version"],
-        "supplier": f"Person: {supplier}" if supplier else "NOASSERTION",
+        "supplier": f"{_supplier(package)}: {supplier}" if supplier else "NOASSERTION",
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": False,
         "licenseConcluded": "NOASSERTION",
@@ -183,13 +190,18 @@ def _spdx_package(number: int, package: Mapping[str, str], distribution: str) ->
     }
 
 
+def _supplier(package: Mapping[str, str]) -> str:
+    return "Organization" if package["type"] == "rpm" else "Person"  # rpm tells the vendor
+
+
 def _purl(package: Mapping[str, str], distribution: str) -> str:
     kind, name = _PURL[package["type"]], package["name"]
     version = quote(package["version"], safe="")
-    if kind in ("deb", "apk"):
-        arch = f"?arch={quote(package['arch'])}" if package["arch"] else ""
-        space = quote(distribution or ("debian" if kind == "deb" else "alpine"))
-        return f"pkg:{kind}/{space}/{quote(name, safe='')}@{version}{arch}"
+    if kind in _SPACES:
+        told = {key: package[key] for key in ("arch", "epoch") if package[key]}
+        more = "&".join(f"{key}={quote(value)}" for key, value in told.items())
+        space = quote(distribution or _SPACES[kind])
+        return f"pkg:{kind}/{space}/{quote(name, safe='')}@{version}{'?' if more else ''}{more}"
     if kind == "pypi":
         name = name.lower().replace("_", "-")
     return f"pkg:{kind}/{quote(name, safe='/')}@{version}"

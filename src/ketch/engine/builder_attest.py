@@ -54,7 +54,7 @@ class Attester:
         return found
 
     async def _sbom(self, result: Result) -> dict[str, Any]:
-        scanned: dict[str, Any] = {"packages": [], "distribution": ""}
+        scanned: dict[str, Any] = {"packages": [], "distribution": "", "unread": []}
         parts = self._room.parts
         if result.layers:
             scanned = await parts.launcher.work(
@@ -63,7 +63,11 @@ class Attester:
         epoch = epoch_of(self._room.options.build_args)
         created = timestamp()[:19] + "Z" if epoch is None else epoch_text(epoch)
         return documents.spdx(
-            scanned["packages"], scanned["distribution"], of(result.config), created
+            scanned["packages"],
+            scanned["distribution"],
+            of(result.config),
+            created,
+            scanned["unread"],
         )
 
 

@@ -1,0 +1,66 @@
+"""The documents of attestations, by what others publish to check them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
+from ketch.build.attestations import Provenance
+from ketch.engine import attestation_documents as documents
+from ketch.engine.attestation_documents import Invocation, Material
+
+CALL = Invocation(
+    ref="abc",
+    started="2024-01-01T00:00:00.123456789Z",
+    finished="2024-01-01T00:00:01Z",
+    filename="Dockerfile",
+    target="final",
+    platform="linux/amd64",
+    arguments={"A": "b"},
+    labels={"c": "d"},
+    dockerfile=b"FROM scratch\n",
+    materials=(Material("pkg:docker/busybox@latest?platform=linux%2Famd64", "a" * 64),),
+)
+
+
+def package(kind: str, name: str, **more: str) -> dict[str, str]:
+    plain = {"version": "1:1.2~3+b4", "license": "", "supplier": "", "arch": "", "epoch": ""}
+    return {"type": kind, "name": name, **plain, **more}
+
+
+@pytest.mark.parametrize("unread", [(), ("/var/lib/rpm/Packages",)])
+def test_spdx_of_every_kind(unread: tuple[str, ...]) -> None:
+    found = [
+        package("deb", "zlib1g", supplier="Some One <a@b.c>", arch="amd64"),
+        package("apk", "musl", license="MIT AND (BSD OR not a licence)", supplier="x\ny"),
+        package("rpm", "bash", supplier="Fedora Project", arch="x86_64", epoch="1"),
+        package("pypi", "My_Mod", supplier="\u00e9 <>"),
+        package("npm", "@s/left", license="SEE LICENSE IN x"),
+    ]
+    created = "2024-01-01T00:00:00Z"
+    document = documents.spdx(found, "fedora", "sha256:" + "a" * 64, created, unread)
+    parsed = JsonLikeDictParser().parse(json.loads(json.dumps(document)))
+    assert [said.validation_message for said in validate_full_spdx_document(parsed)] == []
+    (rpm,) = [p for p in document["packages"] if p["name"] == "bash"]
+    locator = rpm["externalRefs"][0]["referenceLocator"]
+    assert locator == "pkg:rpm/fedora/bash@1%3A1.2~3%2Bb4?arch=x86_64&epoch=1"
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_slsa_v1(everything: bool) -> None:
+    """Every member that we write is one of the specification's, but for BuildKit's own, which the
+    specification allows under a name with a #."""
+    wanted = Provenance(version="v1", everything=everything, builder="https://b")
+    told: dict[str, Any] = json.loads(json.dumps(documents.provenance(wanted, CALL), default=str))
+    metadata = told["runDetails"]["metadata"]
+    for name in [name for name in metadata if "#" in name]:
+        del metadata[name]
+    parsed = json_format.ParseDict(told, provenance_pb2.Provenance())
+    assert parsed.build_definition.resolved_dependencies[0].digest["sha256"] == "a" * 64
+    assert parsed.run_details.metadata.started_on.seconds == 1704067200
