@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from base64 import b64decode
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,74 @@ def test_attached_kept_and_pushed(
     ketchd.docker("rmi", name)
 
 
+def test_beside_a_tree(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    """The names are BuildKit's, the subjects every file of the tree."""
+    words = ("--provenance=true", "--sbom=true", "--target", "made")
+    (folder / "Dockerfile").write_text("FROM scratch AS made\nCOPY root /\n")
+    out, archive = tmp_path / "out", tmp_path / "out.tar"
+    build(ketchd, *words, "-o", out, folder)
+    prefixed = f"type=tar,dest={archive},attestation-prefix=x-"
+    build(ketchd, *words, "-o", prefixed, folder)
+    kinds = {
+        "sbom.spdx.json": "https://spdx.dev/Document",
+        "provenance.json": "https://slsa.dev/provenance/v0.2",
+    }
+    for name, kind in kinds.items():
+        told = json.loads((out / name).read_text())
+        assert told["predicateType"] == kind
+        digests = {each["name"]: each["digest"]["sha256"] for each in told["subject"]}
+        assert digests["etc/os-release"] == sha256(b'ID="debian"\n').hexdigest()
+        assert len(digests) == 6
+        with tarfile.open(archive) as tar:
+            file = tar.extractfile(f"x-{name}")
+            assert file is not None
+            assert json.load(file)["subject"] == told["subject"]
+    both = ("--platform", "linux/amd64,linux/arm64")
+    build(ketchd, *words, *both, "-o", f"type=local,dest={out}2", folder)
+    assert (tmp_path / "out2/linux_arm64/provenance.json").is_file()
+    build(ketchd, *words, *both, "-o", f"type=local,dest={out}3,platform-split=false", folder)
+    assert (tmp_path / "out3/sbom.spdx.linux_amd64.json").is_file()
+    build(ketchd, "--target", "made", "-o", f"{out}4", folder)
+    assert not (tmp_path / "out4/provenance.json").exists()
+
+
+SCANNER = r"""FROM busybox
+ENV WHO=scanner
+WORKDIR /tmp
+RUN printf '%s\n' '#!/bin/sh' 'set -e' \
+  'test "$WHO-$BUILDKIT_SCAN_depth" = scanner-3' '! touch "$BUILDKIT_SCAN_SOURCE/x" || exit 3' \
+  'id=$(cat "$BUILDKIT_SCAN_SOURCE/etc/os-release")' 'echo looking' \
+  'out=$BUILDKIT_SCAN_DESTINATION$(basename $BUILDKIT_SCAN_SOURCE).spdx.json' \
+  'printf "%s" "{\"_type\":\"https://in-toto.io/Statement/v0.1\",\"predicateType\":\
+\"https://spdx.dev/Document\",\"predicate\":{\"name\":\"$(echo $id | tr -d \")\"}}" >$out' \
+  > /scan && chmod +x /scan
+ENTRYPOINT ["/scan"]
+CMD ["more"]
+"""
+
+
+def test_a_scanner_of_ones_own(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "scanner"
+    place.mkdir()
+    (place / "Dockerfile").write_text(SCANNER)
+    build(ketchd, "-t", "scanner:1", place)
+    out = tmp_path / "out"
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY root /\n")
+    words = ("--attest", "type=sbom,generator=scanner:1,depth=3", "-o", out)
+    shown = build(ketchd, *words, folder).stderr.decode()
+    assert "generating sbom using scanner:1" in shown
+    assert "looking" in shown
+    told = json.loads((out / "sbom.spdx.json").read_text())
+    assert told["predicate"] == {"name": "ID=debian"}
+    assert told["predicateType"] == "https://spdx.dev/Document"
+    failed = build(ketchd, "--sbom", "generator=scanner:1", "-o", out, folder, code=None)
+    assert b"the SBOM generator scanner:1 ended with exit code 1" in failed.stderr
+    context = ("--build-arg", "BUILDKIT_SBOM_SCAN_CONTEXT=true")
+    refused = build(ketchd, *words, *context, folder, code=None)
+    assert b"BUILDKIT_SBOM_SCAN_CONTEXT is not supported" in refused.stderr
+    ketchd.docker("rmi", "scanner:1")
+
+
 def test_in_a_layout(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "layout"
     words = ("--provenance", "version=v1,builder-id=https://b", "--build-arg", "WHO=hidden")
@@ -126,7 +196,7 @@ def test_in_a_layout(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--sbom", "generator=x/y"), "generator='x/y' is not supported"),
+        (("--sbom", "mode=fast"), "the option 'mode' of sbom attestations is not supported"),
         (("--provenance", "mode=most"), "mode='most' is not min or max"),
         (("--provenance", "a=b"), "the option 'a' of provenance attestations"),
         (("--attest", "type=vex"), "attestations of type 'vex' are not supported"),

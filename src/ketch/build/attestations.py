@@ -6,14 +6,17 @@ Options are BuildKit's ``attest:provenance`` and ``attest:sbom`` (docs.docker.co
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from ketch.errors import InvalidParameter, Unsupported
+from ketch.oci import reference as references
 
 _PROVENANCE = {"type", "mode", "version", "builder-id", "inline-only", "reproducible", "disabled"}
 _SBOM = {"type", "generator", "disabled"}
+_PARAMETER = re.compile(r"[A-Za-z0-9_-]+")
 _VERSIONS = ("v0.2", "v1")
 
 
@@ -28,11 +31,19 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     reproducible: bool = False
 
 
+class Scanner(msgspec.Struct, frozen=True):
+    """An image that makes the bill of materials, with the parameters for it."""
+
+    image: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
 class Attestations(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for."""
+    """What was asked for; the engine itself makes the bill of materials without a ``scanner``."""
 
     provenance: Provenance | None = None
     sbom: bool = False
+    scanner: Scanner | None = None
 
 
 def parse_attestations(wanted: Mapping[str, str]) -> Attestations:
@@ -42,18 +53,29 @@ def parse_attestations(wanted: Mapping[str, str]) -> Attestations:
         if kind not in ("provenance", "sbom"):
             raise Unsupported(f"attestations of type {kind!r} are not supported: provenance, sbom")
     provenance = _fields("provenance", wanted, _PROVENANCE)
-    sbom = _fields("sbom", wanted, _SBOM)
-    if sbom is not None and sbom.get("generator"):
-        raise Unsupported(
-            f"sbom: generator={sbom['generator']!r} is not supported: the scanner is built in"
-        )
+    sbom = _fields("sbom", wanted, None)
     return Attestations(
-        provenance=None if provenance is None else _provenance(provenance), sbom=sbom is not None
+        provenance=None if provenance is None else _provenance(provenance),
+        sbom=sbom is not None,
+        scanner=None if sbom is None else _scanner(sbom),
     )
 
 
-def _fields(kind: str, wanted: Mapping[str, str], known: set[str]) -> dict[str, str] | None:
-    """The options; None when it is not wanted."""
+def _scanner(options: Mapping[str, str]) -> Scanner | None:
+    """What is no option of ours is a parameter of the scanner."""
+    more = {key: value for key, value in options.items() if key not in _SBOM}
+    if not options.get("generator"):
+        for key in more:
+            raise Unsupported(f"the option {key!r} of sbom attestations is not supported")
+        return None
+    for key in more:
+        if not _PARAMETER.fullmatch(key):
+            raise InvalidParameter(f"sbom: {key!r} is no name of a parameter")
+    return Scanner(references.parse(options["generator"]).tagged().familiar, tuple(more.items()))
+
+
+def _fields(kind: str, wanted: Mapping[str, str], known: set[str] | None) -> dict[str, str] | None:
+    """The options, ``known`` ones or any; None when it is not wanted."""
     if kind not in wanted:
         return None
     text = wanted[kind]
@@ -64,7 +86,8 @@ def _fields(kind: str, wanted: Mapping[str, str], known: set[str]) -> dict[str, 
     found: dict[str, str] = {}
     for word in next(csv.reader([text])):
         key, equals, value = word.partition("=")
-        if key not in known or not (equals or key == "disabled"):
+        named = known is None or key in known
+        if not named or not (equals or key == "disabled"):
             raise Unsupported(f"the option {key!r} of {kind} attestations is not supported")
         found[key] = value
     return None if found.get("disabled", "false") not in ("false", "0") else found

@@ -22,7 +22,7 @@ _TYPES = {"moby": IMAGE, "registry": IMAGE, "": IMAGE}
 _KNOWN_TYPES = (IMAGE, DOCKER, OCI, TAR, LOCAL, CACHE_ONLY)
 _COMPRESSIONS = {"": GZIP, "gzip": GZIP, "zstd": ZSTD, "uncompressed": NONE, "none": NONE}
 _LEVELS = {GZIP: (0, 9), ZSTD: (0, 22)}
-_FILES = {"dest", "platform-split"}
+_FILES = {"dest", "platform-split", "attestation-prefix"}
 _IMAGES = {
     *("name", "compression", "compression-level", "force-compression", "oci-mediatypes"),
     *("rewrite-timestamp", "context"),
@@ -56,7 +56,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     registries. ``level`` of the compression is None for the default; ``recompress`` compresses
     layers anew that came compressed in another way. ``archive`` False asks for a directory where
     an archive is usual. ``split`` says whether each platform has a directory of its own; None: if
-    there are several.
+    there are several. ``attestation_prefix`` begins the names of attestations beside a tree.
     """
 
     type: str = IMAGE
@@ -71,6 +71,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     annotations: tuple[Annotation, ...] = ()
     archive: bool = True
     split: bool | None = None
+    attestation_prefix: str = ""
 
     @property
     def is_plain(self) -> bool:
@@ -115,6 +116,7 @@ def parse_export(type: str, attributes: Mapping[str, str]) -> Export:
         oci_types=flag_of(rest, "oci-mediatypes", kind != DOCKER),
         annotations=annotations,
         archive=flag_of(rest, "tar", True),
+        attestation_prefix=_file_name(rest.get("attestation-prefix", "")),
         split=flag_of(rest, "platform-split", False) if "platform-split" in rest else None,
     )
 
@@ -122,6 +124,12 @@ def parse_export(type: str, attributes: Mapping[str, str]) -> Export:
 def parse_exports(entries: Iterable[tuple[str, Mapping[str, str]]]) -> tuple[Export, ...]:
     """All exports of a build, as (type, attributes)."""
     return tuple(parse_export(type, attributes) for type, attributes in entries)
+
+
+def _file_name(text: str) -> str:
+    if "/" in text or "\0" in text:
+        raise InvalidParameter(f"attestation-prefix={text!r} is no part of a file name")
+    return text
 
 
 def _annotations(attributes: Mapping[str, str]) -> tuple[tuple[Annotation, ...], dict[str, str]]:

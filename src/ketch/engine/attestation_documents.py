@@ -45,12 +45,24 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     materials: Sequence[Material]
 
 
-def statement(kind: str, subjects: Sequence[str], digest: str, predicate: Any) -> bytes:
-    """An in-toto statement about the manifest ``digest`` under names (package URLs)."""
-    hexadecimal = digest.partition(":")[2]
-    named = [{"name": name, "digest": {"sha256": hexadecimal}} for name in subjects or ["_"]]
+class Predicate(msgspec.Struct, frozen=True):
+    """What an attestation says: its type, the document, the name of its file beside a tree."""
+
+    kind: str
+    document: dict[str, Any]
+    file: str
+
+
+def statement(subjects: Sequence[tuple[str, str]], predicate: Predicate) -> bytes:
+    """An in-toto statement about subjects: names (package URLs, paths) and sha256 digests."""
+    named = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects]
     return msgspec.json.encode(
-        {"_type": STATEMENT, "predicateType": kind, "subject": named, "predicate": predicate}
+        {
+            "_type": STATEMENT,
+            "predicateType": predicate.kind,
+            "subject": named,
+            "predicate": predicate.document,
+        }
     )
 
 

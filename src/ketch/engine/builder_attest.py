@@ -12,6 +12,7 @@ from ketch.build.attestations import Attestations
 from ketch.build.config import timestamp
 from ketch.build.epoch import epoch_of, epoch_text
 from ketch.engine import attestation_documents as documents
+from ketch.engine.attestation_documents import Predicate
 from ketch.engine.image_tree import ImageTree, data_piece
 from ketch.oci import media_types
 from ketch.oci.descriptor import Descriptor
@@ -23,24 +24,31 @@ if TYPE_CHECKING:
     from ketch.engine.attestation_documents import Invocation
     from ketch.engine.builder_result import Result
     from ketch.engine.builder_room import BuildRoom
+    from ketch.engine.builder_scanner import ImageScanner
     from ketch.oci.reference import Reference
 
 _IN_TOTO = "application/vnd.in-toto+json"
 _PREDICATE = "in-toto.io/predicate-type"
 _UNKNOWN = Platform(architecture="unknown", os="unknown")
-Predicate = tuple[str, dict[str, Any]]
 
 
 class Attester:
-    """Makes the attestations of one build."""
+    """Makes the attestations of one build; ``scanner`` is in place of our own."""
 
-    def __init__(self, room: BuildRoom, wanted: Attestations, invocation: Invocation) -> None:
+    def __init__(
+        self,
+        room: BuildRoom,
+        wanted: Attestations,
+        invocation: Invocation,
+        scanner: ImageScanner | None,
+    ) -> None:
         self._room = room
         self._wanted = wanted
         self._invocation = invocation
+        self._scanner = scanner
 
     async def predicates(self, results: Sequence[Result]) -> list[list[Predicate]]:
-        """For each platform: (type, predicate) of what was asked for."""
+        """For each platform what was asked for."""
         return [await self._of(result) for result in results]
 
     async def _of(self, result: Result) -> list[Predicate]:
@@ -48,9 +56,12 @@ class Attester:
         wanted = self._wanted.provenance
         if wanted is not None:
             call = msgspec.structs.replace(self._invocation, platform=str(result.platform))
-            found.append((documents.SLSA[wanted.version], documents.provenance(wanted, call)))
-        if self._wanted.sbom:
-            found.append((documents.SPDX, await self._sbom(result)))
+            told = documents.provenance(wanted, call)
+            found.append(Predicate(documents.SLSA[wanted.version], told, "provenance.json"))
+        if self._wanted.sbom and self._scanner is not None:
+            found += await self._scanner.predicates(result)
+        elif self._wanted.sbom:
+            found.append(Predicate(documents.SPDX, await self._sbom(result), "sbom.spdx.json"))
         return found
 
     async def _sbom(self, result: Result) -> dict[str, Any]:
@@ -88,14 +99,11 @@ def _manifest(
     tree: ImageTree, predicates: Sequence[Predicate], names: Sequence[Reference]
 ) -> ImageTree:
     digest, platform = tree.root.digest, str(tree.root.platform or "")
-    subjects = [documents.image_url(n.familiar_name, n.tag, platform) for n in names]
+    urls = [documents.image_url(n.familiar_name, n.tag, platform) for n in names]
+    subjects = [(url, digest.partition(":")[2]) for url in urls or ["_"]]
     layers = [
-        data_piece(
-            _IN_TOTO,
-            documents.statement(kind, subjects, digest, predicate),
-            {_PREDICATE: kind},
-        )
-        for kind, predicate in predicates
+        data_piece(_IN_TOTO, documents.statement(subjects, each), {_PREDICATE: each.kind})
+        for each in predicates
     ]
     rootfs = {"type": "layers", "diff_ids": [layer.descriptor.digest for layer in layers]}
     config = data_piece(

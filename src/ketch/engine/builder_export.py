@@ -15,9 +15,11 @@ from ketch.build.config import timestamp
 from ketch.build.exports import Export
 from ketch.build.offers import EXPORT
 from ketch.build.solver import Built
-from ketch.engine.builder_attest import Attester, Predicate, attached
+from ketch.engine.attestation_documents import Predicate
+from ketch.engine.builder_attest import Attester, attached
 from ketch.engine.builder_cache_export import CacheExporter, chosen, with_inline
 from ketch.engine.builder_result import Result
+from ketch.engine.builder_scanner import ImageScanner
 from ketch.engine.builder_tree import tree_stream
 from ketch.engine.image_export import TreeLayout
 from ketch.engine.image_tree import Form, ImageTree, TreeImage
@@ -55,6 +57,7 @@ class Exporting:
         self._invocation = invocation
         self._executor = executor
         self._response: dict[str, str] = {}
+        self._scanner: ImageScanner | None = None
 
     @property
     def _images(self) -> ImageExporter:
@@ -64,6 +67,8 @@ class Exporting:
         """All of them; the first failure ends it. The image's ID is "" when none is stored."""
         built = Built("", ())
         options = self._room.options
+        if scanner := options.attestations.scanner:
+            self._scanner = ImageScanner(self._room, self._executor, scanner, reporting)
         if _inlines(options):
             results = with_inline(results, self._executor.used)
         exports = options.exports or (Export(),)
@@ -102,17 +107,12 @@ class Exporting:
         if export.type == kinds.IMAGE:
             return await self._image(export, results, report)
         if export.type in (kinds.TAR, kinds.LOCAL):
-            if self._attesting(export) is not None and self._asked_for():
-                report.warn("attestations are attached to images only: this output has none")
-            pieces = await tree_stream(self._room, results, export)
+            attested = await self._predicates(export, results)
+            pieces = await tree_stream(self._room, results, export, attested)
             await self._deliver(number, pieces, unpacked=export.type == kinds.LOCAL)
         else:
             await self._archive(number, export, results)
         return Built("", ())
-
-    def _asked_for(self) -> bool:
-        wanted = self._room.options.attestations
-        return wanted.sbom or (wanted.provenance is not None and not wanted.provenance.inline_only)
 
     async def _deliver(self, number: int, pieces: AsyncIterator[bytes], *, unpacked: bool) -> None:
         try:
@@ -163,7 +163,8 @@ class Exporting:
         wanted = self._room.options.attestations
         provenance = wanted.provenance
         if provenance is not None and provenance.inline_only:
-            apart = export.type == kinds.DOCKER or (export.type == kinds.IMAGE and not export.push)
+            apart = export.type in (kinds.DOCKER, kinds.TAR, kinds.LOCAL)
+            apart = apart or (export.type == kinds.IMAGE and not export.push)
             provenance = None if apart else provenance
         wanted = msgspec.structs.replace(wanted, provenance=provenance)
         return wanted if provenance is not None or wanted.sbom else None
@@ -175,7 +176,7 @@ class Exporting:
         call = msgspec.structs.replace(
             self._invocation, finished=timestamp(), materials=tuple(self._executor.materials)
         )
-        return await Attester(self._room, wanted, call).predicates(results)
+        return await Attester(self._room, wanted, call, self._scanner).predicates(results)
 
     # images
 

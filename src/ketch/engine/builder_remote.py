@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from ketch.build.git_remote import is_git, parse_remote
-from ketch.engine.builder_fetch import chunks
 from ketch.engine.builder_source import Source, TarSource
 from ketch.engine.builder_workers import directory_of
+from ketch.engine.http_get import chunks
 from ketch.errors import InvalidParameter, NotFound, Unsupported
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,10 +20,10 @@ from ketch.distribution.login import log_in
 from ketch.distribution.search import SearchResult
 from ketch.engine.container_image import defaults_of
 from ketch.engine.filters import Filters
+from ketch.engine.http_get import chunks
 from ketch.engine.image_blobs import Blobs
 from ketch.engine.image_commit import Maker, tag_reference
 from ketch.engine.image_configs import Configs
-from ketch.engine.image_download import checked_url, download
 from ketch.engine.image_export import ImageExporter
 from ketch.engine.image_gc import Collector
 from ketch.engine.image_indexes import Indexes, Users
@@ -255,11 +256,11 @@ class Images:
 
     def import_url(self, url: str, options: ImportOptions) -> AsyncIterator[Progress]:
         """Like ``import_``, with the tar that a URL leads to."""
-        source = checked_url(url)
+        source = _checked_url(url)
 
         async def run(emit: Emit) -> None:
             emit(Progress(status=f"Downloading from {source}"))
-            await self._maker.import_(download(source), options, emit)
+            await self._maker.import_(chunks(source), options, emit)
 
         return streamed(run)
 
@@ -298,6 +299,19 @@ class Images:
     async def collect_garbage(self) -> int:
         """Remove layers and blobs that nothing names; returns the bytes of layers freed."""
         return await self._collector.collect()
+
+
+def _checked_url(text: str) -> str:
+    """An http(s) URL; without a scheme it is http, as with Docker. Raises ``InvalidParameter``."""
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # a bracket without its other one
+        good = False
+    if not good:
+        raise InvalidParameter(f"cannot import {text!r}: an http or https URL is expected")
+    return url
 
 
 def _nothing(image: StoredImage, users: Users) -> Manifests | None:
