@@ -30,7 +30,6 @@ class Job:
     def __init__(self, request: SolveRequest) -> None:
         self.request = request
         self.returned: asyncio.Future[ReturnRequest] = asyncio.get_running_loop().create_future()
-        self.cancelled = asyncio.Event()
         self._events: list[Event] = []
         self._logged: dict[str, int] = {}
         self._over = False

@@ -56,14 +56,6 @@ class TreeImage(msgspec.Struct, frozen=True, kw_only=True):
     described: Mapping[str, str] = {}
 
 
-class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """A document that is attached to an image: (media type, annotations, bytes)."""
-
-    media_type: str
-    annotations: Mapping[str, str]
-    data: bytes
-
-
 class ImageTree(msgspec.Struct, frozen=True):
     """``root`` describes the document on top; ``documents`` come children first, the root last;
     ``pieces`` are layers and configurations. ``manifests`` are those of the images, in order."""

@@ -111,7 +111,6 @@ class _XzFile:
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
         self._decoder = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
-        self._fresh = False
 
     def read(self, size: int) -> bytes:
         while True:

@@ -1,13 +1,11 @@
 """The image configuration (OCI image-spec config.md, with Docker's additions), read leniently.
 
-The blob is an image's identity and is kept byte for byte; these values are what ketch reads of it.
-Fields that ketch does not know are carried through ``amended``, so that a commit keeps them.
+The blob is an image's identity and is kept byte for byte; these values are what ketch reads of it,
+and what a commit or a build writes.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -128,29 +126,6 @@ def decode(blob: bytes) -> ImageConfig:
 def encode(config: ImageConfig) -> bytes:
     """A blob: the same bytes for the same values."""
     return msgspec.json.encode(config, order="deterministic")
-
-
-def amended(blob: bytes, config: ImageConfig) -> bytes:
-    """``config`` as a blob, with the unknown fields of ``blob`` (an older form of it) kept."""
-    old = msgspec.json.decode(blob, type=dict[str, Any])
-    new = msgspec.to_builtins(config)
-    known = {field.encode_name for field in msgspec.structs.fields(ImageConfig)}
-    kept = {key: value for key, value in old.items() if key not in known}
-    inner = {field.encode_name for field in msgspec.structs.fields(RunConfig)}
-    kept_inner = {k: v for k, v in (old.get("config") or {}).items() if k not in inner}
-    new["config"] = {**kept_inner, **new.get("config", {})}
-    return msgspec.json.encode({**kept, **new}, order="deterministic")
-
-
-def chain_id(diff_ids: Iterable[str]) -> str:
-    """Digest that names a stack of layers, base first (config.md, "Layer ChainID"); "" of none."""
-    chain = ""
-    for diff_id in diff_ids:
-        if not chain:
-            chain = diff_id
-        else:
-            chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
-    return chain
 
 
 def parse_time(text: str) -> int:

@@ -49,8 +49,7 @@ class Database:
     """See the module's docstring.
 
     Raises ``DataCorrupt`` when the file is no database or a newer ketch wrote it, ``KetchError``
-    when it can't be opened or written (a full disk). ``has_reserve`` says whether it could take
-    the room that lets it write when the disk is full. ``exclusive`` keeps other connections out.
+    when it can't be opened or written (a full disk). ``exclusive`` keeps other connections out.
     """
 
     def __init__(self, path: str, *, exclusive: bool = False) -> None:
@@ -63,7 +62,7 @@ class Database:
             reserve.release(path)
             self._connection = _open(path, exclusive)
             migrate(self._connection, MIGRATIONS)
-            self.has_reserve = reserve.prepare(path, self._connection)
+            reserve.prepare(path, self._connection)
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:

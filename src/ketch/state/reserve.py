@@ -8,6 +8,7 @@ meanwhile, since the next daemon may have to start on a full disk.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from contextlib import suppress
@@ -17,16 +18,16 @@ _HELD = LOG + (2 << 20)  # others write too between the end of the holder and th
 _LEAST = 64 << 10
 _STOCK = 256  # pages: a megabyte, some thousand records
 _PAGE = 4096
+_log = logging.getLogger("ketch.state")
 
 
-def prepare(path: str, connection: sqlite3.Connection) -> bool:
-    """Give log and main file their room; False when the disk is too full."""
+def prepare(path: str, connection: sqlite3.Connection) -> None:
+    """Give log and main file their room; on a disk that is too full already there is none."""
     try:
         _allocate(f"{path}-wal", LOG)
         _stock(connection)
     except (OSError, sqlite3.OperationalError):
-        return False
-    return True
+        _log.warning("the disk is too full for the database's reserve: make room on it")
 
 
 def release(path: str) -> None:
