@@ -97,6 +97,12 @@ class Images:
     async def collect_garbage(self) -> int:
         return 0
 
+    def records(self) -> list[ImageRecord]:
+        return [ImageRecord(id=id, layers=layers) for id, layers in self.layers.items()]
+
+    def layer_size(self, diff_id: str) -> int:
+        return 0
+
 
 class Networks:
     """No network; the files of /etc."""

@@ -7,11 +7,13 @@ import os
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from build.real import NEEDS, Bench
 from ketch.build.options import BuildOptions
 from ketch.engine.builder_cachemounts import MountKey, Owner
+from ketch.engine.builder_gc import Amounts, Collection, Rule
 from ketch.errors import InvalidParameter
 
 pytestmark = NEEDS
@@ -244,3 +246,25 @@ async def test_a_linked_layer_outlives_another_base(bench: Bench) -> None:
     assert first["layers"][-1] == second["layers"][-1]
     assert first["layers"][1] != second["layers"][1]
     assert bench.names(second["layers"][-1]) == ["deep", "deep/a"]
+
+
+async def test_the_daemons_own_rules_bound_the_caches(bench: Bench) -> None:
+    """What was used longest ago goes first, until the rule's amount is kept."""
+    caches = bench.builder._caches
+    for name in ("old", "middle", "new"):
+        async with caches.lease(MountKey(name), "shared", Owner(0o755, 0, 0)) as path:
+            Path(path, "data").write_bytes(bytes(300_000))
+    only = {"type": ("exec.cachemount",)}
+    rules = (
+        Rule(filters={"type": ("regular",)}),
+        Rule(filters=only, unused_for=60 * 10**9),
+        Rule(filters=only, amounts=Amounts(max_used=700_000)),
+    )
+    for collection, left in (
+        (Collection(enabled=False, rules=rules), {"old", "middle", "new"}),
+        (Collection(rules=rules), {"middle", "new"}),
+        (Collection(amounts=Amounts(reserved=400_000)), {"new"}),
+    ):
+        msgspec.structs.force_setattr(bench.parts.config, "build_cache", collection)
+        await bench.builder.cache.collect()
+        assert {mount.id for mount in caches.all()} == left

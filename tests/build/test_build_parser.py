@@ -260,6 +260,10 @@ HEREDOCS = [
     ("comment-lines-stay", "RUN <<EOF\n# a\n\nb \\\nEOF", ("EOF", "# a\n\nb \\\n", True)),
     ("empty", "RUN <<EOF\nEOF", ("EOF", "", True)),
     ("copy", "COPY <<a.txt /x/\nhi\na.txt", ("a.txt", "hi\n", True)),
+    ("crlf", "RUN <<EOF\r\na\r\n b\r\nEOF\r", ("EOF", "a\r\n b\r\n", True)),
+    ("crlf-chomped", "RUN <<-EOF\r\n\ta\r\n\tEOF\r", ("EOF", "a\r\n", True)),
+    ("mixed", "RUN <<EOF\na\nb\r\nEOF", ("EOF", "a\nb\r\n", True)),
+    ("no-other-line-ends", "RUN <<-EOF\n\ta\f\tb\nEOF", ("EOF", "a\f\tb\n", True)),
 ]
 
 

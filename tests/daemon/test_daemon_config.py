@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from ketch.daemon import config, flags
+from ketch.daemon.builder_settings import collection
+from ketch.engine.builder_gc import Amounts, Rule, usual
 from ketch.errors import InvalidParameter
 
 
@@ -60,6 +62,16 @@ def test_defaults_and_dockers_keys(tmp_path: Path) -> None:
         ({"exec-root": "/" + "x" * 80}, "exec-root"),
         ({"default-address-pools": [{"base": "10.0.0.0/24", "size": 8}]}, "default-address-pools"),
         ({"iptables": False}, "iptables"),
+        ({"builder": {"bogus": 1}}, "bogus"),
+        ({"builder": {"gc": {"enabled": 7}}}, "builder.gc.enabled"),
+        ({"builder": {"gc": {"defaultMaxUsedSpace": "much"}}}, "defaultMaxUsedSpace: invalid size"),
+        ({"builder": {"gc": {"policy": [{"filter": ["colour=red"]}]}}}, "filtered by 'colour'"),
+        ({"builder": {"gc": {"policy": [{"filter": ["type=fast"]}]}}}, "type=fast"),
+        ({"builder": {"gc": {"policy": [{"filter": ["unused-for=soon"]}]}}}, "unused-for"),
+        (
+            {"builder": {"gc": {"policy": [{"keepStorage": "1g", "reservedSpace": "1g"}]}}},
+            "older name",
+        ),
         ("[]", "not a JSON object"),
         ("{", "not a JSON object"),
     ],
@@ -67,6 +79,35 @@ def test_defaults_and_dockers_keys(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, document: Any, named: str) -> None:
     with pytest.raises(InvalidParameter, match=named):
         load(tmp_path, document)
+
+
+def test_bounds_of_the_build_cache(tmp_path: Path) -> None:
+    """Docker's documents, in its cases of letters."""
+
+    def read(gc: Any) -> Any:
+        return collection(load(tmp_path, {"builder": {"gc": gc}}).builder)
+
+    total = 1000 << 30
+    assert read({}).on(total)[1].amounts == usual(total)
+    assert read({"enabled": False, "defaultKeepStorage": "1GB"}).on(total) == ()
+    kept = read({"enabled": True, "defaultKeepStorage": "20GB"}).on(total)
+    assert kept[1].amounts == Amounts(reserved=20 << 30)
+    named = {"DefaultReservedSpace": "1g", "DefaultMaxUsedSpace": "2g", "DefaultMinFreeSpace": "3g"}
+    amounts = Amounts(reserved=1 << 30, max_used=2 << 30, min_free=3 << 30)
+    assert read(named).on(total)[1].amounts == amounts
+    policy = [
+        {"keepStorage": "10GB", "filter": ["unused-for=2200h", "type=exec.cachemount"]},
+        {"All": True, "ReservedSpace": "50GB"},
+    ]
+    assert read({"policy": policy}).on(total) == (
+        Rule(
+            filters={"type": ("exec.cachemount",)},
+            unused_for=2200 * 3600 * 10**9,
+            amounts=Amounts(reserved=10 << 30),
+        ),
+        Rule(amounts=Amounts(reserved=50 << 30)),
+    )
+    assert read({"policy": []}).on(total) == ()
 
 
 def test_flag_and_file_together_are_refused(tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ DIRECTIVES = ("syntax", "escape", "check")
 HEREDOC_INSTRUCTIONS = ("RUN", "COPY", "ADD")
 _DIRECTIVE = re.compile(r"^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _HEREDOC = re.compile(r"^(\d*)<<(-?)([^<]+)$")
+_TABS = re.compile(r"^\t+", re.MULTILINE)
 _QUOTED = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 _MAX_SIZE = 4 * 1024 * 1024
 
 
 class Heredoc(msgspec.Struct, frozen=True):
-    """One here-document: ``content`` ends with a newline unless empty.
+    """One here-document: ``content`` ends with a newline unless empty. Of a file with CRLF it keeps
+    the carriage returns, as in BuildKit.
 
     ``expand`` is false when the name was quoted; ``chomp`` is true for ``<<-``, whose content
     loses its leading tabs.
@@ -40,7 +42,7 @@ class Heredoc(msgspec.Struct, frozen=True):
         """The content, leading tabs removed when asked."""
         if not self.chomp:
             return self.content
-        return "".join(line.lstrip("\t") for line in self.content.splitlines(keepends=True))
+        return _TABS.sub("", self.content)
 
 
 class RawInstruction(msgspec.Struct, frozen=True):
@@ -163,10 +165,11 @@ class _Lexer:
         content: list[str] = []
         while self.next < len(self.source.lines):
             text = self.source.lines[self.next]
-            self.next += 1
             if (text.lstrip("\t") if chomp else text) == name:
+                self.next += 1
                 return "".join(content)
-            content.append(text + "\n")
+            content.append(self.source.whole(self.next))
+            self.next += 1
         raise line.error(f"unterminated heredoc: no line with {name} alone follows", start)
 
 

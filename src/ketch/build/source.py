@@ -30,19 +30,31 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A file's name and its lines without their ends."""
+    """A file's name and its lines without their ends; ``returns`` are the carriage returns at the
+    ends of those (counted from 0) that have some."""
 
     name: str
     lines: tuple[str, ...]
+    returns: dict[int, str] = {}
 
     @classmethod
     def decode(cls, name: str, data: bytes) -> Source:
         """Decode UTF-8; a byte order mark is dropped, bad bytes become U+FFFD as in Go's JSON."""
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-        lines = [line.removesuffix("\r") for line in text.split("\n")]
-        if lines[-1] == "":
+        raw = text.split("\n")
+        lines = [line.rstrip("\r") for line in raw]
+        returns = {
+            number: whole[len(line) :]
+            for number, (whole, line) in enumerate(zip(raw, lines, strict=True))
+            if len(whole) != len(line)
+        }
+        if raw[-1] == "":
             lines.pop()
-        return cls(name, tuple(lines))
+        return cls(name, tuple(lines), returns)
+
+    def whole(self, number: int) -> str:
+        """A line (counted from 0) with its end, as the file has it."""
+        return f"{self.lines[number]}{self.returns.get(number, '')}\n"
 
 
 class DockerfileError(InvalidParameter):

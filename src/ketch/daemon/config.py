@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ketch.daemon import builder_settings
 from ketch.daemon.settings import Settings
 from ketch.engine import log_options, runtimes, spec_limits
 from ketch.engine.container_limits import Ulimit
@@ -33,6 +34,8 @@ def load(path: str, flags: Mapping[str, Any], *, required: bool) -> Settings:
     for key in flags:
         if key in members:
             raise InvalidParameter(f"{key} is given both as a flag and in {path}: use one of them")
+    if "builder" in members:
+        members = {**members, "builder": builder_settings.lowered(members["builder"])}
     try:
         settings = msgspec.convert({**members, **flags}, Settings)
     except msgspec.ValidationError as error:
@@ -214,6 +217,10 @@ def _numbers(settings: Settings) -> None:
         raise InvalidParameter("tls: without tlsverify clients are not checked; use tlsverify")
 
 
+def _builder(settings: Settings) -> None:
+    builder_settings.collection(settings.builder)
+
+
 _RULES: tuple[Callable[[Settings], None], ...] = (
     _roots,
     _live_restore,
@@ -224,4 +231,5 @@ _RULES: tuple[Callable[[Settings], None], ...] = (
     _listeners,
     _numbers,
     _runtimes,
+    _builder,
 )

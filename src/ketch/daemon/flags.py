@@ -45,6 +45,7 @@ def _fields() -> dict[str, msgspec.structs.FieldInfo]:
     return {
         f"--{_SINGULAR.get(field.encode_name, field.encode_name)}": field
         for field in msgspec.structs.fields(Settings)
+        if not isinstance(field.default, msgspec.Struct)
     }
 
 

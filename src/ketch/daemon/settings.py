@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from ketch.daemon.builder_settings import BuilderSettings
+
 
 class AddressPool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where networks without a subnet get one: blocks of prefix ``size`` of ``base``."""
@@ -34,7 +36,8 @@ class RuntimeProgram(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
 class Settings(
     msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True
 ):
-    """Every option; field names in kebab case are the keys of ``daemon.json``.
+    """Every option; field names in kebab case are the keys of ``daemon.json``. ``builder`` has no
+    flag.
 
     ``bip`` is address and prefix of the default bridge; empty chooses a subnet that is free.
     ``certs_dir`` holds certificates of registries, ``<host>/*.crt``.
@@ -83,6 +86,7 @@ class Settings(
     cpu_rt_runtime: int = 0
     cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     default_ulimits: dict[str, DefaultUlimit] = {}
+    builder: BuilderSettings = BuilderSettings()
 
     @property
     def pid_path(self) -> str:

@@ -47,10 +47,46 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.reserved or self.max_used or self.min_free)
 
 
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes by itself: of what the filters let through and nobody used for ``unused_for`` ns,
+    so much that the amounts hold; all of it without amounts."""
+
+    filters: Filters = {}
+    unused_for: int = 0
+    amounts: Amounts = Amounts()
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    """How the cache is kept in bounds: by ``rules``, one after another, or by the usual ones with
+    ``amounts``."""
+
+    enabled: bool = True
+    amounts: Amounts = Amounts()
+    rules: tuple[Rule, ...] | None = None
+
+    def on(self, total: int) -> tuple[Rule, ...]:
+        """The rules on a file system of ``total`` bytes."""
+        if not self.enabled:
+            return ()
+        if self.rules is not None:
+            return self.rules
+        amounts = self.amounts if self.amounts.any else usual(total)
+        return Rule(unused_for=OLD), Rule(amounts=amounts)
+
+
 def usual(total: int) -> Amounts:
     """The bounds that hold without being asked for, of a file system of ``total`` bytes: those of
     BuildKit's own policy (docs.docker.com/build/cache/garbage-collection)."""
     return Amounts(reserved=total // 10, max_used=total * 3 // 4, min_free=total // 5)
+
+
+def check_filters(filters: Filters) -> None:
+    """Raises ``InvalidParameter`` for a filter that there is not."""
+    unknown = sorted(set(filters) - set(KEYS))
+    if unknown:
+        raise InvalidParameter(f"the build cache can't be filtered by {unknown[0]!r}")
+    for kind in filters.get("type", ()):
+        _check_type(kind)
 
 
 def matching(
@@ -97,8 +133,8 @@ def _holds(record: CacheUsage, key: str, operator: str, value: str) -> bool:
             "mutable": record.is_mount,
         }[key]
         return has == (wanted if operator != "!=" else not wanted)
-    if key == "type" and value not in TYPES:
-        raise InvalidParameter(f"invalid filter 'type={value}': {', '.join(TYPES)}")
+    if key == "type":
+        _check_type(value)
     text = {
         "id": record.key,
         "parent": "",
@@ -112,6 +148,11 @@ def _holds(record: CacheUsage, key: str, operator: str, value: str) -> bool:
             raise InvalidParameter(f"invalid filter {key}~={value}") from None
     same = value in text if key == "description" else text == value
     return same if operator != "!=" else not same
+
+
+def _check_type(kind: str) -> None:
+    if kind not in TYPES:
+        raise InvalidParameter(f"invalid filter 'type={kind}': {', '.join(TYPES)}")
 
 
 def chosen(

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine.builder_cache import CacheUsage
-from ketch.engine.builder_gc import KEYS, OLD, Amounts, chosen, matching, usual
+from ketch.engine.builder_gc import Amounts, check_filters, chosen, matching
 from ketch.engine.filters import Filters
 from ketch.engine.prune_report import PruneReport
-from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from ketch.engine.builder_cache import BuildCache
@@ -58,10 +57,9 @@ class Pruner:
         one that nothing else needs, so ``all`` makes no difference.
         """
         known = {key: values for key, values in filters.items() if key != "label!"}
-        unknown = sorted(set(known) - {"label", *KEYS})
-        if unknown:
-            raise InvalidParameter(f"the build cache can't be filtered by {unknown[0]!r}")
-        if known.pop("label", ()):
+        labels = known.pop("label", ())
+        check_filters(known)
+        if labels:
             return PruneReport()
         records = await self.usage()
         free = await asyncio.to_thread(_free, self._parts.config.data_root)
@@ -81,10 +79,16 @@ class Pruner:
         if now < self._next_collection:
             return
         self._next_collection = now + _COLLECTION_EVERY
+        await self.collect()
+
+    async def collect(self) -> None:
+        """By the rules of the daemon's configuration."""
         found = os.statvfs(self._parts.config.data_root)
-        old = str(time.time_ns() - OLD)
-        await self.prune({"until": (old,)})
-        await self.prune({}, usual(found.f_blocks * found.f_frsize))
+        for rule in self._parts.config.build_cache.on(found.f_blocks * found.f_frsize):
+            filters = dict(rule.filters)
+            if rule.unused_for:
+                filters["until"] = (str(time.time_ns() - rule.unused_for),)
+            await self.prune(filters, rule.amounts)
 
 
 def _free(path: str) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ketch.engine.builder_gc import Collection
 from ketch.engine.container_limits import Ulimit
 from ketch.engine.container_live import LiveContainers
 from ketch.engine.container_spec import LogConfig
@@ -45,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()  # of the daemon, for info
     runtimes: dict[str, Program] = {}  # external ones, by name
     default_runtime: str = ""  # empty: ours
+    build_cache: Collection = Collection()
 
     def bundle(self, container_id: str) -> str:
         """The directory of a container's files."""
