@@ -126,6 +126,22 @@ def test_docker_and_ketch_share_a_cache(ketchd: Ketchd, folder: Path) -> None:
     assert ketchd.out("build", str(folder)).count("Using cache") == 5
 
 
+def test_a_check_looks_at_a_base_in_its_registry(
+    ketchd: Ketchd, folder: Path, registry: Registry
+) -> None:
+    """Only its configuration: nothing is pulled."""
+    name = f"{registry.address}/base"
+    (folder / "Dockerfile").write_text("FROM busybox\nENV THERE=1\n")
+    build(ketchd, "--push", "-t", f"{name}:1", folder)
+    ketchd.docker("rmi", f"{name}:1", code=None)
+    text = f"ARG V=1\nFROM {name}:$V\nENV A=$THERE B=$THEER\nFROM {name}:none\nENV C=$D\n"
+    (folder / "Dockerfile").write_text(text)
+    done = build(ketchd, "--check", folder, code=1).stdout.decode()
+    assert "Check complete, 1 warning found!" in done
+    assert "$THEER' (did you mean $THERE?)" in done
+    assert ketchd.out("images", "-q", name) == ""
+
+
 def test_a_source_that_is_not_there(ketchd: Ketchd, folder: Path, registry: Registry) -> None:
     missing = f"{registry.address}/none/such"
     (folder / "Dockerfile").write_text(f"{TEXT}RUN echo {missing}\n")

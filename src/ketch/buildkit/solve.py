@@ -128,7 +128,8 @@ class BuildkitSolver:
         session = await self._sessions.get(job.request.Session)
         source = _source(session, attrs)
         try:
-            return (await self._builder.ask(attrs["requestid"], source, options)).metadata()
+            answer = await self._builder.ask(attrs["requestid"], source, options, session)
+            return answer.metadata()
         except DockerfileError as error:
             raise Located.of(error, Place(error.source, error.where)) from error
 

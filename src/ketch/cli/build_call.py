@@ -24,7 +24,12 @@ def ask(client: "Client", parsed: "Parsed") -> int:
         asked["remote"] = remote
         if parsed["file"] and not dockerfile:
             asked["dockerfilebody"] = "1"
-    headers = {"Content-Type": "application/x-tar"}
+    from ketch.cli import credentials
+
+    headers = {
+        "Content-Type": "application/x-tar",
+        "X-Registry-Config": credentials.all_headers() or "e30=",
+    }
     lines = client.json_lines("POST", "/build", asked, body=pieces, headers=headers)
     answer = next(iter(lines))
     if as_json:

@@ -136,18 +136,22 @@ class Builder:
         finally:
             await asyncio.shield(self._close_room(room))
 
-    async def ask(self, request: str, source: Source, options: BuildOptions) -> Answer:
-        """Answer one of BuildKit's subrequests about a Dockerfile (``builder_questions``).
+    async def ask(
+        self, request: str, source: Source, options: BuildOptions, offers: Offers | None = None
+    ) -> Answer:
+        """Answer one of BuildKit's subrequests about a Dockerfile (``builder_questions``);
+        ``offers`` as for ``running``.
 
         Nothing is built and nothing kept. Raises as ``running`` does.
         """
         check(options)
-        room = await self._make_room(source, options, Given())
+        given = offers or Given(credentials=options.credentials)
+        room = await self._make_room(source, options, given)
         try:
             data = await source.dockerfile(room.workers, options.dockerfile)
             ignore = await source.ignore(room.workers, options.dockerfile)
-            questions = Questions(self._parts.images)
-            return questions.answer(request, data, ignore, options, platform_arguments(options))
+            arguments = platform_arguments(options)
+            return await Questions(room).answer(request, data, ignore, options, arguments)
         finally:
             await asyncio.shield(self._close_room(room))
 

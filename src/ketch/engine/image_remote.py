@@ -7,6 +7,7 @@ import msgspec
 from ketch.distribution.auth import Credentials
 from ketch.distribution.client import RegistryClient
 from ketch.distribution.hosts import RegistrySettings
+from ketch.distribution.resolve import resolve
 from ketch.distribution.search import MOST_RESULTS, SearchResult, search
 from ketch.engine.filters import Filters
 from ketch.errors import InvalidParameter
@@ -45,6 +46,14 @@ async def describe(settings: RegistrySettings, text: str, auth: Credentials) -> 
         size=len(served.data),
         platforms=platforms,
     )
+
+
+async def configuration(
+    settings: RegistrySettings, text: str, wanted: Platform, auth: Credentials
+) -> bytes:
+    """The configuration of an image, without its layers; raises what ``resolve`` raises."""
+    async with RegistryClient(settings, parse(text).tagged(), auth) as client:
+        return (await resolve(client, wanted, exact=False)).config_blob
 
 
 async def find(

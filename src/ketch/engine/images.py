@@ -33,7 +33,7 @@ from ketch.engine.image_manifests import Assembler
 from ketch.engine.image_parts import ImageParts
 from ketch.engine.image_pull import Puller
 from ketch.engine.image_push import Pusher
-from ketch.engine.image_remote import RemoteImage, describe, find
+from ketch.engine.image_remote import RemoteImage, configuration, describe, find
 from ketch.engine.image_remove import Remover
 from ketch.engine.image_save import Saver
 from ketch.engine.image_store import StoredImage
@@ -54,6 +54,7 @@ from ketch.engine.progress import Emit, Progress, streamed
 from ketch.engine.spec_merge import ImageDefaults
 from ketch.errors import InvalidParameter, NotFound
 from ketch.oci.image import ImageConfig
+from ketch.oci.platform import Platform
 
 ANONYMOUS = Credentials()
 
@@ -200,6 +201,13 @@ class Images:
     async def describe_remote(self, reference: str, auth: Credentials | None) -> RemoteImage:
         """What a registry has under a name; see ``image_remote.describe``."""
         return await describe(self._parts.settings.registries, reference, auth or ANONYMOUS)
+
+    async def remote_config(
+        self, reference: str, platform: Platform, auth: Credentials | None
+    ) -> bytes:
+        """The configuration of an image of a registry; see ``image_remote.configuration``."""
+        settings = self._parts.settings.registries
+        return await configuration(settings, reference, platform, auth or ANONYMOUS)
 
     async def search(
         self, term: str, limit: int, filters: Filters, auth: Credentials | None
