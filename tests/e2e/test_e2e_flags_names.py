@@ -45,13 +45,24 @@ def test_malformed_hosts(ketchd: Ketchd, host: str) -> None:
 
 def test_links(ketchd: Ketchd, name: str) -> None:
     child = f"{name}-child"
-    ketchd.docker("run", "-d", "--name", child, "--hostname", "kid", "busybox", "sleep", "600")
+    ketchd.docker(
+        "run", "-d", "--name", child, "--hostname", "kid", "--expose", "5432", "-e", "A=b",
+        "busybox", "sleep", "600",
+    )  # fmt: skip
     address = "{{.NetworkSettings.IPAddress}}"
-    ketchd.docker("run", "-d", "--name", name, "--link", f"{child}:db", "busybox", "sleep", "600")
+    ketchd.docker(
+        "run", "-d", "--name", name, "--link", f"{child}:db", "-e", "DB_ENV_A=mine", "busybox",
+        "sh", "-c", "env; exec sleep 600",
+    )  # fmt: skip
     try:
         line = f"{ketchd.out('inspect', '-f', address, child)}\tdb kid {child}"
         assert line in ketchd.out("exec", name, "cat", "/etc/hosts").splitlines()
-        assert "DB" not in ketchd.out("exec", name, "env")
+        url = f"tcp://{ketchd.out('inspect', '-f', address, child)}:5432"
+        for told in (ketchd.out("logs", name), ketchd.out("exec", name, "env")):
+            variables = dict(entry.split("=", 1) for entry in told.splitlines())
+            assert variables["DB_PORT"] == variables["DB_PORT_5432_TCP"] == url
+            assert variables["DB_NAME"] == f"/{name}/db"
+            assert variables["DB_ENV_A"] == "mine"
         links = json.loads(ketchd.out("inspect", "-f", "{{json .HostConfig.Links}}", name))
         assert links == [f"/{child}:/{name}/db"]
         names = ketchd.out("ps", "--no-trunc", "--format", "{{.Names}}", "-f", f"name=^{child}$")
@@ -184,5 +195,5 @@ def test_sysctls(ketchd: Ketchd, name: str, value: str, path: str) -> None:
 
 
 def test_a_sysctl_that_the_kernel_has_not(ketchd: Ketchd) -> None:
-    out = run(ketchd, "--sysctl", "net.bogus=1", "busybox", "true", code=125)
+    out = run(ketchd, "--sysctl", "net.bogus=1", "busybox", "true", code=127)
     assert "net.bogus" in out

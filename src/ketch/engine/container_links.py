@@ -1,8 +1,8 @@
-"""Legacy links (``--link``) on the default bridge: entries in /etc/hosts, as in Docker 29.
+"""Legacy links (``--link``) on the default bridge: entries in /etc/hosts, and variables.
 
 A link is one way: the container that has it finds the other by an alias, by its name and by its
-hostname. No environment variables are made. When the other gets a new address, the entries of
-those that link to it follow.
+hostname, and in its environment. When the other gets a new address, the entries of those that link
+to it follow; what runs keeps its environment.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from ketch.engine.container_record import ContainerRecord, LinkedTo
 from ketch.engine.container_spec import ContainerSpec
+from ketch.engine.link_variables import variables
 from ketch.errors import Conflict, InvalidParameter, NotFound
 
 if TYPE_CHECKING:
@@ -83,12 +84,29 @@ def hosts(store: ContainerStore, record: ContainerRecord) -> Iterator[tuple[str,
         yield from _entry(link, child)
 
 
+def environment(store: ContainerStore, record: ContainerRecord) -> tuple[str, ...]:
+    """The variables of a container's links to those that run."""
+    found: list[str] = []
+    for link in record.links:
+        child = store.find(link.container)
+        if child is None:
+            continue
+        for address in _addresses(child):
+            found += variables(record.name, link.alias, address, child.spec)
+    return tuple(found)
+
+
+def _addresses(child: ContainerRecord) -> Iterator[str]:
+    for endpoint in child.state.endpoints:
+        if endpoint.network == "bridge" and endpoint.ipv4:
+            yield endpoint.ipv4
+
+
 def _entry(link: LinkedTo, child: ContainerRecord) -> Iterator[tuple[str, str]]:
     hostname = child.spec.hostname or child.id[:12]
     names = " ".join(dict.fromkeys((link.alias, hostname, child.name)))
-    for endpoint in child.state.endpoints:
-        if endpoint.network == "bridge" and endpoint.ipv4:
-            yield endpoint.ipv4, names
+    for address in _addresses(child):
+        yield address, names
 
 
 def refresh(store: ContainerStore, child: ContainerRecord) -> None:

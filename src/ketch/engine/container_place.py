@@ -36,6 +36,7 @@ def place(
     return Place(
         hostname=name,
         cgroup=cgroup,
+        env=container_links.environment(parts.store, record) if record.links else (),
         etc=_etc(parts, record, name, endpoints),
         joined=_joined(parts, spec),
         shared=shared(spec),

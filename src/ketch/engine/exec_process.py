@@ -26,15 +26,19 @@ def exec_wire(
     socket: str,
     runtime: Runtime | None = None,
     default_ulimits: tuple[Ulimit, ...] = (),
+    env: tuple[str, ...] = (),
 ) -> Exec:
-    """The whole object; ``seccomp`` is the container's filter, which privileged execs keep too."""
+    """The whole object; ``seccomp`` is the container's filter, which privileged execs keep too.
+
+    ``env`` is of the container, but not in its specification.
+    """
     spec = record.spec
     found: Exec = {
         "id": record.id,
         "container": container.id,
         "bundle": container.bundle,
         "init_pid": container.state.pid,
-        "process": oci_process(spec, container, hostname, default_ulimits),
+        "process": oci_process(spec, container, hostname, default_ulimits, env),
         "user": spec.user or container.spec.user,
         "groups_add": list(container.spec.group_add),
         "seccomp": seccomp,
@@ -55,14 +59,16 @@ def oci_process(
     container: ContainerRecord,
     hostname: str,
     default_ulimits: tuple[Ulimit, ...] = (),
+    env: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The OCI process object: the container's environment and limits, with the exec's on top."""
     everything = list(NAMES)
+    given = (*env, *container.spec.env, *spec.env)
     return {
         "terminal": spec.tty,
         "user": {"uid": 0, "gid": 0},
         "args": list(spec.cmd),
-        "env": process_env((*container.spec.env, *spec.env), hostname=hostname, tty=spec.tty),
+        "env": process_env(given, hostname=hostname, tty=spec.tty),
         "cwd": spec.working_dir or container.spec.working_dir or "/",
         "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), everything)
         if spec.privileged

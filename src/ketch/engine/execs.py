@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine import container_signals, detach_keys
+from ketch.engine import container_links, container_signals, detach_keys
 from ketch.engine.attach_options import AttachOptions
 from ketch.engine.container_attach import attach_wire
 from ketch.engine.container_place import hostname
@@ -148,6 +148,7 @@ class Execs:
             socket=self._parts.config.shim_socket(record.id),
             runtime=self._parts.runtimes.wire(container.spec.runtime),
             default_ulimits=self._parts.config.default_ulimits,
+            env=container_links.environment(self._parts.store, container),
         )
         clients = [(attach.sock, attach_wire(attach))] if attach else []
         shim = await self._parts.launcher.exec(wire, clients)

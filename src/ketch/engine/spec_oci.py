@@ -32,6 +32,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     hostname: str
     cgroup: str
+    env: tuple[str, ...] = ()  # below the specification's
     etc: str = ""  # directory with hostname, hosts and resolv.conf; empty: none is mounted
     joined: dict[str, str] = {}
     shared: frozenset[str] = frozenset()
@@ -64,7 +65,7 @@ def _process(spec: ContainerSpec, place: Place) -> dict[str, Any]:
         "terminal": spec.tty,
         "user": {"uid": 0, "gid": 0},  # the shim resolves names in the container's own files
         "args": args,
-        "env": process_env(spec.env, hostname=place.hostname, tty=spec.tty),
+        "env": process_env((*place.env, *spec.env), hostname=place.hostname, tty=spec.tty),
         "cwd": spec.working_dir or "/",
         "capabilities": capabilities(spec),
         "rlimits": rlimits(place.ulimits),
