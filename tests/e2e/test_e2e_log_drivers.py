@@ -104,6 +104,23 @@ def test_attributes_are_details(ketchd: Ketchd, name: str) -> None:
         (("--log-opt", "max-size=much"), "invalid size: 'much'"),
         (("--log-opt", "max-file=0"), "max-file cannot be less than 1"),
         (("--log-opt", "compress=true", "--log-opt", "max-file=1"), "compress cannot be true"),
+        (("--log-opt", "cache-disabled=true"), "unknown log opt 'cache-disabled' for json-file"),
+        (
+            ("--log-driver", "syslog", "--log-opt", "cache-disabled=maybe"),
+            "log opt 'cache-disabled': 'maybe' is neither true nor false",
+        ),
+        (("--log-driver", "syslog", "--log-opt", "cache-max-file=0"), "max-file cannot be less"),
+        (
+            (
+                "--log-driver",
+                "syslog",
+                "--log-opt",
+                "cache-compress=1",
+                "--log-opt",
+                "cache-max-file=1",
+            ),
+            "cache-compress cannot be true when cache-max-file is less than 2",
+        ),
         (("--log-opt", "tag={{.Bogus}}"), "{{.Bogus}} is none of"),
         (("--log-driver", "local", "--log-opt", "tag=x"), "unknown log opt 'tag' for local"),
         (("--log-driver", "syslog", "--log-opt", "syslog-address=bogus"), "proto://address"),
@@ -211,8 +228,60 @@ def test_a_real_syslog_server(ketchd: Ketchd, name: str, rsyslog: tuple[int, Pat
     said = [line.partition("|")[2].strip() for line in lines if line.startswith("daemon.info web")]
     assert said == [f"line number {n}" for n in range(3000)]
     assert next(line for line in lines if line.startswith("daemon.err web|")).endswith("failed")
+    done = ketchd.docker("logs", name)  # from the copy that is kept here
+    assert done.stdout.decode().splitlines() == [f"line number {n}" for n in range(3000)]
+    assert done.stderr == b"failed\n"
+
+
+def datagrams() -> tuple[socket.socket, str]:
+    """A syslog server that takes what comes, and the option that names it."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+    return server, f"syslog-address=udp://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_logs_of_syslog_are_followed(ketchd: Ketchd, name: str) -> None:
+    server, address = datagrams()
+    with server:
+        ketchd.docker(
+            "run", "-di", "--name", name, "--log-driver", "syslog", "--log-opt", address,
+            "--log-opt", "mode=non-blocking", "busybox", "sh", "-c",
+            "echo first; read x; echo second",
+        )  # fmt: skip
+        with ketchd.popen("logs", "-f", name, stdout=subprocess.PIPE) as follower:
+            assert follower.stdout is not None
+            assert follower.stdout.readline() == b"first\n"
+            ketchd.docker("attach", "--detach-keys", "ctrl-x", name, input=b"\n")
+            assert follower.stdout.read() == b"second\n"
+
+
+def test_a_copy_has_bounds_and_goes_with_its_container(ketchd: Ketchd, name: str) -> None:
+    server, address = datagrams()
+    with server:
+        ketchd.docker(
+            "run", "--name", name, "--log-driver", "syslog", "--log-opt", address, "--log-opt",
+            "cache-max-size=8k", "--log-opt", "cache-max-file=2", "--log-opt",
+            "cache-compress=false", "busybox", "sh", "-c", LINES,
+        )  # fmt: skip
+    folder = bundle(ketchd, name)
+    copies = list(folder.glob("cached.log*"))
+    assert sorted(path.name for path in copies) == ["cached.log", "cached.log.1"]
+    assert sum(path.stat().st_size for path in copies) < 2 * 8192 + 200
+    assert ketchd.out("logs", name).endswith("line number 2998\nline number 2999")
+    ketchd.docker("rm", name)
+    wait_for(lambda: not folder.exists(), "the copy stayed")
+
+
+def test_a_copy_that_is_not_wanted(ketchd: Ketchd, name: str) -> None:
+    server, address = datagrams()
+    with server:
+        ketchd.docker(
+            "run", "--name", name, "--log-driver", "syslog", "--log-opt", address, "--log-opt",
+            "cache-disabled=true", "busybox", "echo", "x",
+        )  # fmt: skip
     done = ketchd.docker("logs", name, code=1)
-    assert "does not support reading" in done.stderr.decode()
+    assert "configured logging driver does not support reading" in done.stderr.decode()
+    assert not list(bundle(ketchd, name).glob("cached.log*"))
 
 
 def test_inspect_shows_the_driver(ketchd: Ketchd, name: str) -> None:

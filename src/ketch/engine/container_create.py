@@ -117,7 +117,7 @@ class Creator:
                 name=record.name or container_names.generate(self._parts.store.name_taken),
                 mount_points=points,
                 bundle=bundle,
-                log_path=path_of(bundle, record.id, record.spec.log.driver),
+                log_path=path_of(bundle, record.id, record.spec.log),
             )
             with self._parts.telling(record, "create"):
                 self._parts.store.add(record)

@@ -44,7 +44,7 @@ class Logs:
         record = self._parts.store.resolve(ref)
         if not (options.stdout or options.stderr):
             raise InvalidParameter("must specify at least one of 'stdout' or 'stderr'")
-        if (record.spec.log.driver or "json-file") not in log_options.READABLE:
+        if not record.log_path:
             raise Unsupported("configured logging driver does not support reading")
         return self._entries(record, options)
 
@@ -62,7 +62,7 @@ class Logs:
         self, record: ContainerRecord, options: LogOptions
     ) -> AsyncIterator[list[LogEntry]]:
         selection = Selection(since=options.since, until=options.until, tail=options.tail)
-        driver = record.spec.log.driver or "json-file"
+        driver = log_options.kept_as(record.spec.log)
         if not options.follow:
             for batch in reader.read(record.log_path, selection, driver):
                 yield batch

@@ -17,10 +17,10 @@ from ketch.errors import InvalidParameter, Unsupported
 from ketch.logs import journald
 from ketch.logs.syslog import split_address
 
-READABLE = ("json-file", "local")
-DRIVERS = (*READABLE, "none", "syslog", "journald")
+DRIVERS = ("json-file", "local", "none", "syslog", "journald")
 _MODE = frozenset({"mode", "max-buffer-size"})
 _FILES = frozenset({"max-size", "max-file", "compress"})
+_CACHE = frozenset({f"cache-{name}" for name in ("disabled", *_FILES)})
 _ATTRS = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 _TLS = ("ca-cert", "cert", "key", "skip-verify")
 _SYSLOG = frozenset({"syslog-address", "syslog-facility", "syslog-format"})
@@ -28,8 +28,8 @@ _SYSLOG_TLS = frozenset(f"syslog-tls-{name}" for name in _TLS)
 KNOWN = {
     "json-file": _FILES | _ATTRS | _MODE,
     "local": _FILES | _MODE,
-    "syslog": _SYSLOG | _SYSLOG_TLS | _ATTRS | _MODE,
-    "journald": _ATTRS | _MODE,
+    "syslog": _SYSLOG | _SYSLOG_TLS | _ATTRS | _MODE | _CACHE,
+    "journald": _ATTRS | _MODE | _CACHE,
     "none": frozenset[str](),
 }
 FILE_DEFAULTS = {
@@ -70,8 +70,8 @@ def check(log: LogConfig) -> None:
             raise InvalidParameter(f"unknown log opt '{option}' for {log.driver} log driver")
     _check_mode(log.options)
     _check_attrs(log.options)
-    if log.driver in FILE_DEFAULTS:
-        _check_files(log)
+    _check_files(log)
+    boolean(log.options, "cache-disabled")
     if log.driver == "syslog":
         _check_syslog(log.options)
 
@@ -99,13 +99,15 @@ def _check_attrs(options: Mapping[str, str]) -> None:
 
 
 def _check_files(log: LogConfig) -> None:
-    options = {**FILE_DEFAULTS[log.driver], **log.options}
+    options = file_options(log)
     size, files = parse_size(options["max-size"]), count(options["max-file"])
     if not boolean(options, "compress"):
         return
-    if "compress" in log.options and (files < 2 or not size):
+    prefix = _prefix(log)
+    if f"{prefix}compress" in log.options and (files < 2 or not size):
         raise InvalidParameter(
-            "compress cannot be true when max-file is less than 2 or max-size is not set"
+            f"{prefix}compress cannot be true when {prefix}max-file is less than 2 or "
+            f"{prefix}max-size is not set"
         )
 
 
@@ -148,6 +150,23 @@ def _check_address(options: Mapping[str, str]) -> None:
             port = 0
         if not 0 < port < 65536:
             raise InvalidParameter(f"syslog-address: {where!r} is no host and port")
+
+
+def kept_as(log: LogConfig) -> str:
+    """The driver in whose format the output is kept here: copies are ``local``."""
+    return "json-file" if log.driver in ("", "json-file") else "local"
+
+
+def file_options(log: LogConfig) -> dict[str, str]:
+    """``max-size``, ``max-file`` and ``compress`` of the files, or of the copy (``cache-…``)."""
+    prefix = _prefix(log)
+    given = {name: log.options[f"{prefix}{name}"] for name in _FILES
+             if f"{prefix}{name}" in log.options}  # fmt: skip
+    return {"compress": "false", **FILE_DEFAULTS[kept_as(log)], **given}
+
+
+def _prefix(log: LogConfig) -> str:
+    return "" if log.driver in ("", *FILE_DEFAULTS) else "cache-"
 
 
 def boolean(options: Mapping[str, str], name: str) -> bool:

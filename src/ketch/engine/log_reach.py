@@ -23,7 +23,7 @@ async def check(record: ContainerRecord) -> None:
     """Raise ``StartFailed`` when the log cannot be kept where the container wants it."""
     if record.spec.log.driver not in _REMOTE:
         return
-    wire = dict(log_wire(record))
+    wire = {**log_wire(record), "path": ""}  # the copy is the shim's to write
     try:
         await asyncio.to_thread(open_log, wire)
     except OSError as error:

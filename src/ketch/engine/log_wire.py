@@ -10,35 +10,37 @@ from ketch.engine import log_tag
 from ketch.engine.log_options import (
     BUFFER,
     FACILITIES,
-    FILE_DEFAULTS,
     boolean,
     count,
+    file_options,
     parse_size,
 )
 
 if TYPE_CHECKING:
     from ketch.engine.container_record import ContainerRecord
-    from ketch.engine.container_spec import ContainerSpec
+    from ketch.engine.container_spec import ContainerSpec, LogConfig
     from ketch.runtime.messages import Log
 
 
-def path_of(bundle: str, container_id: str, driver: str) -> str:
-    """Where a driver that writes files writes; empty for others."""
-    names = {"json-file": f"{container_id}-json.log", "local": "local.log"}
-    return f"{bundle}/{names[driver]}" if driver in names else ""
+def path_of(bundle: str, container_id: str, log: LogConfig) -> str:
+    """Where the output is kept so that it can be read; empty when it is not."""
+    names = {"json-file": f"{container_id}-json.log", "local": "local.log", "none": ""}
+    name = names.get(log.driver, "" if boolean(log.options, "cache-disabled") else "cached.log")
+    return f"{bundle}/{name}" if name else ""
 
 
 def log_wire(record: ContainerRecord) -> Log:
     """The whole object."""
     driver = record.spec.log.driver or "json-file"
-    options = {**FILE_DEFAULTS.get(driver, {}), **record.spec.log.options}
-    size, files = parse_size(options.get("max-size", "-1")), count(options.get("max-file", "1"))
+    options = record.spec.log.options
+    files = file_options(record.spec.log)
+    max_size, max_file = parse_size(files["max-size"]), count(files["max-file"])
     wire: Log = {
         "driver": driver,
         "path": record.log_path,
-        "max_size": size,
-        "max_file": files,
-        "compress": boolean(options, "compress") and files > 1 and size > 0,
+        "max_size": max_size,
+        "max_file": max_file,
+        "compress": boolean(files, "compress") and max_file > 1 and max_size > 0,
         "attrs": attributes(record),
     }
     if options.get("mode") == "non-blocking":

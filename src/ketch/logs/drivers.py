@@ -1,5 +1,7 @@
 """Opening the log that a container asked for. On the shim's import path."""
 
+from ketch.logs.cached import CachedLog
+from ketch.logs.filelog import FileLog
 from ketch.logs.journald import JournaldLog
 from ketch.logs.jsonfile import JsonFileLog
 from ketch.logs.localfile import LocalLog
@@ -9,7 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from ketch.logs.filelog import FileLog
     from ketch.logs.rfc3339 import Clock
 
     Wire = dict[str, Any]
@@ -26,14 +27,31 @@ if TYPE_CHECKING:
             """The end of all streams."""
 
 
+_REMOTE: "dict[str, type[SyslogLog | JournaldLog]]" = {
+    "syslog": SyslogLog,
+    "journald": JournaldLog,
+}
+
+
 def open_log(log: "Wire") -> "Log":
-    """The driver of the LOG object of the launcher protocol; raises OSError, ``ValueError``."""
-    driver = log["driver"]
-    if driver == "syslog":
-        return SyslogLog(log["settings"])
-    if driver == "journald":
-        return JournaldLog(log["settings"])
-    return open_file(log)
+    """The driver of the LOG object of the launcher protocol; raises OSError, ``ValueError``.
+
+    With a path, a driver that has no files of its own is copied to one.
+    """
+    remote = _REMOTE.get(log["driver"])
+    if remote is None:
+        return open_file(log)
+    driver = remote(log["settings"])
+    if not log["path"]:
+        return driver
+    return CachedLog(driver, LocalLog(log["path"], log["max_size"], log["max_file"]))
+
+
+def file_of(driver: "Log") -> "FileLog | None":
+    """The part of a driver that writes a file."""
+    if isinstance(driver, CachedLog):
+        return driver.copy
+    return driver if isinstance(driver, FileLog) else None
 
 
 def open_file(log: "Wire") -> "FileLog":
@@ -46,4 +64,4 @@ def open_file(log: "Wire") -> "FileLog":
 
 def is_detached(log: "Wire") -> bool:
     """Whether the driver runs in a process of its own: it may wait, or must never be waited for."""
-    return bool(log.get("buffer")) or log["driver"] in ("syslog", "journald")
+    return bool(log.get("buffer")) or log["driver"] in _REMOTE

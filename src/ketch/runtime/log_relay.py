@@ -19,7 +19,6 @@ from struct import Struct
 from ketch.linux import process
 from ketch.linux.eventpoll import READ, WRITE
 from ketch.logs import drivers
-from ketch.logs.filelog import FileLog
 from ketch.runtime import maker
 from ketch.runtime.log_compressor import LogCompressor
 
@@ -164,8 +163,9 @@ def _run(log: "Wire", sock: "_socket.socket") -> None:
     except (OSError, ValueError) as error:
         sock.sendall(str(error).encode())
         return
-    if isinstance(driver, FileLog) and log.get("compress"):
-        driver.file.compressor = LogCompressor()
+    file = drivers.file_of(driver)
+    if file is not None and log.get("compress"):
+        file.file.compressor = LogCompressor()
     sock.sendall(_READY)
     _serve(driver, sock)
     driver.close()

@@ -39,6 +39,8 @@ class Attach(TypedDict):
 class Log(TypedDict):
     """``max_size`` in bytes, 0 = unbounded; ``compress``: what is rotated away.
 
+    ``path`` is the driver's file; with syslog and journald that of the copy, empty for none.
+
     ``buffer``: bytes that may wait, then lines are lost (non-blocking). ``settings`` are those of
     ``ketch.logs.syslog`` or ``ketch.logs.journald``.
     """
