@@ -61,7 +61,7 @@ def _differences(snapshots: Snapshotter, first: str, second: str) -> list[str]:
     return found or ["the order of files"]
 
 
-_NAMES = ("content", "mode", "owner", "time", "target")
+_NAMES = ("content", "mode", "owner", "time", "kind or target", "extended attribute")
 
 
 def _facts(snapshots: Snapshotter, layer: str) -> Facts:
@@ -72,6 +72,12 @@ def _facts(snapshots: Snapshotter, layer: str) -> Facts:
             content = archive.extractfile(member) if member.isreg() else None
             while content is not None and (data := content.read(1 << 20)):
                 sha.update(data)
-            owner, link = (member.uid, member.gid), (member.type, member.linkname)
-            found[member.name] = (sha.digest(), member.mode, owner, member.mtime, link)
+            owner = (member.uid, member.gid)
+            kind = (member.type, member.linkname, member.devmajor, member.devminor)
+            attributes = {
+                name: text
+                for name, text in member.pax_headers.items()
+                if name.startswith("SCHILY.xattr.")
+            }
+            found[member.name] = (sha.digest(), member.mode, owner, member.mtime, kind, attributes)
     return found
