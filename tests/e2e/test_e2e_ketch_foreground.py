@@ -106,8 +106,10 @@ def test_the_terminal_is_put_back_at_the_end(ketchd: Ketchd, tmp_path: Path) -> 
         session.expect("restored 3")
 
 
-def test_the_terminal_is_put_back_on_a_deadly_signal(ketchd: Ketchd, tmp_path: Path) -> None:
-    run = f"{KETCH} run --rm -it busybox sh -c 'echo up; exec sleep 600'"
+def test_the_terminal_is_put_back_on_a_deadly_signal(
+    ketchd: Ketchd, name: str, tmp_path: Path
+) -> None:
+    run = f"{KETCH} run --name {name} -it busybox sh -c 'echo up; exec sleep 600'"
     line = SHELL.format(tmp_path, f"{run} & echo $! >{tmp_path}/pid; fg")
     with terminal(ketchd, "/bin/bash", "-mc", line) as session:
         session.expect("up")
@@ -157,9 +159,9 @@ def test_detaching_from_what_goes_on(ketchd: Ketchd, name: str, verb: str) -> No
     ketch(ketchd, "rm", "-f", name)
 
 
-def test_the_size_of_the_terminal(ketchd: Ketchd) -> None:
+def test_the_size_of_the_terminal(ketchd: Ketchd, name: str) -> None:
     script = "trap 'stty size' WINCH; stty size; echo up; while :; do sleep 0.05; done"
-    words = [KETCH, "run", "--rm", "-it", "busybox", "sh", "-c", script]
+    words = [KETCH, "run", "--name", name, "-it", "busybox", "sh", "-c", script]
     with terminal(
         ketchd, "/bin/sh", "-c", 'stty rows 31 cols 97; exec "$@"', "-", *words
     ) as session:

@@ -23,6 +23,7 @@ def scene(ketchd: Ketchd) -> Iterator[Ketchd]:
     if recent_docker() is None:
         pytest.skip("needs the docker CLI, version 28 or newer")
     run = ketchd.docker
+    before = set(ketchd.out("ps", "-aq").split())
     run("run", "-d", "--name", "like-up", "--label", "x=y", "-v", "like-vol:/v", "-p", "18467:80",
         "-p", "18468-18469:81-82/udp",
         "-p", "18470-18472:18470-18472", "--expose", "90-92",
@@ -33,7 +34,8 @@ def scene(ketchd: Ketchd) -> Iterator[Ketchd]:
     run("tag", "busybox", "like/image:one")
     run("volume", "create", "--label", "a=b", "like-other")
     yield ketchd
-    run("rm", "-fv", "like-up", "like-down", "like-made")
+    made = set(ketchd.out("ps", "-aq").split()) - before  # what cannot start is made and stays
+    run("rm", "-fv", *made)
     run("volume", "rm", "like-vol", "like-other")
     run("rmi", "like/image:one", "like/built")
 
