@@ -69,6 +69,7 @@ class Buildx:
         self.secrets: dict[str, bytes] = {}
         self.accounts: dict[str, tuple[str, str]] = {}
         self.agents: set[str] = set()
+        self.agent_socket: Path | None = None
         self.outputs: dict[int, Path] = {}
         self.stores: dict[str, Path] = {}
         self.sent: list[str] = []
@@ -217,9 +218,29 @@ class Buildx:
         await stream.send_message(messages.CheckAgentResponse())
 
     async def _agent(self, stream: Any) -> None:
-        """Answers every message backwards."""
+        """Carries to a real agent; without one it answers every message backwards."""
+        if self.agent_socket is not None:
+            await self._forward(stream, str(self.agent_socket))
+            return
         async for message in stream:
             await stream.send_message(messages.BytesMessage(data=message.data.strip()[::-1]))
+
+    async def _forward(self, stream: Any, path: str) -> None:
+        reader, writer = await asyncio.open_unix_connection(path)
+
+        async def back() -> None:
+            while data := await reader.read(1 << 16):
+                await stream.send_message(messages.BytesMessage(data=data))
+
+        answering = asyncio.create_task(back())
+        try:
+            async for message in stream:
+                writer.write(message.data)
+                await writer.drain()
+        finally:
+            writer.close()
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
 
     async def _take(self, stream: Any) -> None:
         """An output: a file as it is, or a directory by fsutil's transfer."""

@@ -16,7 +16,8 @@ import pytest
 from e2e.certificates import make_authority, sign
 from e2e.conftest import assert_clean, clean_up, load_busybox
 from e2e.ketch_program import KETCH
-from e2e.ketchd_process import Ketchd, docker_path, wait_for
+from e2e.ketchd_process import Ketchd, docker_path
+from e2e.ssh_server import SshServer, ssh_server
 
 pytestmark = pytest.mark.root
 
@@ -224,54 +225,32 @@ def test_the_certificates_names_are_ours(secured: tuple[Ketchd, int, Path]) -> N
 @pytest.fixture(scope="module")
 def sshd(ketchd: Ketchd) -> Iterator[dict[str, str]]:
     """A real sshd on loopback, and the environment of a user who reaches it as ``far``."""
-    if shutil.which("sshd", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("needs openssh-server")
-    folder = Path(tempfile.mkdtemp(prefix="ketch-ssh-"))
-    port = free_port()
-    for name in ("host_key", "user_key"):
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True
-        )
-    shutil.copy(folder / "user_key.pub", folder / "authorized")
-    bin_folder = folder / "bin"
-    bin_folder.mkdir()
+    bin_folder = Path(tempfile.mkdtemp(prefix="ketch-ssh-bin-"))
+    try:
+        with ssh_server(f"SetEnv PATH={bin_folder}:/usr/bin:/bin\n") as server:
+            _programs(bin_folder, server, ketchd)
+            config = str(server.folder / "c")
+            yield {"PATH": f"{bin_folder}:{os.environ['PATH']}", "DOCKER_CONFIG": config}
+    finally:
+        shutil.rmtree(bin_folder, ignore_errors=True)
+
+
+def _programs(bin_folder: Path, server: SshServer, ketchd: Ketchd) -> None:
+    """What is there on the other side, and the client: ssh takes the home directory of the password
+    file, not HOME, so it gets its configuration by a wrapper."""
     wrapper = bin_folder / "ketch"
     wrapper.write_text(f'#!/bin/sh\nKETCH_HOST=unix://{ketchd.socket} exec {KETCH} "$@"\n')
     wrapper.chmod(0o755)
     (bin_folder / "docker").symlink_to("ketch")
-    (folder / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host_key\nPidFile none\n"
-        f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
-        f"PasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-        f"SetEnv PATH={bin_folder}:/usr/bin:/bin\n"
+    (server.folder / "ssh_config").write_text(
+        f"Host far\n  HostName {server.address}\n  Port {server.port}\n  User root\n"
+        f"  IdentityFile {server.folder}/user_key\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {server.folder}/known\n"
     )
-    options = (
-        f"Host far\n  HostName 127.0.0.1\n  Port {port}\n  User root\n"
-        f"  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n"
-        f"  UserKnownHostsFile {folder}/known\n  StrictHostKeyChecking accept-new\n"
-    )
-    (folder / "ssh_config").write_text(options)
-    # ssh takes the home directory of the password file, not HOME: so it gets its file by a wrapper
     client = bin_folder / "ssh"
-    client.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
+    ssh = shutil.which("ssh")
+    client.write_text(f'#!/bin/sh\nexec {ssh} -F {server.folder}/ssh_config "$@"\n')
     client.chmod(0o755)
-    os.makedirs("/run/sshd", exist_ok=True)
-    server = subprocess.Popen(
-        ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: _listens(port), "sshd did not start")
-        yield {"PATH": f"{bin_folder}:{os.environ['PATH']}", "DOCKER_CONFIG": str(folder / "c")}
-    finally:
-        server.terminate()
-        server.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize("program", [DOCKER, KETCH])

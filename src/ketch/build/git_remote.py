@@ -19,7 +19,7 @@ _GIT = re.compile(
     r"https?://[^#?]*\.git(?:[#?].*)?$",
     re.IGNORECASE,
 )
-_SCP = re.compile(r"([a-zA-Z0-9_.-]+@[a-zA-Z0-9_.-]+):(?!//)(.+)", re.DOTALL)
+_SCP = re.compile(r"([a-zA-Z0-9_.-]+)@([a-zA-Z0-9_.-]+):(?!//)(.+)", re.DOTALL)
 _BAD_REF = re.compile(r"^[-+]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock$|[/.]$")
 _CHECKSUM = re.compile(r"[0-9a-f]{7,64}")
 _REFS = {"ref": "", "branch": "refs/heads/", "tag": "refs/tags/"}
@@ -28,7 +28,8 @@ _SWITCH = {"": True, "1": True, "true": True, "0": False, "false": False}
 
 
 class GitRemote(msgspec.Struct, frozen=True, kw_only=True):
-    """``ref`` is a branch, a tag, a full name or a commit; empty means the default branch.
+    """``url`` is one, or ssh's ``user@host:path``, which begins at the user's home. ``ref`` is a
+    branch, a tag, a full name or a commit; empty means the default branch.
 
     ``subdir`` is a directory of the repository; ``checksum`` a commit that must be what is there.
     """
@@ -39,6 +40,17 @@ class GitRemote(msgspec.Struct, frozen=True, kw_only=True):
     checksum: str = ""
     keep_git_dir: bool = False
     submodules: bool = True
+
+    @property
+    def is_ssh(self) -> bool:
+        """Whether it is reached by ssh."""
+        return self.url.startswith("ssh://") or _SCP.fullmatch(self.url) is not None
+
+    @property
+    def host(self) -> str:
+        """The host's name."""
+        match = _SCP.fullmatch(self.url)
+        return match[2] if match else urlsplit(self.url).hostname or ""
 
 
 def is_git(url: str) -> bool:
@@ -93,24 +105,15 @@ def _switch(asked: dict[str, str], name: str, *, default: bool) -> bool:
 
 def _address(address: str) -> str:
     if address.lower().startswith("github.com/"):
-        address = f"https://{address}"
-    match = _SCP.fullmatch(address)
-    if match is not None:
-        path = match[2] if match[2].startswith("/") else f"/{match[2]}"
-        return f"ssh://{match[1]}{path}"
+        return f"https://{address}"
     return address
 
 
 def _check(remote: GitRemote) -> None:
-    try:
-        parts = urlsplit(remote.url)
-        host = parts.hostname or ""
-        port = parts.port
-    except ValueError as error:
-        raise InvalidParameter(f"invalid git URL {remote.url!r}: {error}") from None
-    user = parts.username or ""
-    if parts.scheme not in ("http", "https", "ssh", "git"):
-        raise InvalidParameter(f"git URL {remote.url!r}: use https, http, ssh or git")
+    if match := _SCP.fullmatch(remote.url):
+        user, host, port = match[1], match[2], None
+    else:
+        user, host, port = _parts(remote)
     if not host or host.startswith("-") or user.startswith("-") or port == 0:
         raise InvalidParameter(f"invalid git URL {remote.url!r}: its host can't be one")
     if any(c.isspace() or not c.isprintable() for c in remote.url):
@@ -121,3 +124,15 @@ def _check(remote: GitRemote) -> None:
         raise InvalidParameter(f"invalid subdirectory {remote.subdir!r} of a git repository")
     if remote.checksum and not _CHECKSUM.fullmatch(remote.checksum):
         raise InvalidParameter(f"invalid git checksum {remote.checksum!r}: give the commit's hash")
+
+
+def _parts(remote: GitRemote) -> tuple[str, str, int | None]:
+    """User, host and port of a URL."""
+    try:
+        parts = urlsplit(remote.url)
+        found = parts.username or "", parts.hostname or "", parts.port
+    except ValueError as error:
+        raise InvalidParameter(f"invalid git URL {remote.url!r}: {error}") from None
+    if parts.scheme not in ("http", "https", "ssh", "git"):
+        raise InvalidParameter(f"git URL {remote.url!r}: use https, http, ssh or git")
+    return found

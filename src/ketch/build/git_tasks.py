@@ -44,7 +44,8 @@ def clone(args: Args, fds: list[int]) -> Args:
     """Fetch one commit and lay its files out; answers ``{"commit": its hash}``.
 
     ``{"url", "ref", "subdir", "checksum", "keep_git_dir", "submodules", "tree": name of the new
-    directory, "headers": {configuration key: header}, "agent": path of a socket or ""}``, fds
+    directory, "headers": {configuration key: header}, "agent": path of a socket or "",
+    "known_hosts": text of a file in ssh's form; "" takes every host's key}``, fds
     ``[the build's directory]``. Raises ``InvalidParameter`` for all that the repository lacks.
     """
     os.fchdir(fds[0])
@@ -53,6 +54,8 @@ def clone(args: Args, fds: list[int]) -> Args:
     scratch = f"{tree}.clone"
     os.makedirs(f"{scratch}/repo")
     os.mkdir(f"{scratch}/home")
+    with open(f"{scratch}/home/known_hosts", "w", encoding="utf-8") as file:
+        file.write(str(args["known_hosts"]))
     try:
         git = _Git(os.path.abspath(scratch), args)
         commit = git.checkout()
@@ -169,9 +172,10 @@ class _Git:
 
 def _environment(scratch: str, args: Args) -> dict[str, str]:
     """All that git sees; headers go by variables, since command lines are seen by everybody."""
+    checking = "yes" if args["known_hosts"] else "accept-new"
     ssh = (
-        "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new "
-        f"-o UserKnownHostsFile={scratch}/home/known_hosts"
+        f"ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking={checking} "
+        f"-o UserKnownHostsFile={scratch}/home/known_hosts -o GlobalKnownHostsFile=/dev/null"
     )
     found = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

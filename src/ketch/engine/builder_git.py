@@ -45,7 +45,8 @@ class Cloner:
                 "submodules": remote.submodules,
                 "tree": tree,
                 "headers": await self._headers(remote.url),
-                "agent": await self._agent(remote.url, stack),
+                "agent": await self._agent(remote, stack),
+                "known_hosts": await self._known_hosts(remote),
             }
             folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -71,14 +72,21 @@ class Cloner:
         return {f"http.{origin}.extraHeader": f"Authorization: {header}"}
 
     async def _secret(self, name: str, host: str) -> str:
+        return (await self._text(name, host)).strip().replace("\n", "")
+
+    async def _text(self, name: str, host: str) -> str:
         for id in (f"{name}.{host}", name):
             value = await self._offers.secret(id)
             if value is not None:
-                return value.decode("utf-8", "replace").strip().replace("\n", "")
+                return value.decode("utf-8", "replace")
         return ""
 
-    async def _agent(self, url: str, stack: AsyncExitStack) -> str:
-        if not url.startswith("ssh://") or not await self._offers.has_agent(_AGENT):
+    async def _known_hosts(self, remote: GitRemote) -> str:
+        """From the secret GIT_SSH_KNOWN_HOSTS; "" takes a host's key as it comes."""
+        return await self._text("GIT_SSH_KNOWN_HOSTS", remote.host) if remote.is_ssh else ""
+
+    async def _agent(self, remote: GitRemote, stack: AsyncExitStack) -> str:
+        if not remote.is_ssh or not await self._offers.has_agent(_AGENT):
             return ""
         os.makedirs(self._sockets, mode=0o700, exist_ok=True)
         path = f"{self._sockets}/{secrets.token_hex(8)}.sock"
