@@ -2,10 +2,10 @@
 
 import sys
 
-from ketch.cli import instants, listing, routes, units
+from ketch.cli import images_tree, instants, listing, routes, units
 from ketch.cli.exits import prefix
 from ketch.cli.flag_values import filter_word
-from ketch.cli.flags import Failure, Flag, count, parse
+from ketch.cli.flags import Flag, count, parse
 from ketch.cli.image_names import platform_json, split_tag
 from ketch.errors import KetchError, NotFound
 
@@ -59,7 +59,7 @@ def images(client: "Client", argv: "list[str]") -> int:
     parsed = parse(LIST_FLAGS, argv)
     count(parsed, "images", 0, 1)
     if parsed["tree"]:
-        raise Failure("--tree is not supported: an image here is of one platform; leave it out")
+        images_tree.check(parsed)
     filters = listing.filters_of(parsed) or {}
     if parsed.words:
         filters.setdefault("reference", []).append(parsed.words[0])
@@ -69,6 +69,10 @@ def images(client: "Client", argv: "list[str]") -> int:
         "filters": filters or None,
         "shared-size": ".SharedSize" in form or ".UniqueSize" in form,
     }
+    if parsed["tree"]:
+        items = client.call("GET", "/images/json", query | {"manifests": True})
+        sys.stdout.write(images_tree.render(items, parsed["all"]))
+        return 0
     digests = parsed["digests"] or ".Digest" in form
     whole = parsed["no-trunc"]
     rows = [
