@@ -14,7 +14,7 @@ from typing import cast
 import pytest
 
 from free_networks import free_octet
-from ketch.engine import networks as service
+from ketch.engine import network_healing
 from ketch.engine.container_record import ContainerRecord, ContainerState, Status
 from ketch.engine.container_spec import ContainerSpec, EndpointSpec, PortSpec
 from ketch.engine.events import Events
@@ -285,7 +285,7 @@ async def test_a_failed_create_leaves_nothing(
 async def test_what_others_destroy_is_healed(
     daemons: Daemons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "_HEAL_EVERY", 0.05)
+    monkeypatch.setattr(network_healing, "_EVERY", 0.05)
     async with daemons.daemon() as networks:
         await networks.connect(container("ab", ":80"), None)
         before = daemons.table()

@@ -41,6 +41,19 @@ class NetworkStore:
         """Every network, the oldest first."""
         return sorted(self._records.values(), key=lambda record: record.created_at)
 
+    def bridged(self) -> list[NetworkRecord]:
+        """Those that have a bridge."""
+        return [record for record in self.values() if record.driver == "bridge"]
+
+    def bridge_address(self, record: NetworkRecord) -> tuple[str, int]:
+        """The address of a network's bridge with its prefix, and the MTU."""
+        pool = self.pools[record.id]
+        return f"{pool.gateway}/{pool.prefix}", self.mtu(record)
+
+    def mtu(self, record: NetworkRecord) -> int:
+        """Bytes; 0 is the kernel's own."""
+        return int(record.options.get(MTU) or self._config.mtu)
+
     def resolve(self, ref: str) -> NetworkRecord:
         """By name, ID or a unique beginning of an ID; raises ``NotFound``."""
         for record in self._records.values():

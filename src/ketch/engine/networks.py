@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -19,8 +18,11 @@ from ketch.engine import container_events
 from ketch.engine.container_record import ContainerRecord, Endpoint, PortBinding
 from ketch.engine.container_spec import ContainerSpec, EndpointSpec
 from ketch.engine.events import Events
-from ketch.engine.filters import Filters, instant, labels_match, name_matches
-from ketch.engine.network_store import MTU, PREDEFINED, NetworkStore
+from ketch.engine.filters import Filters
+from ketch.engine.network_endpoints import Endpoints, bare
+from ketch.engine.network_filters import fits
+from ketch.engine.network_healing import Healer
+from ketch.engine.network_store import PREDEFINED, NetworkStore
 from ketch.engine.network_values import (
     Connection,
     Member,
@@ -34,22 +36,17 @@ from ketch.engine.prune_report import PruneReport
 from ketch.engine.published_ports import PublishedPorts, wanted_ports
 from ketch.errors import (
     Forbidden,
-    InvalidParameter,
-    KetchError,
     NotFound,
     Unavailable,
     Unsupported,
 )
-from ketch.links import Link
 from ketch.network import bridge
 from ketch.network.firewall import BridgeRules, Firewall, Forward
-from ketch.network.pool import mac_of
 from ketch.runtime.remote import Shim
 from ketch.state.database import Database, Table
 
 __all__ = ["Connection", "NetworkConfig", "NetworkSpec", "Networks", "WarmLease"]
 
-_HEAL_EVERY = 4.0  # seconds; rules that somebody flushed are back within five
 _log = logging.getLogger("ketch.engine.networks")
 
 
@@ -65,8 +62,8 @@ class Networks:
         self._members = self._held.all()
         self._firewall = Firewall(config.nft_table)
         self._ports = PublishedPorts(self._firewall)
-        self._warm: dict[str, Endpoint] = {}
-        self._healer: asyncio.Task[None] | None = None
+        self._endpoints = Endpoints(self._store)
+        self._healer = Healer(self._store, self._firewall, self._ends_on)
 
     # the daemon's life
 
@@ -74,12 +71,12 @@ class Networks:
         """Bridges, forwarding, firewall; raises ``Unavailable`` when the kernel refuses."""
         if self._config.ip_forward:
             bridge.enable_forwarding()
-        for record in self._bridged():
+        for record in self._store.bridged():
             self._ensure(record)
         held = [forward for stored in self._members.values() for forward in stored.forwards()]
-        self._firewall.rebuild(map(_rules, self._bridged()), held)
+        self._firewall.rebuild(map(_rules, self._store.bridged()), held)
         self._warn_of_foreign_rules()
-        self._healer = asyncio.create_task(self._heal())
+        self._healer.start()
 
     def _warn_of_foreign_rules(self) -> None:
         if self._firewall.is_shut_by_others():
@@ -91,14 +88,13 @@ class Networks:
 
     async def close(self) -> None:
         """Stop watching; rules and bridges stay, so containers keep their network."""
-        if self._healer is not None:
-            self._healer.cancel()
+        self._healer.close()
         await self._ports.close()
 
     async def teardown(self) -> None:
         """Remove the table and all bridges: only when no container runs."""
         self._firewall.remove()
-        for record in self._bridged():
+        for record in self._store.bridged():
             await asyncio.to_thread(bridge.remove, record.bridge)
 
     async def restore(self, running: Iterable[ContainerRecord]) -> dict[str, Connection]:
@@ -114,60 +110,28 @@ class Networks:
                 self._drop(container_id)
                 continue
             for endpoint in stored.endpoints:
-                self._reserve(endpoint)
+                self._endpoints.reserve(endpoint)
             self._ports.hold_again(stored)
             published += stored.forwards()
             found[container_id] = Connection(None, stored.endpoints, stored.ports)
-        self._firewall.rebuild(map(_rules, self._bridged()), published)
+        self._firewall.rebuild(map(_rules, self._store.bridged()), published)
         return found
-
-    def _reserve(self, endpoint: Endpoint) -> None:
-        pool = self._store.pools.get(endpoint.network_id)
-        if pool is None or not endpoint.ipv4:
-            return
-        try:
-            pool.reserve(endpoint.ipv4)
-        except KetchError as error:
-            _log.warning("endpoint %s: %s", endpoint.endpoint_id[:12], error)
-
-    async def _heal(self) -> None:
-        while True:
-            await asyncio.sleep(_HEAL_EVERY)
-            try:
-                self._heal_bridges()
-                if await asyncio.to_thread(self._firewall.is_intact):
-                    continue
-                if not self._firewall.is_intact():  # looked at while nobody publishes
-                    _log.warning("the firewall table was changed by somebody else: made again")
-                    self._firewall.heal()
-            except KetchError as error:
-                _log.error("%s", error)
-
-    def _heal_bridges(self) -> None:
-        for record in self._bridged():
-            if not bridge.exists(record.bridge):
-                _log.warning("the bridge %s was removed by somebody: made again", record.bridge)
-                bridge.remake(record.bridge, *self._bridge_address(record), self._ends_on(record))
 
     def _ends_on(self, record: NetworkRecord) -> list[str]:
         """Host ends of the links on a network's bridge."""
         held = [endpoint for stored in self._members.values() for endpoint in stored.endpoints]
-        held += self._warm.values()
+        held += self._endpoints.warm()
         return [end.host_interface for end in held if end.network_id == record.id]
 
     # warm sandboxes
 
     async def reserve_warm(self) -> WarmLease:
         """An address on the default bridge for a sandbox that is made ahead."""
-        record = self._store.resolve("bridge")
-        endpoint = self._endpoint(record, EndpointSpec(network="bridge"))
-        self._warm[endpoint.endpoint_id] = endpoint
-        return WarmLease(self._link(record, endpoint, 0), endpoint)
+        return self._endpoints.lease()
 
     async def release_warm(self, lease: WarmLease) -> None:
         """Give the address of an unused sandbox back."""
-        if self._warm.pop(lease.endpoint.endpoint_id, None) is not None:
-            self._release(lease.endpoint)
+        self._endpoints.end_lease(lease)
 
     # containers
 
@@ -182,13 +146,13 @@ class Networks:
             return Connection()
         if record.driver != "bridge":
             self._tell("connect", record, container.id)
-            return Connection(None, (_bare(record),))
+            return Connection(None, (bare(record),))
         _refuse_unreachable(record, container.spec)
-        endpoint, link = self._plan(container.spec, record, lease)
+        endpoint, link = self._endpoints.plan(container.spec, record, lease)
         try:
             ports = self._ports.publish(container, endpoint)
         except BaseException:
-            self._release(endpoint)
+            self._endpoints.release(endpoint)
             raise
         self._hold(container, (endpoint,), ports)
         self._tell("connect", record, container.id)
@@ -233,7 +197,7 @@ class Networks:
             return
         self._ports.unpublish(stored)
         for endpoint in stored.endpoints:
-            self._release(endpoint)
+            self._endpoints.release(endpoint)
             if tell:
                 container_events.left_network(self._events, container_id, endpoint)
         self._drop(container_id)
@@ -272,54 +236,6 @@ class Networks:
             )
         return self._store.resolve("bridge" if mode in ("", "default") else mode)
 
-    def _plan(
-        self, spec: ContainerSpec, record: NetworkRecord, lease: WarmLease | None
-    ) -> tuple[Endpoint, Link | None]:
-        asked = spec.endpoints[0] if spec.endpoints else EndpointSpec(network=record.name)
-        if record.name in PREDEFINED:
-            _refuse_user_settings(asked)
-        if lease is not None:
-            self._warm.pop(lease.endpoint.endpoint_id, None)
-            return lease.endpoint, lease.link
-        endpoint = self._endpoint(record, asked)
-        return endpoint, self._link(record, endpoint, 0)
-
-    def _endpoint(self, record: NetworkRecord, asked: EndpointSpec) -> Endpoint:
-        pool = self._store.pools[record.id]
-        if asked.ipv6:
-            raise Unsupported("static IPv6 addresses are not supported yet")
-        if asked.ipv4:
-            pool.reserve(asked.ipv4)
-        address = asked.ipv4 or pool.allocate()
-        return Endpoint(
-            network=record.name,
-            network_id=record.id,
-            endpoint_id=secrets.token_hex(32),
-            ipv4=address,
-            ipv4_prefix=pool.prefix,
-            gateway="" if record.internal else pool.gateway,
-            mac=asked.mac or mac_of(address),
-            aliases=asked.aliases,
-            host_interface=f"kv{secrets.token_hex(5)}",
-            interface="eth0",
-        )
-
-    def _link(self, record: NetworkRecord, endpoint: Endpoint, index: int) -> Link:
-        return Link(
-            name=f"eth{index}",
-            host_name=endpoint.host_interface,
-            bridge=record.bridge,
-            mac=endpoint.mac,
-            addresses=(f"{endpoint.ipv4}/{endpoint.ipv4_prefix}",),
-            gateways=(endpoint.gateway,) if endpoint.gateway else (),
-            mtu=self._mtu(record),
-        )
-
-    def _release(self, endpoint: Endpoint) -> None:
-        pool = self._store.pools.get(endpoint.network_id)
-        if pool is not None and endpoint.ipv4:
-            pool.release(endpoint.ipv4)
-
     # networks as objects
 
     async def create(self, spec: NetworkSpec) -> NetworkRecord:
@@ -341,7 +257,12 @@ class Networks:
 
     async def list(self, filters: Filters | None = None) -> Sequence[NetworkRecord]:
         """Networks that fit Docker's filters: name, id, driver, label, type, dangling, scope."""
-        return [record for record in self._store.values() if self._fits(record, filters or {})]
+        used = {end.network_id for held in self._members.values() for end in held.endpoints}
+        return [
+            record
+            for record in self._store.values()
+            if fits(record, filters or {}, used=record.id in used)
+        ]
 
     async def members(self, network_id: str) -> tuple[Member, ...]:
         """Containers in a network."""
@@ -397,45 +318,14 @@ class Networks:
                 deleted.append(record.name)
         return PruneReport(deleted=tuple(deleted))
 
-    def _fits(self, record: NetworkRecord, filters: Filters) -> bool:
-        used = any(e.network_id == record.id for m in self._members.values() for e in m.endpoints)
-        dangling = not used and record.name not in PREDEFINED
-        wanted = {key: values for key, values in filters.items() if values}
-        if any((value in ("true", "1")) != dangling for value in wanted.pop("dangling", ())):
-            return False
-        return all(any(_TESTS[key](record, v) for v in values) for key, values in wanted.items())
-
-    def _bridged(self) -> Sequence[NetworkRecord]:
-        return [record for record in self._store.values() if record.driver == "bridge"]
-
     def _ensure(self, record: NetworkRecord) -> None:
-        bridge.ensure(record.bridge, *self._bridge_address(record))
-
-    def _bridge_address(self, record: NetworkRecord) -> tuple[str, int]:
-        """The address of a network's bridge with its prefix, and the MTU."""
-        pool = self._store.pools[record.id]
-        return f"{pool.gateway}/{pool.prefix}", self._mtu(record)
-
-    def _mtu(self, record: NetworkRecord) -> int:
-        return int(record.options.get(MTU) or self._config.mtu)
+        bridge.ensure(record.bridge, *self._store.bridge_address(record))
 
     def _tell(self, action: str, record: NetworkRecord, container: str = "") -> None:
         attributes = {"name": record.name, "type": record.driver}
         if container:
             attributes["container"] = container
         self._events.publish("network", action, record.id, attributes)
-
-
-_TESTS: dict[str, Callable[[NetworkRecord, str], bool]] = {
-    "name": lambda record, value: name_matches(value, record.name),
-    "id": lambda record, value: record.id.startswith(value),
-    "driver": lambda record, value: value == record.driver,
-    "scope": lambda record, value: value == "local",
-    "type": lambda record, value: (record.name in PREDEFINED) == (value == "builtin"),
-    "label": lambda record, value: labels_match(record.labels, (value,)),
-    "label!": lambda record, value: not labels_match(record.labels, (value,)),
-    "until": lambda record, value: record.created_at < instant(value),
-}
 
 
 def _refuse_unreachable(record: NetworkRecord, spec: ContainerSpec) -> None:
@@ -446,24 +336,5 @@ def _refuse_unreachable(record: NetworkRecord, spec: ContainerSpec) -> None:
         )
 
 
-def _refuse_user_settings(asked: EndpointSpec) -> None:
-    """What only users' own networks have, in Docker's words."""
-    if asked.aliases:
-        raise InvalidParameter(
-            "invalid endpoint settings:\nnetwork-scoped aliases are only supported for"
-            " user-defined networks"
-        )
-    if asked.ipv4 or asked.ipv6:
-        raise InvalidParameter(
-            "invalid endpoint settings:\nuser specified IP address is supported on user defined"
-            " networks only"
-        )
-
-
 def _rules(record: NetworkRecord) -> BridgeRules:
     return BridgeRules(record.bridge, record.subnets[0][0], record.internal)
-
-
-def _bare(record: NetworkRecord) -> Endpoint:
-    """The endpoint of ``host`` and ``none``: a name without addresses."""
-    return Endpoint(network=record.name, network_id=record.id, endpoint_id=secrets.token_hex(32))
