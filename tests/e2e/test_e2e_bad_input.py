@@ -213,3 +213,22 @@ def test_without_overlayfs(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("ketchd: this kernel has no overlayfs")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_hostile_patterns_hold_nobody_up(ketchd: Ketchd, name: str) -> None:
+    """With a matcher that backtracks each of these would take hours."""
+    long = f"{name}-{'a' * 60}"
+    volume = ketchd.out("volume", "create", f"{long}b")
+    try:
+        ketchd.docker("create", "--name", f"{long}b", "busybox", "true")
+        for command in (("ps", "-aq"), ("volume", "ls", "-q"), ("network", "ls", "-q")):
+            assert not ketchd.out(*command, "--filter", "name=(a+)+$", "--filter", "name=(a|aa)+$")
+        assert ketchd.out("ps", "-aq", "--filter", f"name=^{name}-(a+)+b$")
+        options = ("--log-opt", "labels-regex=(a+)+$", "--label", f"{'a' * 60}b=c")
+        ketchd.docker("run", "--rm", *options, "busybox", "true")
+        refused = ("--log-opt", "labels-regex=(?=x)", "busybox", "true")
+        done = ketchd.docker("run", "--rm", *refused, code=125)
+        assert b"log opt 'labels-regex': error parsing regexp" in done.stderr
+    finally:
+        ketchd.docker("rm", f"{long}b")
+        ketchd.docker("volume", "rm", volume)

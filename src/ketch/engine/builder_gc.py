@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ketch.engine import patterns
 from ketch.engine.builder_cache import CacheUsage
 from ketch.engine.filters import Filters, instant
 from ketch.errors import InvalidParameter
@@ -143,8 +144,8 @@ def _holds(record: CacheUsage, key: str, operator: str, value: str) -> bool:
     }[key]
     if operator == "~=":
         try:
-            return re.search(value, text) is not None
-        except re.error:
+            return patterns.is_found(value, text)
+        except InvalidParameter:
             raise InvalidParameter(f"invalid filter {key}~={value}") from None
     same = value in text if key == "description" else text == value
     return same if operator != "!=" else not same

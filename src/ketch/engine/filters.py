@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
+from ketch.engine import patterns
 from ketch.errors import InvalidParameter
 
 Filters = dict[str, tuple[str, ...]]
@@ -14,8 +14,8 @@ Filters = dict[str, tuple[str, ...]]
 def name_matches(pattern: str, name: str) -> bool:
     """Docker's ``name`` filter: a regular expression found in the name, or a part of it."""
     try:
-        return pattern in name or re.search(pattern, name) is not None
-    except (re.error, RecursionError):
+        return pattern in name or patterns.is_found(pattern, name)
+    except InvalidParameter:
         return False
 
 

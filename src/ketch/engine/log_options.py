@@ -7,11 +7,10 @@ json-file is rotated, so that a container cannot fill the disk.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 
 from ketch import sizes
-from ketch.engine import log_tag
+from ketch.engine import log_tag, patterns
 from ketch.engine.container_spec import LogConfig
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.logs import journald
@@ -92,8 +91,8 @@ def _check_mode(options: Mapping[str, str]) -> None:
 def _check_attrs(options: Mapping[str, str]) -> None:
     for option in ("labels-regex", "env-regex"):
         try:
-            re.compile(options.get(option, ""))
-        except re.error as error:
+            patterns.check(options.get(option, ""))
+        except InvalidParameter as error:
             raise InvalidParameter(f"log opt '{option}': {error}") from None
     log_tag.check(options.get("tag", ""))
 

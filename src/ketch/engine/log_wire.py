@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from ketch.engine import log_tag
+from ketch.engine import log_tag, patterns
 from ketch.engine.log_options import (
     BUFFER,
     FACILITIES,
@@ -73,7 +73,7 @@ def _chosen(options: dict[str, str], key: str, values: dict[str, str]) -> dict[s
     return {
         name: value
         for name, value in values.items()
-        if name in names or (pattern and re.search(pattern, name))
+        if name in names or (pattern and patterns.is_found(pattern, name))
     }
 
 
