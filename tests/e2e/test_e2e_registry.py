@@ -457,6 +457,45 @@ def test_skopeo_both_ways(ketchd: Ketchd, plain: Registry, tmp_path: Path) -> No
         load_busybox(ketchd)
 
 
+def test_skopeo_and_our_socket(ketchd: Ketchd) -> None:
+    """Debian's skopeo asks for API 1.22, which Docker 25 and later refuse in the same words."""
+    done = subprocess.run(
+        ["skopeo", "--insecure-policy", "inspect", "--daemon-host", f"unix://{ketchd.socket}",
+         "docker-daemon:busybox:latest"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode
+    assert "is too old. Minimum supported API version is 1.40, please upgrade" in done.stderr
+
+
+@PROGRAMS
+def test_what_push_and_pull_say(user: User, plain: Registry) -> None:
+    """Compared with dockerd 20.10, line by line."""
+    repository = f"{plain.address}/said-{Path(user.program).name}"
+    nothing = user.run("push", f"{repository}:1", code=1)
+    assert nothing.stdout.startswith(f"The push refers to repository [{repository}]")
+    said = f"An image does not exist locally with the tag: {repository}"
+    assert nothing.stderr.strip().endswith(said)
+    user.run("tag", "busybox", f"{repository}:1")
+    assert (
+        f"tag does not exist: {repository}:2" in user.run("push", f"{repository}:2", code=1).stderr
+    )
+    user.run("push", f"{repository}:1")
+    lines = user.run("pull", f"{repository}:1").stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "1",
+        "Digest",
+        "Status",
+        plain.address.split(":")[0],
+    ]
+    assert lines[2] == f"Status: Image is up to date for {repository}:1"
+    lines = user.run("pull", "-a", repository).stdout.splitlines()
+    assert f"Status: Image is up to date for {repository}" in lines
+    user.run("rmi", f"{repository}:1")
+    wrong = user.run("images", "--filter", "dangling=maybe", code=1)
+    assert "invalid filter 'dangling=[maybe]'" in wrong.stderr
+
+
 # search and import
 
 
@@ -513,6 +552,10 @@ def test_import_of_a_url(user: User) -> None:
         url = f"http://{web.address}/root.tar"
         user.run("import", "-c", 'CMD ["echo", "imported"]', "-m", "by url", url, "from-url:1")
         assert user.run("run", "--rm", "from-url:1").stdout == "imported\n"
+        comment = ("image", "inspect", "-f", "{{.Comment}}")
+        assert user.run(*comment, "from-url:1").stdout == "by url\n"
+        user.run("import", url, "from-url:1")
+        assert user.run(*comment, "from-url:1").stdout == f"Imported from {url}\n"
         user.run("rmi", "from-url:1")
         done = user.run("import", f"http://{web.address}/nope.tar", "from-url:2", code=1)
         assert "404" in done.stderr

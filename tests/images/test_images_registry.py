@@ -53,7 +53,9 @@ async def test_push_and_pull_again(rig: Rig, registry: Registry, tmp_path: Path)
 
     again = await gather(other.images.pull(name))
     assert words(again)[-1] == f"Status: Image is up to date for {name}"
-    assert words(again).count("Already exists") == 2
+    assert (
+        words(again).count("Already exists") == 0
+    )  # of an image that is there Docker says nothing
 
 
 async def test_pushing_again_keeps_the_digest(rig: Rig, registry: Registry) -> None:
@@ -110,7 +112,7 @@ async def test_what_is_not_there(rig: Rig, registry: Registry) -> None:
     assert str(caught.value) == f'failed to resolve reference "{name}": {name}: not found'
     with pytest.raises(InvalidParameter, match="must be lowercase"):
         await gather(rig.images.pull("BAD"))
-    with pytest.raises(NotFound, match="tag does not exist: x:1"):
+    with pytest.raises(NotFound, match="An image does not exist locally with the tag: x"):
         await gather(rig.images.push("x:1"))
     await pushed(rig, registry, "plat:1")
     with pytest.raises(NotFound, match="does not match the specified platform"):

@@ -97,14 +97,15 @@ class Maker:
             tag_reference(tag)
         target = platforms.parse(options.platform) if options.platform else platforms.host()
         now = images.format_time(time.time_ns())
+        comment = options.message or f"Imported from {options.source}"
         config = ImageConfig(
             created=now,
-            comment=options.message,
+            comment=comment,
             architecture=target.architecture,
             os=target.os,
             variant=target.variant,
             config=RunConfig(),
-            history=[History(created=now, comment=options.message or "Imported from -")],
+            history=[History(created=now, comment=comment)],
         )
         config = await apply_changes(config, options.changes)  # wrong ones fail before the upload
         async with self._collector.held():

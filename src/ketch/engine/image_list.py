@@ -202,7 +202,7 @@ def _dangling(filters: Filters) -> bool | None:
         return None
     if len(values) == 1 and values[0] in _TRUE | _FALSE:
         return values[0] in _TRUE
-    raise InvalidParameter(f"invalid filter 'dangling={list(values)}'")
+    raise InvalidParameter(f"invalid filter 'dangling=[{' '.join(values)}]'")
 
 
 def _matches(name: references.Reference, pattern: str) -> bool:

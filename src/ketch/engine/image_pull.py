@@ -26,7 +26,6 @@ from ketch.oci import platform as platforms
 from ketch.oci.descriptor import Descriptor
 from ketch.oci.media_types import OCI_INDEX
 from ketch.oci.reference import Reference, parse
-from ketch.state.leases import Lease
 
 
 class Puller:
@@ -43,7 +42,8 @@ class Puller:
         """Pull one image or all of a repository; see ``Images.pull``."""
         reference = parse(text)
         if not all_tags:
-            await self._pull(reference.tagged(), platform, auth, emit)
+            newer = await self._pull(reference.tagged(), platform, auth, emit)
+            _tell(reference.tagged().familiar, newer, emit)
             return
         if reference.tag or reference.digest:
             raise InvalidParameter("tag can't be used with --all-tags/-a")
@@ -51,12 +51,15 @@ class Puller:
             tags = await client.tags()
         if not tags:
             raise NotFound(f"{reference.name} has no tags")
-        for tag in sorted(tags):
-            await self._pull(reference.with_tag(tag), platform, auth, emit)
+        pulled = [
+            await self._pull(reference.with_tag(tag), platform, auth, emit) for tag in sorted(tags)
+        ]
+        _tell(reference.familiar_name, any(pulled), emit)
 
     async def _pull(
         self, reference: Reference, platform: str, auth: Credentials, emit: Emit
-    ) -> None:
+    ) -> bool:
+        """Whether the name led elsewhere before."""
         wanted = platforms.parse(platform) if platform else platforms.host()
         keys: list[str] = []
         try:
@@ -67,7 +70,7 @@ class Puller:
                 resolved = await resolve(client, wanted, exact=bool(platform))
                 keys = _keys(resolved)
                 lease.add(*keys)
-                await self._transfer(client, resolved, lease, emit)
+                return await self._transfer(client, resolved, emit)
         except (DataCorrupt, InvalidParameter):
             await self._forget(keys)  # of what is hostile nothing stays
             raise
@@ -77,9 +80,7 @@ class Puller:
             self._parts.content.forget_partial(key)
         await self._collector.collect(keys)
 
-    async def _transfer(
-        self, client: RegistryClient, resolved: Resolved, lease: Lease, emit: Emit
-    ) -> None:
+    async def _transfer(self, client: RegistryClient, resolved: Resolved, emit: Emit) -> bool:
         reference = client.reference
         emit(
             Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag)
@@ -91,9 +92,7 @@ class Puller:
         index = await asyncio.to_thread(self._index, resolved, image)
         self._record(reference, resolved, image, index)
         emit(Progress(status=f"Digest: {resolved.target}"))
-        newer = image.id not in before
-        said = "Downloaded newer image for" if newer else "Image is up to date for"
-        emit(Progress(status=f"Status: {said} {reference.familiar}"))
+        return image.id not in before
 
     def _known(self, reference: Reference) -> set[str]:
         """IDs of the images that the name leads to already, for any platform."""
@@ -169,13 +168,15 @@ class LayerFetch:
         self._unpacking = unpacking
 
     async def run(self, resolved: Resolved) -> None:
-        """Those of an image."""
+        """Those of an image; of one that is there nothing is said."""
+        known = resolved.image_id in self._parts.store
         pairs = zip(resolved.manifest.layers, resolved.config.diff_ids, strict=True)
         layers = {(layer.digest, diff_id): layer for layer, diff_id in pairs}
         missing = []
         for (digest, diff_id), layer in layers.items():
             there = self._parts.snapshots.has_layer(diff_id)
-            self._say("Already exists" if there else "Pulling fs layer", digest)
+            if not (there and known):
+                self._say("Already exists" if there else "Pulling fs layer", digest)
             if not there:
                 missing.append(self.layer(layer, diff_id))
         await all_of(missing)
@@ -234,6 +235,11 @@ class LayerFetch:
 
     def _say(self, status: str, digest: str) -> None:
         self._emit(Progress(status=status, id=digests.short(digest)))
+
+
+def _tell(name: str, newer: bool, emit: Emit) -> None:
+    said = "Downloaded newer image for" if newer else "Image is up to date for"
+    emit(Progress(status=f"Status: {said} {name}"))
 
 
 def _keys(resolved: Resolved) -> list[str]:

@@ -44,8 +44,8 @@ class Pusher:
         reference = parse(text)
         if reference.digest:
             raise InvalidParameter("cannot push a digest reference")
-        names = self._names(reference)
         emit(Progress(status=f"The push refers to repository [{reference.name}]"))
+        names = self._names(reference)
         for name in names:
             image = self._parts.store.by_name(name)
             if image is None:
@@ -90,15 +90,13 @@ class Pusher:
         emit(Progress(aux=told))
 
     def _names(self, reference: Reference) -> list[Reference]:
-        if reference.tag:
-            return [reference]
         known = [name for name in self._parts.store.all_names() if name.tag]
         names = sorted(name for name in known if name.name == reference.name)
         if not names:
             raise NotFound(
                 f"An image does not exist locally with the tag: {reference.familiar_name}"
             )
-        return names
+        return [reference] if reference.tag else names
 
     async def _push(
         self, name: Reference, image: StoredImage, auth: Credentials, emit: Emit

@@ -84,7 +84,7 @@ def _switch(filters: Filters, key: str) -> bool | None:
         return True
     if values in ({"false"}, {"0"}):
         return False
-    raise InvalidParameter(f"invalid filter '{key}={sorted(values)}'")
+    raise InvalidParameter(f"invalid filter '{key}=[{' '.join(sorted(values))}]'")
 
 
 def _number(text: str) -> int:

@@ -139,10 +139,12 @@ class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):
 class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to make an image of a bare root file system.
 
-    ``changes`` are Dockerfile instructions; ``platform`` as ``os/arch[/variant]``.
+    ``changes`` are Dockerfile instructions; ``platform`` as ``os/arch[/variant]``; ``source`` is
+    the URL it comes from, or ``-``.
     """
 
     reference: str = ""
+    source: str = "-"
     message: str = ""
     changes: tuple[str, ...] = ()
     platform: str = ""

@@ -265,6 +265,7 @@ class Images:
     def import_url(self, url: str, options: ImportOptions) -> AsyncIterator[Progress]:
         """Like ``import_``, with the tar that a URL leads to."""
         source = _checked_url(url)
+        options = msgspec.structs.replace(options, source=source)
 
         async def run(emit: Emit) -> None:
             emit(Progress(status=f"Downloading from {source}"))
