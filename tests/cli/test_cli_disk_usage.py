@@ -20,3 +20,12 @@ def test_cache_records_stand_in_the_order_of_docker() -> None:
     ]
     rows = df.details({"BuildCache": records}, whole=True)["BuildCache"]
     assert [row["ID"] for row in rows] == ["z", "a", "b", "c", "d"]
+
+
+def test_images_are_shown_under_their_first_tag_alone() -> None:
+    digest = "sha256:" + "a" * 64
+    picture = {"Id": digest, "Created": 0, "Size": 1, "Containers": 0, "SharedSize": 0}
+    pulled = {**picture, "RepoTags": [], "RepoDigests": [f"app@{digest}", f"copy@{digest}"]}
+    tagged = {**picture, "RepoTags": ["b:2", "a:1"], "RepoDigests": [f"c@{digest}"]}
+    rows = df.details({"Images": [pulled, tagged]}, whole=False)["Images"]
+    assert [(row["Repository"], row["Tag"]) for row in rows] == [("<none>", "<none>"), ("b", "2")]

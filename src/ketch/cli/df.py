@@ -132,9 +132,10 @@ def _row(name: str, counts: "tuple[int, int]", size: int, free: int) -> "dict[st
 def details(answer: "dict[str, Any]", *, whole: bool) -> "dict[str, list[dict[str, Any]]]":
     """The rows of ``-v``, by kind; Docker's names."""
     pictures = []
-    for item in answer.get("Images") or ():
-        for row in images.rows_of(item, whole)[:1]:
-            pictures.append({**row, "Digest": ""} if whole else row)
+    for item in answer.get("Images") or ():  # under its first tag, whatever digests it has
+        tags = item.get("RepoTags") or [f"{images.NONE}:{images.NONE}"]
+        repository, _, tag = tags[0].rpartition(":")
+        pictures.append(images.row(item, whole, repository, tag, "" if whole else images.NONE))
     containers = [ps.row(item, whole) for item in answer.get("Containers") or ()]
     cache = sorted(answer.get("BuildCache") or (), key=_last_used)
     for row in containers:

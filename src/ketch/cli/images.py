@@ -93,7 +93,14 @@ def images(client: "Client", argv: "list[str]") -> int:
 
 def rows_of(item: "dict[str, Any]", whole: bool, digests: bool = False) -> "list[dict[str, Any]]":
     """One row for each name of an image; with ``digests`` for each digest of the name."""
-    common = {
+    return [row(item, whole, *names) for names in _names(item, digests)]
+
+
+def row(
+    item: "dict[str, Any]", whole: bool, repository: str, tag: str, digest: str
+) -> "dict[str, Any]":
+    """What a list says of an image under one of its names."""
+    return {
         "Containers": _known(item.get("Containers"), str),
         "CreatedAt": instants.local(item["Created"]) if item["Created"] else "N/A",
         "CreatedSince": units.since(item["Created"]),
@@ -102,11 +109,10 @@ def rows_of(item: "dict[str, Any]", whole: bool, digests: bool = False) -> "list
         "Size": units.human_size(item["Size"]),
         "UniqueSize": _unique(item),
         "VirtualSize": units.human_size(item["Size"], 4),
+        "Repository": repository,
+        "Tag": tag,
+        "Digest": digest,
     }
-    found = []
-    for repository, tag, digest in _names(item, digests):
-        found.append({**common, "Repository": repository, "Tag": tag, "Digest": digest})
-    return found
 
 
 def _names(item: "dict[str, Any]", digests: bool) -> "list[tuple[str, str, str]]":
@@ -122,7 +128,7 @@ def _names(item: "dict[str, Any]", digests: bool) -> "list[tuple[str, str, str]]
         tagged.add(repository)
         for digest in (known.get(repository) or [NONE]) if digests else [NONE]:
             names.append((repository, tag, digest))
-    for name in known.keys() - tagged:
+    for name in sorted(known.keys() - tagged):
         for digest in known[name] if digests else known[name][:1]:
             names.append((name, NONE, digest if digests else NONE))
     return names or [(NONE, NONE, NONE)]
