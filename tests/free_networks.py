@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import subprocess
 
 
@@ -14,3 +15,10 @@ def free_octet(*prefixes: str) -> int:
     return secrets.choice(
         [n for n in range(1, 255) if not any(f" {prefix}.{n}." in shown for prefix in prefixes)]
     )
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

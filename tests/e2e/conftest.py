@@ -11,11 +11,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.ketchd_process import BUSYBOX, Ketchd, busybox_tar, docker_path
 from e2e.leaks import kill_processes, leftovers, remove_cgroup_parent
+
+if TYPE_CHECKING:
+    import docker
 
 IMAGE = "busybox:latest"
 
@@ -103,3 +107,13 @@ def name(ketchd: Ketchd, request: pytest.FixtureRequest) -> Iterator[str]:
     chosen = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name)[:40]
     yield chosen
     ketchd.docker("rm", "-fv", chosen, code=None)
+
+
+@pytest.fixture(scope="module")
+def api(ketchd: Ketchd) -> Iterator[docker.APIClient]:
+    """docker-py on the session's daemon."""
+    import docker
+
+    found = docker.APIClient(base_url=f"unix://{ketchd.socket}", version="auto", timeout=60)
+    yield found
+    found.close()

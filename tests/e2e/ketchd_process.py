@@ -238,6 +238,17 @@ def wait_for(condition: object, message: str, timeout: float = 60) -> None:
         time.sleep(0.02)
 
 
+def run(ketchd: Ketchd, *words: str, code: int = 0) -> str:
+    """What a container of a moment says, on both streams."""
+    done = ketchd.docker("run", "--rm", *words, code=code)
+    return (done.stdout + done.stderr).decode().strip()
+
+
+def parent_of(pid: int) -> int:
+    """Of a container's first process that is its supervisor."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def busybox_tar() -> bytes:
     """A root file system of the machine's static busybox."""
     applets = subprocess.run(

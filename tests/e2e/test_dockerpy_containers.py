@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import signal
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -13,22 +12,10 @@ import pytest
 import requests
 from docker.types import Healthcheck, LogConfig, Mount, Ulimit
 
-from e2e.ketchd_process import Ketchd, wait_for
+from e2e.dockerpy_client import started
+from e2e.ketchd_process import wait_for
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture(scope="module")
-def api(ketchd: Ketchd) -> Iterator[docker.APIClient]:
-    found = docker.APIClient(base_url=f"unix://{ketchd.socket}", version="auto", timeout=30)
-    yield found
-    found.close()
-
-
-def started(api: docker.APIClient, name: str, command: str = "sleep 600", **options: object) -> str:
-    identity = str(api.create_container("busybox", command, name=name, **options)["Id"])
-    api.start(identity)
-    return identity
 
 
 def logs_of(api: docker.APIClient, identity: str) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import docker
 import pytest
 from docker.types import IPAMConfig, IPAMPool
@@ -11,13 +9,6 @@ from docker.types import IPAMConfig, IPAMPool
 from e2e.ketchd_process import Ketchd
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture(scope="module")
-def api(ketchd: Ketchd) -> Iterator[docker.APIClient]:
-    found = docker.APIClient(base_url=f"unix://{ketchd.socket}", version="auto", timeout=30)
-    yield found
-    found.close()
 
 
 def test_from_env(ketchd: Ketchd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,29 +5,16 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Iterator
 
 import docker
 import pytest
 
-from e2e.ketchd_process import Ketchd, wait_for
+from e2e.dockerpy_client import started
+from e2e.ketchd_process import wait_for
 
 pytestmark = pytest.mark.root
 
 BOTH = "sh -c 'echo out; echo err >&2; echo end'"
-
-
-@pytest.fixture(scope="module")
-def api(ketchd: Ketchd) -> Iterator[docker.APIClient]:
-    found = docker.APIClient(base_url=f"unix://{ketchd.socket}", version="auto", timeout=30)
-    yield found
-    found.close()
-
-
-def started(api: docker.APIClient, name: str, command: str = "sleep 600", **options: object) -> str:
-    identity = str(api.create_container("busybox", command, name=name, **options)["Id"])
-    api.start(identity)
-    return identity
 
 
 def test_logs(api: docker.APIClient, name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.ketchd_process import Ketchd, wait_for
+from e2e.ketchd_process import Ketchd, run, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -18,11 +18,6 @@ V1 = os.path.isdir("/sys/fs/cgroup/memory")
 DISK = next((f"/dev/{name}" for name in sorted(os.listdir("/sys/block"), reverse=True)
              if os.path.exists(f"/dev/{name}") and not name.startswith(("loop", "zram", "ram"))),
             "")  # fmt: skip
-
-
-def run(ketchd: Ketchd, *words: str, code: int = 0) -> str:
-    done = ketchd.docker("run", "--rm", *words, code=code)
-    return (done.stdout + done.stderr).decode().strip()
 
 
 @pytest.mark.skipif(not V1, reason="files of cgroup v1")
@@ -77,7 +72,6 @@ def test_limits(ketchd: Ketchd, words: tuple[str, ...], files: dict[str, str]) -
         (("--cpuset-cpus", "4000"), "Requested CPUs are not available"),
         (("--cpuset-cpus", "x"), "Invalid value x for cpuset cpus"),
         (("--blkio-weight", "5"), "Range of blkio weight is from 10 to 1000"),
-        (("--device-read-bps", "/dev/nothing:1mb"), "block device /dev/nothing"),
         (("--device-read-bps", "/dev/null:1mb"), "is no block device"),
         (("--ulimit", "bogus=1"), "invalid ulimit type: bogus"),
         (("--oom-score-adj", "2000"), "range for oom score adj is [-1000, 1000]"),
@@ -85,6 +79,13 @@ def test_limits(ketchd: Ketchd, words: tuple[str, ...], files: dict[str, str]) -
 )
 def test_refused(ketchd: Ketchd, words: tuple[str, ...], text: str) -> None:
     assert text in run(ketchd, *words, "busybox", "true", code=125)
+
+
+def test_a_device_that_is_not_there(ketchd: Ketchd) -> None:
+    """127 is docker's own word for a text that ends so."""
+    words = ("--device-read-bps", "/dev/nothing:1mb", "busybox", "true")
+    out = run(ketchd, *words, code=127)
+    assert "block device /dev/nothing: no such file or directory" in out
 
 
 def test_warnings(ketchd: Ketchd) -> None:
@@ -218,7 +219,7 @@ def test_devices(ketchd: Ketchd, tmp_path: Path) -> None:
     os.mknod(folder / "two", 0o020666, os.makedev(1, 7))
     out = run(ketchd, "--device", f"{folder}:/dev/many", "busybox", "ls", "/dev/many")
     assert out.split() == ["one", "two"]
-    out = run(ketchd, "--device", "/dev/nothing", "busybox", "true", code=125)
+    out = run(ketchd, "--device", "/dev/nothing", "busybox", "true", code=127)
     assert 'error gathering device information while adding custom device "/dev/nothing"' in out
 
 

@@ -7,14 +7,9 @@ import os
 
 import pytest
 
-from e2e.ketchd_process import Ketchd
+from e2e.ketchd_process import Ketchd, run
 
 pytestmark = pytest.mark.root
-
-
-def run(ketchd: Ketchd, *words: str, code: int = 0) -> str:
-    done = ketchd.docker("run", "--rm", *words, code=code)
-    return (done.stdout + done.stderr).decode().strip()
 
 
 def test_hosts_and_resolver(ketchd: Ketchd) -> None:

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.ketchd_process import Ketchd, wait_for
+from e2e.ketchd_process import Ketchd, run, wait_for
 
 pytestmark = pytest.mark.root
-
-
-def run(ketchd: Ketchd, *words: str, code: int = 0) -> str:
-    done = ketchd.docker("run", "--rm", *words, code=code)
-    return (done.stdout + done.stderr).decode().strip()
 
 
 @pytest.mark.parametrize(

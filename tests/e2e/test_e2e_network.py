@@ -11,18 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from e2e.ketchd_process import Ketchd, wait_for
+from e2e.ketchd_process import Ketchd, parent_of, wait_for
+from free_networks import free_port
 
 pytestmark = pytest.mark.root
 
 ANSWER = "while :; do echo -e 'hello from inside' | nc -l -p 80; done"
 HELLO = b"hello from inside\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fetch(address: str, port: int) -> bytes:
@@ -125,10 +120,6 @@ def test_address_is_given_back(ketchd: Ketchd) -> None:
     subprocess.run(["ip", "link", "show", ketchd.bridge], check=True, capture_output=True)
 
 
-def supervisor_of(pid: str) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def test_published_on_ipv6_as_well(ketchd: Ketchd, name: str) -> None:
     port = free_port()
     ketchd.docker("run", "-d", "--name", name, "-p", f"{port}:80", "busybox", "sh", "-c", ANSWER)
@@ -183,7 +174,7 @@ def test_ipv6_ports_outlive_the_daemon(ketchd: Ketchd, name: str) -> None:
         assert b"port is already allocated" in done.stderr
     pid = ketchd.out("inspect", "-f", "{{.State.Pid}}", name)
     ketchd.stop(signal.SIGKILL)
-    os.kill(supervisor_of(pid), signal.SIGKILL)
+    os.kill(parent_of(pid), signal.SIGKILL)
     ketchd.start()
     wait_for(lambda: fetch("::1", first) == b"", "the port of a dead container is held")
     ketchd.docker("run", "--rm", "-p", f"{first}:81", "-p", f"[::1]:{second}:81", "busybox", "true")

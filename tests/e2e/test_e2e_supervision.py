@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.ketchd_process import Ketchd, is_zombie, wait_for
+from e2e.ketchd_process import Ketchd, is_zombie, parent_of, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -24,10 +24,6 @@ def state(ketchd: Ketchd, name: str) -> dict[str, object]:
 
 def pid_of(ketchd: Ketchd, name: str) -> int:
     return int(str(state(ketchd, name)["Pid"]))
-
-
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def status(ketchd: Ketchd, name: str) -> str:

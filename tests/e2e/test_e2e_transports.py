@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from e2e.conftest import assert_clean, clean_up, load_busybox
 from e2e.ketch_program import KETCH
 from e2e.ketchd_process import Ketchd, docker_path
 from e2e.ssh_server import SshServer, ssh_server
+from free_networks import free_port
 
 pytestmark = pytest.mark.root
 
@@ -39,12 +39,6 @@ def run(
     )
     assert code is None or done.returncode == code, (words, done.stdout, done.stderr)
     return done
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # contexts

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine.fakes import FakeLauncher, open_engine
+from engine.real import Bench, settings_below
 from ketch.engine.container_record import Endpoint
 from ketch.engine.engine import Engine
 
@@ -60,3 +61,16 @@ async def engine(
     await engine.start()
     yield engine
     await engine.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A real engine; at its end nothing of it is left."""
+    bench = Bench(settings_below(tmp_path))
+    async with asyncio.timeout(90):
+        await bench.open()
+        try:
+            await bench.add_image()
+            yield bench
+        finally:
+            await bench.destroy()

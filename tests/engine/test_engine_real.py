@@ -43,18 +43,6 @@ from ketch.runtime.remote import Launcher
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(settings_below(tmp_path))
-    async with asyncio.timeout(90):
-        await bench.open()
-        try:
-            await bench.add_image()
-            yield bench
-        finally:
-            await bench.destroy()
-
-
 async def test_run_true_and_false(bench: Bench) -> None:
     assert await bench.run("true") == (0, b"", b"")
     assert (await bench.run("false"))[0] == 1

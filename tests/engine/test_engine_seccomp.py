@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from engine.real import Bench, read_all, settings_below, unframed
+from engine.real import Bench, read_all, unframed
 from ketch.engine.attach_options import AttachOptions
 from ketch.engine.exec_values import ExecSpec
 from ketch.errors import InvalidParameter
@@ -19,18 +16,6 @@ pytestmark = pytest.mark.root
 STATE = ("grep", "-E", "^(Seccomp|Seccomp_filters|NoNewPrivs):", "/proc/self/status")
 NO_MKDIR = """{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
     {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 30}]}"""
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(settings_below(tmp_path))
-    async with asyncio.timeout(90):
-        await bench.open()
-        try:
-            await bench.add_image()
-            yield bench
-        finally:
-            await bench.destroy()
 
 
 async def _exec(bench: Bench, container: str, spec: ExecSpec) -> bytes:

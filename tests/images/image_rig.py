@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from free_networks import free_port
 from ketch.content.store import ContentStore
 from ketch.content.threads import completed
 from ketch.distribution.hosts import RegistrySettings
@@ -134,12 +135,6 @@ async def gather(stream: AsyncIterator[Any]) -> list[Any]:
 
 def words(lines: list[Progress]) -> list[str]:
     return [line.status for line in lines]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Registry:
