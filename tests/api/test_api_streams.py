@@ -202,8 +202,8 @@ async def test_logs_framing_and_timestamps(client: Client, engine: FakeEngine) -
     query = "stdout=1&stderr=1&timestamps=1&details=1"
     found = await client.ask("GET", f"/containers/{ID}/logs?{query}")
     assert frames(found.body) == [
-        (1, b"2023-11-14T22:13:20.5Z  out\n"),
-        (2, b"2023-11-14T22:13:21Z a=b,k=v err\n"),
+        (1, b"2023-11-14T22:13:20.500000000Z  out\n"),
+        (2, b"2023-11-14T22:13:21.000000000Z a=b,k=v err\n"),
     ]
     none = await client.ask("GET", f"/containers/{ID}/logs")
     assert none.message == "must specify at least one of 'stdout' or 'stderr'"

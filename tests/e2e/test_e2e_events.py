@@ -151,3 +151,16 @@ def test_a_stream_that_begins_in_the_past_goes_on(ketchd: Ketchd, name: str) -> 
         stream.wait()
         if stream.stdout is not None:
             stream.stdout.close()
+
+
+def test_prunes_are_told_with_what_they_gave_back(ketchd: Ketchd) -> None:
+    since = time.time()
+    label = f"label=nobody-has-{os.getpid()}"
+    for kind in ("container", "volume", "network", "image"):
+        ketchd.docker(kind, "prune", "-f", "--filter", label)
+    ketchd.docker("builder", "prune", "-f", "--filter", "id=nothing")
+    found = events(ketchd, since, "event=prune")
+    assert actions(found) == [
+        "container prune", "volume prune", "network prune", "image prune", "builder prune",
+    ]  # fmt: skip
+    assert all(each["Actor"] == {"ID": "", "Attributes": {"reclaimed": "0"}} for each in found)

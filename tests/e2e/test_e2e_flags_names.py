@@ -98,6 +98,8 @@ def test_a_link_needs_a_running_container(ketchd: Ketchd, name: str) -> None:
     ketchd.docker("start", name)  # what it was linked to is gone, and the link with it
     done = ketchd.docker("rm", "--link", name, code=1)
     assert "cannot remove the default link name" in done.stderr.decode()
+    done = ketchd.docker("rm", "--link", "nobody", code=1)
+    assert "No such container: nobody" in done.stderr.decode()
 
 
 KINDS = ("pid", "ipc", "uts", "net", "cgroup", "mnt", "time", "user")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ketch.api.times import rfc3339
+from ketch.api.times import rfc3339_fixed
 from ketch.engine.container_logs import LogEntry
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def entry_writer(*, framed: bool, timestamps: bool, details: bool) -> Writer:
     """How to turn entries into bytes: a frame per line, as Docker sends them."""
 
     def prefix(entry: LogEntry) -> bytes:
-        text = rfc3339(entry.time).encode() + b" " if timestamps else b""
+        text = rfc3339_fixed(entry.time).encode() + b" " if timestamps else b""
         return text + _details(entry.attrs) if details else text
 
     def write(entries: list[LogEntry]) -> bytes:

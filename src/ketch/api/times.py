@@ -35,6 +35,12 @@ def _whole(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
+def rfc3339_fixed(instant: int) -> str:
+    """Like ``rfc3339`` with all nine digits, so that the lines of a log are as wide."""
+    seconds, nanos = divmod(instant, SECOND)
+    return f"{_whole(seconds)}.{nanos:09d}Z"
+
+
 def rfc3339_seconds(instant: int) -> str:
     """Like ``rfc3339`` without the fraction."""
     return rfc3339(instant - instant % SECOND)

@@ -56,6 +56,13 @@ class Pruner:
         ``label`` finds none (``system prune`` sends it here too), ``label!`` all. Every record is
         one that nothing else needs, so ``all`` makes no difference.
         """
+        report = await self._pruned(filters, amounts, expressions)
+        self._parts.events.pruned("builder", report.reclaimed)
+        return report
+
+    async def _pruned(
+        self, filters: Filters, amounts: Amounts, expressions: Sequence[str] = ()
+    ) -> PruneReport:
         known = {key: values for key, values in filters.items() if key != "label!"}
         labels = known.pop("label", ())
         check_filters(known)
@@ -88,7 +95,7 @@ class Pruner:
             filters = dict(rule.filters)
             if rule.unused_for:
                 filters["until"] = (str(time.time_ns() - rule.unused_for),)
-            await self.prune(filters, rule.amounts)
+            await self._pruned(filters, rule.amounts)
 
 
 def _free(path: str) -> int:

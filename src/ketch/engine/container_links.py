@@ -139,9 +139,9 @@ def names_of(store: ContainerStore, record: ContainerRecord) -> list[str]:
 def remove(store: ContainerStore, ref: str) -> None:
     """``rm --link parent/alias``; raises ``Conflict``, ``NotFound``."""
     parent_name, slash, alias = ref.strip("/").partition("/")
+    parent = store.resolve(parent_name)
     if not slash:
         raise Conflict("Conflict, cannot remove the default link name of the container")
-    parent = store.resolve(parent_name)
     gone = [link for link in parent.links if link.alias == alias]
     if not gone:
         raise NotFound(f"No such container: {ref}")

@@ -128,6 +128,7 @@ class Remover:
                 continue  # started or removed by somebody else meanwhile
             deleted.append(record.id)
             reclaimed += size
+        self._parts.events.pruned("container", reclaimed)
         return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
 
     def _size(self, container_id: str) -> int:

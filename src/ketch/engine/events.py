@@ -62,6 +62,10 @@ class Events:
             asyncio.get_running_loop().call_soon(self.flush)
         self._pending.append(event)
 
+    def pruned(self, type: str, reclaimed: int) -> None:
+        """What was not in use has been removed, however much that was; in bytes."""
+        self.publish(type, "prune", "", {"reclaimed": str(reclaimed)})
+
     @contextmanager
     def telling(self) -> Iterator[None]:
         """Publish inside, then make the change that it tells: both are kept, or neither.

@@ -197,8 +197,7 @@ class Remover:
         reclaimed = await self._collector.collect() if removed else 0
         if all_unused:
             reclaimed += await asyncio.to_thread(self._parts.content.sweep_ingests, 0)
-        if removed:
-            self._parts.publish("prune", "", "", reclaimed=str(reclaimed))
+        self._parts.events.pruned("image", reclaimed)
         return ImagePruneReport(removed=tuple(removed), reclaimed=reclaimed)
 
 

@@ -316,6 +316,7 @@ class Networks:
             if record.name not in PREDEFINED and not await self.members(record.id):
                 await self.remove(record.id)
                 deleted.append(record.name)
+        self._events.pruned("network", 0)
         return PruneReport(deleted=tuple(deleted))
 
     def _ensure(self, record: NetworkRecord) -> None:

@@ -69,7 +69,7 @@ class System:
             images=len(self._parts.images.records()),
             snapshotter=self._parts.snapshots.name,
             log_driver=self._parts.config.log.driver,
-            log_drivers=log_options.available(),
+            log_drivers=tuple(name for name in log_options.available() if name != "none"),
             network_drivers=("bridge", "host", "null"),
             cgroup_version=cgroup_version(),
             kernel=os.uname().release,

@@ -152,6 +152,7 @@ class Volumes:
                 continue  # used or removed by somebody else meanwhile
             deleted.append(record.name)
             reclaimed += size
+        self._events.pruned("volume", reclaimed)
         return PruneReport(deleted=tuple(deleted), reclaimed=reclaimed)
 
     async def usage(self) -> Sequence[tuple[VolumeRecord, int, int]]:
