@@ -76,7 +76,8 @@ def run_init(channel: "Channel", setup: ChildSetup) -> "NoReturn":
 def _init(channel: "Channel", setup: ChildSetup) -> None:
     become_private()
     if setup.namespaces.has_user:
-        _enter_user_namespace(channel, setup)
+        channel.expect("mapped")
+        become_namespace_root()
     join_here(setup.cgroup_tasks)
     for fd, flag in setup.joins:
         namespaces.setns(fd, flag)
@@ -95,15 +96,6 @@ def _init(channel: "Channel", setup: ChildSetup) -> None:
         os._exit(0)  # the parent let go of us
     process.set_dumpable(False)
     execute_plan(channel, stage, plan, fds)
-
-
-def _enter_user_namespace(channel: "Channel", setup: ChildSetup) -> None:
-    if setup.namespaces.makes(namespaces.CLONE_NEWUSER):
-        channel.expect("mapped")
-    for fd, flag in [pair for pair in setup.joins if pair[1] == namespaces.CLONE_NEWUSER]:
-        namespaces.setns(fd, flag)
-        setup.joins.remove((fd, flag))
-    become_namespace_root()
 
 
 def become_namespace_root() -> None:

@@ -42,14 +42,14 @@ class NamespacePlan:
 
     @property
     def joins_after_clone(self) -> "list[tuple[str, int, str]]":
-        """(name, flag, path) in an order that works: the user namespace first."""
+        """(name, flag, path)."""
         names = [name for name in NAMESPACES if name in self.join and name != "pid"]
         return [(name, NAMESPACES[name][0], self.join[name]) for name in names]
 
     @property
     def has_user(self) -> bool:
-        """Whether the sandbox lives in a user namespace of its own or of another."""
-        return self.makes(CLONE_NEWUSER) or "user" in self.join
+        """Whether the sandbox lives in a user namespace of its own."""
+        return self.makes(CLONE_NEWUSER)
 
 
 def plan_namespaces(entries: "list[dict[str, Any]]") -> NamespacePlan:
@@ -67,6 +67,10 @@ def plan_namespaces(entries: "list[dict[str, Any]]") -> NamespacePlan:
             join[kind] = str(entry["path"])
         else:
             create |= NAMESPACES[kind][0]
+    if "user" in join:
+        raise Unsupported(
+            "a sandbox cannot join a user namespace: its other namespaces are made outside of it"
+        )
     if not create & CLONE_NEWNS:
         raise Unsupported("a sandbox needs a mount namespace of its own")
     if create & CLONE_NEWPID and "pid" in join:
