@@ -263,3 +263,13 @@ async def test_odd_words_are_told_and_do_not_break_the_answer(
 async def test_of_inline_files_with_one_name_the_last_counts(bench: Bench) -> None:
     built = await bench.build("FROM busybox\nCOPY <<a <<a /d/\n1\na\n2\na\n")
     assert bench.read(built["layers"][-1], "d/a") == b"2\n"
+
+
+async def test_a_question_about_several_platforms_is_about_the_first(bench: Bench) -> None:
+    text = "ARG TARGETARCH\nFROM busybox-$TARGETARCH AS base\n"
+    options = BuildOptions(platform="linux/arm64,linux/amd64")
+    source = TarSource(context({"Dockerfile": text.encode()}))
+    answer = await bench.builder.ask("frontend.outline", source, options)
+    assert [(arg["name"], arg["value"]) for arg in answer.document["args"]] == [
+        ("TARGETARCH", "arm64")
+    ]

@@ -140,11 +140,12 @@ class Builder:
         self, request: str, source: Source, options: BuildOptions, offers: Offers | None = None
     ) -> Answer:
         """Answer one of BuildKit's subrequests about a Dockerfile (``builder_questions``);
-        ``offers`` as for ``running``.
+        ``offers`` as for ``running``. Of several platforms it is about the first.
 
         Nothing is built and nothing kept. Raises as ``running`` does.
         """
         check(options)
+        options = each_platform(options)[0]
         given = offers or Given(credentials=options.credentials)
         room = await self._make_room(source, options, given)
         try:
