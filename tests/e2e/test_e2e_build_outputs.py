@@ -90,6 +90,22 @@ def test_oci_layout_is_read_by_skopeo(ketchd: Ketchd, folder: Path, tmp_path: Pa
     copied(f"oci:{place}", f"dir:{tmp_path}/copy2")
 
 
+def test_annotations_of_an_index(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
+    """One of the descriptor alone had nowhere to stand, and was dropped without a word."""
+    meta, output = tmp_path / "meta.json", f"type=oci,dest={tmp_path}/oci.tar"
+    alone = ("--annotation", "index-descriptor:org.example.a=b", "-o", output)
+    refused = build(ketchd, *alone, folder, code=1)
+    assert b"index-descriptor" in refused.stderr
+    build(ketchd, "--annotation", "index:org.example.i=j", *alone, "--metadata-file", meta, folder)
+    told = json.loads(meta.read_text())["containerimage.descriptor"]
+    assert told["annotations"] == {"org.example.a": "b"}
+    with tarfile.open(tmp_path / "oci.tar") as archive:
+        member = archive.extractfile("index.json")
+        assert member is not None
+        (entry,) = json.load(member)["manifests"]
+    assert entry["annotations"]["org.example.a"] == "b"
+
+
 def test_docker_archive_is_loaded(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "docker.tar"
     build(ketchd, "-t", "loaded:1", "-o", f"type=docker,dest={target}", folder)

@@ -149,13 +149,19 @@ class Exporting:
         form = Form(export.compression, export.level, export.recompress, oci)
         images = [_tree_image(result, export) for result in results]
         predicates = await self._predicates(export, results)
-        return await self._images.tree(
+        tree = await self._images.tree(
             images,
             form,
             lease,
             annotations=export.annotations_of(kinds.INDEX),
             attached=lambda trees: attached(trees, predicates, names),
         )
+        if len(tree.documents) == 1 and export.annotations_of(kinds.INDEX_DESCRIPTOR):
+            raise InvalidParameter(
+                "annotations of an index's descriptor (index-descriptor) need an index: several"
+                " platforms, attestations, or annotations of the index itself"
+            )
+        return tree
 
     def _attesting(self, export: Export) -> Attestations | None:
         """What is to be attached; what clients ask for by themselves only where an index is made
@@ -238,8 +244,12 @@ class Exporting:
             self._response["containerimage.config.digest"] = tree.manifests[0].config.digest
         else:
             self._response.pop("containerimage.config.digest", None)
-        described = b64encode(msgspec.json.encode(tree.root)).decode()
-        self._response["containerimage.descriptor"] = described
+        root = tree.root
+        if described := export.annotations_of(kinds.INDEX_DESCRIPTOR):
+            root = msgspec.structs.replace(
+                root, annotations={**(root.annotations or {}), **described}
+            )
+        self._response["containerimage.descriptor"] = b64encode(msgspec.json.encode(root)).decode()
         if self._texts(export):
             self._response["image.name"] = ",".join(self._texts(export))
 
