@@ -1,0 +1,103 @@
+"""The gRPC methods of ``moby.buildkit.v1.frontend.LLBBridge``: a client drives its build itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from grpclib.const import Cardinality, Handler
+
+from ketch import errors
+from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit.calls import guarded, received
+from ketch.buildkit.solve import result_of
+from ketch.buildkit.worker import worker
+
+if TYPE_CHECKING:
+    from grpclib.server import Stream
+
+    from ketch.buildkit.jobs import Jobs
+    from ketch.buildkit.solve import BuildkitSolver
+
+_BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
+_BUILD_ID = "buildkit-controlapi-buildid"
+_FRONTEND_CAPS = (
+    *("solve.base", "return", "returnmap", "proto.refarray", "gateway.solve.metadata"),
+    *("gateway.solve.evaluate", "gateway.evaluate.solve", "frontend.caps", "gateway.warnings"),
+)
+_LLB_CAPS = [gateway.Cap(ID="exporter.image.attestations", Enabled=True)]
+
+
+class Bridge:
+    """Front ends for the builds that were opened by ``Control.Solve``."""
+
+    def __init__(self, jobs: Jobs, solver: BuildkitSolver) -> None:
+        self._jobs = jobs
+        self._solver = solver
+
+    def methods(self) -> dict[str, Handler]:
+        """By path."""
+        g = gateway
+        rows: list[tuple[str, Any, type[Any], type[Any]]] = [
+            ("Ping", self.ping, g.PingRequest, g.PongResponse),
+            ("Solve", self.solve, g.GatewaySolveRequest, g.GatewaySolveResponse),
+            ("Return", self.return_, g.ReturnRequest, g.ReturnResponse),
+            ("Evaluate", self.evaluate, g.EvaluateRequest, g.EvaluateResponse),
+            ("Inputs", self.inputs, g.InputsRequest, g.InputsResponse),
+            ("Warn", self.warn, g.WarnRequest, g.WarnResponse),
+        ]
+        return {
+            _BRIDGE + name: Handler(guarded(call), Cardinality.UNARY_UNARY, request, reply)
+            for name, call, request, reply in rows
+        }
+
+    async def ping(self, stream: Stream[Any, Any]) -> None:
+        """What a client may use."""
+        await stream.recv_message()
+        caps = [gateway.Cap(ID=name, Enabled=True) for name in _FRONTEND_CAPS]
+        await stream.send_message(
+            gateway.PongResponse(FrontendAPICaps=caps, LLBCaps=_LLB_CAPS, Workers=[worker()])
+        )
+
+    async def solve(self, stream: Stream[Any, Any]) -> None:
+        """Run a front end for a build that its client drives."""
+        request = await received(stream)
+        job = await self._jobs.get(_build_id(stream))
+        if request.FrontendOpt.get("requestid"):
+            answer = await self._solver.answer(job, request.Frontend, request.FrontendOpt)
+            await stream.send_message(
+                gateway.GatewaySolveResponse(result=gateway.Result(metadata=answer))
+            )
+            return
+        target = await self._solver.run_frontend(job, request)
+        result = result_of(target, arrays=request.allowResultArrayRef)
+        await stream.send_message(gateway.GatewaySolveResponse(ref=target.id, result=result))
+
+    async def return_(self, stream: Stream[Any, Any]) -> None:
+        """The client is done with its build."""
+        request = await received(stream)
+        job = await self._jobs.get(_build_id(stream))
+        if not job.returned.done():
+            job.returned.set_result(request)
+        await stream.send_message(gateway.ReturnResponse())
+
+    async def evaluate(self, stream: Stream[Any, Any]) -> None:
+        """Results are there when their solve answers."""
+        await received(stream)
+        await stream.send_message(gateway.EvaluateResponse())
+
+    async def inputs(self, stream: Stream[Any, Any]) -> None:
+        """Front ends have no inputs here."""
+        await received(stream)
+        await stream.send_message(gateway.InputsResponse())
+
+    async def warn(self, stream: Stream[Any, Any]) -> None:
+        """A client's own warnings are shown by it."""
+        await received(stream)
+        await stream.send_message(gateway.WarnResponse())
+
+
+def _build_id(stream: Stream[Any, Any]) -> str:
+    value = stream.metadata.get(_BUILD_ID, "") if stream.metadata else ""
+    if not value:
+        raise errors.InvalidParameter(f"the call needs the metadata {_BUILD_ID}")
+    return str(value)

@@ -1,0 +1,57 @@
+"""What every gRPC method does: take the client's message, tell errors as gRPC statuses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from ketch import errors
+from ketch.buildkit.located import Located, details
+from ketch.buildkit.solve import reason
+
+if TYPE_CHECKING:
+    from grpclib.server import Stream
+
+_STATUS = (
+    (errors.NotFound, Status.NOT_FOUND),
+    (errors.InvalidParameter, Status.INVALID_ARGUMENT),
+    (errors.Conflict, Status.ALREADY_EXISTS),
+    (errors.Unsupported, Status.UNIMPLEMENTED),
+    (errors.Unavailable, Status.UNAVAILABLE),
+    (errors.Cancelled, Status.CANCELLED),
+)
+
+
+def guarded(
+    call: Callable[[Any], Awaitable[None]],
+) -> Callable[[Any], Awaitable[None]]:
+    """Errors as gRPC statuses."""
+
+    async def guarded(stream: Stream[Any, Any]) -> None:
+        async with _translated():
+            await call(stream)
+
+    return guarded
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except errors.KetchError as error:
+        inner = error.error if isinstance(error, Located) else error
+        found = next((code for kind, code in _STATUS if isinstance(inner, kind)), Status.UNKNOWN)
+        told = details(error.place) if isinstance(error, Located) else None
+        raise GRPCError(found, reason(inner), told) from None
+
+
+async def received(stream: Stream[Any, Any]) -> Any:
+    """The client's message; raises ``InvalidParameter`` when there is none."""
+    request = await stream.recv_message()
+    if request is None:
+        raise errors.InvalidParameter("the call came without a message")
+    return request
