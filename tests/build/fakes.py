@@ -118,7 +118,7 @@ class FakeExecutor:
             "copy", () if step.link else step.layers, step.destination, step.owner, step.mode, sums
         )
 
-    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
+    async def make_directory(self, layers: tuple[str, ...], path: str, owner: str = "") -> str:
         return "" if path == "/there" else digest("mkdir", layers, path)
 
     async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
@@ -181,14 +182,20 @@ def test_checksum_tells_kinds_apart(root: int) -> None:
     assert digest("d") != before
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [("x", "stat x: file does not exist"), ("x*", "no source files were specified")],
-)
-def test_checksum_of_nothing(root: int, source: str, message: str) -> None:
-    with pytest.raises(NotFound) as caught:
-        tasks.checksum({"sources": [source]}, [root])
-    assert str(caught.value) == message
+def test_checksum_of_nothing(root: int) -> None:
+    with pytest.raises(NotFound, match="stat x: file does not exist"):
+        tasks.checksum({"sources": ["x"]}, [root])
+    nothing = tasks.checksum({"sources": ["x*"]}, [root])["digest"]
+    assert nothing == f"multi:{hashlib.sha256().hexdigest()}"
+
+
+def test_owners_count_for_a_checksum_when_they_are_kept(root: int) -> None:
+    os.mkdir("owned", dir_fd=root)
+    asked = {"sources": ["owned"]}
+    first, kept = (tasks.checksum({**asked, "owners": w}, [root]) for w in (False, True))
+    os.chown("owned", 5, 6, dir_fd=root)
+    assert tasks.checksum(asked, [root]) == first
+    assert tasks.checksum({**asked, "owners": True}, [root]) != kept
 
 
 def test_exists_does_not_follow(root: int) -> None:

@@ -141,3 +141,14 @@ async def test_linked_dockerfile_and_ignore_file(buildx: Buildx, tmp_path: Path)
     assert "rules\n" in outcome.logs
     assert "secret.key" not in outcome.logs
     assert "secret.key" not in buildx.sent
+
+
+def test_a_short_word_is_a_name_and_no_begin_of_an_id(ketchd: Ketchd, tmp_path: Path) -> None:
+    """``FROM cafe`` must not build on whatever image has such an ID."""
+    digits = ketchd.out("image", "inspect", "-f", "{{.Id}}", "busybox").partition(":")[2]
+    code, _, err = said(ketchd, "build", folder(tmp_path, f"FROM {digits[:6]}\nRUN true\n"))
+    assert (code, digits[:6] in err) == (1, True)
+    assert said(ketchd, "build", folder(tmp_path, f"FROM {digits[:12]}\nRUN true\n"))[0] == 0
+    ketchd.docker("tag", "busybox", digits[:6])
+    assert said(ketchd, "build", folder(tmp_path, f"FROM {digits[:6]}\nRUN true\n"))[0] == 0
+    ketchd.docker("rmi", f"{digits[:6]}:latest")

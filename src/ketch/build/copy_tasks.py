@@ -15,7 +15,7 @@ from typing import Any
 
 from ketch.build.globs import BadPattern
 from ketch.build.ignore import IgnoreRules
-from ketch.errors import InvalidParameter, NotFound
+from ketch.errors import InvalidParameter
 from ketch.layers import sources
 from ketch.layers.archive import copier, in_root, owner_of
 from ketch.layers.entry import Entry
@@ -112,11 +112,9 @@ def checksum(args: Args, fds: list[int]) -> Args:
     """
     root_fd = fds[0] if fds else os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     patterns, choice = _sources(args), _choice(args)
-    try:
-        paths = sources.expand(root_fd, patterns, choice)
-    except NotFound:
-        raise NotFound("no source files were specified") from None
-    digits = sources.digest(root_fd, patterns, choice).removeprefix("sha256:")
+    paths = sources.expand(root_fd, patterns, choice)
+    owners = bool(args.get("owners"))
+    digits = sources.digest(root_fd, patterns, choice, owners=owners).removeprefix("sha256:")
     kind = "multi"
     if len(paths) == 1:
         fd = open_in_root(root_fd, paths[0])

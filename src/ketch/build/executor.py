@@ -112,6 +112,7 @@ class CopyPart(msgspec.Struct, frozen=True):
 
     ``extract`` unpacks what is an archive; ``parents`` keeps the directories that a source is in
     (below a ``/./`` in it, if there is one); ``excludes`` are patterns as in ``.dockerignore``.
+    ``owners``: files keep theirs, which then count for the checksum.
     """
 
     tree: Tree
@@ -119,14 +120,16 @@ class CopyPart(msgspec.Struct, frozen=True):
     extract: bool = False
     parents: bool = False
     excludes: tuple[str, ...] = ()
+    owners: bool = False
 
 
 class CopyStep(msgspec.Struct, frozen=True, kw_only=True):
     """One COPY or ADD. ``destination`` is absolute; a closing ``/`` says that it is a directory.
 
-    ``owner`` is ``user:group`` of the image, names or numbers; empty means root, and for unpacked
-    archives what they say. ``mode`` is octal or symbolic as chmod(1) reads it; empty keeps the
-    files'. With ``link`` the layer holds nothing of the layers below, which only know the owner.
+    ``owner`` is ``user:group`` of the image, names or numbers; empty means root, or what a part's
+    files or an unpacked archive say. ``mode`` is octal or symbolic as chmod(1) reads it; empty
+    keeps the files'. With ``link`` the layer holds nothing of the layers below, which only know
+    the owner.
     """
 
     layers: tuple[str, ...]
@@ -172,12 +175,12 @@ class Executor(Protocol):
         ...
 
     async def checksum(self, part: CopyPart) -> str:
-        """Digest of what ``copy`` would take: names, contents, modes; not times, nor owners,
-        which ``copy`` sets. Its form is ``file:<hex>``, ``dir:<hex>`` or, when there are several
+        """Digest of what ``copy`` would take: names, contents, modes; not times, nor owners that
+        ``copy`` sets. Its form is ``file:<hex>``, ``dir:<hex>`` or, when there are several
         sources, ``multi:<hex>``.
 
-        Raises ``NotFound``: ``stat x: file does not exist``, or for a pattern ``no source files
-        were specified``.
+        Raises ``NotFound`` for a path that is not there: ``stat x: file does not exist``. A pattern
+        that matches nothing takes nothing.
         """
         ...
 
@@ -185,8 +188,10 @@ class Executor(Protocol):
         """Copy into a new layer."""
         ...
 
-    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
-        """A layer with the directory ``path`` (root's, 0755); ``""`` when it is there."""
+    async def make_directory(self, layers: tuple[str, ...], path: str, owner: str = "") -> str:
+        """A layer with the directory ``path`` (0755); ``""`` when it is there. It and those on the
+        way to it belong to ``owner``, ``user[:group]`` of the image; to root without one, or when
+        the image does not know it."""
         ...
 
     async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:

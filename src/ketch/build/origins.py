@@ -13,9 +13,10 @@ from ketch.build.state import BuildContext
 from ketch.build.steps_copy import is_remote
 from ketch.build.vertices import Vertices
 from ketch.errors import Unsupported
-from ketch.oci.image import ImageConfig, RootFS, encode
+from ketch.oci.image import ImageConfig, RootFS, RunConfig, encode
 
 SCRATCH = "scratch"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IMAGES = (named_contexts.IMAGE, named_contexts.LAYOUT)
 
 
@@ -111,5 +112,6 @@ class Origins:
             architecture=platform.get("TARGETARCH", ""),
             os=platform.get("TARGETOS", ""),
             variant=platform.get("TARGETVARIANT", ""),
+            config=RunConfig(env=[f"PATH={PATH}"], working_dir="/"),
             rootfs=RootFS(diff_ids=layers or []),
         )

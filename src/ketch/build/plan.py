@@ -96,6 +96,8 @@ def _used(dockerfile: Dockerfile, stage: Stage) -> list[tuple[int, int]]:
             index = find_stage(dockerfile, name, stage.index, numbers=True)
             if index is not None:
                 found.append((place, index))
+            elif find_stage(dockerfile, name, len(dockerfile.stages), numbers=False) is not None:
+                raise step.error(f"the stage {name} must come before this one")
             elif name.isascii() and name.isdigit():
                 raise step.error(
                     f"invalid from flag value {name}: there is no stage of that number "

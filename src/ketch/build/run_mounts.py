@@ -70,7 +70,8 @@ async def _based(state: StageState, mount: StepMount) -> StepMount:
 
 async def _content(state: StageState, mount: StepMount) -> str:
     assert mount.tree is not None
-    part = CopyPart(mount.tree, (mount.source.lstrip("/") or ".",))
+    owners = mount.tree.kind == "layers"
+    part = CopyPart(mount.tree, (mount.source.lstrip("/") or ".",), owners=owners)
     try:
         return await state.shared.executor.checksum(part)
     except NotFound as error:

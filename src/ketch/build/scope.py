@@ -99,10 +99,14 @@ class StageScope:
         )
 
     def proxies(self, env: Mapping[str, str]) -> list[str]:
-        """Proxy settings for RUN, which no cache key holds."""
-        names = (set(self.outer.given) | set(self.args)) & PROXY_ARGS - set(env)
+        """Proxy settings for RUN, which no cache key holds; in lower and upper case, since programs
+        look for one of them."""
+        names = (set(self.outer.given) | set(self.args)) & PROXY_ARGS
         values = {**self.outer.given, **{k: v for k, v in self.args.items() if v is not None}}
-        return sorted(f"{name}={values[name]}" for name in names if name in values)
+        given = {name: values[name] for name in names if name in values}
+        twins = {name.swapcase(): value for name, value in given.items()}
+        both = {**twins, **given}
+        return sorted(f"{name}={both[name]}" for name in both if name not in env)
 
 
 def expand_in(

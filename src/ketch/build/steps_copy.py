@@ -23,6 +23,7 @@ _URL = re.compile(r"https?://", re.IGNORECASE)
 _MODE = re.compile(r"0?[0-7]{3,4}|[ugoa]*([-+=][rwxXst]*)+(,[ugoa]*([-+=][rwxXst]*)+)*")
 _NUMBERS = re.compile(r"\d+(:\d+)?")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
+_NOTHING = f"multi:{hashlib.sha256().hexdigest()}"
 _LONGEST_NAME = 255  # bytes of a file's name
 
 
@@ -58,6 +59,8 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
 async def _commit(state: StageState, step: Copy, copy: CopyStep) -> None:
     executor = state.shared.executor
     sums = [await executor.checksum(part) for part in copy.parts]
+    if _NOTHING in sums:
+        state.report.warn(f"{step.name}: nothing matches the pattern", step.range.start.line)
     identity = _identity(step, copy, sums)
     shown = _shown(sums)
     created_by = nop_file(state.run, f"{step.name} {shown} in {copy.destination} ")
@@ -130,7 +133,8 @@ async def _parts(
     if plain:
         unpack = isinstance(step, Add) and step.unpack is not False
         paths = tuple(_relative(step, source) for source in plain)
-        parts.append(CopyPart(tree, paths, unpack, step.parents, excludes))
+        owners = tree.kind == "layers" and not step.chown
+        parts.append(CopyPart(tree, paths, unpack, step.parents, excludes, owners))
     if isinstance(step, Add):
         remote = [source for source in words.sources if is_remote(source)]
         parts += [await _remote(state, step, url, words.destination) for url in remote]
@@ -215,7 +219,9 @@ def _destination(state: StageState, step: Copy, words: CopyWords) -> str:
         or len(words.sources) > 1
         or any(has_wildcard(source) for source in words.sources)
     )
-    if len(words.sources) > 1 and not text.endswith("/") and text not in (".", "..", ""):
+    kinds = len(step.heredocs) + sum(map(is_remote, words.sources))
+    plain = len(words.sources) > kinds or not kinds
+    if kinds + plain > 1 and not text.endswith("/") and text not in (".", "..", ""):
         raise StepFailed(
             f"When using {step.name} with more than one source file, the "
             "destination must be a directory and end with a /"

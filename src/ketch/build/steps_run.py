@@ -124,6 +124,8 @@ async def do_workdir(state: StageState, step: Workdir) -> None:
     state.change(working_dir=path)
 
     async def make() -> str:
-        return await state.shared.executor.make_directory(tuple(state.layers), path)
+        executor = state.shared.executor
+        return await executor.make_directory(tuple(state.layers), path, state.run.user)
 
-    await state.commit(f"workdir {path}", nop_file(state.run, f"WORKDIR {path}"), make)
+    identity = f"workdir {path}" + (f" of {state.run.user}" if state.run.user else "")
+    await state.commit(identity, nop_file(state.run, f"WORKDIR {path}"), make)

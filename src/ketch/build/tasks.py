@@ -20,12 +20,13 @@ from typing import Any
 from ketch.build import context_image, stubs
 from ketch.build.copy_tasks import checksum
 from ketch.build.ignore import IgnoreRules, parse_ignore
-from ketch.errors import InvalidParameter, StartFailed
+from ketch.errors import InvalidParameter, NotFound, StartFailed
 from ketch.layers.compression import decompressed
 from ketch.layers.create import open_umask
 from ketch.layers.placing import unpack_stream
-from ketch.layers.unpack import Unpacker
-from ketch.linux.paths import make_directories, open_in_root
+from ketch.layers.unpack import Ownership, Unpacker
+from ketch.layers.unpack import make_directories as owned_directories
+from ketch.linux.paths import open_in_root
 from ketch.runtime import failures, users
 from ketch.snapshots.tasks import ingest, ingest_diff
 
@@ -233,7 +234,8 @@ def _remove_directory(name: str, fd: int) -> None:
 
 
 def make_directory(args: Args, fds: list[int]) -> Args:
-    """In an image's tree: ``{"path"}`` → ``{"made": bool}``; raises ``InvalidParameter``."""
+    """In an image's tree: ``{"path", "owner"}`` → ``{"made": bool}``; raises
+    ``InvalidParameter``. An owner that the image does not know is root."""
     path = str(args["path"])
     root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -242,10 +244,15 @@ def make_directory(args: Args, fds: list[int]) -> Args:
             return {"made": False}
         except FileNotFoundError:
             pass
+        belongs: tuple[int, int] | None = None
+        if args.get("owner"):
+            with suppress(InvalidParameter):
+                found = owner(args, fds)
+                belongs = found["uid"], found["gid"]
         with open_umask():
-            os.close(make_directories(root_fd, path))
+            os.close(owned_directories(root_fd, os.fsencode(path), Ownership(belongs)))
         return {"made": True}
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, NotFound, InvalidParameter):
         raise InvalidParameter(f"{path} of the image can't be a directory") from None
     finally:
         os.close(root_fd)
@@ -264,13 +271,14 @@ def exists(args: Args, fds: list[int]) -> Args:
 def owner(args: Args, fds: list[int]) -> Args:
     """In an image's tree: ``{"owner": "user[:group]"}`` → ``{"uid", "gid"}``.
 
-    Without a group the user's word counts for it too (Dockerfile reference, ``--chown``).
+    Without a group it is the user's own, or has the number that was given for the user, as in
+    BuildKit.
     """
     user, colon, group = str(args["owner"]).partition(":")
     root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        uid = _uid(root_fd, user or "0")
-        gid = users.find_group(root_fd, (group or "0") if colon else (user or "0"))
+        uid, own = _ids(root_fd, user or "0")
+        gid = users.find_group(root_fd, group or "0") if colon else own
     except StartFailed as error:
         raise InvalidParameter(f"--chown={args['owner']}: {error}") from None
     finally:
@@ -278,12 +286,12 @@ def owner(args: Args, fds: list[int]) -> Args:
     return {"uid": uid, "gid": gid}
 
 
-def _uid(root_fd: int, user: str) -> int:
+def _ids(root_fd: int, user: str) -> tuple[int, int]:
     found = users.find_user(root_fd, user)
     if found is not None:
-        return found.uid
+        return found.uid, found.uid if user.isdigit() else found.gid
     if not (user.isascii() and user.isdigit()):
         raise InvalidParameter(
             f"unable to find user {user}: no matching entries in passwd file of the image"
         )
-    return int(user)
+    return int(user), int(user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from ketch.engine.builder_mount_transfer import MountTransfer
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.image_values import ImageRecord
+
+
+_SHORT = re.compile(r"[0-9a-f]{1,11}")
 
 
 class BuildExecutor:
@@ -104,6 +108,8 @@ class BuildExecutor:
             self.materials.append(material)
 
     def _local(self, reference: str, platform: str) -> ImageRecord | None:
+        if _SHORT.fullmatch(reference):  # the begin of an ID, but more likely a name
+            reference += ":latest"
         try:
             return self._room.parts.images.resolve(reference, platform)
         except NotFound:
@@ -189,9 +195,9 @@ class BuildExecutor:
         """By workers."""
         return await self._files.copy(step)
 
-    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
+    async def make_directory(self, layers: tuple[str, ...], path: str, owner: str = "") -> str:
         """By a worker."""
-        return await self._files.make_directory(layers, path)
+        return await self._files.make_directory(layers, path, owner)
 
     async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:
         """Written into the build's own directory."""

@@ -42,7 +42,7 @@ class StepFiles:
             path = os.path.basename(await self._room.unpacked(part.tree))
             found = await self._room.workers.ask("checksum", tree=path, **words)
             return str(found["digest"])
-        known = (identity, part.sources, part.parents, part.excludes)
+        known = (identity, part.sources, part.parents, part.excludes, part.owners)
         if known not in self._sums:
             if len(self._sums) > _MOST_SUMS:
                 self._sums.clear()
@@ -57,12 +57,13 @@ class StepFiles:
         found = await self._room.parts.launcher.work(f"{_TASKS}:exists", args, [], view)
         return bool(found["exists"])
 
-    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
+    async def make_directory(self, layers: tuple[str, ...], path: str, owner: str = "") -> str:
         """See the executor's protocol."""
+        args = {"path": path, "owner": owner}
         async with self._snapshot(layers) as key:
             rootfs = self._room.parts.snapshots.rootfs(key, volatile=True)
             task = f"{_TASKS}:make_directory"
-            found = await self._room.parts.launcher.work(task, {"path": path}, [], rootfs)
+            found = await self._room.parts.launcher.work(task, args, [], rootfs)
             return await self._room.ingest(key) if found["made"] else ""
 
     async def copy(self, step: CopyStep) -> str:
@@ -75,12 +76,13 @@ class StepFiles:
         args["archive_chown"] = args["chown"] if step.owner else None
         layers = () if step.link else step.layers
         if len(step.parts) == 1:
-            stored = await self._layers.store(step.parts[0], self._view(layers), args)
+            only = step.parts[0]
+            stored = await self._layers.store(only, self._view(layers), _placing(args, only))
             if stored is not None:
                 return stored
         async with self._snapshot(layers) as key:
             for part in step.parts:
-                await self._copy_part(key, part, {**args, "extract": part.extract})
+                await self._copy_part(key, part, _placing(args, part))
             return await self._room.ingest(key)
 
     async def copy_tree(self, tree: Tree, source: str, path: str) -> None:
@@ -162,6 +164,11 @@ class StepFiles:
             yield key
         finally:
             self._room.later(asyncio.to_thread(snapshots.remove, key))
+
+
+def _placing(args: dict[str, Any], part: CopyPart) -> dict[str, Any]:
+    """The words for one part's destination."""
+    return {**args, "extract": part.extract, "chown": None if part.owners else args["chown"]}
 
 
 class _opened:

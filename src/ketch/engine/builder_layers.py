@@ -86,7 +86,7 @@ class CopiedLayers:
         launcher = self._room.parts.launcher
         fds = [pipes.place_end, pipes.layer_end]
         try:
-            words = {**args, "extract": part.extract, "newest": self._room.newest}
+            words = {**args, "newest": self._room.newest}
             return await launcher.work(f"{_COPY}:layer", words, fds, base)
         finally:
             pipes.end("place_end", "layer_end")
@@ -138,6 +138,7 @@ def taken(part: CopyPart) -> dict[str, Any]:
         "sources": list(part.sources),
         "parents": part.parents,
         "excludes": list(part.excludes),
+        "owners": part.owners,
     }
 
 

@@ -50,18 +50,14 @@ def expand(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> list[
     """Absolute paths for patterns (Go's filepath.Match, one component at a time), sorted each.
 
     With ``parents``, ``**`` stands for any number of directories. A plain path is returned as it
-    is, there or not. Raises ``NotFound`` for a pattern that matches nothing, ``InvalidParameter``
-    for a malformed one.
+    is, there or not; a pattern may match nothing. Raises ``InvalidParameter`` for a malformed one.
     """
     return [path for pattern in patterns for path in _expand(root_fd, pattern, choice)]
 
 
 def _expand(root_fd: int, pattern: str, choice: Choice) -> list[str]:
     clean = posixpath.normpath("/" + pattern.lstrip("/"))
-    matches = [clean] if not _MAGIC.search(clean) else _matches(root_fd, clean, choice.parents)
-    if not matches:
-        raise NotFound(f"no source files: nothing matches {pattern}")
-    return matches
+    return [clean] if not _MAGIC.search(clean) else _matches(root_fd, clean, choice.parents)
 
 
 def _matches(root_fd: int, pattern: str, deep: bool) -> list[str]:
@@ -253,12 +249,16 @@ def _resolved(root_fd: int, path: str) -> str:
     raise InvalidParameter(f"{path}: too many symbolic links")
 
 
-def digest(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> str:
-    """``sha256:…`` of what ``collect`` gives: names, types, modes, link targets, xattrs, contents;
-    not owners and times, which differ between two checkouts of one tree."""
+def digest(
+    root_fd: int, patterns: Sequence[str], choice: Choice = ALL, *, owners: bool = False
+) -> str:
+    """``sha256:…`` of what ``collect`` gives: names, types, modes, link targets, xattrs, contents,
+    and ``owners`` if wanted; not times, which differ between two checkouts of one tree."""
     sha = hashlib.sha256()
     for entry, fd in collect(root_fd, patterns, choice):
         sha.update(_fingerprint(entry))
+        if owners:
+            sha.update(b" %d:%d" % (entry.uid, entry.gid))
         if entry.is_file:
             while data := os.read(fd, 1 << 20):
                 sha.update(data)
