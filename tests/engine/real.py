@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -233,7 +234,9 @@ def processes_of(root: str) -> list[str]:
 
 def remove_cgroups(parent: str) -> None:
     """The parent's own directories; what is below them must have gone."""
+    deadline = time.monotonic() + 10  # warm members that were let go are on their way out
     for path in Path("/sys/fs/cgroup").glob(f"*{parent}"):
-        left = [child.name for child in path.iterdir() if child.is_dir()]
-        assert not left, f"{path}: {left}"
+        while left := [child.name for child in path.iterdir() if child.is_dir()]:
+            assert time.monotonic() < deadline, f"{path}: {left}"
+            time.sleep(0.01)
         path.rmdir()

@@ -37,7 +37,15 @@ from ketch.engine.image_values import CommitOptions
 from ketch.engine.stats_values import Stats
 from ketch.engine.update_values import UpdateOptions
 from ketch.engine.wait import WaitCondition
-from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound, StartFailed
+from ketch.errors import (
+    Conflict,
+    InvalidParameter,
+    KetchError,
+    NotFound,
+    StartFailed,
+    Unavailable,
+)
+from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.remote import Launcher
 
 pytestmark = pytest.mark.root
@@ -415,3 +423,24 @@ async def test_a_start_that_fails_early_gives_its_warm_sandbox_back(
     while len(parts.pool._ready) < parts.config.pool_size:
         await asyncio.sleep(0.01)
     assert len((await parts.launcher.hello())["warm"]) == parts.config.pool_size
+
+
+async def test_a_start_whose_shim_dies_leaves_no_cgroup(bench: Bench) -> None:
+    """Killed when its warm sandbox has the START and its cgroup the container's name."""
+    container, _ = await bench.engine.containers.create(
+        ContainerSpec(image="box", cmd=("true",)), ""
+    )
+    parts = bench.engine.parts
+    while len(parts.pool._ready) < parts.config.pool_size:
+        await asyncio.sleep(0.01)
+    parent = parts.config.cgroup_parent
+    first = Cgroup(parent, parts.pool._ready[-1].id).pids()[0]
+    os.kill(first, signal.SIGSTOP)
+    starting = asyncio.create_task(bench.engine.containers.start(container))
+    while not (named := Cgroup(parent, container).pids()):
+        await asyncio.sleep(0.005)
+    assert named == [first]
+    os.kill(int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1]), 9)
+    with pytest.raises(Unavailable):
+        await starting
+    assert not [*Path("/sys/fs/cgroup").glob(f"*{parent}/{container}")]

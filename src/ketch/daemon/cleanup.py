@@ -7,7 +7,9 @@ root stays. For uninstalling, and for daemons that are made for one purpose.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from typing import TYPE_CHECKING
 
 from ketch.daemon.pidfile import LockedFile
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from ketch.daemon.settings import Settings
     from ketch.engine.network_values import NetworkConfig
 
+_PATIENCE = 2.0  # seconds for all control groups together
+_PAUSE = 0.02  # seconds
+
 
 async def clean_up(settings: Settings, networks: NetworkConfig) -> None:
     """Raises ``Conflict`` when containers run; ``KetchError`` when a daemon does."""
@@ -41,7 +46,7 @@ async def clean_up(settings: Settings, networks: NetworkConfig) -> None:
             )
         await _end_launcher(settings.exec_root)
         await Networks(networks, database, Events(database)).teardown()
-        _remove_cgroups(settings.cgroup_parent)
+        await _remove_cgroups(settings.cgroup_parent)
         for place in reversed(mounted_below(f"{settings.data_root}/volumes")):
             mountapi.umount(place, mountapi.MNT_DETACH)
     finally:
@@ -57,12 +62,25 @@ async def _end_launcher(exec_root: str) -> None:
     await launcher.shutdown()
 
 
-def _remove_cgroups(parent: str) -> None:
-    """The parent in every hierarchy, if it is empty and ours (never the root)."""
+async def _remove_cgroups(parent: str) -> None:
+    """The parent in every hierarchy, if it is empty and ours (never the root).
+
+    The launcher's warm members may be on their way out.
+    """
     if not parent.strip("/"):
         return
+    deadline = time.monotonic() + _PATIENCE
     for hierarchy in hierarchies():
-        try:
-            os.rmdir(f"{hierarchy.mount}{parent}")
-        except OSError:
-            continue  # missing, or something else is in it
+        directory = f"{hierarchy.mount}{parent}"
+        while not _gone(directory) and time.monotonic() < deadline:
+            await asyncio.sleep(_PAUSE)
+
+
+def _gone(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # something is in it
+    return True

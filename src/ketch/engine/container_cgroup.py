@@ -67,6 +67,16 @@ def clear(state: ContainerState) -> None:
         _log.warning("control groups are left until the next start of the daemon: %s", error)
 
 
+def sweep(parent: str, name: str) -> None:
+    """``clear`` for a container that never came to run; without a name there is nothing to do."""
+    if not name:
+        return
+    try:
+        Cgroup(parent, name, hierarchies()).destroy()
+    except (KetchError, OSError) as error:
+        _log.warning("control groups are left until the next start of the daemon: %s", error)
+
+
 async def freeze(state: ContainerState, frozen: bool) -> None:
     """Stop or let go on; waits until the kernel says so, off the event loop.
 

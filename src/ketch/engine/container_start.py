@@ -42,6 +42,7 @@ from ketch.errors import (
     NotFound,
     NotModified,
     StartFailed,
+    Unavailable,
     os_reason,
 )
 from ketch.linux.process import start_time
@@ -210,6 +211,10 @@ class Starter:
         except StartFailed as error:
             error = self._explained(record, error)
             raise prefixed(_PREFIX if runtime else _PREFIX + _OURS, error) from None
+        except Unavailable:  # there is no supervisor that would do it
+            for name in (record.id, launch.warm):
+                await asyncio.to_thread(container_cgroup.sweep, parent, name)
+            raise
         finally:
             for client in clients:
                 client.sock.close()

@@ -157,4 +157,5 @@ def fits(spec: ContainerSpec, cgroup_parent: str) -> bool:
     one_network = len(spec.endpoints) <= 1
     same_parent = spec.cgroup_parent in ("", cgroup_parent)
     ours = not spec.runtime and not spec.privileged
+    ours = ours and not spec.resources.device_requests  # they may bring hooks, which want a maker
     return own_namespaces and plain_network and one_network and same_parent and ours

@@ -41,13 +41,31 @@ def plug(link: "Link", pid: int) -> None:
 
     Raises OSError; then nothing is left but what dies with the sandbox's namespace.
     """
-    bridge = _socket.if_nametoindex(link.bridge)
     with netlink.Route() as route:
-        pair = (RTM_NEWLINK, NEW, _pair(link, bridge, pid))
-        route.request(pair, (RTM_NEWLINK, 0, _hairpin(link.host_name)))
-    with InNamespace(pid), netlink.Route() as route:
-        if not any(":" in address for address in link.addresses):
-            disable_ipv6(link.name)
+        _make(link, route, pid)
+    with InNamespace(pid):
+        _finish(link)
+
+
+def plug_here(link: "Link", host: netlink.Route) -> None:
+    """``plug`` for a process that is in the sandbox's namespaces already.
+
+    ``host`` is a socket of the network namespace where the bridge is.
+    """
+    _make(link, host, os.getpid())
+    _finish(link)
+
+
+def _make(link: "Link", host: netlink.Route, pid: int) -> None:
+    pair = (RTM_NEWLINK, NEW, _pair(link, host.index_of(link.bridge), pid))
+    host.request(pair, (RTM_NEWLINK, 0, _hairpin(link.host_name)))
+
+
+def _finish(link: "Link") -> None:
+    """The sandbox's end, in whose namespace the caller is."""
+    if not any(":" in address for address in link.addresses):
+        disable_ipv6(link.name)
+    with netlink.Route() as route:
         route.request(*_inside(link))
 
 

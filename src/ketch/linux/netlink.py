@@ -5,6 +5,7 @@ read together: one round trip for a whole link.
 """
 
 import _socket
+import fcntl
 import struct
 
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 20, 24
@@ -23,6 +24,7 @@ RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 254, 3, 1
 
 AF_NETLINK, NETLINK_ROUTE = 16, 0
 _RECEIVE = 65536
+_SIOCGIFINDEX = 0x8933
 _HEADER = struct.Struct("=IHHII")
 
 
@@ -50,12 +52,25 @@ def link_header(*, index: int = 0, flags: int = 0, change: int = 0) -> bytes:
 class Route:
     """A NETLINK_ROUTE socket of the network namespace in which it was made."""
 
-    def __init__(self) -> None:
-        self._sock = _socket.socket(
-            AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_ROUTE
-        )
-        self._sock.bind((0, 0))
+    def __init__(self, fd: int = -1) -> None:
+        """With ``fd``, a socket that ``detach`` gave."""
+        if fd >= 0:
+            self._sock = _socket.socket(AF_NETLINK, _socket.SOCK_RAW, NETLINK_ROUTE, fd)
+        else:
+            kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC
+            self._sock = _socket.socket(AF_NETLINK, kind, NETLINK_ROUTE)
+            self._sock.bind((0, 0))
         self._sequence = 0
+
+    def detach(self) -> int:
+        """The socket as an fd, to be closed by the caller."""
+        return self._sock.detach()
+
+    def index_of(self, name: str) -> int:
+        """The number of an interface of its network namespace; raises OSError (netdevice(7))."""
+        request = struct.pack("16si", name.encode(), 0)
+        request = fcntl.ioctl(self._sock.fileno(), _SIOCGIFINDEX, request + bytes(20))
+        return int(struct.unpack_from("i", request, 16)[0])
 
     def close(self) -> None:
         """Close the socket."""

@@ -78,17 +78,9 @@ def _init(channel: "Channel", setup: ChildSetup) -> None:
     if setup.namespaces.has_user:
         channel.expect("mapped")
         become_namespace_root()
-    join_here(setup.cgroup_tasks)
-    for fd, flag in setup.joins:
-        namespaces.setns(fd, flag)
-    if setup.namespaces.makes(namespaces.CLONE_NEWCGROUP):
-        namespaces.unshare(namespaces.CLONE_NEWCGROUP)
+    enter(setup)
     _drop_inherited_fds(channel)
-    os.setsid()
-    if setup.keyring:
-        new_keyring()
-    if setup.namespaces.makes(namespaces.CLONE_NEWNET):
-        loopback_up()
+    settle(setup)
     stage = Stage(setup.cgroup_view, setup.prepare)
     channel.send("staged")
     kind, plan, fds = channel.receive()
@@ -96,6 +88,24 @@ def _init(channel: "Channel", setup: ChildSetup) -> None:
         os._exit(0)  # the parent let go of us
     process.set_dumpable(False)
     execute_plan(channel, stage, plan, fds)
+
+
+def enter(setup: ChildSetup) -> None:
+    """Into the cgroups, and the namespaces that are not there from the birth."""
+    join_here(setup.cgroup_tasks)
+    for fd, flag in setup.joins:
+        namespaces.setns(fd, flag)
+    if setup.namespaces.makes(namespaces.CLONE_NEWCGROUP):
+        namespaces.unshare(namespaces.CLONE_NEWCGROUP)
+
+
+def settle(setup: ChildSetup) -> None:
+    """A session, a keyring and a loopback interface of its own."""
+    os.setsid()
+    if setup.keyring:
+        new_keyring()
+    if setup.namespaces.makes(namespaces.CLONE_NEWNET):
+        loopback_up()
 
 
 def become_namespace_root() -> None:

@@ -10,6 +10,7 @@ from ketch.errors import StartFailed, errno_text
 from ketch.linux import mountapi as m
 from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import (
+    CLONE_NEWCGROUP,
     CLONE_NEWNS,
     CLONE_NEWUSER,
     NAMESPACES,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ketch.mounts import Mount
+    from ketch.runtime.cgroups.group import Cgroup
     from ketch.runtime.cgroups.hierarchy import Hierarchy
+    from ketch.runtime.namespace_plan import NamespacePlan
 
     Wire = dict[str, Any]
 
@@ -151,6 +154,14 @@ def stdio_fds(stdio: "Sequence[int]") -> "list[int]":
     ] + list(stdio[3:])
 
 
+def view_of(
+    cgroup: "Cgroup", plan: "NamespacePlan"
+) -> "list[tuple[str, list[tuple[str, str | None]], str]]":
+    """``cgroup_view`` of a container."""
+    has_view = plan.makes(CLONE_NEWCGROUP) or "cgroup" in plan.join
+    return cgroup_view(cgroup.hierarchies, "" if has_view else f"{cgroup.parent}/{cgroup.name}")
+
+
 def cgroup_view(
     hierarchies: "Sequence[Hierarchy]",
     own: str = "",
@@ -220,7 +231,7 @@ def cgroup_doors(pid: int) -> "tuple[list[int], int]":
     return tasks, unified
 
 
-def adjust_oom_score(pid: int, value: "int | None") -> None:
+def adjust_oom_score(pid: "int | str", value: "int | None") -> None:
     """Best effort: without CAP_SYS_RESOURCE a score cannot be lowered (proc_pid_oom_score_adj)."""
     if not value:
         return

@@ -32,3 +32,27 @@ def come_back() -> None:
         setns(_host, CLONE_NEWNS)
         os.close(_host)
         _host = -1
+
+
+def fds() -> "tuple[int, ...]":
+    """What a process keeps open that is yet to come back."""
+    return (_host,) if _host >= 0 else ()
+
+
+class Visit:
+    """Context manager: the host's mount namespace for a while, and for the last time.
+
+    Coming back, the root is that of the caller's own mount namespace.
+    """
+
+    def __enter__(self) -> "Visit":
+        self._own = -1
+        if _host >= 0:
+            self._own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            come_back()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own >= 0:
+            setns(self._own, CLONE_NEWNS)
+            os.close(self._own)

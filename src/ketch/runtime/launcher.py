@@ -16,7 +16,8 @@ from ketch.linux import unixpath
 from ketch.linux.descriptors import close_all
 from ketch.linux.eventpoll import READ, Loop
 from ketch.mounts import Rootfs
-from ketch.runtime import failures, protocol, zygote
+from ketch.runtime import failures, protocol, shim_part, zygote
+from ketch.runtime.groundwork import Groundwork
 from ketch.runtime.launcher_peers import Daemon, Member, Spare
 from ketch.runtime.nursery import Nursery
 from ketch.runtime.protocol import Message, ProtocolError
@@ -121,14 +122,19 @@ class Launcher:
         ours, theirs = _socket.socketpair(
             _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
         )
-        member = Member(warm["id"], ours, daemon, message.body.get("seq"))
-        self._members[member.id] = member
-        self._loop.watch(ours.fileno(), READ, lambda _: self._heard(member))
         try:
-            protocol.send_raw(self._zygote, message.raw, [theirs.fileno()])
-        except OSError:
-            self._dismiss(member)
-            raise
+            groundwork = Groundwork.of_warm(warm)
+            member = Member(warm["id"], ours, daemon, message.body.get("seq"), groundwork)
+            self._members[member.id] = member
+            self._loop.watch(ours.fileno(), READ, lambda _: self._heard(member))
+            try:
+                fds = [theirs.fileno(), *groundwork.fds]
+                protocol.send_raw(self._zygote, message.raw, fds)
+            except OSError:
+                self._lose(member)
+                raise
+            finally:
+                groundwork.close()
         finally:
             theirs.close()
         return None
@@ -138,7 +144,12 @@ class Launcher:
         answer = member.receive()
         member.tell(answer)
         if not answer["ok"]:
-            self._dismiss(member)
+            self._lose(member)
+
+    def _lose(self, member: Member) -> None:
+        """There is no member after all."""
+        self._dismiss(member)
+        member.groundwork.give_up()
 
     def _dismiss(self, member: Member) -> None:
         """Let a member go: closing its socket ends it, with its sandbox."""
@@ -164,20 +175,36 @@ class Launcher:
         try:
             for wire in (start["rootfs"], *start.get("images", ())):
                 roots.append(mount_rootfs(Rootfs.from_wire(wire), self._layers))
-            if self._start_warm(start, message, roots):
-                return {"warm": True}
-            protocol.send_raw(self._zygote, message.raw, [*roots, *message.fds])
+            warm = self._start_warm(start, message, roots)
+            if not warm:
+                self._start_cold(start, message, roots)
         finally:
             close_all(roots)
-        return {"warm": False}
+        return {"warm": warm}
+
+    def _start_cold(self, start: "Body", message: Message, roots: "list[int]") -> None:
+        try:
+            groundwork = Groundwork.of_start(start)
+        except (KetchError, OSError) as error:
+            raise shim_part.failure(error) from None
+        try:
+            fds = [*roots, *message.fds, *groundwork.fds]
+            protocol.send_raw(self._zygote, message.raw, fds)
+        except OSError:
+            groundwork.give_up()
+            raise
+        finally:
+            groundwork.close()
 
     def _start_warm(self, start: "Body", message: Message, roots: "list[int]") -> bool:
         member = self._members.get(start["warm"] or "")
         if member is None:
             return False
-        taken = member.ready and member.hand_over(message, roots)
-        self._dismiss(member)
-        return taken
+        try:
+            alone = not start["spec"].get("hooks")  # they want somebody outside: a maker
+            return alone and member.ready and member.hand_over(message, roots)
+        finally:
+            self._dismiss(member)
 
     def _exec(self, _daemon: Daemon, message: Message) -> "Body":
         job, fds = message.body["exec"], list(message.fds)

@@ -4,6 +4,7 @@ import _socket
 import time
 from collections import deque
 
+from ketch.errors import KetchError, StartFailed
 from ketch.linux import fastjson
 from ketch.linux.eventpoll import READ, WRITE
 from ketch.runtime import protocol
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ketch.linux.eventpoll import Loop
+    from ketch.runtime.groundwork import Groundwork
 
     Body = dict[str, Any]
 
@@ -72,11 +74,19 @@ def _never(_events: int) -> None:
 class Member:
     """A warm member as the launcher sees it; ``ready`` when its sandbox is."""
 
-    __slots__ = ("_daemon", "_seq", "id", "ready", "sock")
+    __slots__ = ("_daemon", "_seq", "groundwork", "id", "ready", "sock")
 
-    def __init__(self, name: str, sock: "_socket.socket", daemon: Daemon, seq: object) -> None:
+    def __init__(
+        self,
+        name: str,
+        sock: "_socket.socket",
+        daemon: Daemon,
+        seq: object,
+        groundwork: "Groundwork",
+    ) -> None:
         self.id = name
         self.sock = sock
+        self.groundwork = groundwork
         self.ready = False
         self._daemon = daemon
         self._seq = seq
@@ -100,12 +110,20 @@ class Member:
         self._daemon.answer(seq, answer)
 
     def hand_over(self, message: Message, roots: "list[int]") -> bool:
-        """Pass a START on; False when the member is dead."""
+        """Pass a START on; False when the member is dead.
+
+        Raises ``StartFailed`` when its cgroup cannot have the limits that are asked for.
+        """
         fds = (*roots, *message.fds)
         try:
+            self.groundwork.take_place(message.body["start"])
             protocol.send_raw(self.sock, message.raw, fds, _socket.MSG_DONTWAIT)
         except OSError:
+            self.groundwork.give_up()
             return False
+        except KetchError as error:
+            self.groundwork.give_up()
+            raise StartFailed(error.message, 128) from None
         return True
 
 

@@ -1,40 +1,37 @@
 """The maker: a short-lived process that starts a container for its shim.
 
-The shim forks it and waits; the maker makes the sandbox and launches the program. Its init is
-cloned with ``CLONE_PARENT``, so that it is the shim's child and the shim reaps it. The maker then
-leaves, and with it all the memory that starting takes: what remains is the shim, which never ran
-any of that code.
+It is for containers whose first process cannot do it by itself (``selfmade``): in a user namespace
+or in another container's pid namespace, with hooks, by an external runtime. The shim forks it and
+waits; the maker makes the sandbox and launches the program. Its init is cloned with
+``CLONE_PARENT``, so that it is the shim's child and the shim reaps it. The maker then leaves, and
+with it all the memory that starting takes.
 
-Messages to the shim, on a socket pair: first what the shim needs (``job``), before the launch, so
-that both work at the same time; then the outcome. These functions run in a forked process and
-import nothing any more.
+Messages to the shim, on a channel: ``job`` (``shim_part``), before the launch, so that both work at
+the same time; then ``made`` or ``failed``. These functions run in a forked process and import
+nothing any more.
 """
 
 import os
 import sys
 
-from ketch.errors import KetchError
-from ketch.linux.descriptors import close_all
+from ketch.errors import StartFailed
 from ketch.linux.process import CLONE_PARENT
-from ketch.runtime import exit_file, external, failures, hooks, hostmounts, protocol, sandbox
-from ketch.runtime.control import AlreadyRunning, claim
-from ketch.runtime.stdio import Stdio
+from ketch.runtime import external, failures, hooks, hostmounts, protocol, sandbox, shim_part
+from ketch.runtime.shim_part import FAULTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
+
+    from ketch.runtime.channel import Channel
+    from ketch.runtime.stdio import Stdio
 
     Body = dict[str, Any]
 
-FAULTS = (KetchError, OSError, AlreadyRunning, LookupError, ValueError, TypeError)
-_FOR_THE_SHIM = (
-    "id", "bundle", "durable", "terminal", "stdin", "stdin_once", "log", "attach", "socket"
-)  # fmt: skip
 
-
-def make_warm(warm: "Body", launcher: "_socket.socket", shim: "_socket.socket") -> None:
+def make_warm(warm: "Body", launcher: "_socket.socket", shim: "Channel") -> None:
     """Make a sandbox ahead, say so, and launch the START that comes; leave when none does."""
     launcher.setblocking(True)
     try:
@@ -53,19 +50,13 @@ def make_warm(warm: "Body", launcher: "_socket.socket", shim: "_socket.socket") 
         return
     launcher.close()
     start = message.body["start"]
-    roots, fds = _roots(start, message.fds)
+    roots, fds = shim_part.roots_of(start, message.fds)
     _make(start, fds, shim, lambda start, stdio: _launch(box, roots, start, stdio))
 
 
-def _roots(start: "Body", fds: "Sequence[int]") -> "tuple[list[int], list[int]]":
-    """The mounts that the launcher made (the root, then images), and the other fds of a START."""
-    count = 1 + len(start.get("images", ()))
-    return list(fds[:count]), list(fds[count:])
-
-
-def make_cold(start: "Body", fds: "list[int]", shim: "_socket.socket") -> None:
+def make_cold(start: "Body", fds: "list[int]", shim: "Channel") -> None:
     """Start without a sandbox made ahead; ``fds`` are the mounts, the control socket, clients."""
-    roots, fds = _roots(start, fds)
+    roots, fds = shim_part.roots_of(start, fds)
     warm = {
         "id": start["id"],
         "cgroup": start["cgroup"],
@@ -73,7 +64,7 @@ def make_cold(start: "Body", fds: "list[int]", shim: "_socket.socket") -> None:
         "namespaces": start["spec"].get("linux", {}).get("namespaces", []),
     }
 
-    def launch(start: "Body", stdio: Stdio) -> "tuple[Body, list[int]]":
+    def launch(start: "Body", stdio: "Stdio") -> "tuple[Body, list[int]]":
         if start.get("runtime"):
             return external.launch(start, roots, stdio)
         return _launch(sandbox.prepare(warm, CLONE_PARENT), roots, start, stdio)
@@ -84,47 +75,25 @@ def make_cold(start: "Body", fds: "list[int]", shim: "_socket.socket") -> None:
 def _make(
     start: "Body",
     fds: "list[int]",
-    shim: "_socket.socket",
+    shim: "Channel",
     launch: "Callable[[Body, Stdio], tuple[Body, list[int]]]",
 ) -> None:
     """Give the shim its part, start the container, report."""
     try:
-        stdio = Stdio.of(start)
-        listener = claim(start["socket"])
-        exit_file.prepare(start["bundle"])
-    except FAULTS as error:
-        protocol.send(shim, {"job": _part(start, []), "pipes": 0, "listens": False}, fds[:1])
-        protocol.send(shim, _failure(error))
-        return
-    pipes = [fd for fd in (stdio.out, stdio.err, stdio.into) if fd >= 0]
-    body = {"job": _part(start, start["attach"]), "pipes": len(pipes), "listens": True}
-    protocol.send(shim, body, [fds[0], listener.fileno(), *pipes, *fds[1:]])
-    close_all([*fds, listener.fileno(), *pipes])
-    try:
-        outcome, passed = launch(start, stdio)
-    except FAULTS as error:
-        protocol.send(shim, _failure(error))
+        stdio = shim_part.hand_over(shim, start, fds)
+        try:
+            outcome, passed = launch(start, stdio)
+        except FAULTS as error:
+            raise shim_part.failure(error) from None
+    except StartFailed as error:
+        shim.send("failed", (error.message, error.exit_code))
         return
     stdio.close_theirs()
-    protocol.send(shim, outcome, passed)
-
-
-def _part(start: "Body", attach: "list[Body]") -> "Body":
-    part = {**{key: start[key] for key in _FOR_THE_SHIM}, "attach": attach}
-    if start.get("runtime"):
-        part["runtime"] = start["runtime"]
-    return part
-
-
-def _failure(error: BaseException) -> "Body":
-    return {
-        "failed": failures.to_wire(error)["error"],
-        "code": getattr(error, "exit_code", 128),
-    }
+    shim.send("made", outcome, passed)
 
 
 def _launch(
-    box: sandbox.Sandbox, roots: "list[int]", start: "Body", stdio: Stdio
+    box: sandbox.Sandbox, roots: "list[int]", start: "Body", stdio: "Stdio"
 ) -> "tuple[Body, list[int]]":
     """Launch; what the shim is to know and to have of it. Nothing is left when it fails."""
     try:

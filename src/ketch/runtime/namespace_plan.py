@@ -76,3 +76,20 @@ def plan_namespaces(entries: "list[dict[str, Any]]") -> NamespacePlan:
     if create & CLONE_NEWPID and "pid" in join:
         raise InvalidParameter("a pid namespace is either new or joined")
     return NamespacePlan(create, join)
+
+
+def stands_alone(entries: "list[dict[str, Any]]") -> bool:
+    """Whether nobody else is in the sandbox's pid namespace, and its users are the host's.
+
+    Its first process may then hold what is the host's until it becomes the program.
+    """
+    paths = {entry.get("type"): entry.get("path") for entry in entries}
+    return "pid" in paths and not paths["pid"] and "user" not in paths
+
+
+def is_selfmade(start: "dict[str, Any]") -> bool:
+    """Whether the first process of a START makes its container (``selfmade``)."""
+    spec = start["spec"]
+    if start.get("runtime") or spec.get("hooks"):  # hooks want somebody outside
+        return False
+    return stands_alone((spec.get("linux") or {}).get("namespaces") or [])

@@ -9,10 +9,13 @@ import _socket
 import os
 
 from ketch.linux.descriptors import close_all
-from ketch.runtime import gathering, protocol, shim
-from ketch.runtime.cgroups.group import Cgroup
-from ketch.runtime.control import claim
-from ketch.runtime.stdio import Stdio
+from ketch.runtime import gathering, protocol, selfmade, shim, shim_part
+from ketch.runtime.cgroups.hierarchy import detect
+from ketch.runtime.origin import ByItself
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ketch.runtime.channel import Channel
 
 ROUNDS = 8  # CPython specializes code after as many runs
 NOWHERE = "ketch-rehearsal"  # a cgroup that is never made
@@ -37,45 +40,25 @@ def _one_round(directory: str) -> None:
     client, theirs = _socket.socketpair()
     protocol.send(daemon, {"op": "state", "seq": 1})
     protocol.send(daemon, {"op": "reap", "seq": 2})
-    makers, shims = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    _play_the_maker(makers, directory, (control.detach(), theirs.detach()))
-    first = protocol.receive(shims)
-    assert first is not None
-    shim.supervise(first, shims, _child(b""))
+    nowhere = {"parent": NOWHERE, "name": NOWHERE}
+    unified = [-1 for hierarchy in detect() if hierarchy.version == 2]
+    origin = selfmade.Origin(nowhere, [{"type": "mount"}], None, unified)
+    fds = (control.detach(), theirs.detach())
+    box = selfmade.begin(origin, lambda channel: _play_the_init(channel, directory, fds))
+    close_all(fds)
+    shim.supervise(ByItself(box))
     daemon.close()
     client.close()
 
 
-def _play_the_maker(shims: "_socket.socket", directory: str, clients: "tuple[int, int]") -> None:
-    """Send what the maker of a container sends to its shim."""
-    control, client = clients
+def _play_the_init(channel: "Channel", directory: str, fds: "tuple[int, int]") -> None:
+    """Send what a container's first process sends to its shim, print a line, and end."""
     attach = {"stdin": True, "stdout": True, "stderr": True, "framed": True}
     log = {"driver": "json-file", "path": f"{directory}/log", "max_size": 0, "max_file": 1}
-    job = {"id": "rehearsal", "bundle": directory, "socket": f"{directory}/socket",
-           "durable": False, "terminal": False, "stdin": True, "stdin_once": True, "log": log,
-           "attach": [attach]}  # fmt: skip
-    stdio = Stdio.of(job)
-    listener = claim(f"{directory}/socket")
-    fds = [control, listener.fileno(), stdio.out, stdio.err, stdio.into, client]
-    protocol.send(shims, {"job": job, "pipes": 3, "listens": True}, fds)
-    close_all([*fds[2:], control])
-    listener.close()
-    pid = _child(b"line\n", stdio.theirs[1])
-    stdio.close_theirs()
-    pidfd = os.pidfd_open(pid)
-    cgroup = Cgroup(NOWHERE, NOWHERE).to_wire()
-    protocol.send(shims, {"pid": pid, "cgroup": cgroup, "oom_kills": 0}, [pidfd])
-    os.close(pidfd)
-    shims.close()
-
-
-def _child(text: bytes, fd: int = -1) -> int:
-    """A child that writes a text and ends; its pid."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        if text:
-            os.write(fd, text)
-    finally:
-        os._exit(0)
+    start = {"id": "rehearsal", "bundle": directory, "socket": f"{directory}/socket",
+             "durable": False, "terminal": False, "stdin": True, "stdin_once": True, "log": log,
+             "attach": [attach], "cgroup": {"name": NOWHERE}}  # fmt: skip
+    stdio = shim_part.hand_over(channel, start, fds)
+    channel.send("ready")
+    os.write(stdio.theirs[1], b"line\n")
+    os._exit(0)

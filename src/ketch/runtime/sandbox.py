@@ -8,17 +8,19 @@ filesystems); ``Sandbox.launch`` turns it into a container; the caller, who is t
 
 import os
 
-from ketch.errors import StartFailed, Unsupported, errno_text
+from ketch.errors import StartFailed, errno_text
 from ketch.links import Link
 from ketch.linux import links, namespaces, process
 from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER
-from ketch.runtime import defaults, handover, hostmounts, init_program, privileges
+from ketch.runtime import defaults, handover, hostmounts, privileges
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.cgroups.hierarchy import detect
 from ketch.runtime.channel import Channel, channel_pair
 from ketch.runtime.child import ChildSetup, run_init
 from ketch.runtime.entering import JoinSetup, run_exec
+from ketch.runtime.groundwork import take_place
+from ketch.runtime.launch_order import order
 from ketch.runtime.namespace_plan import NamespacePlan, plan_namespaces
 from ketch.runtime.plan import plan_launch
 from ketch.runtime.rootfs import LayerMounts, mount_rootfs
@@ -86,10 +88,13 @@ class Sandbox:
         """
         spec = start["spec"]
         linux = spec.get("linux") or {}
-        self._take_place(start["cgroup"]["name"], linux.get("resources") or {})
+        take_place(self.cgroup, start["cgroup"]["name"], linux.get("resources") or {})
+        self.oom_kills_before = self.cgroup.oom_kills()
         if before_pivot is not None:
             before_pivot()
-        wire, fds = self._order(start, (root_fd, *images), stdio, gate)
+        hostmounts.come_back()
+        roots = (root_fd, *images)
+        wire, fds = order(start, roots, stdio, gate, has_user=self._plan.has_user)
         if hook_state is not None:
             wire["process"]["hook_state"] = hook_state
             wire["process"]["start_hooks"] = list(
@@ -99,40 +104,13 @@ class Sandbox:
         assert self.channel is not None
         self.channel.send("launch", wire, fds)
         close_all(fds[1 + max(3, len(stdio)) + len(gate) :])  # what was opened for it
-        return Started(self.pid, self.pidfd, self._await_program())
+        return Started(self.pid, self.pidfd, self.await_program())
 
-    def _order(
-        self, start: "Wire", roots: "Sequence[int]", stdio: "Sequence[int]", gate: "Sequence[int]"
-    ) -> "tuple[Wire, list[int]]":
-        """The plan as it crosses the channel, and its fds in the order of ``execute_plan``."""
-        if (start["spec"].get("linux") or {}).get("seccomp") and not start.get("seccomp"):
-            raise Unsupported("linux.seccomp must be compiled before a launch")
-        has_user = self._plan.has_user
-        plan = plan_launch(start["spec"], has_user_namespace=has_user, warm=not has_user)
-        plan.process = handover.process_order(start, start["spec"].get("process") or {})
-        plan.process["stdio_count"] = max(3, len(stdio))
-        wire = plan.to_wire()
-        hostmounts.come_back()
-        opened = handover.open_binds(plan.bind_sources, roots[1:])
-        extra = [*gate]
-        if plan.process["has_init"]:
-            extra.append(init_program.open_init())
-        wire["extra_count"] = len(extra)
-        return wire, [roots[0], *handover.stdio_fds(stdio), *extra, *opened]
+    def await_program(self) -> int:
+        """Wait for ``ready`` and for the end of the stream, which execve(2) brings.
 
-    def _take_place(self, name: str, resources: "Wire") -> None:
-        """The container's name and limits for the cgroup that was made ahead."""
-        if name != self.cgroup.name:
-            self.cgroup.rename(name)
-        rules = resources.get("devices")
-        if rules == defaults.device_rules():
-            resources = {key: value for key, value in resources.items() if key != "devices"}
-        if resources:
-            self.cgroup.apply(resources)
-        self.oom_kills_before = self.cgroup.oom_kills()
-
-    def _await_program(self) -> int:
-        """Wait for ``ready`` and for the end of the stream, which execve(2) brings."""
+        Returns the terminal or -1; raises ``StartFailed``.
+        """
         assert self.channel is not None
         _, fds = self.channel.expect("ready")
         try:
@@ -196,19 +174,15 @@ def _clone(plan: NamespacePlan, cgroup: Cgroup, flags: int, keyring: bool) -> Sa
     ours, theirs = channel_pair()
     opened: list[int] = []
     try:
-        joins = []
-        for name, flag, path in plan.joins_after_clone:
-            opened.append(_open_namespace(name, path))
-            joins.append((opened[-1], flag))
+        joins = open_joins(plan)
+        opened += [fd for fd, _ in joins]
         if plan.joins_before_clone:
             opened.append(_open_namespace("pid", plan.joins_before_clone))
             namespaces.setns(opened[-1], CLONE_NEWPID)
         setup = ChildSetup(plan, joins)
         setup.prepare = not plan.has_user
         setup.keyring = keyring
-        has_view = plan.makes(namespaces.CLONE_NEWCGROUP) or "cgroup" in plan.join
-        own = "" if has_view else f"{cgroup.parent}/{cgroup.name}"
-        setup.cgroup_view = handover.cgroup_view(cgroup.hierarchies, own)
+        setup.cgroup_view = handover.view_of(cgroup, plan)
         setup.cgroup_tasks, unified = cgroup.open_doors()
         opened += setup.cgroup_tasks
         if unified >= 0:
@@ -222,6 +196,18 @@ def _clone(plan: NamespacePlan, cgroup: Cgroup, flags: int, keyring: bool) -> Sa
     box = Sandbox(plan, cgroup, (pid, pidfd))
     box.channel = ours
     return box
+
+
+def open_joins(plan: NamespacePlan) -> "list[tuple[int, int]]":
+    """(fd, flag) of each namespace that is joined by a process that is there; ``StartFailed``."""
+    found: list[tuple[int, int]] = []
+    try:
+        for name, flag, path in plan.joins_after_clone:
+            found.append((_open_namespace(name, path), flag))
+    except BaseException:
+        close_all(fd for fd, _ in found)
+        raise
+    return found
 
 
 def _open_namespace(name: str, path: str) -> int:

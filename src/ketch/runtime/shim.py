@@ -1,8 +1,9 @@
 """What is forked for processes: shims (warm or cold) and exec supervisors.
 
-A shim lets a *maker* (``ketch.runtime.maker``) start its container, and supervises it then. A warm
-shim waits for its maker, which waits for a START; both leave when the launcher closes the maker's
-socket. These functions run in a forked process and import nothing any more.
+A shim clones the first process of its container, which makes the container by itself
+(``selfmade``), or lets a ``maker`` start it; and supervises it then. Before there is a container,
+that child waits for a START, and leaves when the launcher closes its socket. These functions run
+in a forked process and import nothing any more.
 """
 
 import _socket
@@ -12,13 +13,14 @@ import time
 from ketch.linux import process
 from ketch.linux.descriptors import close_all
 from ketch.logs import drivers
-from ketch.runtime import external, hostmounts, maker, protocol, sandbox
-from ketch.runtime.cgroups.group import Cgroup
+from ketch.runtime import external, failures, hostmounts, maker, protocol, sandbox, selfmade
+from ketch.runtime.channel import channel_pair
 from ketch.runtime.control import claim
-from ketch.runtime.external_program import Program
 from ketch.runtime.log_compressor import LogCompressor
 from ketch.runtime.log_relay import LogRelay
-from ketch.runtime.maker import FAULTS
+from ketch.runtime.namespace_plan import is_selfmade, stands_alone
+from ketch.runtime.origin import ByItself, ByMaker
+from ketch.runtime.shim_part import FAULTS
 from ketch.runtime.stdio import Stdio
 from ketch.runtime.supervisor import Running, Supervisor
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ketch.linux.eventpoll import Loop
+    from ketch.runtime.channel import Channel
     from ketch.runtime.output import Log
     from ketch.runtime.protocol import Message
 
@@ -47,99 +50,104 @@ def run(message: "Message") -> None:
     elif body["op"] == "exec":
         run_exec(body["exec"], fds[0], fds[1:])
     elif body["op"] == "warm":
-        launcher = _socket.socket(fileno=fds[0])
-        _run_shim(lambda shim: maker.make_warm(body["warm"], launcher, shim), fds)
+        _run_warm(body["warm"], fds)
     else:
-        if body["start"].get("runtime"):
-            process.set_child_subreaper()  # before there is anything to inherit
-        _run_shim(lambda shim: maker.make_cold(body["start"], fds, shim), fds)
+        _run_cold(body["start"], fds)
 
 
-def _run_shim(make: "Callable[[_socket.socket], None]", makers_fds: "list[int]") -> None:
+def _run_warm(warm: "Body", fds: "list[int]") -> None:
+    launcher = _socket.socket(fileno=fds[0])
+    namespaces = warm["namespaces"]
+    if not stands_alone(namespaces):
+        _run_maker(lambda shim: maker.make_warm(warm, launcher, shim), fds)
+        return
+    origin = selfmade.Origin(warm["cgroup"], namespaces, warm.get("link"), fds[1:])
+    try:
+        box = selfmade.begin(origin, lambda channel: selfmade.wait(channel, origin, launcher))
+    except OSError as error:
+        origin.cgroup.destroy()
+        protocol.send(launcher, {"ready": False, **failures.to_wire(error)})
+        return
+    launcher.close()
+    close_all(fds[1:])
+    _become_shim(ByItself(box))
+
+
+def _run_cold(start: "Body", fds: "list[int]") -> None:
+    if start.get("runtime"):
+        process.set_child_subreaper()  # before there is anything to inherit
+    if not is_selfmade(start):
+        _run_maker(lambda shim: maker.make_cold(start, fds, shim), fds)
+        return
+    count = 2 + len(start.get("images", ())) + len(start["attach"])
+    namespaces = start["spec"]["linux"]["namespaces"]
+    origin = selfmade.Origin(start["cgroup"], namespaces, start["link"], fds[count:])
+    own = fds[:count]
+    try:
+        box = selfmade.begin(origin, lambda channel: selfmade.go(channel, origin, start, own))
+    except OSError as error:
+        control = _socket.socket(fileno=fds[1 + len(start.get("images", ()))])
+        Supervisor(start, control).fail_with(error, origin.cgroup.destroy)
+        return
+    close_all(fds)
+    _become_shim(ByItself(box))
+
+
+def _run_maker(make: "Callable[[Channel], None]", makers_fds: "list[int]") -> None:
     """Fork the maker, which alone keeps ``makers_fds``, and supervise what it starts."""
-    ours, theirs = _socket.socketpair(
-        _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
-    )
+    ours, theirs = channel_pair()
 
     def run_maker() -> None:
-        os.close(ours.fileno())
+        ours.close()
         rename(b"ketch-maker")
         make(theirs)
 
     pid = maker.fork(run_maker)
     theirs.close()
     close_all(makers_fds)
+    _become_shim(ByMaker(pid, ours))
+
+
+def _become_shim(origin: "ByItself | ByMaker") -> None:
     hostmounts.come_back()
     rename(b"ketch-shim")
-    first = protocol.receive(ours)
-    if first is not None:
-        supervise(first, ours, pid)
-    else:
-        _reap(pid)
+    supervise(origin)
 
 
-def supervise(first: "Message", made: "_socket.socket", maker_pid: int) -> None:
-    """The shim's own part, while the maker starts the container; then the container's life.
+def supervise(origin: "ByItself | ByMaker") -> None:
+    """The shim's own part, while the container is started; then the container's life.
 
     Rehearsed in the launcher (``rehearsal``): what runs here should be run there.
     """
-    job = first.body["job"]
-    control, *fds = first.fds
-    supervisor = Supervisor(job, _socket.socket(fileno=control))
-    if first.body["listens"]:
-        supervisor.listen(_socket.socket(fileno=fds.pop(0)))
-    pipes, clients = fds[: first.body["pipes"]], fds[first.body["pipes"] :]
-    log, fault = _try_log(job["log"], supervisor.loop)
-    outcome = protocol.receive(made)
-    made.close()
-    if outcome is None or "failed" in outcome.body:
-        died: Body = {"failed": "the process that was to start it died", "code": 128}
-        body = outcome.body if outcome is not None else died
-        supervisor.fail(body["failed"], body["code"], lambda: _reap(maker_pid))
+    kind, part, received = origin.channel.receive()
+    if kind != "job":
+        origin.abandon()
         return
-    remains = Remains(outcome, job)
+    job = part["job"]
+    control, *fds = received
+    supervisor = Supervisor(job, _socket.socket(fileno=control))
+    if part["listens"]:
+        supervisor.listen(_socket.socket(fileno=fds.pop(0)))
+    pipes, clients = fds[: part["pipes"]], fds[part["pipes"] :]
+    log, fault = _try_log(job["log"], supervisor.loop)
+    try:
+        remains, master = origin.await_program(job)
+    except FAULTS as error:
+        supervisor.fail_with(error, origin.abandon)
+        return
     if fault:
         supervisor.fail(fault, 128, remains.destroy)
         return
     running = Running(
         pid=remains.pid,
         pidfd=os.dup(remains.pidfd),
-        master=outcome.fds[1] if len(outcome.fds) > 1 else -1,
+        master=master,
         cgroup=remains.cgroup.describe(),
         oom_killed=remains.oom_killed,
         destroy=remains.destroy,
-        helper=maker_pid,
+        helper=origin.helper,
     )
     supervisor.run(running, Stdio.received(pipes), log, clients)
-
-
-class Remains:
-    """What the shim holds of a sandbox that its maker made: the process and its cgroup."""
-
-    __slots__ = ("_id", "_oom_kills", "_runtime", "cgroup", "pid", "pidfd")
-
-    def __init__(self, outcome: "Message", job: "Body") -> None:
-        self._id = str(job["id"])
-        self._runtime: Body | None = job.get("runtime")
-        self.pid = int(outcome.body["pid"])
-        self.pidfd = outcome.fds[0]
-        self.cgroup = Cgroup.from_wire(outcome.body["cgroup"])
-        self._oom_kills = int(outcome.body["oom_kills"])
-
-    def oom_killed(self) -> bool:
-        """Whether the kernel killed something inside for want of memory; ask before ``destroy``."""
-        try:
-            return self.cgroup.oom_kills() > self._oom_kills
-        except OSError:
-            return False
-
-    def destroy(self) -> None:
-        """Kill what is left, reap, remove the cgroup."""
-        process.kill_and_reap(self.pid, self.pidfd)
-        os.close(self.pidfd)
-        if self._runtime:
-            Program(self._runtime).delete(self._id)
-        self.cgroup.destroy()
 
 
 def _run_spare(launcher: "_socket.socket") -> None:
@@ -194,10 +202,3 @@ def _try_log(log: "Body", loop: "Loop") -> "tuple[Log | None, str]":
 def rename(name: bytes) -> None:
     """What ps(1) shows."""
     process.set_name(name)
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass

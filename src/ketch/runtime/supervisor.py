@@ -100,9 +100,9 @@ class Supervisor:
         """Be found by daemons to come, at the job's socket."""
         self._control.listen(listener, self._job["socket"])
 
-    def fail_with(self, error: BaseException) -> None:
+    def fail_with(self, error: BaseException, destroy: "Callable[[], object]" = bool) -> None:
         """``fail`` for an exception."""
-        self.fail(failures.to_wire(error)["error"], getattr(error, "exit_code", 128))
+        self.fail(failures.to_wire(error)["error"], getattr(error, "exit_code", 128), destroy)
 
     def fail(self, text: str, code: int, destroy: "Callable[[], object]" = bool) -> None:
         """The process could not be started: say so and clean up; then everything is over."""

@@ -13,6 +13,7 @@ import os
 import time
 
 from ketch.errors import InvalidParameter, Unsupported
+from ketch.linux.descriptors import close_all
 from ketch.linux.process import SIGKILL
 from ketch.runtime.cgroups import device_program, devices, files, v1, v2
 from ketch.runtime.cgroups.hierarchy import Hierarchy, detect
@@ -95,12 +96,16 @@ class Cgroup:
         """Fds of the v1 ``tasks`` files (to write ``0`` to), and of the v2 directory or -1."""
         tasks: list[int] = []
         unified = -1
-        for hierarchy in self.hierarchies:
-            directory = self.directory(hierarchy)
-            if hierarchy.version == 2:
-                unified = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            else:
-                tasks.append(os.open(directory + "/tasks", os.O_WRONLY | os.O_CLOEXEC))
+        try:
+            for hierarchy in self.hierarchies:
+                directory = self.directory(hierarchy)
+                if hierarchy.version == 2:
+                    unified = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                else:
+                    tasks.append(os.open(directory + "/tasks", os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            close_all([*tasks, *((unified,) if unified >= 0 else ())])
+            raise
         return tasks, unified
 
     def rename(self, name: str) -> None:
@@ -111,6 +116,10 @@ class Cgroup:
                 old = self.directory(hierarchy)
                 os.rename(old, f"{hierarchy.mount}/{self.parent}/{name}")
         self.name = name
+
+    def renamed(self, name: str) -> None:
+        """Somebody else has renamed it."""
+        self.name = check_path(self.parent, name)[1]
 
     def apply(self, resources: "dict[str, Any]") -> None:
         """Set what OCI ``linux.resources`` asks for; raises ``Unsupported`` naming the option."""
@@ -215,12 +224,12 @@ class Cgroup:
 
     def destroy(self) -> None:
         """Kill every process inside and remove the directories; raises OSError if that fails."""
-        if self._remove_empty():
+        if self.remove_empty():
             return  # the usual case: whoever was inside has gone
         self.kill()
         self.remove()
 
-    def _remove_empty(self) -> bool:
+    def remove_empty(self) -> bool:
         """Remove directories until one is not empty; whether all are gone."""
         for hierarchy in self.hierarchies:
             try:
