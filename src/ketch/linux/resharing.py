@@ -17,6 +17,7 @@ import ctypes
 import os
 from array import array
 
+from ketch.linux import mountapi
 from ketch.linux.libc import libc
 
 TYPE_CHECKING = False
@@ -83,7 +84,7 @@ def _capture() -> int:
     for start, length in _writable():
         rows.extend((start, length, size))
         size += length
-    file = os.memfd_create("ketch-memory", os.MFD_CLOEXEC)
+    file = _memory_file()
     try:
         os.ftruncate(file, size)
         moved = _move(rows.buffer_info()[0], len(rows) // 3, file)
@@ -96,6 +97,21 @@ def _capture() -> int:
         _regions.append((start, length, original + offset))
         size += length
     return size
+
+
+def _memory_file() -> int:
+    """A file in memory without a name, in large folios where the kernel has them.
+
+    Each fork maps all its pages and each exit unmaps them, which the kernel does folio by folio.
+    """
+    try:
+        memory = mountapi.new_filesystem("tmpfs", [("huge", "always"), ("mode", "700")])
+        try:
+            return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=memory)
+        finally:
+            os.close(memory)
+    except OSError:  # no transparent huge pages, or no mounts
+        return os.memfd_create("ketch-memory", os.MFD_CLOEXEC)
 
 
 def populate() -> None:
