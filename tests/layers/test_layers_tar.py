@@ -103,6 +103,13 @@ def test_mutated_archives_raise_only_our_errors(data):
         pass
 
 
+@pytest.mark.parametrize("before", [b"", fields.record(b"a", b"b")])
+def test_a_pax_record_without_a_length_is_refused(before):
+    """Once it was taken for all that there is, again and again, until the memory was full."""
+    with pytest.raises(DataCorrupt, match="wrong length"):
+        fields.records(before + b"a-key-of-many-letters=value\n")
+
+
 @given(st.binary(max_size=200))
 def test_pax_records_raise_only_our_errors(body):
     try:

@@ -63,8 +63,8 @@ def records(body: bytes) -> list[tuple[bytes, bytes]]:
     while position < len(body):
         space = body.find(b" ", position, position + 21)
         digits = body[position:space] if space > 0 else b""
-        end = position + int(digits) if digits.isdigit() else 0
-        if end <= space or end > len(body) or body[end - 1] != 0x0A:
+        end = position + int(digits) if digits.isdigit() else -1
+        if not position <= space < end <= len(body) or body[end - 1] != 0x0A:
             raise DataCorrupt("tar extended header: a record has a wrong length")
         key, equals, value = body[space + 1 : end - 1].partition(b"=")
         if not equals or not key:
