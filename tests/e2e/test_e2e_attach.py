@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from e2e.ketchd_process import Ketchd, docker_path, wait_for
+from e2e.unix_http import UnixConnection
 
 pytestmark = pytest.mark.root
 
@@ -215,6 +216,26 @@ def test_selections_together(ketchd: Ketchd, name: str) -> None:
     assert (done.stdout, done.stderr) == (b"", b"err\n")
     assert ketchd.out("logs", "--tail", "0", name) == ""
     assert ketchd.out("logs", "--since", "2099-01-01T00:00:00Z", name) == ""
+
+
+def test_stats_of_block_devices(ketchd: Ketchd, name: str) -> None:
+    script = "dd if=/dev/zero of=/f bs=1M count=4 conv=fsync; sleep 60"
+    ketchd.docker("run", "-d", "--name", name, "busybox", "sh", "-c", script)
+
+    def written() -> bool:
+        shown = ketchd.out("stats", "--no-stream", "--format", "{{.BlockIO}}", name)
+        return shown.split(" / ")[1] in ("4.19MB", "4.2MB", "4.21MB", "4.22MB")
+
+    wait_for(written, "what was written never showed")
+    path = f"/v1.41/containers/{name}/stats?stream=0&one-shot=1"
+    connection = UnixConnection(str(ketchd.socket))
+    connection.request("GET", path)
+    found = json.loads(connection.getresponse().read())["blkio_stats"]
+    connection.close()
+    on_v1 = ketchd.out("info", "-f", "{{.CgroupVersion}}") == "1"
+    ops = {entry["op"] for entry in found["io_service_bytes_recursive"]}
+    assert {"Read", "Write"} <= ops if on_v1 else ops == {"read", "write"}
+    assert found["io_queue_recursive"] == ([] if on_v1 else None)
 
 
 def test_stats_of_many_kinds(ketchd: Ketchd, name: str) -> None:

@@ -71,6 +71,11 @@ def test_any_port(ketchd: Ketchd, name: str) -> None:
     wait_for(lambda: fetch(host, int(port)) == b"hello from inside\n", "no answer")
 
 
+def test_the_name_of_the_default_bridge_is_found_where_docker_has_it(ketchd: Ketchd) -> None:
+    form = '{{index .Options "com.docker.network.bridge.name"}}'
+    assert ketchd.out("network", "inspect", "bridge", "-f", form) == ketchd.bridge
+
+
 def test_networks(ketchd: Ketchd, name: str) -> None:
     network = f"{name}-n"
     assert len(ketchd.out("network", "create", "--label", "k=v", network)) == 64

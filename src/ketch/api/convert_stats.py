@@ -89,15 +89,19 @@ def _memory(stats: Stats) -> dict[str, Any]:
 
 
 def _blkio(stats: Stats) -> dict[str, Any]:
+    """What there is nothing of is an empty list with cgroup v1 (which alone tells of each CPU),
+    null with v2.
+    """
+    nothing: list[Any] | None = [] if stats.percpu else None
     return {
-        "io_service_bytes_recursive": [_entry(entry) for entry in stats.blkio_bytes] or None,
-        "io_serviced_recursive": [_entry(entry) for entry in stats.blkio_ops] or None,
-        "io_queue_recursive": None,
-        "io_service_time_recursive": None,
-        "io_wait_time_recursive": None,
-        "io_merged_recursive": None,
-        "io_time_recursive": None,
-        "sectors_recursive": None,
+        "io_service_bytes_recursive": [_entry(entry) for entry in stats.blkio_bytes] or nothing,
+        "io_serviced_recursive": [_entry(entry) for entry in stats.blkio_ops] or nothing,
+        "io_queue_recursive": nothing,
+        "io_service_time_recursive": nothing,
+        "io_wait_time_recursive": nothing,
+        "io_merged_recursive": nothing,
+        "io_time_recursive": nothing,
+        "sectors_recursive": nothing,
     }
 
 

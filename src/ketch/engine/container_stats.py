@@ -109,7 +109,7 @@ def _blkio_v1(path: str) -> tuple[BlkioEntry, ...]:
         fields = line.split()
         if len(fields) == 3 and ":" in fields[0]:  # "8:0 Read 4096"; the last line is a total
             major, _, minor = fields[0].partition(":")
-            entries.append(_entry(major, minor, fields[1].lower(), fields[2]))
+            entries.append(_entry(major, minor, fields[1], fields[2]))
     return tuple(entries)
 
 

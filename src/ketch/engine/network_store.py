@@ -181,10 +181,24 @@ class NetworkStore:
                 by_name[name] = fresh
         old = by_name["bridge"]
         bridge = msgspec.structs.replace(
-            old, bridge=self._config.bridge, subnets=self._bridge_subnet(old)
+            old,
+            bridge=self._config.bridge,
+            subnets=self._bridge_subnet(old),
+            options=self._bridge_options(),
         )
         if bridge != old:
             self._put(bridge)
+
+    def _bridge_options(self) -> dict[str, str]:
+        """What docker shows of the default bridge, whose name scripts look up there."""
+        return {
+            "com.docker.network.bridge.default_bridge": "true",
+            "com.docker.network.bridge.enable_icc": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+            BRIDGE_NAME: self._config.bridge,
+            MTU: str(self._config.mtu),
+        }
 
     def _bridge_subnet(self, old: NetworkRecord) -> tuple[tuple[str, str], ...]:
         """``bip`` if given; else what it had, if the bridge is there or nobody else uses it.
