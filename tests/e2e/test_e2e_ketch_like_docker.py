@@ -24,9 +24,10 @@ def scene(ketchd: Ketchd) -> Iterator[Ketchd]:
         pytest.skip("needs the docker CLI, version 28 or newer")
     run = ketchd.docker
     before = set(ketchd.out("ps", "-aq").split())
-    run("run", "-d", "--name", "like-up", "--label", "x=y", "-v", "like-vol:/v", "-p", "18467:80",
-        "-p", "18468-18469:81-82/udp",
-        "-p", "18470-18472:18470-18472", "--expose", "90-92",
+    port = 20_000 + 10 * ketchd.octet  # of no other run's
+    run("run", "-d", "--name", "like-up", "--label", "x=y", "-v", "like-vol:/v",
+        "-p", f"{port}:80", "-p", f"{port + 1}-{port + 2}:81-82/udp",
+        "-p", f"{port + 3}-{port + 5}:18470-18472", "--expose", "90-92",
         "busybox", "sleep", "900")  # fmt: skip
     run("run", "--name", "like-down", "busybox", "sh", "-c", "echo 1; echo 2 >&2; exit 3", code=3)
     run("build", "-t", "like/built", "-", input=b"FROM busybox\nRUN echo x >/made\n")
