@@ -10,6 +10,7 @@ import pytest
 from api import openapi
 from api.fake_engine import EXEC_ID, ID, FakeEngine, record
 from api.wire import Client
+from ketch.api import responses
 from ketch.api.convert_container import inspect_json, state_json
 from ketch.api.convert_summary import human_duration, status_text, summary_json
 from ketch.api.file_mode import go_mode
@@ -166,3 +167,11 @@ def test_file_modes() -> None:
     assert go_mode(0o120777) == 134218239
     assert go_mode(0o104755) == 0o755 | 1 << 23
     assert go_mode(0o100644) == 0o644
+
+
+def test_names_that_are_no_utf8_do_not_break_an_answer() -> None:
+    """Whatever the engine says of a file, in a document or in an error."""
+    name = b"a\xff\xc3\xa9".decode("utf-8", "surrogateescape")
+    assert responses.encode({"message": f"open {name}"}) == (
+        b'{"message":"open a\xef\xbf\xbd\xc3\xa9"}\n'
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from ketch.api import responses
 from ketch.api.credentials import build_credentials
 from ketch.api.refusal import refused
 from ketch.api.schema import Int64
@@ -141,7 +142,7 @@ def output_lines(output: BuildOutput) -> Iterator[dict[str, Any]]:
 
 def event_line(event: Event) -> bytes:
     """One event as a line of JSON."""
-    return msgspec.json.encode(event) + b"\n"
+    return responses.encode(event)
 
 
 def _status(output: BuildOutput) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as stdlib_json
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,17 @@ PLAIN = "text/plain; charset=utf-8"
 
 def encode(value: Any) -> bytes:
     """One JSON document on a line of its own, as Docker writes them."""
-    return _encoder.encode(value) + b"\n"
+    try:
+        return _encoder.encode(value) + b"\n"
+    except UnicodeEncodeError:
+        return _unicode(value) + b"\n"
+
+
+def _unicode(value: Any) -> bytes:
+    """With U+FFFD for the bytes of names that are no UTF-8, as Go writes them."""
+    plain = msgspec.to_builtins(value)
+    text = stdlib_json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
