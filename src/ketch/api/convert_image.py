@@ -23,13 +23,15 @@ from ketch.oci.image import Health, RunConfig
 
 
 def list_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
-    """One row of ``GET /images/json``."""
+    """One row of ``GET /images/json``; with manifests the size is that of all of them, compressed
+    and unpacked, as clients that show them expect."""
     found = image_summary(summary.record, version) | {
         "Labels": summary.labels or None,
         "SharedSize": summary.shared_size,
         "Containers": len(summary.containers) if version >= (1, 51) else -1,
     }
     if summary.manifests is not None:
+        found["Size"] = sum(facts.content_size + facts.size for facts in summary.manifests.entries)
         found["Descriptor"] = _descriptor(summary.manifests.target)
         found["Manifests"] = manifests_json(summary.manifests)
     return found
