@@ -110,6 +110,7 @@ def _registries(settings: Settings) -> RegistrySettings:
 
 
 def network_config(settings: Settings) -> NetworkConfig:
+    """What the network service takes of the settings."""
     return NetworkConfig(
         bridge=settings.bridge,
         bip=settings.bip,

@@ -14,6 +14,7 @@ from ketch.engine.cache_config import INLINE_KEY, MEDIA_TYPE
 from ketch.engine.image_export import TreeLayout
 from ketch.engine.image_manifests import Piece
 from ketch.engine.image_tree import Form, ImageTree, TreeMaker, data_piece
+from ketch.engine.progress import reported
 from ketch.errors import KetchError
 from ketch.oci import media_types
 from ketch.oci import reference as references
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ketch.engine.builder_result import Result
     from ketch.engine.builder_room import BuildRoom
     from ketch.engine.image_export import ImageExporter
-    from ketch.engine.progress import Progress
 
 Entries = Mapping[str, "CacheEntry"]
 
@@ -107,9 +107,7 @@ class CacheExporter:
         name = references.parse(export.ref).tagged()
         auth = await self._room.account(name)
 
-        def emit(line: Progress) -> None:
-            report.status(line.id or str(name), line.status, line.current, line.total)
-
+        emit = reported(report, name)
         await self._images.push(tree, name, auth, emit)
 
 

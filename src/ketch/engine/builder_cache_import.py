@@ -17,6 +17,7 @@ import msgspec
 from ketch.build.cache_options import LOCAL, CacheImport, MountChoice
 from ketch.engine import cache_config
 from ketch.engine.cache_config import INLINE_KEY, MEDIA_TYPE, Imported, MountContent
+from ketch.engine.progress import reported
 from ketch.errors import DataCorrupt, KetchError, NotFound
 from ketch.oci import image as images
 from ketch.oci import platform as platforms
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ketch.distribution.client import RegistryClient
     from ketch.engine.builder_cachemounts import MountKey
     from ketch.engine.builder_room import BuildRoom
-    from ketch.engine.progress import Progress
 
 _LARGEST = 64 << 20  # bytes of the description of a cache
 Steps = Mapping[str, Imported]
@@ -155,8 +155,7 @@ class CacheSources:
         client = blobs.client(name, await self._room.account(name))
         await self._stack.enter_async_context(client)
 
-        def emit(line: Progress) -> None:
-            report.status(line.id or str(name), line.status, line.current, line.total)
+        emit = reported(report, name)
 
         async def read(blob: Descriptor) -> bytes:
             return await client.blob(blob, _LARGEST)

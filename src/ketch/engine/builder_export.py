@@ -23,7 +23,7 @@ from ketch.engine.builder_scanner import ImageScanner
 from ketch.engine.builder_tree import tree_stream
 from ketch.engine.image_export import TreeLayout
 from ketch.engine.image_tree import Form, ImageTree, TreeImage
-from ketch.engine.progress import Progress
+from ketch.engine.progress import Progress, reported
 from ketch.errors import InvalidParameter
 from ketch.oci import digest as digests
 from ketch.oci import platform as platforms
@@ -222,9 +222,7 @@ class Exporting:
     async def _push(self, export: Export, tree: ImageTree, name: Reference, report: Report) -> None:
         auth = await self._room.account(name)
 
-        def emit(line: Progress) -> None:
-            report.status(line.id or str(name), line.status, line.current, line.total)
-
+        emit = reported(report, name)
         target = tree.root.digest if export.by_digest else ""
         emit(Progress(status=f"pushing {name}"))
         await self._images.push(tree, name, auth, emit, target)

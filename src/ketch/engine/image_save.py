@@ -213,6 +213,7 @@ def _index(whole: list[Whole]) -> bytes:
 
 
 def name_annotations(name: Reference) -> dict[str, str]:
+    """What a descriptor in ``index.json`` says of its image's name, for containerd and for OCI."""
     return {IMAGE_NAME: str(name), REF_NAME: name.tag}
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from ketch.build.progress import Report
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,11 @@ async def streamed(run: Callable[[Emit], Coroutine[Any, Any, None]]) -> AsyncIte
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def reported(report: Report, name: object) -> Emit:
+    """Lines as statuses of a build's vertex; ``name`` stands for lines that name nothing."""
+    return lambda line: report.status(line.id or str(name), line.status, line.current, line.total)
 
 
 async def all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:

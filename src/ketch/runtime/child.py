@@ -123,6 +123,7 @@ def _drop_inherited_fds(channel: "Channel") -> None:
 
 
 def new_keyring() -> None:
+    """Keys of whoever started us stay out of the container (keyrings(7))."""
     try:
         keyring.join_new_session_keyring()
     except OSError:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_console(devpts: int, wanted: "dict[str, Any]") -> "tuple[int, int] | None":
+    """The two ends of a terminal on the file system ``devpts``, if one is wanted."""
     if not wanted.get("terminal"):
         return None
     rows, columns = wanted.get("console") or (0, 0)
