@@ -139,15 +139,14 @@ class FakeExecutor:
     async def has_agent(self, id: str) -> bool:
         return id in self.agents
 
-    async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
+    async def commit(
+        self, config: bytes, layers: tuple[str, ...], parent: str, tags: tuple[str, ...] = ()
+    ) -> str:
         image = "sha256:" + hashlib.sha256(config).hexdigest()
         self.stored[image] = (config, layers, parent)
+        for tag in tags:
+            self.tags[tag if ":" in tag else f"{tag}:latest"] = image
         return image
-
-    async def tag(self, image: str, reference: str) -> str:
-        name = reference if ":" in reference else f"{reference}:latest"
-        self.tags[name] = image
-        return name
 
     def _tree(self, files: dict[str, bytes]) -> Tree:
         handle = str(len(self.trees))

@@ -85,10 +85,9 @@ class Images:
     async def create(self, image: NewImage) -> ImageRecord:
         image_id = "sha256:" + hashlib.sha256(image.config).hexdigest()
         self.blobs[image_id], self.layers[image_id] = image.config, image.layers
+        for tag in image.tags:
+            self.names[references.parse(tag).tagged().familiar] = image_id
         return ImageRecord(id=image_id, layers=image.layers)
-
-    async def tag(self, ref: str, target: str) -> None:
-        self.names[references.parse(target).tagged().familiar] = ref
 
     async def pull(self, reference: str, **options: Any) -> AsyncIterator[Any]:
         raise NotFound(f"pull access denied for {reference}")
@@ -163,8 +162,8 @@ class Bench:
             b'{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"],"Env":["PATH=/bin"]},'
             b'"rootfs":{"type":"layers","diff_ids":["%s"]}}' % info.diff_id.encode()
         )
-        image = await self.images.create(NewImage(config=config, layers=(info.diff_id,)))
-        await self.images.tag(image.id, "busybox")
+        image = NewImage(config=config, layers=(info.diff_id,), tags=("busybox",))
+        await self.images.create(image)
 
     async def close(self) -> None:
         await asyncio.gather(*self.builder._background._tasks, return_exceptions=True)

@@ -17,8 +17,9 @@ import pytest
 
 from ketch.build import tasks
 from ketch.engine.builder_worker import BuildWorker
+from ketch.engine.builder_workers import BuildWorkers
 from ketch.engine.pipes import fed
-from ketch.errors import KetchError
+from ketch.errors import KetchError, Unavailable
 from ketch.runtime import failures
 
 
@@ -40,6 +41,39 @@ class FullDisk:
         return {}
 
 
+class Stuck:
+    """A launcher whose worker never answers."""
+
+    def __init__(self) -> None:
+        self.killed = False
+
+    async def work(self, *_: Any, linger: float) -> dict[str, Any]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.killed = True
+            raise
+        return {}
+
+
+class Dying:
+    """Hands out workers that die when the pipe is bad."""
+
+    def take(self) -> Any:
+        return self
+
+    async def begin(self, _directory: str, _stream: int) -> None:
+        return None
+
+    async def ask(self, _what: str, **request: Any) -> dict[str, Any]:
+        if request["pipe"] == "good":
+            return {"entries": 0}
+        raise Unavailable("the worker of the build died")
+
+    async def close(self) -> None:
+        return None
+
+
 async def endless() -> AsyncIterator[bytes]:
     while True:
         yield b"x" * 65536
@@ -59,6 +93,42 @@ async def test_the_rest_of_the_context_is_not_waited_for(tmp_path: Path) -> None
             await asyncio.wait_for(fed(endless(), receive), 10)
     finally:
         await worker.close()
+
+
+async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    launcher: Any = Stuck()
+    worker = BuildWorker(launcher)
+    worker.start()
+    await worker.begin(str(tmp_path), -1)
+    asking = asyncio.create_task(worker.ask("ingest"))
+    await asyncio.sleep(0)
+    await worker.close(patience=0.01)
+    with pytest.raises(Unavailable, match="the worker of the build died"):
+        await asking
+    assert launcher.killed
+    assert not worker.alive
+
+
+async def test_a_worker_without_a_build_ends_at_once() -> None:
+    launcher: Any = FullDisk()
+    worker = BuildWorker(launcher)
+    worker.start()
+    await asyncio.sleep(0)
+    await worker.close()
+    assert not worker.alive
+
+
+async def test_what_a_dead_worker_left_of_a_layer_goes_with_the_build(tmp_path: Path) -> None:
+    abandoned: list[str] = []
+    spare: Any = Dying()
+    cloner: Any = None
+    workers = BuildWorkers(spare, str(tmp_path), cloner, abandoned.append, most=1)
+    await workers.store("store", pipe="good")
+    with pytest.raises(Unavailable):
+        await workers.store("store", pipe="bad")
+    assert not abandoned
+    await workers.close()
+    assert len(abandoned) == 1
 
 
 def test_a_layer_that_was_written_before_anybody_read(tmp_path: Path) -> None:

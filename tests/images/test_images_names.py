@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,31 @@ async def test_a_tag_moves(rig: Rig) -> None:
         await rig.images.tag(first.id, f"x@{first.id}")
     with pytest.raises(NotFound):
         await rig.images.tag("nothing", "x")
+
+
+async def test_only_what_is_new_is_waited_for_on_the_disk(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that is made again, as a build from the cache does, is only tagged later."""
+    asked: list[bool] = []
+    whole = rig.database.transaction
+
+    def transaction(*, durable: bool = True) -> AbstractContextManager[None]:
+        asked.append(durable)
+        return whole(durable=durable)
+
+    monkeypatch.setattr(rig.database, "transaction", transaction)
+    first = await rig.make(BASE, tags=("app:1",))
+    assert any(asked)
+    asked.clear()
+    again = await rig.make(BASE, tags=("app:1",))
+    assert again.id == first.id
+    assert asked
+    assert not any(asked)
+    for layer, tag in ((BASE, "app:2"), (TOP, "app:1"), (BASE, "app:1")):
+        asked.clear()
+        await rig.make(layer, tags=(tag,))
+        assert any(asked), tag
 
 
 async def test_removal_of_names_and_then_of_the_image(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ketch.errors import InvalidParameter, KetchError, NotFound, Unavailable
+from ketch.mounts import Mount, Rootfs
 from launcher.conftest import Bench, wait_for_death
 
 pytestmark = pytest.mark.root
@@ -67,6 +68,20 @@ async def test_inside_a_tree(bench: Bench) -> None:
     assert result["capabilities"] & (1 << 21) == 0  # CAP_SYS_ADMIN
     assert (bench.directory / "tree/upper/written").read_text() == "by the worker"
     assert result["open_fds"] <= 5
+
+
+@pytest.mark.parametrize("inside", [False, True])
+async def test_trees_that_are_given_come_before_other_fds(bench: Bench, inside: bool) -> None:
+    read, write = os.pipe()
+    os.write(write, b"said")
+    os.close(write)
+    for name in ("one", "two"):
+        (bench.directory / name / name).mkdir(parents=True)
+    trees = [Rootfs((Mount("bind", str(bench.directory / name)),)) for name in ("one", "two")]
+    root = bench.rootfs("tree") if inside else None
+    found = await bench.launcher.work(f"{TASKS}:trees", {}, [read], root, trees=trees)
+    os.close(read)
+    assert found == {"lists": [["one"], ["two"]], "last": "said"}
 
 
 async def test_modules_are_imported_once(bench: Bench) -> None:

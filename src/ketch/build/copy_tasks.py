@@ -21,8 +21,7 @@ from ketch.layers.archive import copier, in_root, owner_of
 from ketch.layers.entry import Entry
 from ketch.layers.layerwrite import LayerWriter, NotPlain
 from ketch.layers.modes import mode_change
-from ketch.layers.placing import LayerPlacing, Placing, content_of
-from ketch.layers.tarread import TarReader
+from ketch.layers.placing import LayerPlacing, Placing
 from ketch.layers.tarwrite import TarWriter
 from ketch.layers.unpack import Ownership
 from ketch.linux.paths import open_in_root
@@ -31,7 +30,7 @@ Args = dict[str, Any]
 
 
 def copy(args: Args, fds: list[int]) -> Args:
-    """From a directory. fds ``[source root]`` (a directory).
+    """Into the tree. fds ``[source root]`` (a directory).
 
     ``{"destination": absolute path, a trailing slash counts, "chown": [uid, gid] or None (keep),
     "chmod": text as chmod(1) reads it or "", "extract": bool (unpack archives), "archive_chown":
@@ -48,55 +47,20 @@ def copy(args: Args, fds: list[int]) -> Args:
     return in_root(run)
 
 
-def copy_out(args: Args, fds: list[int]) -> Args:
-    """First half of a copy between trees, in the source's: fds ``[out]``: writes a stream that
-    ``copy_in`` reads → ``{"entries"}``."""
-
-    def run(root_fd: int) -> Args:
-        with os.fdopen(os.dup(fds[0]), "wb", 1 << 20) as out:
-            writer = TarWriter(out)
-            for entry, fd in sources.collect(root_fd, _sources(args), _choice(args)):
-                writer.add(entry, fd)
-            writer.finish()
-        return {"entries": writer.entries}
-
-    return in_root(run)
-
-
-def copy_in(args: Args, fds: list[int]) -> Args:
-    """Second half, in the destination's tree: the args of ``copy`` but what is taken and
-    ``extract``, fds ``[in]`` → ``{"entries"}``."""
-
-    def run(root_fd: int) -> Args:
-        placing = _placing(root_fd, {**args, "extract": False})
-        with os.fdopen(os.dup(fds[0]), "rb", 1 << 20) as stream:
-            reader = TarReader(stream)
-            for entry in reader:
-                placing.put(entry, content_of(reader))
-        placing.finish()
-        return {"entries": placing.entries}
-
-    return in_root(run)
-
-
 def layer(args: Args, fds: list[int]) -> Args:
-    """Second half, the quick way: fds ``[in, out]``, the tar of the layer that ``copy_in`` would
-    come to → ``{"entries", "plain"}``. ``"newest"`` is as in ``LayerWriter``. Without ``plain`` the
-    tar is not whole, and it must be ``copy_in``."""
+    """The quick way, which changes nothing: fds ``[source root, out]``, the tar of the layer that
+    ``copy`` would come to → ``{"entries", "plain"}``. ``"newest"`` is as in ``LayerWriter``.
+    Without ``plain`` the tar is not whole, and it must be ``copy``."""
 
     def run(root_fd: int) -> Args:
-        with (
-            os.fdopen(os.dup(fds[0]), "rb", 1 << 20) as stream,
-            os.fdopen(os.dup(fds[1]), "wb", 1 << 20) as out,
-        ):
+        with os.fdopen(os.dup(fds[1]), "wb", 1 << 20) as out:
             writer = TarWriter(out)
             target = LayerWriter(writer, _ownership(args), args.get("newest"))
             placing = LayerPlacing(target, _destination(args))
-            reader = TarReader(stream)
             try:
-                for entry in reader:
+                for entry, fd in sources.collect(fds[0], _sources(args), _choice(args)):
                     _refuse_archives(args, entry)
-                    placing.put(entry, reader.read)
+                    placing.put(entry, fd)
             except NotPlain:
                 return {"entries": 0, "plain": False}
             writer.finish()

@@ -221,10 +221,8 @@ class Executor(Protocol):
         """Whether the client offers an SSH agent of that name."""
         ...
 
-    async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
-        """Store an image; returns its ID."""
-        ...
-
-    async def tag(self, image: str, reference: str) -> str:
-        """Name an image; returns the familiar name with its tag."""
+    async def commit(
+        self, config: bytes, layers: tuple[str, ...], parent: str, tags: tuple[str, ...] = ()
+    ) -> str:
+        """Store an image and give it names; returns its ID."""
         ...

@@ -61,6 +61,7 @@ from ketch.build.steps_copy import comment_warning, do_copy
 from ketch.build.steps_run import do_run, do_workdir
 from ketch.build.vertices import Vertices
 from ketch.errors import KetchError
+from ketch.oci import reference as references
 from ketch.oci.image import encode
 
 
@@ -126,13 +127,13 @@ class Solver:
         """Store the image under its names."""
         report = self.reporting("exporting to image")
         try:
-            image = await self._commit(state)
-            tags = tuple([await self._tag(image, tag) for tag in self.shared.options.tags])
+            tags = self.shared.options.tags
+            image = await self._commit(state, tags)
         except BaseException as error:
             report.end(error=str(error) or "canceled")
             raise
         report.end(image)
-        return Built(image, tags)
+        return Built(image, familiar(tags))
 
     def reporting(self, title: str) -> Report:
         """The vertex of something that is done with the outcome."""
@@ -143,13 +144,10 @@ class Solver:
             report.warn(f"One or more build-args [{names}] were not consumed")
         return report
 
-    async def _commit(self, state: StageState) -> str:
+    async def _commit(self, state: StageState, tags: tuple[str, ...] = ()) -> str:
         """Store the image."""
         config, parent = outcome_of(state)
-        return await self.shared.executor.commit(config, tuple(state.layers), parent)
-
-    async def _tag(self, image: str, tag: str) -> str:
-        return await self.shared.executor.tag(image, tag)
+        return await self.shared.executor.commit(config, tuple(state.layers), parent, tags)
 
     # stages
 
@@ -277,6 +275,11 @@ class Solver:
         if stage is not None:
             return Tree("layers", tuple((await self._done(stage)).layers))
         return await self.origins.tree(step, name)
+
+
+def familiar(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Names as people are told them."""
+    return tuple(references.parse(tag).tagged().familiar for tag in tags)
 
 
 def outcome_of(state: StageState) -> tuple[bytes, str]:

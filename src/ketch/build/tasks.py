@@ -28,6 +28,7 @@ from ketch.layers.unpack import Ownership, Unpacker
 from ketch.layers.unpack import make_directories as owned_directories
 from ketch.linux.paths import open_in_root
 from ketch.runtime import failures, users
+from ketch.runtime.rootfs import mount_erofs
 from ketch.snapshots.tasks import ingest, ingest_diff
 
 Args = dict[str, Any]
@@ -56,7 +57,6 @@ def _requests(stream: int, build_fd: int) -> dict[str, Callable[[Args], Args]]:
         "receive_image": lambda request: _receive_image(request, stream, build_fd),
         "adopt": lambda request: _adopt(request, build_fd),
         "checksum": lambda request: _in_tree(checksum, request, build_fd),
-        "exists": lambda request: _in_tree(exists, request, build_fd),
         "ingest": _ingest,
         "store": lambda request: _store(request, build_fd),
         "unpack": lambda request: _unpack(request, build_fd),
@@ -135,8 +135,13 @@ def _store(request: Args, build_fd: int) -> Args:
 
 
 def _in_tree(task: Callable[[Args, list[int]], Args], request: Args, build_fd: int) -> Args:
-    name = os.path.basename(str(request["tree"]))
-    root_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=build_fd)
+    """``{"tree": a directory's name}`` or ``{"image": a context's}`` in the build's directory."""
+    if "image" in request:
+        name = os.path.basename(str(request["image"]))
+        root_fd = mount_erofs(f"/proc/self/fd/{build_fd}/{name}")
+    else:
+        name = os.path.basename(str(request["tree"]))
+        root_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=build_fd)
     try:
         return task(request, [root_fd])
     finally:

@@ -168,7 +168,12 @@ class Builder:
             Channel(),
             directory,
             floor,
-            BuildWorkers(self._spare, directory, self._cloner(offers, directory)),
+            BuildWorkers(
+                self._spare,
+                directory,
+                self._cloner(offers, directory),
+                self._parts.snapshots.abandon,
+            ),
             self._caches,
             offers,
             self._slots,

@@ -138,17 +138,12 @@ class BuildExecutor:
         finally:
             await pulling.aclose()  # type: ignore[attr-defined]
 
-    async def commit(self, config: bytes, layers: tuple[str, ...], parent: str) -> str:
+    async def commit(
+        self, config: bytes, layers: tuple[str, ...], parent: str, tags: tuple[str, ...] = ()
+    ) -> str:
         """Durable when it returns."""
-        if parent in self._layouts.ids:
-            parent = ""  # it is no image here
-        image = NewImage(config=config, layers=layers, parent=parent)
+        image = NewImage(config=config, layers=layers, parent=parent, tags=tags)
         return (await self._room.parts.images.create(image)).id
-
-    async def tag(self, image: str, reference: str) -> str:
-        """Give a name."""
-        await self._room.parts.images.tag(image, reference)
-        return references.parse(reference).tagged().familiar
 
     # the cache
 

@@ -14,7 +14,7 @@ from ketch.build.cache_options import INLINE
 from ketch.build.config import timestamp
 from ketch.build.exports import Export
 from ketch.build.offers import EXPORT
-from ketch.build.solver import Built
+from ketch.build.solver import Built, familiar
 from ketch.engine.attestation_documents import Predicate
 from ketch.engine.builder_attest import Attester, attached
 from ketch.engine.builder_cache_export import CacheExporter, chosen, with_inline
@@ -214,10 +214,9 @@ class Exporting:
         return built
 
     async def _store(self, export: Export, result: Result) -> Built:
-        image = await self._executor.commit(result.config, result.layers, result.parent)
-        texts = self._texts(export)
-        tags = [await self._executor.tag(image, text) for text in texts]
-        return Built(image, tuple(tags))
+        tags = self._texts(export)
+        image = await self._executor.commit(result.config, result.layers, result.parent, tags)
+        return Built(image, familiar(tags))
 
     async def _push(self, export: Export, tree: ImageTree, name: Reference, report: Report) -> None:
         auth = await self._room.account(name)

@@ -36,20 +36,25 @@ class StepFiles:
 
     async def checksum(self, part: CopyPart) -> str:
         """See the executor's protocol."""
-        words = taken(part)
         identity = await self._room.identity(part.tree)
         if identity is None:
-            path = os.path.basename(await self._room.unpacked(part.tree))
-            found = await self._room.workers.ask("checksum", tree=path, **words)
-            return str(found["digest"])
+            return await self._checksum(part)
         known = (identity, part.sources, part.parents, part.excludes, part.owners)
         if known not in self._sums:
             if len(self._sums) > _MOST_SUMS:
                 self._sums.clear()
-            view = await self._room.view(part.tree)
-            found = await self._room.parts.launcher.work(f"{_COPY}:checksum", words, [], view)
-            self._sums[known] = str(found["digest"])
+            self._sums[known] = await self._checksum(part)
         return self._sums[known]
+
+    async def _checksum(self, part: CopyPart) -> str:
+        """Of layers in their tree; of what lies in the build's directory by its worker."""
+        room, words = self._room, taken(part)
+        if part.tree.kind == "layers":
+            view = await room.view(part.tree)
+            found = await room.parts.launcher.work(f"{_COPY}:checksum", words, [], view)
+        else:
+            found = await room.workers.ask("checksum", **await room.place(part.tree), **words)
+        return str(found["digest"])
 
     async def exists(self, tree: Tree, path: str) -> bool:
         """See the executor's protocol."""
@@ -82,7 +87,8 @@ class StepFiles:
                 return stored
         async with self._snapshot(layers) as key:
             for part in step.parts:
-                await self._copy_part(key, part, _placing(args, part))
+                target = self._room.parts.snapshots.rootfs(key)
+                await self._copy(part, target, _placing(args, part))
             return await self._room.ingest(key)
 
     async def copy_tree(self, tree: Tree, source: str, path: str) -> None:
@@ -92,51 +98,15 @@ class StepFiles:
         os.mkdir(work, 0o700)
         target = Rootfs(self._view(()).lowers, path, work)
         args: dict[str, Any] = {"destination": "/", "chown": None, "chmod": ""}
-        launcher = self._room.parts.launcher
         try:
-            if tree.kind == "layers":
-                await self._copy_between(part, target, args)
-                return
-            with _opened(await self._room.unpacked(tree)) as fd:
-                await launcher.work(f"{_COPY}:copy", {**args, **taken(part)}, [fd], target)
+            await self._copy(part, target, args)
         finally:
             await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 
-    async def _copy_part(self, key: str, part: CopyPart, args: dict[str, Any]) -> None:
-        parts = self._room.parts
-        rootfs = parts.snapshots.rootfs(key)
-        if part.tree.kind == "layers":
-            await self._copy_between(part, rootfs, args)
-            return
-        with _opened(await self._room.unpacked(part.tree)) as fd:
-            await parts.launcher.work(f"{_COPY}:copy", {**args, **taken(part)}, [fd], rootfs)
-
-    async def _copy_between(self, part: CopyPart, rootfs: Rootfs, args: dict[str, Any]) -> None:
-        """One worker in the source's tree, one in the destination's, a pipe between them."""
-        launcher = self._room.parts.launcher
-        view = self._view(part.tree.layers)
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-
-        async def send() -> None:
-            try:
-                await launcher.work(f"{_COPY}:copy_out", taken(part), [writing], view)
-            finally:
-                os.close(writing)
-
-        async def take() -> None:
-            try:
-                await launcher.work(f"{_COPY}:copy_in", args, [reading], rootfs)
-            finally:
-                os.close(reading)
-
-        sender, taker = asyncio.ensure_future(send()), asyncio.ensure_future(take())
-        try:
-            await sender
-            await taker
-        finally:
-            sender.cancel()
-            taker.cancel()
-            await asyncio.gather(sender, taker, return_exceptions=True)
+    async def _copy(self, part: CopyPart, target: Rootfs, args: dict[str, Any]) -> None:
+        """By a worker in the destination's tree, which is given the source's."""
+        words, view = {**args, **taken(part)}, await self._room.view(part.tree)
+        await self._room.parts.launcher.work(f"{_COPY}:copy", words, [], target, trees=[view])
 
     async def _owner(self, step: CopyStep) -> list[int]:
         """Numbers as they are; names are looked up in the image."""
@@ -169,17 +139,3 @@ class StepFiles:
 def _placing(args: dict[str, Any], part: CopyPart) -> dict[str, Any]:
     """The words for one part's destination."""
     return {**args, "extract": part.extract, "chown": None if part.owners else args["chown"]}
-
-
-class _opened:
-    """A directory as an fd for a worker."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> int:
-        self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return self._fd
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)

@@ -180,7 +180,8 @@ class BuildHistory:
         with self._database.transaction(durable=False):
             self._table.put(record.ref, record)
         self._records[record.ref] = record
-        self._forget_oldest()
+        if len(self._records) > MOST:
+            self._forget_oldest()
         self._tell()
         return Recording(self, record)
 
@@ -198,7 +199,7 @@ class BuildHistory:
         over = sorted(
             (record for record in self._records.values() if record.completed_at),
             key=lambda record: record.started_at,
-        )[: max(0, len(self._records) - MOST)]
+        )[: len(self._records) - MOST]
         self._forget(record.ref for record in over)
 
     def all(self) -> list[BuildRecord]:

@@ -1,7 +1,7 @@
 """Layers of COPY and ADD without a snapshot: files go from their tree straight into the layer.
 
-Three workers with pipes between them: one in the source's tree, one in the tree below that finds
-the places, one that stores the layer.
+Two workers with a pipe between them: one in the tree below, which finds the places and is given
+the source's tree; one that stores the layer.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ class CopiedLayers:
         self, part: CopyPart, view: Rootfs, base: Rootfs, args: dict[str, Any]
     ) -> str | None:
         with ExitStack() as open_fds, storing(f"a layer in {self._room.parts.config.data_root}"):
-            pipes = _Pipes(self._room.directory, open_fds)
+            pipe = _Pipe(self._room.directory, open_fds)
+            words = {**taken(part), **args, "newest": self._room.newest}
             ends = [
-                asyncio.ensure_future(self._send(part, view, pipes)),
-                asyncio.ensure_future(self._place(part, base, args, pipes)),
-                asyncio.ensure_future(self._keep(pipes)),
+                asyncio.ensure_future(self._place(words, view, base, pipe)),
+                asyncio.ensure_future(self._keep(pipe)),
             ]
             try:
                 await asyncio.wait(ends)
             finally:
                 for end in ends:
                     end.cancel()
-                pipes.close()
-                sent, placed, kept = await asyncio.gather(*ends, return_exceptions=True)
+                pipe.close()
+                placed, kept = await asyncio.gather(*ends, return_exceptions=True)
         if isinstance(placed, dict) and not placed["plain"]:
             return None
-        errors = [end for end in (sent, placed, kept) if isinstance(end, BaseException)]
+        errors = [end for end in (placed, kept) if isinstance(end, BaseException)]
         if errors:
             raise min(errors, key=_is_consequence)
         assert isinstance(placed, dict)
@@ -72,42 +72,32 @@ class CopiedLayers:
         self._room.hold([layer])
         return layer
 
-    async def _send(self, part: CopyPart, view: Rootfs, pipes: _Pipes) -> object:
-        launcher = self._room.parts.launcher
-        try:
-            words = taken(part)
-            return await launcher.work(f"{_COPY}:copy_out", words, [pipes.source_end], view)
-        finally:
-            pipes.end("source_end")
-
     async def _place(
-        self, part: CopyPart, base: Rootfs, args: dict[str, Any], pipes: _Pipes
+        self, words: dict[str, Any], view: Rootfs, base: Rootfs, pipe: _Pipe
     ) -> dict[str, Any]:
         launcher = self._room.parts.launcher
-        fds = [pipes.place_end, pipes.layer_end]
         try:
-            words = {**args, "newest": self._room.newest}
-            return await launcher.work(f"{_COPY}:layer", words, fds, base)
+            return await launcher.work(f"{_COPY}:layer", words, [pipe.writing], base, trees=[view])
         finally:
-            pipes.end("place_end", "layer_end")
+            pipe.end_writing()
 
-    async def _keep(self, pipes: _Pipes) -> dict[str, Any]:
+    async def _keep(self, pipe: _Pipe) -> dict[str, Any]:
         parts = self._room.parts
         try:
-            return await self._room.workers.ask(
+            return await self._room.workers.store(
                 "store",
-                pipe=pipes.name,
+                pipe=pipe.name,
                 root=parts.config.data_root,
                 snapshotter=parts.snapshots.name,
             )
         finally:
-            pipes.end("store_end")
+            pipe.end_reading()
 
 
-class _Pipes:
-    """``source_end`` → ``place_end``, ``layer_end`` → the named pipe ``name`` in a directory.
+class _Pipe:
+    """A named pipe ``name`` in a directory.
 
-    ``store_end`` only keeps the named pipe open for reading until its reader has it.
+    ``reading`` only keeps it open for reading until its reader has it.
     """
 
     def __init__(self, directory: str, stack: ExitStack) -> None:
@@ -115,21 +105,27 @@ class _Pipes:
         path = f"{directory}/{self.name}"
         os.mkfifo(path, 0o600)
         stack.callback(os.unlink, path)
-        self.place_end, self.source_end = os.pipe2(os.O_CLOEXEC)
-        self.store_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self.layer_end = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        self.reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.writing = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
-    def end(self, *names: str) -> None:
-        """Close some of our ends, so that the others see it."""
-        for name in names:
-            fd = getattr(self, name)
-            setattr(self, name, -1)
-            if fd >= 0:
-                os.close(fd)
+    def end_writing(self) -> None:
+        """Close our writing end, so that the reader sees the end."""
+        self.writing = _closed(self.writing)
+
+    def end_reading(self) -> None:
+        """Close our reading end, so that the writer sees that nobody reads."""
+        self.reading = _closed(self.reading)
 
     def close(self) -> None:
         """Close what is still open."""
-        self.end("source_end", "place_end", "layer_end", "store_end")
+        self.end_writing()
+        self.end_reading()
+
+
+def _closed(fd: int) -> int:
+    if fd >= 0:
+        os.close(fd)
+    return -1
 
 
 def taken(part: CopyPart) -> dict[str, Any]:

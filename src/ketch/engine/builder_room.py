@@ -73,7 +73,13 @@ class BuildRoom:
             return self.parts.snapshots.view(tree.layers or (self.floor,))
         if await self._is_image(tree) and self.parts.snapshots.name == "erofs":
             return Rootfs((Mount("erofs", self._image(tree.name), options=("ro",)),))
-        return Rootfs((Mount("bind", await self.unpacked(tree)),))
+        return Rootfs((Mount("bind", await self._unpacked(tree)),))
+
+    async def place(self, tree: Tree) -> dict[str, str]:
+        """Where a tree that is not of layers is, for ``ketch.build.tasks``."""
+        if await self._is_image(tree):
+            return {"image": image_of(tree.name)}
+        return {"tree": os.path.basename(await self._unpacked(tree))}
 
     async def identity(self, tree: Tree) -> object:
         """What the same files have in common, of whatever build; None where nothing is known."""
@@ -90,7 +96,7 @@ class BuildRoom:
         await self.load(tree.name)
         return tree.name in self.workers.received
 
-    async def unpacked(self, tree: Tree) -> str:
+    async def _unpacked(self, tree: Tree) -> str:
         """The directory of a tree that is not of layers."""
         if tree.kind != "context":
             return f"{self.directory}/{tree.handle}"
@@ -157,7 +163,7 @@ class BuildRoom:
             args |= {"stubs": stubs, "upper": parts.snapshots.upper(key)}
         async with parts.images.hold():  # the layer has no name until this build holds it
             with storing(f"a layer in {parts.config.data_root}"):
-                info = await self.workers.ask("ingest", **args)
+                info = await self.workers.store("ingest", **args)
             if not info["entries"]:
                 return ""
             layer = str(info["diff_id"])

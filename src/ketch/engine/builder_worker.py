@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _TASK = "ketch.build.tasks:serve"
 PATIENCE = 300.0  # seconds: who builds once soon builds again
+_PATIENCE_AT_END = 10.0  # seconds
 _LONGEST = 16 << 20  # bytes of one answer: a Dockerfile in base64
 
 
@@ -28,8 +29,7 @@ class BuildWorker:
         self._running: asyncio.Task[None] | None = None
         self._held: list[int] = []
         self._socket: socket.socket
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     def start(self) -> None:
         """Fork it; it imports what it needs and waits for a build."""
@@ -51,8 +51,7 @@ class BuildWorker:
             socket.send_fds(self._socket, [b"\0"], self._held)
         except OSError:
             pass  # it died: the first request says so
-        opened = await asyncio.open_connection(sock=self._socket, limit=_LONGEST)
-        self._reader, self._writer = opened
+        self._streams = await asyncio.open_connection(sock=self._socket, limit=_LONGEST)
 
     async def _run(self, theirs: socket.socket) -> None:
         try:
@@ -76,8 +75,10 @@ class BuildWorker:
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         async with self._turn:
-            self._writer.write(json.dumps(request).encode() + b"\n")
-            line = await self._answer()
+            assert self._streams is not None
+            reader, writer = self._streams
+            writer.write(json.dumps(request).encode() + b"\n")
+            line = await self._answer(reader)
         self._let_go()  # whoever answers has what it was given
         answer = json.loads(line)
         if "failed" in answer:
@@ -85,27 +86,33 @@ class BuildWorker:
         found: dict[str, Any] = answer["done"]
         return found
 
-    async def _answer(self) -> bytes:
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         """The next line, or why there is none: our end stays open when the worker dies."""
         assert self._running is not None
-        reading = asyncio.ensure_future(self._reader.readline())
+        reading = asyncio.ensure_future(reader.readline())
         await asyncio.wait({reading, self._running}, return_when=asyncio.FIRST_COMPLETED)
-        if not reading.done():
-            reading.cancel()
-            self._running.result()
-            raise Unavailable("the worker of the build died")
-        line = reading.result()
+        line = reading.result() if reading.done() else b""
         if not line:
+            reading.cancel()
+            if self._running.done() and not self._running.cancelled():
+                self._running.result()
             raise Unavailable("the worker of the build died")
         return line
 
-    async def close(self) -> None:
-        """Let it finish what it does, then end it."""
+    async def close(self, patience: float = _PATIENCE_AT_END) -> None:
+        """Let it finish what it does, but for no longer than ``patience`` seconds; then end it.
+
+        A request that is cut off raises ``Unavailable``, and may leave its ``scratch`` behind.
+        """
         if self._running is None:
             return
-        async with self._turn:
-            if hasattr(self, "_writer"):
-                self._writer.close()
-            else:
-                self._socket.close()
+        try:
+            async with asyncio.timeout(patience), self._turn:
+                pass
+        except TimeoutError:
+            self._running.cancel()  # which kills it
+        if self._streams is not None:
+            self._streams[1].close()
+        else:
+            self._socket.close()
         await asyncio.gather(self._running, return_exceptions=True)

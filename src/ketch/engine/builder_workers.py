@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,9 +31,19 @@ def directory_of(name: str) -> str:
 class BuildWorkers:
     """Requests go to whichever worker is free."""
 
-    def __init__(self, spare: SpareWorker, directory: str, cloner: Cloner, most: int = 0) -> None:
+    def __init__(
+        self,
+        spare: SpareWorker,
+        directory: str,
+        cloner: Cloner,
+        abandon: Callable[[str], None],
+        most: int = 0,
+    ) -> None:
+        """``abandon`` is that of the layers' store."""
         self.cloner = cloner
         self._spare = spare
+        self._abandon = abandon
+        self._scratches: set[str] = set()
         self._directory = directory
         self._most = most or len(os.sched_getaffinity(0))
         self._all: list[BuildWorker] = []
@@ -80,6 +92,15 @@ class BuildWorkers:
             finally:
                 self._free.append(worker)
 
+    async def store(self, what: str, **request: Any) -> dict[str, Any]:
+        """``ask`` for a layer (``ingest``, ``store``). What a worker that died left of it goes with
+        the build."""
+        scratch = secrets.token_hex(8)
+        self._scratches.add(scratch)
+        found = await self.ask(what, scratch=scratch, **request)
+        self._scratches.discard(scratch)
+        return found
+
     async def _start(self, stream: int) -> BuildWorker:
         worker = self._spare.take()
         self._all.append(worker)
@@ -87,6 +108,7 @@ class BuildWorkers:
         return worker
 
     async def close(self) -> None:
-        """Let them finish what they do, then end them."""
-        for worker in self._all:
-            await worker.close()
+        """Let them finish what they do, but not for long, then end them."""
+        await asyncio.gather(*(worker.close() for worker in self._all))
+        for scratch in self._scratches:
+            await asyncio.to_thread(self._abandon, scratch)

@@ -40,7 +40,7 @@ class _NoExecutor:
     async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
         return await make(), False
 
-    async def make_directory(self, layers: tuple[str, ...], path: str) -> str:
+    async def make_directory(self, layers: tuple[str, ...], path: str, owner: str = "") -> str:
         return ""
 
 

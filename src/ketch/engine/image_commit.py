@@ -17,6 +17,7 @@ from ketch.engine.image_values import CommitOptions, ImageRecord, ImportOptions,
 from ketch.engine.pipes import fed
 from ketch.engine.progress import Emit, Progress
 from ketch.errors import InvalidParameter, NotFound
+from ketch.oci import digest as digests
 from ketch.oci import image as images
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
@@ -37,28 +38,38 @@ class Maker:
         config = images.decode(new.config)
         if config.diff_ids != new.layers:
             raise InvalidParameter("the image configuration names other layers than were given")
+        image_id = digests.of(new.config)
         with self._parts.leases.lease("create image", new.layers) as lease:
-            sizes = await asyncio.to_thread(self._sizes, new.layers)
-            image_id = await asyncio.to_thread(self._parts.content.put, new.config)
             lease.add(image_id)
+            size = self._known_size(image_id)
+            if size is None:
+                size = await asyncio.to_thread(self._keep, new)
             image = StoredImage(
                 id=image_id,
                 layers=new.layers,
                 created_at=config.created_at,
-                size=sum(sizes),
+                size=size,
                 parent=new.parent,
             )
             return self._record(image, names)
 
-    def _sizes(self, layers: tuple[str, ...]) -> list[int]:
-        return [self._parts.snapshots.layer(diff_id).size for diff_id in layers]
+    def _known_size(self, image_id: str) -> int | None:
+        """Of an image that is here already."""
+        store = self._parts.store
+        known = image_id in store and self._parts.content.has(image_id)
+        return store.get(image_id).size if known else None
+
+    def _keep(self, new: NewImage) -> int:
+        """Store the configuration; the size of the layers."""
+        self._parts.content.put(new.config)
+        return sum(self._parts.snapshots.layer(diff_id).size for diff_id in new.layers)
 
     def _record(self, image: StoredImage, names: list[Reference]) -> ImageRecord:
         store, content = self._parts.store, self._parts.content
         if not content.has(image.id) or not all(map(self._parts.snapshots.has_layer, image.layers)):
             raise NotFound("layers of the image were collected while it was made: try again")
-        moved = store.put(image, names)
-        for name in moved:
+        store.put(image, names)
+        for name in names:
             self._parts.publish("tag", image.id, name.familiar)
         return store.record(store.get(image.id))
 

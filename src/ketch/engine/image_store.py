@@ -214,7 +214,9 @@ class ImageStore:
         index: StoredIndex | None,
     ) -> list[Reference]:
         changed = [name for name in names if self._names.get(name) != target]
-        with self._database.transaction():
+        news = changed or any(self._index_of.get(name) != index for name in names)
+        news = news or any(map(self._is_news, images))
+        with self._database.transaction(durable=bool(news)):
             for image in images:
                 self._images.put(image.id, image)
             for name in changed:
@@ -226,6 +228,11 @@ class ImageStore:
         for name in names:
             self._know_index(name, index)
         return changed
+
+    def _is_news(self, image: StoredImage) -> bool:
+        """Whether more changes than when it was tagged last."""
+        old = self._known.get(image.id)
+        return old is None or msgspec.structs.replace(image, tagged_at=old.tagged_at) != old
 
     def _named_so(self, root: str) -> list[Reference]:
         """Names that stand for the index with this digest."""

@@ -20,7 +20,6 @@ from ketch.layers.tree import storable
 from ketch.layers.unpack import Ownership
 from ketch.layers.walk import describe, read_xattrs
 
-Read = Callable[[int], bytes]
 Path = tuple[bytes, ...]
 
 
@@ -49,8 +48,8 @@ class LayerWriter:
         self._enter(parts)
         return parts
 
-    def put(self, base: Path, entry: Entry, read: Read) -> None:
-        """Put one entry below the directory ``base``."""
+    def put(self, base: Path, entry: Entry, fd: int) -> None:
+        """Put one entry below the directory ``base``; ``fd`` is its content."""
         parts = (*base, *components(entry.name))
         if parts == base:
             if not entry.is_dir:
@@ -72,7 +71,7 @@ class LayerWriter:
                 self._is_there(parts, _is_no_directory)
             self._files.add(parts)
         self._date(entry)
-        self._writer.stream(entry, read)
+        self._writer.add(entry, fd)
 
     def _date(self, entry: Entry) -> None:
         if self._newest is not None:

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from ketch.errors import InvalidParameter
 from ketch.layers.compression import decompressed, detect
 from ketch.layers.entry import Entry
-from ketch.layers.layerwrite import LayerWriter, NotPlain, Read
+from ketch.layers.layerwrite import LayerWriter, NotPlain
 from ketch.layers.streams import FileWindow
 from ketch.layers.tarread import BLOCK, TarReader, looks_like_tar
 from ketch.layers.unpack import Fill, Ownership, Unpacker, make_directories
@@ -115,8 +115,8 @@ class LayerPlacing:
         self._base: tuple[bytes, ...] | None = None
         self._rename: bytes | None = None
 
-    def put(self, entry: Entry, read: Read) -> None:
-        """Place one entry of the stream; raises ``NotPlain``."""
+    def put(self, entry: Entry, fd: int) -> None:
+        """Place one entry of the stream, ``fd`` is its content; raises ``NotPlain``."""
         head, _, below = entry.name.partition(b"/")
         is_file_source = head.startswith(b"f")
         if self._base is None:
@@ -125,7 +125,7 @@ class LayerPlacing:
         entry.name = self._rename if is_file_source and self._rename is not None else below
         if entry.hardlink:
             entry.link = entry.link.partition(b"/")[2]
-        self._layer.put(self._base, entry, read)
+        self._layer.put(self._base, entry, fd)
 
     def _begin(self, is_file: bool, count: int) -> None:
         base = self._destination

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from struct import Struct
 from typing import BinaryIO
 
@@ -48,22 +47,6 @@ class TarWriter:
         self.entries += 1
         if entry.is_file and entry.size:
             self._content(fd, entry.size)
-
-    def stream(self, entry: Entry, read: Callable[[int], bytes]) -> None:
-        """Append an entry; a regular file's content is what ``read`` gives, up to so many bytes at
-        a time and ``entry.size`` in all. Raises ``EOFError`` when there is less."""
-        self._out.write(headers(entry))
-        self.entries += 1
-        if not entry.is_file:
-            return
-        left = entry.size
-        while left:
-            data = read(min(left, _PIECE))
-            if not data:
-                raise EOFError(f"the content of {entry.name!r} ends early")
-            self._out.write(data)
-            left -= len(data)
-        self._out.write(bytes(-entry.size % BLOCK))
 
     def _content(self, fd: int, size: int) -> None:
         left = size

@@ -222,14 +222,15 @@ class Launcher:
     def _work(self, _daemon: Daemon, message: Message) -> "Body":
         if not message.fds:
             raise InvalidParameter("a work needs a control socket")
-        wire, root_fd = message.body["work"].get("rootfs"), -1
+        work = message.body["work"]
+        wires = [*([work["rootfs"]] if work.get("rootfs") else []), *work.get("trees", ())]
+        roots: list[int] = []
         try:
-            if wire:
-                root_fd = mount_rootfs(Rootfs.from_wire(wire), self._layers)
-            self._nursery.hand_over(message, root_fd)
+            for wire in wires:
+                roots.append(mount_rootfs(Rootfs.from_wire(wire), self._layers))
+            self._nursery.hand_over(message, roots)
         finally:
-            if root_fd >= 0:
-                os.close(root_fd)
+            close_all(roots)
         return {}
 
     def _release_layers(self, _daemon: Daemon, message: Message) -> "Body":

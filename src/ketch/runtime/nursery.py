@@ -23,6 +23,9 @@ from ketch.runtime.protocol import Message
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
+
+    Body = dict[str, Any]
 
 _PATIENCE = 2.0  # seconds that it waits for more work, if nobody says how long
 
@@ -39,9 +42,9 @@ class Nursery:
         self._sock: _socket.socket | None = None
         self._until = 0.0
 
-    def hand_over(self, message: Message, root_fd: int) -> None:
-        """Have a worker forked for a ``work`` message, in the tree ``root_fd`` (-1: in none)."""
-        fds = [*([] if root_fd < 0 else [root_fd]), *message.fds]
+    def hand_over(self, message: Message, roots: "Sequence[int]") -> None:
+        """Have a worker forked for a ``work`` message; ``roots`` are the mounts that it names."""
+        fds = [*roots, *message.fds]
         try:
             protocol.send_raw(self._live(), message.raw, fds)
         except ConnectionError:  # it was killed, which nobody has noticed yet
@@ -124,25 +127,25 @@ class _Process:
     def _start(self, message: Message) -> None:
         work, fds = message.body["work"], list(message.fds)
         tree = worker.Tree(fds.pop(0), self._place) if work.get("rootfs") else None
-        control, *rest = fds
+        control = fds.pop(len(work.get("trees", ())))
         if worker.load(str(work["task"])):
             gc.freeze()  # children share these pages as long as no collection touches them
         pid = os.fork()
         if not pid:
-            self._be_worker(message, control, rest, tree)
+            self._be_worker(work, control, fds, tree)
         own = os.dup(control)
         self._workers[pid] = own
         self._loop.watch(own, 0, lambda _: self._kill(pid))
 
     def _be_worker(
-        self, message: Message, control: int, fds: "Sequence[int]", tree: "worker.Tree | None"
+        self, work: "Body", control: int, fds: "list[int]", tree: "worker.Tree | None"
     ) -> None:
         status = 70  # EX_SOFTWARE
         try:
             _signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             os.setsid()  # so that it can be killed with its children
-            worker.run_worker(message.body["work"], control, list(fds), tree)
+            worker.run_worker(work, control, fds, tree)
             status = 0
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)

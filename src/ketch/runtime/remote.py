@@ -109,18 +109,21 @@ class Launcher:
         fds: Sequence[int] = (),
         rootfs: Rootfs | None = None,
         *,
+        trees: Sequence[Rootfs] = (),
         linger: float = 0,
     ) -> Body:
         """Run ``module:function`` in a worker and await its result; cancelling kills it.
 
-        With ``rootfs`` the worker's ``/`` is that tree. ``linger`` is for how many seconds more
-        work is to be expected, so that it starts sooner. Raises what the task raised.
+        With ``rootfs`` the worker's ``/`` is that tree; directories of ``trees`` come before
+        ``fds``. ``linger`` is for how many seconds more work is to be expected, so that it starts
+        sooner. Raises what the task raised.
         """
         ours, theirs = wire.pair()
         work = Work(ours, task)
         try:
             body: Body = {"task": task, "args": args, "linger": linger}
             body["rootfs"] = rootfs.to_wire() if rootfs is not None else None
+            body["trees"] = [tree.to_wire() for tree in trees]
             with theirs:
                 await self._request({"op": "work", "work": body}, [theirs.fileno(), *fds])
             return await work.result()

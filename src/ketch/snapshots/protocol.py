@@ -56,6 +56,9 @@ class Snapshotter(Protocol):
         that leave the tree…), OSError (ENOSPC) with nothing left behind.
         """
 
+    def abandon(self, scratch: str) -> None:
+        """Delete what a killed process left of a layer that it wrote under this name. Blocks."""
+
     def has_layer(self, diff_id: str) -> bool:
         """Whether the layer is stored."""
 
