@@ -155,7 +155,8 @@ class Indexes:
             kind=ATTESTATION if attests else _kind(image_id, platform),
             platform=platform,
             content_size=stored + (described.size if blobs else 0),
-            available=bool(blobs) and all(self._has_blob(index, blob.digest) for blob in blobs),
+            available=bool(image_id)  # layers that were here already are not fetched as blobs again
+            or (bool(blobs) and all(self._has_blob(index, blob.digest) for blob in blobs)),
             image_id=image_id,
             size=self._parts.store.get(image_id).size if image_id else 0,
             about=(described.annotations or {}).get(REFERENCE_DIGEST, "") if attests else "",

@@ -91,7 +91,7 @@ class Assembler:
             ),
             platform=self._configs.get(image.id).platform,
             content_size=len(blob) + sum(part.size for part in there),
-            available=all(part in there or part.digest in image.layers for part in parts),
+            available=True,  # a layer that was here already is not fetched as a blob again
             image_id=image.id,
             size=image.size,
         )
