@@ -8,6 +8,9 @@ from ketch.cli.image_names import platform_json, split_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
     from ketch.client.api import Client
 
 FLAGS = (
@@ -39,7 +42,25 @@ def push(client: "Client", argv: "list[str]") -> int:
     messages = client.json_lines(
         "POST", routes.image(name, "/push"), query, headers={"X-Registry-Auth": header}
     )
-    progress.show(messages, sys.stdout, quiet=parsed["quiet"])
+    notes: list[str] = []
+    progress.show(_noting(messages, notes), sys.stdout, quiet=parsed["quiet"])
+    if notes and not parsed["quiet"]:
+        sys.stdout.write("\n".join(["", *notes, ""]))
     if parsed["quiet"]:
         sys.stdout.write(f"{parsed.words[0] if tag else name}\n")
     return 0
+
+
+def _noting(messages: "Iterable[dict[str, Any]]", notes: "list[str]") -> "Iterator[dict[str, Any]]":
+    """The lines for people; what else is worth to be known at the end goes into ``notes``."""
+    for message in messages:
+        told = message.get("aux")
+        if told and told.get("manifestPushedInsteadOfIndex"):
+            notes.append(
+                "Not all multiplatform-content is present and only the available single-platform"
+                " image was pushed"
+            )
+            index, pushed = told["originalIndex"], told["selectedManifest"]
+            notes.append(f"{index['digest']} -> {pushed['digest']}")
+        if not told:
+            yield message

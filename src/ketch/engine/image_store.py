@@ -111,11 +111,6 @@ class ImageStore:
         found = (self.index(name) for name in self.names(image.id))
         return next((index for index in found if index is not None), None)
 
-    def platforms_of(self, image_id: str) -> set[str]:
-        """IDs of the images that are other platforms of an image, by any of its names."""
-        found = (self.index(name) for name in self.names(image_id))
-        return {other.id for index in found if index for other in index.images} - {image_id}
-
     def unnamed(self) -> set[str]:
         """IDs of images to which no name leads, but to another platform of them."""
         members = {image.id for index in self._index_of.values() for image in index.images}

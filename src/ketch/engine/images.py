@@ -96,17 +96,20 @@ class Images:
         """The image of a ref, with the ref's other names; with ``platform`` the one for that.
 
         Raises ``NotFound("No such image: x:latest")``, ``InvalidParameter``."""
-        image, named = self._indexes.image(ref, platform), self._store.resolve(ref)
-        record, names = self._store.record(image), self._store.record(named)
-        return msgspec.structs.replace(record, tags=names.tags, digests=names.digests)
+        named = self._store.record(self._store.resolve(ref))
+        if not platform:
+            return named
+        record = self._store.record(self._indexes.image(ref, platform))
+        return msgspec.structs.replace(record, tags=named.tags, digests=named.digests)
 
     def variants(self, ref: str) -> set[str]:
         """IDs of the images that a ref means on one platform or another; none of no image."""
         try:
-            found = self._store.resolve(ref).id
+            found = self._store.resolve(ref)
         except (NotFound, InvalidParameter):
             return set()
-        return {found} | self._store.platforms_of(found)
+        index = self._store.index_of(ref, found)
+        return {found.id} | {image.id for image in (index.images if index else ())}
 
     def config(self, image_id: str) -> ImageConfig:
         """The parsed configuration of a full ID (one small file is read, then remembered)."""
