@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from build.test_build_packages import TABLE, header, sqlite
 from buildkit.buildx import Buildx
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
@@ -55,6 +56,9 @@ def folder(tmp_path: Path) -> Path:
     for name, text in files.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(text)
+    (place / "root/var/lib/rpm").mkdir()
+    stored = sqlite(TABLE, "INSERT INTO Packages (blob) VALUES (?)", blob=header(epoch=2))
+    (place / "root/var/lib/rpm/rpmdb.sqlite").write_bytes(stored)
     return place
 
 
@@ -107,6 +111,7 @@ def test_attached_kept_and_pushed(
     assert {p["externalRefs"][0]["referenceLocator"] for p in document["packages"]} == {
         "pkg:deb/debian/zlib1g@1%3A1.2.13?arch=amd64",
         "pkg:apk/debian/musl@1.2.4-r2?arch=x86_64",
+        "pkg:rpm/debian/bash@5.2-1.fc40?arch=x86_64&epoch=2",
         "pkg:pypi/my-mod@1.0",
         "pkg:npm/%40s/left@2.0.0",
     }
@@ -132,7 +137,7 @@ def test_beside_a_tree(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
         assert told["predicateType"] == kind
         digests = {each["name"]: each["digest"]["sha256"] for each in told["subject"]}
         assert digests["etc/os-release"] == sha256(b'ID="debian"\n').hexdigest()
-        assert len(digests) == 6
+        assert len(digests) == 7
         with tarfile.open(archive) as tar:
             file = tar.extractfile(f"x-{name}")
             assert file is not None
