@@ -182,6 +182,7 @@ class FakeEngine:
         self.containers = FakeContainers()
         self.execs = FakeExecs()
         self.events = FakeEvents()
+        self.images = SimpleNamespace(platform_manifests=dict)
         self.system = SimpleNamespace(storage_driver="erofs")
 
 

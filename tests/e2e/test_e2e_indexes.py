@@ -84,11 +84,19 @@ def images(daemon: Ketchd) -> set[str]:
 def test_the_platform_that_is_asked_for_runs(ketchd: Ketchd, multi: str, name: str) -> None:
     assert ketchd.out("run", "--rm", multi) == "amd64"
     assert ketchd.out("run", "--name", name, *ARM64, multi) == "arm64"
-    row = ("ps", "-a", "--filter", f"ancestor={multi}", "--format", "{{.Image}} {{.Names}}")
-    assert f"{multi} {name}" in ketchd.out(*row).splitlines()
+    listed = ("ps", "-a", "--filter", f"ancestor={multi}", "--format", "{{.Image}} {{.Names}}")
+    assert f"{multi} {name}" in ketchd.out(*listed).splitlines()
     image = ketchd.out("inspect", "-f", "{{.Image}}", name)
     assert image != ketchd.out("image", "inspect", "-f", "{{.Id}}", multi)
     assert arch(ketchd, image) == "arm64"
+    shape = "{{.ImageManifestDescriptor.Platform.Architecture}}"
+    assert ketchd.out("inspect", "-f", shape, name) == "arm64"
+    client = docker.APIClient(base_url=f"unix://{ketchd.socket}", version="1.48")
+    try:
+        (row,) = client.containers(all=True, filters={"name": name})
+    finally:
+        client.close()
+    assert row["ImageManifestDescriptor"]["platform"]["architecture"] == "arm64"
     done = ketchd.docker("run", "--pull=never", "--platform", "linux/s390x", multi, code=125)
     assert b"does not provide the specified platform (linux/s390x)" in done.stderr
     used = ketchd.docker("rmi", multi, code=1).stderr.decode()

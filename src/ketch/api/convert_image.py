@@ -32,12 +32,13 @@ def list_json(summary: ImageSummary, version: Version) -> dict[str, Any]:
     }
     if summary.manifests is not None:
         found["Size"] = sum(facts.content_size + facts.size for facts in summary.manifests.entries)
-        found["Descriptor"] = _descriptor(summary.manifests.target)
+        found["Descriptor"] = descriptor_json(summary.manifests.target)
         found["Manifests"] = manifests_json(summary.manifests)
     return found
 
 
-def _descriptor(target: Descriptor) -> dict[str, Any]:
+def descriptor_json(target: Descriptor) -> dict[str, Any]:
+    """A descriptor; what it leaves out is left out here."""
     optional = {
         "annotations": target.annotations,
         "artifactType": target.artifact_type,
@@ -56,7 +57,7 @@ def _manifest_json(facts: ManifestFacts) -> dict[str, Any]:
     platform = platform_json(facts.platform)
     found: dict[str, Any] = {
         "ID": facts.descriptor.digest,
-        "Descriptor": _descriptor(facts.descriptor) | {"platform": platform},
+        "Descriptor": descriptor_json(facts.descriptor) | {"platform": platform},
         "Available": facts.available,
         "Size": {"Content": facts.content_size, "Total": facts.content_size + facts.size},
         "Kind": facts.kind,
@@ -121,7 +122,7 @@ def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[s
         "Metadata": {"LastTagTime": rfc3339(details.last_tagged_at)},
     }
     if details.manifests is not None and version >= (1, 48):
-        found["Descriptor"] = _descriptor(details.manifests.target)
+        found["Descriptor"] = descriptor_json(details.manifests.target)
     if config.variant:
         found["Variant"] = config.variant
     if version < (1, 44):

@@ -53,6 +53,7 @@ from ketch.engine.image_values import (
 from ketch.engine.progress import Emit, Progress, streamed
 from ketch.engine.spec_merge import ImageDefaults
 from ketch.errors import InvalidParameter, NotFound
+from ketch.oci.descriptor import Descriptor
 from ketch.oci.image import ImageConfig
 from ketch.oci.platform import Platform
 
@@ -110,6 +111,16 @@ class Images:
             return set()
         index = self._store.index_of(ref, found)
         return {found.id} | {image.id for image in (index.images if index else ())}
+
+    def platform_manifests(self) -> dict[str, Descriptor]:
+        """What indexes say of the manifests of their images, by the images' IDs."""
+        return {
+            image.id: described
+            for index in self._store.indexes()
+            for described in index.documents
+            for image in index.images
+            if image.manifest == described.digest
+        }
 
     def config(self, image_id: str) -> ImageConfig:
         """The parsed configuration of a full ID (one small file is read, then remembered)."""

@@ -8,6 +8,7 @@ from ketch.api import convert_limits, convert_update, responses
 from ketch.api.client_facts import introduce
 from ketch.api.convert_container import inspect_json
 from ketch.api.convert_create import container_spec
+from ketch.api.convert_image import descriptor_json
 from ketch.api.convert_summary import summary_json
 from ketch.api.filters import keys, resolve_until
 from ketch.api.older_bodies import forget_newer
@@ -18,9 +19,12 @@ from ketch.engine.update_values import UpdateOptions
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiohttp.web_response import StreamResponse
 
     from ketch.api.call import Call
+    from ketch.oci.descriptor import Descriptor
 
 _LIST_FILTERS = keys(
     "ancestor before expose exited health id is-task isolation label name network publish since "
@@ -59,9 +63,11 @@ async def list_(call: Call) -> StreamResponse:
     containers = call.engine.containers
     records = await containers.list(options)
     rows = [summary_json(record, call.version) for record in records]
-    images = containers.image_names(records)
+    images, manifests = containers.image_names(records), _manifests(call)
     for record, row, image in zip(records, rows, images, strict=True):
         row["Image"] = image
+        if record.image_id in manifests:
+            row["ImageManifestDescriptor"] = descriptor_json(manifests[record.image_id])
         row["Names"] += [f"/{name}" for name in containers.link_names(record)]
         if call.flag("size"):
             sizes = await containers.sizes(record.id)
@@ -81,7 +87,14 @@ async def inspect(call: Call) -> StreamResponse:
         sizes=sizes,
         driver=engine.system.storage_driver,
     )
+    if manifest := _manifests(call).get(record.image_id):
+        document["ImageManifestDescriptor"] = descriptor_json(manifest)
     return responses.json(document)
+
+
+def _manifests(call: Call) -> Mapping[str, Descriptor]:
+    """Of images that are platforms of an index: shown since API 1.48."""
+    return call.engine.images.platform_manifests() if call.version >= (1, 48) else {}
 
 
 async def start(call: Call) -> StreamResponse:
