@@ -103,6 +103,7 @@ history -H=false busybox
 history --format json busybox
 system df
 system df -v
+system df -v --format table
 system df --format json
 system df --format 'table {{.Type}}\t{{.Reclaimable}}'
 inspect like-up
@@ -137,6 +138,17 @@ events --since 1h --until 0s --filter container=like-down --format json
 events --since 1h --until 0s --filter container=like-down --format '{{.Type}} {{.Action}} {{.ID}}'
 """
 FAULTS = r"""
+container attach
+container port
+commit
+image rm
+image rmi
+image tag a
+create --pid x busybox
+create --uts x busybox
+create --userns x busybox
+create --cgroupns x busybox
+create --network '' busybox
 ps --nope
 ps -X
 ps foo

@@ -121,6 +121,7 @@ ALIASES = {
     "context remove": "context rm",
     "image list": "image ls",
     "image remove": "image rm",
+    "image rmi": "image rm",
     "network list": "network ls",
     "network remove": "network rm",
     "volume list": "volume ls",

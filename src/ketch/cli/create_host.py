@@ -38,10 +38,17 @@ RARE = {  # sent when given: flag, field
     **BLOCK_DEVICES,
 }
 MAPS = ("annotation", "storage-opt")
+NAMESPACES = {  # flag: the kind that docker calls it, what it may be
+    "pid": ("PID", ("host",)),
+    "uts": ("UTS", ("host",)),
+    "userns": ("USER", ("host",)),
+    "cgroupns": ("CGROUP", ("host", "private")),
+}
 
 
 def build(parsed: "Parsed", bindings: "dict[str, Any]", binds: "list[str]") -> "dict[str, Any]":
     """The whole HostConfig; raises ``UsageError``."""
+    _check_namespaces(parsed)
     networks = parsed["network"]
     host: dict[str, Any] = {
         "Binds": binds,
@@ -86,6 +93,14 @@ def build(parsed: "Parsed", bindings: "dict[str, Any]", binds: "list[str]") -> "
     if parsed["rm"] and host["RestartPolicy"]["Name"] not in ("", "no"):
         raise UsageError("conflicting options: cannot specify both --restart and --rm")
     return host
+
+
+def _check_namespaces(parsed: "Parsed") -> None:
+    for flag, (kind, known) in NAMESPACES.items():
+        mode = parsed[flag]
+        of_another = flag == "pid" and mode.startswith("container:")
+        if mode and mode not in known and not of_another:
+            raise UsageError(f"--{flag}: invalid {kind} mode")
 
 
 def _rare(host: "dict[str, Any]", parsed: "Parsed") -> None:

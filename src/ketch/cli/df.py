@@ -48,8 +48,9 @@ def df(client: "Client", argv: "list[str]") -> int:
     if not parsed["verbose"]:
         listing.show(parsed, COLUMNS, summary(answer), "Type", listing.Kind("*formatter.row"))
         return 0
-    objects = details(answer, whole=bool(parsed["format"]))
-    if not parsed["format"]:
+    plain = parsed["format"] in ("", None, "table")
+    objects = details(answer, whole=not plain)
+    if plain:
         own = units.human_size(_own(answer.get("BuildCache") or []), 4)
         sys.stdout.write(_sections(objects, own))
         return 0

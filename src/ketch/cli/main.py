@@ -148,9 +148,11 @@ def _usage(name: str, module: object, error: UsageError) -> int:
         from ketch.cli import help
 
         usage = help.usage_line(name, help.find(name, module)[0])
-        verb = "See" if "at least" in str(error) else "Run"
+        _, _, rule = str(error).removeprefix("'").partition("' ")
+        verb = "See" if "at least" in rule and "at most" not in rule else "Run"
         sys.stderr.write(
-            f"ketch: {error}\n\n{usage}\n\n{verb} 'ketch {name} --help' for more information\n"
+            f"ketch: 'ketch {name}' {rule}\n\n{usage}\n\n"
+            f"{verb} 'ketch {name} --help' for more information\n"
         )
         return exits.FAILED
     sys.stderr.write(f"{error}\n")

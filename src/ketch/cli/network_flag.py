@@ -55,6 +55,8 @@ def endpoints(parsed: "Parsed") -> "dict[str, dict[str, Any]]":
     Empty when the defaults of the network mode say all.
     """
     networks = [dict(network) for network in parsed["network"]]
+    if not all(network["name"] for network in networks):
+        raise UsageError("no name set for network")
     asked = _asked(parsed)
     if len(networks) < 2 and not asked and all(set(one) == {"name"} for one in networks):
         return {}
