@@ -21,6 +21,7 @@ from ketch.build.ignore import IgnoreRules
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import gateway_messages as gateway
 from ketch.buildkit import session_messages as messages
+from ketch.buildkit.sessions import HEALTH
 from ketch.buildkit.wire import ServedConnection, SocketChannel
 
 UNARY, STREAMING, BOTH = (
@@ -181,6 +182,7 @@ class Buildx:
     def _methods(self) -> dict[str, Handler]:
         m = messages
         return {
+            HEALTH: Handler(self._healthy, UNARY, m.HealthCheckRequest, m.HealthCheckResponse),
             FILES: Handler(self._files, BOTH, m.Packet, m.Packet),
             "/moby.buildkit.secrets.v1.Secrets/GetSecret": Handler(
                 self._secret, UNARY, m.GetSecretRequest, m.GetSecretResponse
@@ -197,6 +199,10 @@ class Buildx:
             ),
             **(content_store.methods(self.stores) if self.stores else {}),
         }
+
+    async def _healthy(self, stream: Any) -> None:
+        await stream.recv_message()
+        await stream.send_message(messages.HealthCheckResponse(status=1))
 
     async def _secret(self, stream: Any) -> None:
         request = await stream.recv_message()

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from grpclib.const import Cardinality, Handler
+from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import session_messages as messages
+from ketch.buildkit import sessions
 from ketch.buildkit.service import Service
 from ketch.buildkit.sessions import SECRET, Sessions
 from ketch.buildkit.wire import ServedConnection, SocketChannel
@@ -114,3 +115,39 @@ async def test_a_session_carried_in_messages_serves_and_ends() -> None:
     assert sessions._open == {}
     writer.close()
     await offering
+
+
+@pytest.mark.parametrize("well", [True, False])
+async def test_a_session_that_serves_no_more_is_closed(
+    well: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker's client, refused before its session was open, waited for ever for its end."""
+    monkeypatch.setattr(sessions, "_HEALTHY", 0.05)
+    monkeypatch.setattr(sessions, "_AILING", 0.05)
+    asked = []
+
+    async def check(stream: Any) -> None:
+        await stream.recv_message()
+        asked.append(1)
+        if well:
+            await stream.send_message(messages.HealthCheckResponse(status=1))
+        # else: a stopped server's answer has neither message nor status
+        elif len(asked) > 1:
+            raise GRPCError(Status.UNAVAILABLE, "stopped")
+
+    types = messages.HealthCheckRequest, messages.HealthCheckResponse
+    offered = {sessions.HEALTH: Handler(check, Cardinality.UNARY_UNARY, *types)}
+    here, there = socket.socketpair()
+    offering = asyncio.create_task(ServedConnection(offered).serve(there, b""))
+    prefix = "x-docker-expose-session"
+    headers = [(f"{prefix}-uuid", "s1"), (f"{prefix}-grpc-method", sessions.HEALTH)]
+    running = asyncio.create_task(Sessions().serve(here, headers))
+    async with asyncio.timeout(20):
+        if not well:
+            await asyncio.gather(running, offering)
+            return
+        while len(asked) < 10:
+            await asyncio.sleep(0.01)
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, offering, return_exceptions=True)

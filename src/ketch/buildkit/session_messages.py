@@ -78,6 +78,18 @@ class CheckAgentResponse(Message):
     """There is one."""
 
 
+class HealthCheckRequest(Message):
+    """``grpc.health.v1``: of which service; "" is all of it."""
+
+    service: str = field(1)
+
+
+class HealthCheckResponse(Message):
+    """1: it serves."""
+
+    status: int = field(1)
+
+
 class ContentInfo(Message):
     """``containerd.services.content.v1.Info``."""
 

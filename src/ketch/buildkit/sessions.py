@@ -28,6 +28,8 @@ from ketch.buildkit.session_messages import (
     CredentialsResponse,
     GetSecretRequest,
     GetSecretResponse,
+    HealthCheckRequest,
+    HealthCheckResponse,
 )
 from ketch.buildkit.wire import SocketChannel
 from ketch.errors import InvalidParameter, NotFound, Unavailable
@@ -37,6 +39,10 @@ CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 CHECK_AGENT = "/moby.sshforward.v1.SSH/CheckAgent"
 FORWARD_AGENT = "/moby.sshforward.v1.SSH/ForwardAgent"
 _HEADER = "x-docker-expose-session-"
+HEALTH = "/grpc.health.v1.Health/Check"
+_HEALTHY, _AILING = 2.0, 0.5  # seconds between checks
+_SLOW = 30.0  # seconds that a check may take
+_FAILURES = 3
 _PATIENCE = 10.0  # seconds until a session that a build names must be there
 _CHUNK = 1 << 15
 
@@ -168,13 +174,32 @@ class Session:
         return ClientStore(self, store)
 
     async def run(self) -> None:
-        """Until the client goes."""
+        """Until the client goes, or serves no more: one that gave up before its connection was
+        made waits for us to close it."""
+        ends = {asyncio.create_task(self._channel.gone())}
+        if self.supports(HEALTH):
+            ends.add(asyncio.create_task(self._ails()))
         try:
-            await self._channel.gone()
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
             for pump in self._pumps:
                 pump.cancel()
             self._channel.close()
+
+    async def _ails(self) -> None:
+        """Returns when the client's server fails several checks after another."""
+        failures = 0
+        while failures < _FAILURES:
+            await asyncio.sleep(_HEALTHY if failures == 0 else _AILING)
+            try:
+                async with asyncio.timeout(_SLOW):
+                    answer = await self.ask(HEALTH, HealthCheckRequest(), HealthCheckResponse)
+                failures = 0 if answer is not None else failures + 1
+            except (TimeoutError, Unavailable):
+                failures += 1
 
 
 async def _send(reader: asyncio.StreamReader, stream: Stream[Any, Any]) -> None:
