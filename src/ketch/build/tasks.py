@@ -38,11 +38,13 @@ NAMED = ".ketch-contexts"  # where a stream has contexts besides the build's own
 def serve(args: Args, fds: list[int]) -> Args:
     """Do one build's requests until the socket closes.
 
-    Fds ``[socket]``: first comes a byte with two more fds, the context's tar stream and the build's
-    directory. A request is a line of JSON,
-    ``{"do": …}`` and a key of ``requests``; the answer ``{"done": …}`` or
+    With ``ahead`` it has time until the build comes, and gets ready. Fds ``[socket]``: first comes
+    a byte with two more fds, the context's tar stream and the build's directory. A request is a
+    line of JSON, ``{"do": …}`` and a key of ``requests``; the answer ``{"done": …}`` or
     ``{"failed": …}`` (``ketch.runtime.failures``).
     """
+    if args.get("ahead"):
+        context_image.rehearse()
     with socket.socket(fileno=fds[0]) as control:
         _, given, _, _ = socket.recv_fds(control, 1, 2)
         if len(given) == 2:

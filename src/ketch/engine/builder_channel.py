@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 from ketch.build.progress import Event
 
@@ -14,7 +13,7 @@ class Channel:
     """Events wait here for the client; whoever makes many waits for ``room`` in between."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Event] = deque()
+        self._waiting: list[Event] = []
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -34,13 +33,11 @@ class Channel:
         self._closed = True
         self._changed.set()
 
-    async def get(self) -> Event | None:
-        """The next event; None at the end."""
-        while not self._waiting:
-            if self._closed:
-                return None
+    async def get(self) -> list[Event]:
+        """The events that wait, one at least; none at the end."""
+        while not self._waiting and not self._closed:
             self._changed.clear()
             await self._changed.wait()
-        event = self._waiting.popleft()
+        events, self._waiting = self._waiting, []
         self._changed.set()
-        return event
+        return events

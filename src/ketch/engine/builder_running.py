@@ -124,8 +124,14 @@ class RunningBuild:
 
     async def events(self) -> AsyncIterator[Event]:
         """All events in order, to the last one."""
-        while (event := await self._room.channel.get()) is not None:
-            yield event
+        async for burst in self.bursts():
+            for event in burst:
+                yield event
+
+    async def bursts(self) -> AsyncIterator[list[Event]]:
+        """The same, as many at a time as there are."""
+        while events := await self._room.channel.get():
+            yield events
 
     async def built(self) -> Built:
         """The outcome; raises what ended the build: ``StepFailed``, other ``KetchError``, or

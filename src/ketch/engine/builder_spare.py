@@ -32,13 +32,13 @@ class SpareWorker:
         self._forget()
         if worker is not None and worker.alive:
             return worker
-        return self._new()
+        return self._new(ahead=False)
 
     def prepare(self) -> None:
         """Have one wait."""
         self._forget()
         if self._waiting is None or not self._waiting.alive:
-            self._waiting = self._new()
+            self._waiting = self._new(ahead=True)
         self._expiry = asyncio.get_running_loop().call_later(PATIENCE, self._expire)
 
     async def close(self) -> None:
@@ -48,9 +48,9 @@ class SpareWorker:
         if worker is not None:
             await worker.close()
 
-    def _new(self) -> BuildWorker:
+    def _new(self, *, ahead: bool) -> BuildWorker:
         worker = BuildWorker(self._launcher)
-        worker.start()
+        worker.start(ahead=ahead)
         return worker
 
     def _expire(self) -> None:

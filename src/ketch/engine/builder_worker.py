@@ -31,10 +31,10 @@ class BuildWorker:
         self._socket: socket.socket
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    def start(self) -> None:
-        """Fork it; it imports what it needs and waits for a build."""
+    def start(self, *, ahead: bool = False) -> None:
+        """Fork it; it waits for a build. ``ahead``: there is none yet."""
         self._socket, theirs = socket.socketpair()
-        self._running = asyncio.create_task(self._run(theirs))
+        self._running = asyncio.create_task(self._run(theirs, ahead))
 
     @property
     def alive(self) -> bool:
@@ -53,10 +53,11 @@ class BuildWorker:
             pass  # it died: the first request says so
         self._streams = await asyncio.open_connection(sock=self._socket, limit=_LONGEST)
 
-    async def _run(self, theirs: socket.socket) -> None:
+    async def _run(self, theirs: socket.socket, ahead: bool) -> None:
         try:
             with theirs:
-                await self._launcher.work(_TASK, {}, [theirs.fileno()], linger=PATIENCE)
+                fds = [theirs.fileno()]
+                await self._launcher.work(_TASK, {"ahead": ahead}, fds, linger=PATIENCE)
         finally:
             self._let_go()
 
@@ -107,12 +108,17 @@ class BuildWorker:
         if self._running is None:
             return
         try:
-            async with asyncio.timeout(patience), self._turn:
-                pass
+            async with asyncio.timeout(patience):
+                async with self._turn:
+                    self._hang_up()
+                await asyncio.wait({self._running})
         except TimeoutError:
             self._running.cancel()  # which kills it
+            self._hang_up()
+        await asyncio.gather(self._running, return_exceptions=True)
+
+    def _hang_up(self) -> None:
         if self._streams is not None:
             self._streams[1].close()
         else:
             self._socket.close()
-        await asyncio.gather(self._running, return_exceptions=True)

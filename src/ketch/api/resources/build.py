@@ -96,9 +96,10 @@ async def _with_events(call: Call, options: BuildOptions, offers: Offers | None)
     builder = call.engine.builder
     async with builder.running(_source(call, options), options, offers) as build:
         response = await responses.stream(call, responses.JSON)
-        async for event in build.events():
-            await response.write(event_line(event))
+        async for events in build.bursts():
+            await response.write(b"".join(map(event_line, events)))
         await response.write(responses.encode(await _outcome(build)))
+        await response.write_eof()  # nobody needs to wait until all is tidied up
         return response
 
 
