@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from arm64_program import arm64_program
 from binfmt_holder import MAGIC, MASK
 from oci_machine import Machine
+
+from arm64_program import arm64_program
 
 pytestmark = pytest.mark.root
 QEMU = "/usr/bin/qemu-aarch64-static"
