@@ -70,6 +70,7 @@ def test_limits(ketchd: Ketchd, words: tuple[str, ...], files: dict[str, str]) -
         (("--cpu-quota", "5"), "CPU cfs quota can not be less than 1ms"),
         (("--cpu-rt-period", "10", "--cpu-rt-runtime", "20"), "real-time runtime cannot be higher"),
         (("--cpuset-cpus", "4000"), "Requested CPUs are not available"),
+        (("--cpuset-mems", "4000"), "Requested memory nodes are not available - requested 4000"),
         (("--cpuset-cpus", "x"), "Invalid value x for cpuset cpus"),
         (("--blkio-weight", "5"), "Range of blkio weight is from 10 to 1000"),
         (("--device-read-bps", "/dev/null:1mb"), "is no block device"),

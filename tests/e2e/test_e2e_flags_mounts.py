@@ -89,6 +89,19 @@ def test_the_hosts_mounts_reach_slaves(
     ketchd.docker("rm", "-f", name)
 
 
+@pytest.mark.parametrize("propagation", ["slave", "private"])
+def test_what_is_mounted_below_is_no_peer_of_the_hosts(
+    ketchd: Ketchd, tree: Path, propagation: str
+) -> None:
+    """Else what the container mounts there would appear on the host."""
+    script = "mkdir /m/sub/x && mount -t tmpfs x /m/sub/x && cat /proc/self/mountinfo"
+    words = ("--privileged", "-v", f"{tree}:/m:{propagation}", "busybox", "sh", "-c", script)
+    found = [line for line in run(ketchd, *words).splitlines() if " /m/sub " in line]
+    assert "master:" in found[0]
+    assert "shared:" not in found[0]
+    assert str(tree / "sub" / "x") not in Path("/proc/self/mountinfo").read_text()
+
+
 def test_propagation_of_a_private_mount_is_refused(ketchd: Ketchd, tree: Path) -> None:
     subprocess.run(["mount", "--make-private", str(tree)], check=True)
     out = run(ketchd, "-v", f"{tree}/file:/m:rshared", "busybox", "true", code=125)

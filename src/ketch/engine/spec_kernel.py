@@ -109,10 +109,14 @@ _QUOTA = next(limit for limit in LIMITS if "cpu_quota" in limit.fields)
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
-    """What it can: ``missing`` limits, and whether real-time and CFS limits exist."""
+    """What it can: ``missing`` limits, and whether real-time and CFS limits exist.
+
+    ``memory_nodes`` are those that there are, like ``0-1``; empty for unknown.
+    """
 
     missing: tuple[Limit, ...] = ()
     realtime: bool = True
+    memory_nodes: str = ""
 
     @property
     def quota(self) -> bool:
@@ -123,7 +127,17 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
 def look(hierarchies: Sequence[Hierarchy]) -> Kernel:
     """What the kernel of these hierarchies can."""
     missing = tuple(limit for limit in LIMITS if not _can(limit, hierarchies))
-    return Kernel(missing=missing, realtime=_can(_REALTIME, hierarchies))
+    return Kernel(
+        missing=missing, realtime=_can(_REALTIME, hierarchies), memory_nodes=_memory_nodes()
+    )
+
+
+def _memory_nodes() -> str:
+    try:
+        with open("/sys/devices/system/node/has_memory") as file:
+            return file.read().strip()
+    except OSError:  # without NUMA
+        return ""
 
 
 def _can(limit: Limit, hierarchies: Sequence[Hierarchy]) -> bool:

@@ -22,7 +22,7 @@ def check(resources: Resources, cpus: int, kernel: Kernel) -> None:
     _check_memory(resources)
     _check_cpu(resources, cpus, kernel)
     _check_realtime(resources, kernel)
-    _check_cpuset(resources, cpus)
+    _check_cpuset(resources, cpus, kernel.memory_nodes)
     _check_block_io(resources)
     check_ulimits(resources.ulimits)
     _check_devices(resources)
@@ -91,17 +91,26 @@ def _check_realtime(resources: Resources, kernel: Kernel) -> None:
         raise InvalidParameter("cpu real-time runtime cannot be higher than cpu real-time period")
 
 
-def _check_cpuset(resources: Resources, cpus: int) -> None:
-    asked = resources.cpuset_cpus
+def _check_cpuset(resources: Resources, cpus: int, memory_nodes: str) -> None:
+    asked, nodes = resources.cpuset_cpus, resources.cpuset_mems
     if asked and not _LIST.match(asked):
         raise InvalidParameter(f"Invalid value {asked} for cpuset cpus")
-    numbers = [int(number) for number in re.findall(r"\d+", asked)]
-    if numbers and max(numbers) >= cpus:
+    if _highest(asked) >= cpus:
         raise InvalidParameter(
             f"Requested CPUs are not available - requested {asked}, available: 0-{cpus - 1}"
         )
-    if resources.cpuset_mems and not _LIST.match(resources.cpuset_mems):
-        raise InvalidParameter(f"Invalid value {resources.cpuset_mems} for cpuset mems")
+    if nodes and not _LIST.match(nodes):
+        raise InvalidParameter(f"Invalid value {nodes} for cpuset mems")
+    if nodes and memory_nodes and _highest(nodes) > _highest(memory_nodes):
+        raise InvalidParameter(
+            f"Requested memory nodes are not available - requested {nodes}, "
+            f"available: {memory_nodes}"
+        )
+
+
+def _highest(numbers: str) -> int:
+    """The highest of a list like ``0-3,7``; -1 for an empty one."""
+    return max(map(int, re.findall(r"\d+", numbers)), default=-1)
 
 
 def _check_block_io(resources: Resources) -> None:

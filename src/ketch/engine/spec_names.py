@@ -12,6 +12,7 @@ import re
 from ketch.engine.container_spec import ContainerSpec
 from ketch.errors import InvalidParameter
 
+_LONGEST_HOSTNAME = 64  # sethostname(2)
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]{1,255}\Z")
 
 
@@ -20,6 +21,14 @@ def check(spec: ContainerSpec) -> None:
     for kind, name in (("hostname", spec.hostname), ("domainname", spec.domainname)):
         if name and not _WORD.match(name):
             raise InvalidParameter(f"invalid {kind}: {name!r}")
+    if len(spec.hostname.encode()) > _LONGEST_HOSTNAME:
+        raise InvalidParameter(
+            f"invalid hostname: {spec.hostname!r} is longer than {_LONGEST_HOSTNAME} bytes"
+        )
+    for endpoint in spec.endpoints:
+        for version, text in ((4, endpoint.ipv4), (6, endpoint.ipv6)):
+            if text and not _is_address(text, version):
+                raise InvalidParameter(f"invalid IPv{version} address: {text}")
     for server in spec.dns:
         if not _is_address(server):
             raise InvalidParameter(f"invalid DNS server: {server!r} is not an IP address")
@@ -43,9 +52,9 @@ def _check_host(host: str) -> None:
         raise InvalidParameter(f'invalid IP address in add-host: "{address}"')
 
 
-def _is_address(text: str) -> bool:
+def _is_address(text: str, version: int = 0) -> bool:
+    """Whether it is an IP address, of one version or any."""
     try:
-        ipaddress.ip_address(text)
+        return ipaddress.ip_address(text).version in (version or 4, version or 6)
     except ValueError:
         return False
-    return True

@@ -71,14 +71,23 @@ class Mounter:
 
     def _set_attributes(self, fd: int, wanted: "mount_options.Attributes", is_bind: bool) -> None:
         if is_bind:
-            propagation = wanted.propagation or m.MS_PRIVATE
-            recursive = wanted.tree_propagation or not wanted.propagation
-            m.mount_setattr(fd, propagation=propagation, recursive=recursive)
+            self._set_propagation(fd, wanted)
             if wanted.set or wanted.clear:
                 m.mount_setattr(fd, wanted.set, wanted.clear & ~wanted.set)
         if wanted.tree_set or wanted.tree_clear:
             clear = wanted.tree_clear & ~wanted.tree_set
             m.mount_setattr(fd, wanted.tree_set, clear, recursive=True)
+
+    def _set_propagation(self, fd: int, wanted: "mount_options.Attributes") -> None:
+        """As asked; what is mounted below stays no peer of the host's mounts, unless asked.
+
+        Else what the container mounts there would appear on the host.
+        """
+        propagation = wanted.propagation or m.MS_PRIVATE
+        recursive = wanted.tree_propagation or not wanted.propagation
+        if not recursive and propagation != m.MS_SHARED:
+            m.mount_setattr(fd, propagation=m.MS_SLAVE, recursive=True)
+        m.mount_setattr(fd, propagation=propagation, recursive=recursive)
 
     def attach(self, fd: int, target: str) -> None:
         """Attach a detached mount at ``target`` in the root, making the mount point if missing."""
