@@ -171,6 +171,12 @@ run --name
 run -p foo busybox
 run -p 80/foo busybox
 run -p 99999:80 busybox
+run -p '' busybox
+run -p 1.2.3:80:80 busybox
+run -p '[x]:80:80' busybox
+run -p '[fe80::1%lo]:80:80' busybox
+run --cidfile /like-none/x busybox
+run --rm --device /like-none busybox
 run --mount foo busybox
 run --mount type=bind busybox
 run --mount type=bind,foo=bar busybox

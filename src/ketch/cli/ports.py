@@ -18,8 +18,12 @@ def parse_publish(text: str) -> "list[tuple[str, dict[str, str]]]":
     if protocol not in PROTOCOLS:
         raise UsageError(f"invalid proto: {protocol}")
     host_ip, host, container = _split(rest)
+    if host_ip:
+        _check_address(host_ip)
+    if not container:
+        raise UsageError(f"no port specified: {text}<empty>")
     inner = _range(container, "invalid containerPort")
-    outer = _range(host, "invalid hostPort") if host else None
+    outer = _range(host, "invalid hostPort", first=0) if host else None  # 0 is any free one
     if outer and len(outer) != len(inner) and len(inner) != 1:
         raise UsageError(
             f"invalid ranges specified for container and host Ports: {container} and {host}"
@@ -53,23 +57,34 @@ def _short_form(text: str) -> str:
 def _split(text: str) -> "tuple[str, str, str]":
     if text.startswith("["):
         address, closed, rest = text[1:].partition("]")
-        if not closed or not rest.startswith(":"):
+        before, colon, container = rest.rpartition(":")
+        if not address or not closed or not colon or not before.startswith(":"):
             raise UsageError(f"invalid IP address: {text}")
-        host, _, container = rest[1:].rpartition(":")
-        return address, host, container
+        return address, before[1:], container
     words = text.rsplit(":", 2)
     if len(words) == 3:
         return words[0], words[1], words[2]
     return ("", words[0], words[1]) if len(words) == 2 else ("", "", words[0])
 
 
-def _range(text: str, what: str) -> range:
-    first, _, last = text.partition("-")
-    numbers = (first, last or first)
+def _check_address(text: str) -> None:
+    import ipaddress  # few command lines have one
+
+    try:
+        valid = not getattr(ipaddress.ip_address(text), "scope_id", None)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UsageError(f"invalid IP address: {text}")
+
+
+def _range(text: str, what: str, first: int = 1) -> range:
+    low, _, high = text.partition("-")
+    numbers = (low, high or low)
     if not all(number.isascii() and number.isdigit() for number in numbers):
         raise UsageError(f"{what}: {text}")
-    ports = range(int(first), int(last or first) + 1)
-    if not ports or ports[0] < 1 or ports[-1] > 65535:
+    ports = range(int(low), int(high or low) + 1)
+    if not ports or ports[0] < first or ports[-1] > 65535:
         raise UsageError(f"{what}: {text}")
     return ports
 

@@ -177,4 +177,4 @@ def _start_detached(client: "Client", identity: str) -> int:
 def _refused(verb: str, error: "KetchError | UsageError") -> int:
     prefix = exits.prefix(error) if isinstance(error, KetchError) else ""
     sys.stderr.write(f"ketch: {prefix}{error}\n\nRun 'ketch {verb} --help' for more information\n")
-    return exits.USAGE
+    return exits.of_run(error) if isinstance(error, KetchError) else exits.USAGE
