@@ -385,6 +385,22 @@ def test_publishing_into_a_flushed_table(world: World) -> None:
     assert world.firewall.is_intact()
 
 
+def test_a_process_with_thousands_of_open_files_changes_rules() -> None:
+    """libnftables aborts it when its socket has a number of 1024 or more."""
+    name = f"kt{secrets.token_hex(3)}"
+    code = (
+        "import os, resource; from ketch.linux import nft\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2000), hard))\n"
+        "nft.run('list tables')\n"
+        "files = [os.open('/dev/null', os.O_RDONLY) for _ in range(1100)]\n"
+        f"nft.run('add table ip {name}; delete table ip {name}')\n"
+        "print('alive', files[-1] > 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "alive True\n"
+
+
 def test_a_refused_change_is_an_error(world: World) -> None:
     with pytest.raises(Unavailable, match="cannot change the firewall"):
         world.firewall.publish([Forward("nonsense", "", 1, "10.0.0.1", 1)])
