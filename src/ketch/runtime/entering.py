@@ -8,6 +8,7 @@ from ketch.linux.process import dup_above
 from ketch.runtime import console
 from ketch.runtime.cgroups.group import join_here
 from ketch.runtime.child import become_namespace_root, become_private, guarded, new_keyring
+from ketch.runtime.handover import adjust_oom_score
 from ketch.runtime.starting import open_console, start_program
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class JoinSetup:
     """What an exec process inherits: ``flags`` and ``pidfd`` for setns(2), cgroups, the plan."""
 
-    __slots__ = ("cgroup_tasks", "enters_user", "flags", "pidfd", "stdio", "wanted")
+    __slots__ = ("cgroup_tasks", "enters_user", "flags", "oom_score", "pidfd", "stdio", "wanted")
 
     def __init__(self, pidfd: int, flags: int, wanted: "dict[str, Any]") -> None:
         self.pidfd = pidfd
@@ -29,6 +30,7 @@ class JoinSetup:
         self.cgroup_tasks: list[int] = []
         self.enters_user = bool(flags & namespaces.CLONE_NEWUSER)
         self.stdio: list[int] = []
+        self.oom_score: int | None = None
 
 
 def run_exec(channel: "Channel", setup: JoinSetup) -> "NoReturn":
@@ -37,6 +39,7 @@ def run_exec(channel: "Channel", setup: JoinSetup) -> "NoReturn":
 
 
 def _exec(channel: "Channel", setup: JoinSetup) -> None:
+    adjust_oom_score("self", setup.oom_score)  # nobody waits between here and the program
     become_private()
     join_here(setup.cgroup_tasks)
     os.setsid()

@@ -228,6 +228,7 @@ def join(job: "Wire", pidfd: int, stdio: "Sequence[int]") -> Started:
     init = int(job["init_pid"])
     flags = handover.namespaces_to_join(init)
     setup = JoinSetup(pidfd, flags & ~CLONE_NEWPID, wanted)
+    setup.oom_score = job["process"].get("oomScoreAdj")
     setup.stdio = handover.stdio_fds(stdio)
     wanted["stdio_count"] = len(setup.stdio)
     ours, theirs = channel_pair()
@@ -242,7 +243,6 @@ def join(job: "Wire", pidfd: int, stdio: "Sequence[int]") -> Started:
     close_all(setup.cgroup_tasks)
     if unified >= 0:
         os.close(unified)
-    handover.adjust_oom_score(pid, job["process"].get("oomScoreAdj"))
     try:
         _, fds = ours.expect("ready")
         ours.expect_end()
