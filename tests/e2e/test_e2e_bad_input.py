@@ -175,7 +175,7 @@ def test_wrong_digest(daemon: Ketchd, tmp_path: Path) -> None:
             1,
             "permission denied: run this as root, or as a member of the socket's group",
         ),
-        ("ketch", "run --rm busybox true", 125, "permission denied: run this as root"),
+        ("ketch", "run --rm busybox true", 126, "permission denied: run this as root"),
         ("docker", "ps", 1, "permission denied"),
         ("ketchd", "", 1, "ketchd: root is needed"),
         ("ketch-runtime", "run -b /tmp x", 1, "ketch-runtime needs root"),

@@ -90,7 +90,7 @@ def test_words_of_run_and_rename(ketchd: Ketchd) -> None:
     assert ketch(ketchd, *words).stderr == ketchd.docker(*words).stderr == warned
     quiet = ketch(ketchd, "run", "-q", "localhost:1/none", code=125).stderr.decode()
     assert "Unable to find image" not in quiet
-    refused = ketch(ketchd, "run", "--cidfile", "/nowhere/x", "busybox", code=125).stderr.decode()
+    refused = ketch(ketchd, "run", "--cidfile", "/nowhere/x", "busybox", code=127).stderr.decode()
     assert refused.startswith(
         "ketch: failed to create the container ID file: open /nowhere/x: no such file or directory"
     )
