@@ -17,6 +17,8 @@ from e2e import web_server
 from e2e.git_server import BACKEND, Repositories, serving
 from e2e.ketch_program import KETCH, ketch
 from e2e.ketchd_process import Ketchd
+from e2e.test_e2e_buildkit_cli import build as by_buildkit
+from e2e.test_e2e_buildkit_cli import is_old_enough
 
 pytestmark = [
     pytest.mark.root,
@@ -237,6 +239,19 @@ async def test_buildkit_with_a_repository(
     async with client.connected():
         outcome = await client.build(attrs)
     assert "own\none\n" in outcome.logs
+
+
+@pytest.mark.skipif(not is_old_enough(), reason="needs docker 19 or 20 (docker.io)")
+def test_the_client_inside_dockers_command_line(
+    ketchd: Ketchd, git: Repositories, commits: list[str]
+) -> None:
+    """The daemon once asked it for files, which it does not offer then."""
+    done = by_buildkit(ketchd, "--progress=plain", "--no-cache", f"{git.address}/app.git#v1")
+    assert (done.returncode, "one\n" in done.stderr) == (0, True), done.stderr
+    with web_server.serving() as web:
+        web.pages = {"/d": b"FROM busybox\nRUN echo by url\n"}
+        done = by_buildkit(ketchd, "--progress=plain", "--no-cache", f"http://{web.address}/d")
+    assert (done.returncode, "by url\n" in done.stderr) == (0, True), done.stderr
 
 
 def test_own_dockerfile_for_a_context_by_url(

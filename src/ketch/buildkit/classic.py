@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ketch.buildkit.source import SessionSource
 from ketch.buildkit.status import StatusWriter
+from ketch.engine.builder_remote import remote_source
 from ketch.engine.builder_source import Source, TarSource
 from ketch.errors import Conflict, NotFound
 
@@ -47,10 +48,17 @@ class ClassicBuilds:
     async def run(
         self, options: BuildOptions, session_id: str, name: str, *, uploaded: bool
     ) -> AsyncIterator[bytes | str]:
-        """Status messages in wire form, and at last the image's ID; raises what ended the build."""
+        """Status messages in wire form, and at last the image's ID; raises what ended the build.
+
+        The context is the session's, an upload, or what ``options.remote`` names.
+        """
         session = await self._sessions.get(session_id)
         upload = await self._upload(name) if uploaded else None
-        source: Source = TarSource(upload.stream) if upload else SessionSource(session)
+        source: Source = SessionSource(session)
+        if upload is not None:
+            source = TarSource(upload.stream)
+        elif options.remote:
+            source = remote_source(options.remote, options.build_args)
         try:
             async with self._builder.running(source, options, session) as build:
                 self._running[name] = build

@@ -182,8 +182,7 @@ def _source(session: Session, attrs: Mapping[str, str]) -> Source:
     url = attrs.get("context", "")
     if not is_remote(url):
         return own
-    keep = attrs.get("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR") in ("1", "true")
-    remote = remote_source(url, keep_git_dir=keep)
+    remote = remote_source(url, build_options(attrs).build_args)
     return OwnDockerfile(own, remote) if attrs.get("dockerfilekey") else remote
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from ketch.build.git_remote import is_git, parse_remote
@@ -23,10 +23,17 @@ _MAGICS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _LARGEST_TEXT = 4 << 20
 
 
-def remote_source(url: str, *, keep_git_dir: bool = False) -> Source:
-    """What a URL as a build context means; raises ``InvalidParameter``, ``Unsupported``."""
+_KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+
+
+def remote_source(url: str, build_args: Mapping[str, str | None]) -> Source:
+    """What a URL as a build context means; raises ``InvalidParameter``, ``Unsupported``.
+
+    A build argument says whether a repository keeps its ``.git``.
+    """
     if is_git(url):
-        return GitSource(parse_remote(url, keep_git_dir=keep_git_dir))
+        keep = build_args.get(_KEEP_GIT_DIR) in ("1", "true")
+        return GitSource(parse_remote(url, keep_git_dir=keep))
     if url.lower().startswith(("http://", "https://")):
         return TarSource(archive(url))
     raise Unsupported(f"the build context {url!r} is of a kind that is not supported")

@@ -55,8 +55,7 @@ def _source(call: Call, options: BuildOptions) -> Source:
         values = options.contexts.values()
         named = [v.removeprefix(LOCAL) for v in values if v.startswith(LOCAL)]
         return TarSource(upload(call), named)
-    keep = options.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") in ("1", "true")
-    remote = remote_source(options.remote, keep_git_dir=keep)
+    remote = remote_source(options.remote, options.build_args)
     if not call.flag("dockerfilebody"):
         return remote
     return OwnDockerfile(TarSource(upload(call), directory="dockerfile"), remote)
