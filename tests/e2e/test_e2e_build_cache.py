@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,3 +222,40 @@ def test_what_the_cache_holds_and_what_goes(ketchd: Ketchd, tmp_path: Path) -> N
     ketchd.docker("rmi", "gc:1")
     ketchd.docker("builder", "prune", "-af")
     assert held() == {}
+
+
+def test_look_alikes_and_edits_of_the_configuration_are_misses(
+    ketchd: Ketchd, tmp_path: Path
+) -> None:
+    """Another image under the base's name and with its history; HEALTHCHECK and ONBUILD edited
+    (scorecard A13)."""
+
+    def imported(text: str) -> None:
+        """Alike in all but one file."""
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for name, data, mode in (("bin/sh", shell, 0o755), ("which", text.encode(), 0o644)):
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = len(data), mode
+                tar.addfile(entry, io.BytesIO(data))
+        ketchd.docker("import", "-m", "same", "-", "alike:1", input=out.getvalue())
+
+    def made(*lines: str) -> tuple[str, Any]:
+        text = "\n".join(["FROM alike:1", *lines, "RUN read x < /which; echo $x > /copy"])
+        (tmp_path / "Dockerfile").write_text(text)
+        build(ketchd, "-t", "made:1", tmp_path)
+        config = json.loads(ketchd.out("image", "inspect", "-f", "{{json .Config}}", "made:1"))
+        shown = "read x < /copy; echo $x"
+        return ketchd.out("run", "--rm", "made:1", "/bin/sh", "-c", shown), config
+
+    shell = Path("/bin/busybox").read_bytes()
+    for content in ("one", "two"):
+        imported(content)
+        assert made()[0] == content
+    for word in ("a", "b"):
+        edits = (f"HEALTHCHECK CMD {word}", f"ONBUILD RUN {word}")
+        found, config = made(*edits)
+        assert found == "two"
+        assert config["Healthcheck"]["Test"][-1] == word
+        assert config["OnBuild"] == [f"RUN {word}"]
+    ketchd.docker("rmi", "-f", "made:1", "alike:1")
