@@ -21,7 +21,7 @@ ATTACH = f"/v1.51/containers/{ID}/attach?stream=1&stdin=1&stdout=1&stderr=1"
 
 
 async def taken(engine: FakeEngine) -> AttachOptions:
-    return await asyncio.wait_for(engine.containers.attached.get(), 5)
+    return await asyncio.wait_for(engine.containers.attached.get(), 60)
 
 
 async def test_attach_hands_the_socket_over(client: Client, engine: FakeEngine) -> None:
@@ -122,7 +122,7 @@ async def test_exec_start(client: Client, engine: FakeEngine) -> None:
         "POST", f"/exec/{EXEC_ID}/start", start, Content_Type="application/json", **UPGRADE
     )
     assert (await client.head()).status == 101
-    options, size = await asyncio.wait_for(engine.execs.started.get(), 5)
+    options, size = await asyncio.wait_for(engine.execs.started.get(), 60)
     assert size == (30, 100)
     assert (options.stdin, options.stdout, options.stderr) == (True, True, False)
     assert not options.framed
@@ -141,7 +141,7 @@ async def test_exec_start_with_body_and_input_in_one_piece(
     )
     client.writer.write(request.encode() + start + b"stdin!")
     assert (await client.head()).status == 101
-    options, _ = await asyncio.wait_for(engine.execs.started.get(), 5)
+    options, _ = await asyncio.wait_for(engine.execs.started.get(), 60)
     with options.sock as sock:
         sock.setblocking(True)
         got = options.read_ahead or await asyncio.to_thread(sock.recv, 64)
@@ -156,7 +156,7 @@ async def test_exec_detached(client: Client, engine: FakeEngine) -> None:
 
 async def test_wait_head_comes_before_the_exit(client: Client, engine: FakeEngine) -> None:
     await client.send("POST", f"/containers/{ID}/wait?condition=next-exit")
-    head = await asyncio.wait_for(client.head(), 5)
+    head = await asyncio.wait_for(client.head(), 60)
     assert head.status == 200
     assert head.headers["Transfer-Encoding"] == "chunked"
     finish(engine.containers.waiters[0], 3)
@@ -169,7 +169,7 @@ async def test_wait_is_dropped_with_its_client(client: Client, engine: FakeEngin
     await client.head()
     client.writer.close()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(engine.containers.waiters[0].future, 5)
+        await asyncio.wait_for(engine.containers.waiters[0].future, 60)
 
 
 async def test_wait_bad_condition(client: Client) -> None:
@@ -222,15 +222,15 @@ async def test_followed_logs_arrive_at_once(client: Client, engine: FakeEngine) 
     engine.containers.entries = [LogEntry(time=1, stream="stdout", data=b"x\n")]
     await client.send("GET", f"/containers/{ID}/logs?stdout=1&follow=1")
     await client.head()
-    chunk = await asyncio.wait_for(anext(client.chunks()), 5)
+    chunk = await asyncio.wait_for(anext(client.chunks()), 60)
     assert frames(chunk) == [(1, b"x\n")]
     engine.containers.blocked.set()
-    assert await asyncio.wait_for(client.reader.readline(), 5) == b"0\r\n"
+    assert await asyncio.wait_for(client.reader.readline(), 60) == b"0\r\n"
 
 
 async def test_events_flush_line_by_line(client: Client, engine: FakeEngine) -> None:
     await client.send("GET", "/events")
-    assert (await asyncio.wait_for(client.head(), 5)).status == 200
+    assert (await asyncio.wait_for(client.head(), 60)).status == 200
     chunks = client.chunks()
     for action in ("create", "die"):
         event = Event(
@@ -241,7 +241,7 @@ async def test_events_flush_line_by_line(client: Client, engine: FakeEngine) -> 
             time=1_700_000_000_000_000_005,
         )
         engine.events.queue.put_nowait(event)
-        line = await asyncio.wait_for(anext(chunks), 5)
+        line = await asyncio.wait_for(anext(chunks), 60)
         assert line.endswith(b"\n")
         assert f'"Action":"{action}"'.encode() in line
         assert b'"timeNano":1700000000000000005' in line
@@ -261,5 +261,5 @@ async def test_what_fails_in_the_middle_has_no_end(client: Client) -> None:
     """A second answer inside the first would be taken for data; a missing end is seen."""
     await client.send("GET", f"/v1.51/containers/{ID}/archive?path=/x")
     assert (await client.head()).status == 200
-    rest = await asyncio.wait_for(client.reader.read(), 5)
+    rest = await asyncio.wait_for(client.reader.read(), 60)
     assert rest == b"9\r\nbeginning\r\n"

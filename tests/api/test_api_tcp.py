@@ -110,7 +110,7 @@ async def test_hijack_through_mutual_tls(engine: FakeEngine, tmp_path: Path) -> 
     writer.write(request.encode())
     client = Client(reader, writer)
     assert (await client.head()).status == 101
-    options = await asyncio.wait_for(engine.containers.attached.get(), 5)
+    options = await asyncio.wait_for(engine.containers.attached.get(), 60)
     with options.sock as sock:
         sock.setblocking(True)
         early = options.read_ahead or await asyncio.to_thread(sock.recv, 6)
@@ -123,7 +123,7 @@ async def test_hijack_through_mutual_tls(engine: FakeEngine, tmp_path: Path) -> 
         got = 0
         while got < len(big):
             got += len(await asyncio.to_thread(sock.recv, 1 << 16))
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 60) == b""
     writer.close()
     server.close()
     await api.close(0.1)
@@ -173,7 +173,7 @@ async def test_half_close_through_tls(engine: FakeEngine, tmp_path: Path) -> Non
     )
     port = listener.sock.getsockname()[1]
     client = asyncio.create_task(asyncio.to_thread(talk_half_closed, settings, port))
-    options = await asyncio.wait_for(engine.containers.attached.get(), 10)
+    options = await asyncio.wait_for(engine.containers.attached.get(), 60)
     with options.sock as sock:
         sock.setblocking(True)
         got = options.read_ahead
@@ -181,6 +181,6 @@ async def test_half_close_through_tls(engine: FakeEngine, tmp_path: Path) -> Non
             got += chunk
         assert got == b"input"
         talk(sock, b"output after the end of input")
-    assert (await asyncio.wait_for(client, 10)).endswith(b"output after the end of input")
+    assert (await asyncio.wait_for(client, 60)).endswith(b"output after the end of input")
     server.close()
     await api.close(0.1)

@@ -66,4 +66,4 @@ class Client:
             data = msgspec.json.encode(body)
             headers.setdefault("Content_Type", "application/json")
         await self.send(method, path, data, **headers)
-        return await asyncio.wait_for(self.answer(method), 10)
+        return await asyncio.wait_for(self.answer(method), 60)

@@ -207,7 +207,7 @@ async def test_an_agent_is_reached_through_its_socket(bench: Bench) -> None:
         )
     )
     caches, secrets = bench.folder / "data/build-caches", bench.folder / "run/build-secrets"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (there := list(caches.glob("*/there"))):
             assert not building.done()
             await asyncio.sleep(0.02)

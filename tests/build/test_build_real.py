@@ -200,7 +200,7 @@ async def test_closing_kills_the_step(bench: Bench) -> None:
     async for output in outputs:
         if output.stream == "begin\n":
             break
-    await asyncio.wait_for(outputs.aclose(), 10)  # type: ignore[attr-defined]
+    await asyncio.wait_for(outputs.aclose(), 60)  # type: ignore[attr-defined]
 
 
 async def test_much_output_is_bounded_and_whole(bench: Bench) -> None:

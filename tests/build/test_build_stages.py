@@ -45,7 +45,7 @@ class Meeting(FakeExecutor):
 async def test_independent_stages_run_at_once() -> None:
     executor = Meeting(3)
     executor.add_image("base")
-    result = await asyncio.wait_for(build(executor, FOUR), 10)
+    result = await asyncio.wait_for(build(executor, FOUR), 60)
     assert len(result.layers) == 3
 
 
@@ -129,7 +129,7 @@ async def test_who_waits_for_a_step_makes_it_when_the_other_gives_up(tmp_path: o
     second = asyncio.create_task(cache.outcome("key", make, lambda entry: True, reuse=True))
     await asyncio.sleep(0)
     first.cancel()
-    assert await asyncio.wait_for(second, 10) == (CacheEntry("layer", "now"), False)
+    assert await asyncio.wait_for(second, 60) == (CacheEntry("layer", "now"), False)
 
 
 CONTEXTS = [

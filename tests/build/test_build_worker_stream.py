@@ -90,7 +90,7 @@ async def test_the_rest_of_the_context_is_not_waited_for(tmp_path: Path) -> None
 
     try:
         with pytest.raises(KetchError, match="the disk is full"):
-            await asyncio.wait_for(fed(endless(), receive), 10)
+            await asyncio.wait_for(fed(endless(), receive), 60)
     finally:
         await worker.close()
 

@@ -162,7 +162,7 @@ async def test_lies_about_a_blob(kind: str, said: str, monkeypatch: pytest.Monke
     if kind == "silent":
         monkeypatch.setattr(content, "_PATIENCE", 0.2)
     liar = Liar(kind)
-    async with asyncio.timeout(30), serving(liar.handlers()) as session:
+    async with asyncio.timeout(60), serving(liar.handlers()) as session:
         with pytest.raises(KetchError, match=said):
             async for _ in ClientStore(session, "oci:x").pieces(BLOB):
                 pass
@@ -173,7 +173,7 @@ async def test_lies_about_a_blob(kind: str, said: str, monkeypatch: pytest.Monke
     ("kind", "said"), [("wrong", "other bytes than"), ("large", "68157440 bytes: refused")]
 )
 async def test_lies_about_a_document(kind: str, said: str) -> None:
-    async with asyncio.timeout(30), serving(Liar(kind).handlers()) as session:
+    async with asyncio.timeout(60), serving(Liar(kind).handlers()) as session:
         with pytest.raises(DataCorrupt, match=said):
             await ClientStore(session, "local:/c").document("", DIGEST)
 
@@ -187,7 +187,7 @@ async def test_a_store_that_takes_nothing(
 ) -> None:
     if kind == "silent writer":
         monkeypatch.setattr(content, "_PATIENCE", 0.2)
-    async with asyncio.timeout(30), serving(Liar(kind).handlers()) as session:
+    async with asyncio.timeout(60), serving(Liar(kind).handlers()) as session:
         with pytest.raises(Unavailable, match=said):
             await ClientStore(session, "export").write(
                 Blob(DIGEST, len(DATA), lambda: io.BytesIO(DATA))

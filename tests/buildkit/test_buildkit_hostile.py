@@ -90,7 +90,7 @@ def cut_short(prefix: bytes) -> Serve:
     ],
 )
 async def test_messages_that_break_the_rules_are_refused(serve: Serve, words: str) -> None:
-    async with session(secret=serve) as client, asyncio.timeout(20):
+    async with session(secret=serve) as client, asyncio.timeout(60):
         with pytest.raises(InvalidParameter, match=words):
             await client.secret("x")
 
@@ -111,7 +111,7 @@ async def test_requests_of_clients_are_bounded_too() -> None:
     serving = asyncio.create_task(ServedConnection(handlers).serve(theirs, b""))
     channel = SocketChannel(ours)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             with pytest.raises(GRPCError, match="larger than"):
                 await begin_large_call(channel.request(method, Cardinality.UNARY_UNARY, *types))
     finally:
@@ -158,7 +158,7 @@ async def test_files_that_nobody_asked_for_are_not_taken() -> None:
     """A client that tells of more than the Dockerfile is not asked for the rest."""
     asked: list[int] = []
     entries = (Stat(path="huge", mode=0o644, size=1 << 40), Stat(path="Dockerfile", size=100_000))
-    async with session(files=offering(*entries, asked=asked)) as client, asyncio.timeout(20):
+    async with session(files=offering(*entries, asked=asked)) as client, asyncio.timeout(60):
         found = await filesync.read_texts(client, "context", ["Dockerfile", ".dockerignore"])
     assert {name: len(data) for name, data in found.items()} == {"Dockerfile": 100_000}
     assert asked == [1]
@@ -173,7 +173,7 @@ async def test_files_that_nobody_asked_for_are_not_taken() -> None:
     ],
 )
 async def test_files_that_no_archive_can_hold_are_refused_by_name(entry: Stat) -> None:
-    async with session(files=offering(entry)) as client, asyncio.timeout(20):
+    async with session(files=offering(entry)) as client, asyncio.timeout(60):
         with pytest.raises(InvalidParameter, match=f"file '{entry.path}'"):
             async for _ in filesync.tar_stream(client, "context"):
                 pass
@@ -188,7 +188,7 @@ async def test_odd_files_become_an_archive_that_can_be_read() -> None:
         Stat(path="old", mode=1 << 31 | 0o755, modTime=-(1 << 62), uid=-1),
         Stat(path="\udcff", mode=1 << 27 | 0o777, linkname="\udcfe"),
     )
-    async with session(files=offering(*entries)) as client, asyncio.timeout(20):
+    async with session(files=offering(*entries)) as client, asyncio.timeout(60):
         data = b"".join([chunk async for chunk in filesync.tar_stream(client, "context")])
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         sizes = {member.name: member.size for member in archive}
@@ -198,7 +198,7 @@ async def test_odd_files_become_an_archive_that_can_be_read() -> None:
 @pytest.mark.parametrize("size", [1 << 40, (1 << 63) - 1])
 async def test_a_file_that_is_not_what_it_was_said_to_be_takes_no_memory(size: int) -> None:
     entry = Stat(path="holes", mode=0o644, size=size)
-    async with session(files=offering(entry)) as client, asyncio.timeout(20):
+    async with session(files=offering(entry)) as client, asyncio.timeout(60):
         with pytest.raises(InvalidParameter, match="file 'holes' changed while it was sent"):
             await longest(filesync.tar_stream(client, "context"))
 
@@ -208,9 +208,9 @@ async def test_names_are_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(filesync, "_MOST_TOLD", 50_000)
     large = [Stat(path=f"x{n}", xattrs={"user.x": b"x" * 10_000}) for n in range(4)]
     entries = [Stat(path="p" * 9000), Stat(path="l", linkname="l" * 9000), *large]
-    async with session(files=offering(*entries[:-1])) as client, asyncio.timeout(20):
+    async with session(files=offering(*entries[:-1])) as client, asyncio.timeout(60):
         await longest(filesync.tar_stream(client, "context"))
-    async with session(files=offering(*entries)) as client, asyncio.timeout(20):
+    async with session(files=offering(*entries)) as client, asyncio.timeout(60):
         with pytest.raises(InvalidParameter, match="more than 50000 bytes"):
             await longest(filesync.tar_stream(client, "context"))
 
@@ -288,7 +288,7 @@ async def test_a_call_whose_client_is_gone_cleans_up_undisturbed() -> None:
     channel = SocketChannel(ours)
     call = channel.request("/x/Wait", Cardinality.UNARY_UNARY, *types)
     calling = asyncio.create_task(called(call, control.InfoRequest()))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await begun.wait()
         channel.close()
         with pytest.raises(StreamTerminatedError):

@@ -29,7 +29,7 @@ async def test_a_carried_session_without_a_name_is_told_so() -> None:
     channel = SocketChannel(ours)
     types = control.BytesMessage, control.BytesMessage
     call = channel.request(method, Cardinality.STREAM_STREAM, *types)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(GRPCError, match="Uuid"):
             await opened(call)
     channel.close()
@@ -46,7 +46,7 @@ async def test_a_session_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> 
     types = control.SolveRequest, control.SolveResponse
     call = channel.request("/moby.buildkit.v1.Control/Solve", Cardinality.UNARY_UNARY, *types)
     request = control.SolveRequest(Ref="r", Frontend="dockerfile.v0", Session="none")
-    async with asyncio.timeout(20), call as stream:
+    async with asyncio.timeout(60), call as stream:
         await stream.send_message(request, end=True)
         with pytest.raises(GRPCError, match="no active session for none"):
             await stream.recv_message()
@@ -84,7 +84,7 @@ async def test_a_session_carried_in_messages_serves_and_ends() -> None:
     metadata = [(f"{prefix}-uuid", "s1"), (f"{prefix}-grpc-method", SECRET)]
     kinds = control.BytesMessage, control.BytesMessage
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         channel.request(
             "/moby.buildkit.v1.Control/Session",
             Cardinality.STREAM_STREAM,
@@ -110,7 +110,7 @@ async def test_a_session_carried_in_messages_serves_and_ends() -> None:
         await asyncio.gather(*pumps, return_exceptions=True)
         await stream.cancel()
     channel.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await serving
     assert sessions._open == {}
     writer.close()

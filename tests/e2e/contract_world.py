@@ -152,7 +152,7 @@ class World:
     def terminal(self) -> str:
         """An exec that runs on a terminal."""
         name = self.running()
-        body = {"Cmd": ["sleep", "60"], "AttachStdout": True, "Tty": True}
+        body = {"Cmd": ["sleep", "600"], "AttachStdout": True, "Tty": True}
         found = str(self.must("POST", f"/containers/{name}/exec", body)["Id"])
         self.must("POST", f"/exec/{found}/start", {"Detach": True, "Tty": True})
         return found

@@ -55,7 +55,7 @@ FOREIGN = ("swarm", "nodes", "services", "tasks", "secrets", "configs", "plugins
 """What is refused as a whole needs few requests."""
 
 TEMPLATES: dict[str, dict[str, Any]] = {
-    "POST /containers/create": {"Image": "busybox", "Cmd": ["sleep", "60"]},
+    "POST /containers/create": {"Image": "busybox", "Cmd": ["sleep", "600"]},
     "POST /containers/{id}/exec": {"Cmd": ["echo", "x"], "AttachStdout": True},
     "POST /containers/{id}/update": {},
     "POST /exec/{id}/start": {},

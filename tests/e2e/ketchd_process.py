@@ -24,7 +24,7 @@ from free_networks import free_octet
 
 DOCKER = "/usr/local/bin/docker"
 BUSYBOX = "/bin/busybox"
-TIMEOUT = 60
+TIMEOUT = 120  # seconds; a machine with much else to do may need them
 
 
 def docker_path() -> str | None:
@@ -86,6 +86,7 @@ class Ketchd:
         if self.process.poll() is not None:
             raise AssertionError(f"ketchd ended with {self.process.returncode}:\n{self.tail()}")
         with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(TIMEOUT)
             try:
                 sock.connect(str(self.socket))
                 sock.sendall(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -99,7 +100,7 @@ class Ketchd:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(TIMEOUT)
         self.process = None
         return code
 

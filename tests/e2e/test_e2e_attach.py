@@ -58,7 +58,7 @@ async def talk(ketchd: Ketchd, path: str, *messages: str | bytes) -> bytes:
     received = b""
     async with (
         aiohttp.ClientSession(connector=connector) as session,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         session.ws_connect(f"http://x{path}") as ws,
     ):
         for message in messages:
@@ -86,7 +86,7 @@ async def test_websocket_detach_keys_and_refusals(ketchd: Ketchd, name: str) -> 
     connector = aiohttp.UnixConnector(path=str(ketchd.socket))
     async with (
         aiohttp.ClientSession(connector=connector) as session,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         session.ws_connect(f"http://x{path}") as ws,
     ):
         await ws.send_str("hello\r")
@@ -195,7 +195,7 @@ def test_follow_goes_on_through_restarts_and_ends_with_the_container(
         "--log-opt", "max-file=5", "busybox", "sh", "-c",
         "i=0; while [ $i -lt 10 ]; do echo line $i; i=$((i+1)); done; exit 1",
     )  # fmt: skip
-    done = ketchd.docker("logs", "-f", name, timeout=30)
+    done = ketchd.docker("logs", "-f", name, timeout=120)
     assert done.stdout.decode().split("\n")[:-1] == [f"line {n}" for n in range(10)] * 3
 
 
@@ -219,7 +219,7 @@ def test_selections_together(ketchd: Ketchd, name: str) -> None:
 
 
 def test_stats_of_block_devices(ketchd: Ketchd, name: str) -> None:
-    script = "dd if=/dev/zero of=/f bs=1M count=4 conv=fsync; sleep 60"
+    script = "dd if=/dev/zero of=/f bs=1M count=4 conv=fsync; sleep 600"
     ketchd.docker("run", "-d", "--name", name, "busybox", "sh", "-c", script)
 
     def written() -> bool:
@@ -239,7 +239,7 @@ def test_stats_of_block_devices(ketchd: Ketchd, name: str) -> None:
 
 
 def test_stats_of_many_kinds(ketchd: Ketchd, name: str) -> None:
-    ketchd.docker("run", "-d", "--name", name, "-m", "64m", "busybox", "sleep", "60")
+    ketchd.docker("run", "-d", "--name", name, "-m", "64m", "busybox", "sleep", "600")
     table = ketchd.out("stats", "--no-stream", "--format", "{{json .}}", name)
     row = json.loads(table)
     assert row["Name"] == name

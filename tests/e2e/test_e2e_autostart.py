@@ -66,7 +66,7 @@ def test_only_root_can_start_one() -> None:
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run; exec "$@"', "sh", "setpriv",
          "--reuid", "65534", "--clear-groups", KETCH, "ps"],
-        capture_output=True, text=True, timeout=20, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
         env={"PATH": PATH},
     )  # fmt: skip
     assert done.returncode == 1

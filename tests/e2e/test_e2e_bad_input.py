@@ -207,7 +207,7 @@ def test_without_overlayfs(tmp_path: Path) -> None:
         [sys.executable, "-c", program, *flags],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1

@@ -151,7 +151,7 @@ def test_empty_lists(api: Api) -> None:
 
 
 def test_documents_have_dockers_shape(api: Api, name: str) -> None:
-    api.create(name, HostConfig={"PortBindings": {"80/tcp": [{}]}}, Cmd=["sleep", "60"])
+    api.create(name, HostConfig={"PortBindings": {"80/tcp": [{}]}}, Cmd=["sleep", "600"])
     assert api("POST", f"/containers/{name}/start") == (204, b"")
     for method, path, where in (
         ("get", f"/containers/{name}/json", "/containers/{id}/json"),
@@ -312,14 +312,14 @@ def test_paths_that_no_file_system_has(api: Api, name: str) -> None:
 
 
 def test_a_terminal_that_is_not_there_has_no_size(api: Api, name: str) -> None:
-    api.create(name, Cmd=["sleep", "60"])
+    api.create(name, Cmd=["sleep", "600"])
     assert api("POST", f"/containers/{name}/resize?h=1&w=1")[0] == 409
     assert api("POST", f"/containers/{name}/start") == (204, b"")
     assert api("POST", f"/containers/{name}/resize?h=1&w=1") == (200, b"")
 
 
 def test_refusals_that_docker_calls_its_own_fault(api: Api, name: str) -> None:
-    identity = api.create(name, Cmd=["sleep", "60"])
+    identity = api.create(name, Cmd=["sleep", "600"])
     assert api("POST", f"/containers/{name}/start") == (204, b"")
     status, found = api("POST", f"/containers/{name}/unpause")
     assert (status, found["message"]) == (409, f"Container {identity} is not paused")
@@ -339,7 +339,7 @@ def test_what_the_kernel_refuses_is_no_fault_of_the_server(api: Api, name: str) 
 
 
 def test_killed_while_it_is_being_paused(api: Api, name: str) -> None:
-    api.create(name, Cmd=["sleep", "60"])
+    api.create(name, Cmd=["sleep", "600"])
     for _ in range(5):
         assert api("POST", f"/containers/{name}/start") == (204, b"")
         with ThreadPoolExecutor(2) as pool:

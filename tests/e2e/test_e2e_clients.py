@@ -33,7 +33,7 @@ def test_the_cli_at_older_versions(
 
 @pytest.fixture
 def client(ketchd: Ketchd) -> Iterator[docker.DockerClient]:
-    found = docker.DockerClient(base_url=f"unix://{ketchd.socket}", timeout=30)
+    found = docker.DockerClient(base_url=f"unix://{ketchd.socket}", timeout=120)
     yield found
     found.close()
 

@@ -105,7 +105,7 @@ def test_a_second_daemon_on_the_same_roots_refuses(ketchd: Ketchd) -> None:
         [sys.executable, "-m", "ketch.daemon", *ketchd.flags()],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1

@@ -118,7 +118,7 @@ def test_a_broken_configuration_is_one_sentence(tmp_path: Path) -> None:
         [sys.executable, "-m", "ketch.daemon", "--config-file", str(file)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")

@@ -64,7 +64,7 @@ def test_the_life_of_a_container(ketchd: Ketchd, name: str) -> None:
 
 
 def test_stop_restart_and_exec(ketchd: Ketchd, name: str) -> None:
-    ketchd.docker("run", "-d", "--init", "--name", name, "busybox", "sleep", "60")
+    ketchd.docker("run", "-d", "--init", "--name", name, "busybox", "sleep", "600")
     since = time.time()
     ketchd.docker("exec", name, "true")
     ketchd.docker("stop", name)
@@ -89,7 +89,7 @@ def test_stop_restart_and_exec(ketchd: Ketchd, name: str) -> None:
 
 def test_filters(ketchd: Ketchd, name: str) -> None:
     since = time.time()
-    ketchd.docker("run", "-d", "--name", name, "--label", "team=b", "busybox", "sleep", "60")
+    ketchd.docker("run", "-d", "--name", name, "--label", "team=b", "busybox", "sleep", "600")
     ketchd.docker("exec", name, "true")
     for words, expected in (
         (("event=exec_create",), ["container exec_create: true "]),

@@ -161,7 +161,7 @@ def test_each_call_fails(engine: tuple[Ketchd, Faults], deed: str, error: int) -
     failed = call = 0
     while call < 60:
         with faults.at(call, error):
-            done = daemon.docker(*do, code=None, timeout=30)
+            done = daemon.docker(*do, code=None, timeout=120)
         if done.returncode:
             failed += 1
             assert done.stderr, "no word of what went wrong"

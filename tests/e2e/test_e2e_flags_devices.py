@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,10 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def devices(ketchd: Ketchd, tmp_path: Path) -> Path:
+def devices(ketchd: Ketchd, tmp_path: Path) -> Iterator[Path]:
     """Files in the directory of CDI files that the session's daemon looks into."""
     folder = ketchd.folder / "cdi"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
     said = tmp_path / "said"
     hooks = [
         {"hookName": name, "path": "/bin/sh", "args": ["sh", "-c", f"cat >> {said}"]}
@@ -41,7 +43,8 @@ def devices(ketchd: Ketchd, tmp_path: Path) -> Path:
         "cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n"
         "- {name: '0', containerEdits: {env: [GPU=zero]}}\n"
     )
-    return said
+    yield said
+    shutil.rmtree(folder)
 
 
 def test_a_device_with_everything(ketchd: Ketchd, devices: Path, name: str) -> None:

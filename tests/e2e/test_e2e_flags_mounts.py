@@ -67,7 +67,7 @@ def test_a_mount_that_the_host_has_read_only_stays_so(ketchd: Ketchd, tree: Path
 
 
 def test_shared_mounts_propagate_to_the_host(ketchd: Ketchd, tree: Path, name: str) -> None:
-    script = "mkdir /m/new && mount -t tmpfs new /m/new && touch /m/new/made && sleep 60"
+    script = "mkdir /m/new && mount -t tmpfs new /m/new && touch /m/new/made && sleep 600"
     ketchd.docker(
         "run", "-d", "--name", name, "--privileged", "-v", f"{tree}:/m:rshared",
         "busybox", "sh", "-c", script,
@@ -81,7 +81,7 @@ def test_the_hosts_mounts_reach_slaves(
     ketchd: Ketchd, tree: Path, name: str, propagation: str, seen: bool
 ) -> None:
     mount = f"type=bind,src={tree},dst=/m,bind-propagation={propagation}"
-    ketchd.docker("run", "-d", "--name", name, "--mount", mount, "busybox", "sleep", "60")
+    ketchd.docker("run", "-d", "--name", name, "--mount", mount, "busybox", "sleep", "600")
     (tree / "late").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "late", str(tree / "late")], check=True)
     found = ketchd.out("exec", name, "cat", "/proc/mounts")

@@ -217,8 +217,8 @@ def test_init_costs_little_and_ends_as_its_program(ketchd: Ketchd, name: str) ->
         session.expect("#")
         session.send(b"tty; echo $$\n")
         session.expect("/dev/pts/0\r\n2\r\n")
-        session.send(b"sleep 100\n")
-        wait_for(lambda: "sleep 100" in ketchd.out("top", name), "no job")
+        session.send(b"sleep 600\n")
+        wait_for(lambda: "sleep 600" in ketchd.out("top", name), "no job")
         session.send(b"\x03")  # job control works: the program has the terminal
         session.send(b"exit 3\n")
         assert session.wait() in (3, 130)

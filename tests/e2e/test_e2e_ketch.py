@@ -42,7 +42,7 @@ def test_errors(ketchd: Ketchd, words: list[str], code: int, message: str) -> No
 
 def test_signal_exit_code(ketchd: Ketchd, name: str) -> None:
     process = subprocess.Popen(
-        [KETCH, "run", "--rm", "--name", name, "busybox", "sh", "-c", "echo up; exec sleep 60"],
+        [KETCH, "run", "--rm", "--name", name, "busybox", "sh", "-c", "echo up; exec sleep 600"],
         env={**os.environ, "KETCH_HOST": f"unix://{ketchd.socket}"},
         stdout=subprocess.PIPE,
     )

@@ -62,7 +62,7 @@ def test_a_killed_daemon_and_a_container_that_goes_on(
     own.stop(signal.SIGKILL)
     time.sleep(0.5)  # it writes while nobody is there
     own.start()
-    done = own.docker("logs", "-f", "talker", timeout=30)
+    done = own.docker("logs", "-f", "talker", timeout=120)
     lines = done.stdout.decode().split("\n")[:-1]
     assert lines == [f"line {n}" for n in range(400)]
     own.docker("rm", "talker")

@@ -70,7 +70,7 @@ def test_compressed_files_are_read(ketchd: Ketchd, name: str, driver: str, size:
 def test_non_blocking_is_another_process(ketchd: Ketchd, name: str) -> None:
     ketchd.docker(
         "run", "-d", "--name", name, "--log-opt", "mode=non-blocking", "--log-opt",
-        "max-buffer-size=2m", "busybox", "sh", "-c", f"{LINES}; exec sleep 60",
+        "max-buffer-size=2m", "busybox", "sh", "-c", f"{LINES}; exec sleep 600",
     )  # fmt: skip
     wait_for(
         lambda: ketchd.out("logs", name).splitlines() == [f"line number {n}" for n in range(3000)],

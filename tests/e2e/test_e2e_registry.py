@@ -302,7 +302,7 @@ def put(url: str, data: bytes, media_type: str) -> None:
         ],
         input=data,
         check=True,
-        timeout=20,
+        timeout=120,
     )
 
 

@@ -63,7 +63,7 @@ def test_environment_user_workdir_hostname(ketchd: Ketchd) -> None:
 
 def test_limits(ketchd: Ketchd, name: str) -> None:
     ketchd.docker(
-        "run", "-d", "--name", name, "-m", "64m", "--cpus", "0.5", "busybox", "sleep", "60"
+        "run", "-d", "--name", name, "-m", "64m", "--cpus", "0.5", "busybox", "sleep", "600"
     )
     host = json.loads(ketchd.out("inspect", name))[0]["HostConfig"]
     assert host["Memory"] == 64 << 20

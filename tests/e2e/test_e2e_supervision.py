@@ -67,7 +67,7 @@ def test_launcher_killed(ketchd: Ketchd, name: str) -> None:
     assert time.monotonic() - begun < SOON
     assert launcher_pid(ketchd) != before
     assert pid_of(ketchd, name) == pid
-    assert attached.communicate(b"still here\n", timeout=20)[0] == b"still here\n"
+    assert attached.communicate(b"still here\n", timeout=120)[0] == b"still here\n"
     wait_for(lambda: status(ketchd, name) == "exited", "the end was not seen", SOON)
 
 

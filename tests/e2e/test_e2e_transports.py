@@ -205,7 +205,7 @@ def test_the_certificates_names_are_ours(secured: tuple[Ketchd, int, Path]) -> N
                 *(word for header in headers for word in ("-H", header)),
                 f"https://{host}:{port}/containers/json",
             ],
-            capture_output=True, text=True, check=False, timeout=20,
+            capture_output=True, text=True, check=False, timeout=120,
         ).stdout  # fmt: skip
 
     assert status("engine.test") == "200"

@@ -10,7 +10,7 @@ class UnixConnection(http.client.HTTPConnection):
     """One connection to the daemon's socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=120)
         self._path = path
 
     def connect(self) -> None:

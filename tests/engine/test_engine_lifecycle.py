@@ -56,7 +56,7 @@ async def test_run_with_rm_in_the_order_of_the_docker_cli(
     await engine.containers.attach("one", AttachOptions(sock=theirs, stdout=True))
     waiter = await engine.containers.wait("one", WaitCondition.REMOVED)
     await engine.containers.start("one")
-    result = await asyncio.wait_for(waiter.result(), 5)
+    result = await asyncio.wait_for(waiter.result(), 60)
     assert result.status == 3
     assert launcher.clients[0]["stdout"] is True
     assert theirs.fileno() == -1
@@ -103,7 +103,7 @@ async def test_kill_gets_through_while_stop_waits(engine: Engine, launcher: Fake
     stopping = asyncio.ensure_future(engine.containers.stop(container, timeout=-1))
     await asyncio.sleep(0)
     await engine.containers.kill(container)
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, 60)
 
 
 async def test_waits(engine: Engine, launcher: FakeLauncher) -> None:
@@ -113,7 +113,7 @@ async def test_waits(engine: Engine, launcher: FakeLauncher) -> None:
     nexts[1].cancel()
     await engine.containers.start(container)
     launcher.shims[container].end(5)
-    assert (await asyncio.wait_for(nexts[0].result(), 5)).status == 5
+    assert (await asyncio.wait_for(nexts[0].result(), 60)).status == 5
     assert (await (await engine.containers.wait(container)).result()).status == 5
 
 
@@ -156,7 +156,7 @@ async def test_failed_start_with_rm_resolves_the_wait(
     waiter = await engine.containers.wait(container, WaitCondition.REMOVED)
     with pytest.raises(StartFailed):
         await engine.containers.start(container)
-    assert (await asyncio.wait_for(waiter.result(), 5)).status == 126
+    assert (await asyncio.wait_for(waiter.result(), 60)).status == 126
     assert await engine.containers.list(ListOptions(all=True)) == []
 
 
@@ -295,7 +295,7 @@ async def test_storm_on_one_name_is_some_linear_history(
             except (NotFound, Conflict, NotModified):
                 pass
 
-    await asyncio.wait_for(asyncio.gather(*(client() for _ in range(8))), 30)
+    await asyncio.wait_for(asyncio.gather(*(client() for _ in range(8))), 60)
     records = await engine.containers.list(ListOptions(all=True))
     assert len(records) <= 1
     for record in records:
@@ -327,7 +327,7 @@ async def test_events_stream_live_and_filtered(engine: Engine) -> None:
     stream = engine.events.stream(filters={"event": ("rename",)})
     await _create(engine, "one")
     await engine.containers.rename("one", "two")
-    event = await asyncio.wait_for(anext(stream), 5)
+    event = await asyncio.wait_for(anext(stream), 60)
     assert (event.action, event.attributes["oldName"]) == ("rename", "/one")
 
 
@@ -348,7 +348,7 @@ async def test_health_probes(engine: Engine, launcher: FakeLauncher) -> None:
     codes = iter((0, 1, 1))
     launcher.script = lambda shim: shim.end(next(codes, 1))
     stream = engine.events.stream(since=1, filters={"event": ("health_status",)})
-    actions = [(await asyncio.wait_for(anext(stream), 5)).action for _ in range(2)]
+    actions = [(await asyncio.wait_for(anext(stream), 60)).action for _ in range(2)]
     assert actions == ["health_status: healthy", "health_status: unhealthy"]
     health = (await engine.containers.get(container)).state.health
     assert health is not None

@@ -81,7 +81,7 @@ async def test_network_modes(bench: Bench) -> None:
     assert out.split() == [b"lo"]
     _, out, _ = await bench.run("readlink", "/proc/self/ns/net", network_mode="host")
     assert out.decode().strip() == os.readlink("/proc/self/ns/net")
-    first = await bench.start("sleep", "60", name="first")
+    first = await bench.start("sleep", "600", name="first")
     _, out, _ = await bench.run("ip", "-o", "addr", network_mode="container:first")
     record = await bench.engine.containers.get(first)
     assert record.state.endpoints[0].ipv4.encode() in out
@@ -130,7 +130,7 @@ async def test_terminal(bench: Bench) -> None:
 
 
 async def test_logs_follow_to_the_end(bench: Bench) -> None:
-    container = await bench.start("sh", "-c", "echo 1; sleep 60", name="talk")
+    container = await bench.start("sh", "-c", "echo 1; sleep 600", name="talk")
     lines = await bench.engine.containers.logs(container, LogOptions(follow=True))
     assert (await anext(lines))[0].data == b"1\n"
     await bench.engine.containers.kill(container)
@@ -138,7 +138,7 @@ async def test_logs_follow_to_the_end(bench: Bench) -> None:
 
 
 async def test_exec(bench: Bench) -> None:
-    container = await bench.start("sleep", "60", env=("A=1",))
+    container = await bench.start("sleep", "600", env=("A=1",))
     exec_id = await bench.engine.execs.create(
         container, ExecSpec(cmd=("sh", "-c", "echo $A$B; exit 3"), env=("B=2",), user="user")
     )
@@ -182,7 +182,7 @@ async def test_stop_pause_restart(bench: Bench) -> None:
 
 async def test_files(bench: Bench) -> None:
     containers = bench.engine.containers
-    container = await bench.start("sh", "-c", "echo x >/tmp/new; rm /data/given; sleep 60")
+    container = await bench.start("sh", "-c", "echo x >/tmp/new; rm /data/given; sleep 600")
     while not [c for c in await containers.changes(container) if c.path == "/data/given"]:
         await asyncio.sleep(0.01)
     kinds = {change.path: change.kind for change in await containers.changes(container)}
@@ -257,7 +257,7 @@ async def counters(bench: Bench, container: str) -> Stats:
 
 async def test_limits(bench: Bench) -> None:
     resources = Resources(memory=64 << 20, nano_cpus=500_000_000, pids_limit=50)
-    container = await bench.start("sleep", "60", resources=resources)
+    container = await bench.start("sleep", "600", resources=resources)
     stats = await counters(bench, container)
     assert (stats.memory_limit, stats.pids_limit, stats.pids_current) == (64 << 20, 50, 1)
     assert "eth0" in stats.networks
@@ -289,7 +289,7 @@ async def test_shared_namespaces_and_volumes(bench: Bench) -> None:
     first = await bench.start(
         "sh",
         "-c",
-        "echo x >/dev/shm/x; echo v >/v/v; sleep 60",
+        "echo x >/dev/shm/x; echo v >/v/v; sleep 600",
         ipc_mode="shareable",
         mounts=(volume,),
         name="first",
@@ -391,7 +391,7 @@ async def test_default_seccomp_and_capabilities(bench: Bench) -> None:
 
 
 async def test_a_killed_launcher_takes_nothing_along(bench: Bench) -> None:
-    container = await bench.start("sleep", "60")
+    container = await bench.start("sleep", "600")
     launcher = await Launcher.connect(bench.settings.exec_root)
     pid = (await launcher.hello())["pid"]
     launcher.close()

@@ -29,7 +29,7 @@ async def _exec(bench: Bench, container: str, spec: ExecSpec) -> bytes:
 async def test_run_and_exec_have_the_same_filter(bench: Bench) -> None:
     _, in_run, _ = await bench.run(*STATE)
     assert b"Seccomp:\t2\nSeccomp_filters:\t1\n" in in_run
-    container = await bench.start("sleep", "60")
+    container = await bench.start("sleep", "600")
     assert await _exec(bench, container, ExecSpec(cmd=STATE)) == in_run
     assert await _exec(bench, container, ExecSpec(cmd=STATE, privileged=True)) == in_run
     _, guarded, _ = await bench.run(*STATE, security_options=("no-new-privileges",))

@@ -140,7 +140,7 @@ async def flood_input(client: Client) -> None:
 async def test_a_grandchild_keeping_streams_open_delays_only_briefly(
     bench: Bench,
 ) -> None:
-    start = bench.start("/bin/busybox", "sleep", "100")
+    start = bench.start("/bin/busybox", "sleep", "600")
     shim = await bench.run(start)
     client = bench.client()
     job = bench.exec(start, (await shim.started()).pid, "/bin/busybox sleep 7 & echo main; exit 4")
@@ -176,7 +176,7 @@ def count(sock: socket.socket) -> int:
 
 
 async def test_private_memory_of_a_shim(bench: Bench) -> None:
-    start = bench.start("echo hello; /bin/busybox sleep 100")
+    start = bench.start("echo hello; /bin/busybox sleep 600")
     client = bench.client()
     shim = await bench.run(start, client)
     await client.read_until(b"hello")

@@ -98,7 +98,7 @@ async def test_a_killed_launcher_is_replaced_and_containers_live_on(bench: Bench
 
 
 async def test_a_killed_shim_is_noticed(bench: Bench) -> None:
-    start = bench.start("/bin/busybox", "sleep", "100")
+    start = bench.start("/bin/busybox", "sleep", "600")
     shim = await bench.run(start)
     pid = (await shim.started()).pid
     with open(f"/proc/{pid}/stat") as file:
@@ -132,7 +132,7 @@ async def test_the_container_starts_anew_under_the_same_name(bench: Bench) -> No
 
 
 async def test_errors_of_requests(bench: Bench) -> None:
-    shim = await bench.run(bench.start("/bin/busybox", "sleep", "100"))
+    shim = await bench.run(bench.start("/bin/busybox", "sleep", "600"))
     with pytest.raises(KetchError, match="terminal"):
         await shim.resize(1, 1)
     state = await shim.state()

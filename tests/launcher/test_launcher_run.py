@@ -52,7 +52,7 @@ async def test_missing_command(bench: Bench) -> None:
 
 
 async def test_signal(bench: Bench) -> None:
-    shim = await bench.run(bench.start("/bin/busybox", "sleep", "100"))
+    shim = await bench.run(bench.start("/bin/busybox", "sleep", "600"))
     await shim.signal(9)
     exited = await shim.exited()
     assert (exited.status, exited.signal) == (137, 9)
@@ -102,7 +102,7 @@ async def test_terminal_resize_and_detach(bench: Bench) -> None:
 
 
 async def test_exec(bench: Bench) -> None:
-    start = bench.start("/bin/busybox", "sleep", "100")
+    start = bench.start("/bin/busybox", "sleep", "600")
     shim = await bench.run(start)
     pid = (await shim.started()).pid
     client = bench.client(stdin=True)

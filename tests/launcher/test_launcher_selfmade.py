@@ -42,7 +42,7 @@ async def until_gone(bench: Bench, *names: str) -> None:
 
 @WAYS
 async def test_limits_hold_from_the_first_instruction(bench: Bench, warm: bool) -> None:
-    start = await ordered(bench, warm, "/bin/busybox", "sleep", "100")
+    start = await ordered(bench, warm, "/bin/busybox", "sleep", "600")
     start["spec"]["linux"]["resources"] = {"pids": {"limit": 77}}
     shim = await bench.run(start)
     where = (await shim.started()).cgroup["pids"]
@@ -51,7 +51,7 @@ async def test_limits_hold_from_the_first_instruction(bench: Bench, warm: bool) 
 
 @WAYS
 async def test_nothing_of_the_host_stays_open(bench: Bench, warm: bool) -> None:
-    start = await ordered(bench, warm, "/bin/busybox", "sleep", "100")
+    start = await ordered(bench, warm, "/bin/busybox", "sleep", "600")
     shim = await bench.run(start)
     pid = (await shim.started()).pid
     assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"]
@@ -87,7 +87,7 @@ async def test_a_bind_that_is_missing(bench: Bench, warm: bool) -> None:
 
 @WAYS
 async def test_a_shim_socket_that_is_taken(bench: Bench, warm: bool) -> None:
-    running = await bench.run(bench.start("/bin/busybox", "sleep", "100", id="taken"))
+    running = await bench.run(bench.start("/bin/busybox", "sleep", "600", id="taken"))
     start = await ordered(bench, warm, "true")
     start["socket"] = str(bench.exec_root / "shims" / "taken.sock")
     shim = await bench.launcher.start(start)
@@ -140,7 +140,7 @@ async def test_bad_namespaces_are_told_and_make_no_cgroup(bench: Bench) -> None:
 
 
 async def test_hooks_want_a_maker(bench: Bench) -> None:
-    start = await ordered(bench, True, "/bin/busybox", "sleep", "100")
+    start = await ordered(bench, True, "/bin/busybox", "sleep", "600")
     said = bench.directory / "said"
     script = f"/bin/busybox readlink /proc/self/ns/pid > {said}"
     hook = {"path": "/bin/busybox", "args": ["sh", "-c", script]}

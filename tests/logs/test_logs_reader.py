@@ -90,7 +90,7 @@ async def test_follow_sees_everything_through_rotations(
     path = tmp_path / "x.log"
     ended = asyncio.Event()
     seen: list[bytes] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         task = asyncio.create_task(collect(path, ended, seen))
         await asyncio.sleep(0)
         log = JsonFileLog(str(path), **options)
@@ -110,7 +110,7 @@ async def test_follow_of_one_file_begun_anew(tmp_path: Path) -> None:
     ended = asyncio.Event()
     seen: list[bytes] = []
     log = JsonFileLog(str(path), max_size=500, max_file=1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         task = asyncio.create_task(collect(path, ended, seen, tail=0))
         for number in range(50):
             while len(seen) < number - 2:

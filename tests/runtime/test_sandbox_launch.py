@@ -274,7 +274,7 @@ def test_exec_equals_run(runner: Runner) -> None:
         "cat /proc/self/status /proc/self/cgroup /proc/self/limits;"
         " for n in /proc/self/ns/*; do readlink $n; done"
     )
-    start = runner.start(runner.spec(["/bin/sh", "-c", f"{script}; sleep 60"]))
+    start = runner.start(runner.spec(["/bin/sh", "-c", f"{script}; sleep 600"]))
     spec = runner.spec(["/bin/sh", "-c", script])
     wanted = ("Cap", "Seccomp", "NoNewPrivs", "Groups", "Uid", "Gid", "pid:", "net:", "mnt:",
               "ipc:", "uts:", "cgroup:", "time:", "user:", "Max")  # fmt: skip
@@ -299,7 +299,7 @@ def test_exec_equals_run(runner: Runner) -> None:
 
 
 def test_exec_failure_words(runner: Runner) -> None:
-    start = runner.start(runner.spec(["/bin/sleep", "60"]))
+    start = runner.start(runner.spec(["/bin/sleep", "600"]))
 
     def run(box: object, started: object) -> None:
         join_run(box, {"process": runner.spec(["nothing"])["process"], "user": ""})

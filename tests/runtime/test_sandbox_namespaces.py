@@ -50,7 +50,7 @@ def test_namespace_of_the_host(runner: Runner, kind: str, file: str) -> None:
     ("kind", "file"), [("network", "net"), ("pid", "pid"), ("ipc", "ipc"), ("uts", "uts")]
 )
 def test_namespace_of_another_sandbox(runner: Runner, kind: str, file: str) -> None:
-    first = runner.start(runner.spec(["/bin/sleep", "60"]))
+    first = runner.start(runner.spec(["/bin/sleep", "600"]))
 
     def second(box: Any, _: Any) -> tuple[str, str]:
         spec = _without(runner, kind)
@@ -72,7 +72,7 @@ def test_missing_namespace(runner: Runner) -> None:
 
 def test_fails_with_its_creator(runner: Runner) -> None:
     """A sandbox, parked or running, is killed when the process that made it dies."""
-    start = runner.start(runner.spec(["/bin/sleep", "60"]))
+    start = runner.start(runner.spec(["/bin/sleep", "600"]))
 
     def alone() -> None:
         box, root_fd = runner.box(start)

@@ -50,7 +50,7 @@ def facts(runner: Runner) -> dict[str, dict[str, Any]]:
     first = runner.run(runner.start(spec, seccomp=program))
     assert first.status == 0, first.err
     sleeper = _spec(runner)
-    sleeper["process"]["args"] = ["/bin/sleep", "60"]
+    sleeper["process"]["args"] = ["/bin/sleep", "600"]
     job = {"process": spec["process"], "user": "", "seccomp": program}
     start = runner.start(sleeper, seccomp=program)
     second = within(lambda: runner.run_here(start, during=lambda box, _: join_run(box, job)))
@@ -197,7 +197,7 @@ def test_link_to_open_files_as_working_directory(runner: Runner) -> None:
 def test_exec_working_directory_by_open_files(runner: Runner, number: int) -> None:
     from ketch.errors import StartFailed
 
-    start = runner.start(runner.spec(["/bin/sleep", "60"]))
+    start = runner.start(runner.spec(["/bin/sleep", "600"]))
     process = runner.spec(["/bin/ls", "."], cwd=f"/proc/self/fd/{number}")["process"]
 
     def run(box: Any, _: Any) -> str:

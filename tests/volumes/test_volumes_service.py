@@ -51,7 +51,7 @@ class World:
 async def background() -> None:
     """Wait for everything that runs beside the test."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    await asyncio.wait_for(asyncio.gather(*others), 10)
+    await asyncio.wait_for(asyncio.gather(*others), 60)
 
 
 @pytest.fixture

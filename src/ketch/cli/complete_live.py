@@ -45,7 +45,7 @@ class Live:
             items = self._get("/volumes").get("Volumes") or ()
             return {item["Name"]: item["Driver"] for item in items}
         if kind == "log-drivers":
-            return dict.fromkeys(self._get("/info")["Plugins"]["Log"], "")
+            return dict.fromkeys((*self._get("/info")["Plugins"]["Log"], "none"), "")
         if kind == "runtimes":
             return dict.fromkeys(self._get("/info")["Runtimes"], "")
         found: dict[str, str] = {}

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 
 def test_create_start_kill_delete(oci: Machine, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    oci.create("a", "sh", "-c", "echo $$; exec sleep 100", output=out)
+    oci.create("a", "sh", "-c", "echo $$; exec sleep 600", output=out)
     state = oci.state("a")
     assert state["status"] == "created"
     assert out.read_bytes() == b""
@@ -46,9 +46,9 @@ def test_forced_delete_of_missing_is_no_error(oci: Machine) -> None:
 
 
 def test_deleted_before_start_or_while_running(oci: Machine) -> None:
-    oci.create("a", "sleep", "100")
+    oci.create("a", "sleep", "600")
     oci.ok("delete", "a")
-    oci.create("b", "sleep", "100")
+    oci.create("b", "sleep", "600")
     oci.ok("start", "b")
     oci.ok("pause", "b")
     assert oci.state("b")["status"] == "paused"
@@ -57,7 +57,7 @@ def test_deleted_before_start_or_while_running(oci: Machine) -> None:
 
 
 def test_id_is_taken_and_checked(oci: Machine) -> None:
-    oci.create("a", "sleep", "100")
+    oci.create("a", "sleep", "600")
     assert oci.call("create", *oci.write("a", "true"), "a").returncode == 1
     assert "already exists" in oci.last_error()
     assert oci.state("a")["status"] == "created"
@@ -66,7 +66,7 @@ def test_id_is_taken_and_checked(oci: Machine) -> None:
 
 
 def test_start_twice(oci: Machine) -> None:
-    oci.create("a", "sleep", "100")
+    oci.create("a", "sleep", "600")
     oci.ok("start", "a")
     assert oci.call("start", "a").returncode == 1
     assert "cannot start" in oci.last_error()
@@ -92,7 +92,7 @@ def test_creator_killed_midway(oci: Machine, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     hook = tmp_path / "hook"
-    hook.write_text(f"#!/bin/sh\necho > {fifo}\nexec sleep 100 <&- >&- 2>&-\n")
+    hook.write_text(f"#!/bin/sh\necho > {fifo}\nexec sleep 600 <&- >&- 2>&-\n")
     hook.chmod(0o755)
     oci.spec["hooks"] = {"createRuntime": [{"path": str(hook)}]}
     process = subprocess.Popen(oci.command("create", *oci.write("a", "true"), "a"))
@@ -112,7 +112,7 @@ def test_creator_killed_midway(oci: Machine, tmp_path: Path) -> None:
 
 
 def test_cgroup_of_others_is_refused(oci: Machine) -> None:
-    oci.create("a", "sleep", "100")
+    oci.create("a", "sleep", "600")
     flags = oci.write("a", "true")  # the cgroup of a
     assert oci.call("create", *flags, "b").returncode == 1
     assert "is not empty" in oci.last_error()
@@ -120,7 +120,7 @@ def test_cgroup_of_others_is_refused(oci: Machine) -> None:
 
 
 def test_pid_file_list_and_ps(oci: Machine, tmp_path: Path) -> None:
-    flags = oci.write("a", "sleep", "100")
+    flags = oci.write("a", "sleep", "600")
     subprocess.run(
         oci.command("create", *flags, "--pid-file", str(tmp_path / "pid"), "a"),
         check=True,
@@ -137,7 +137,7 @@ def test_pid_file_list_and_ps(oci: Machine, tmp_path: Path) -> None:
 
 
 def test_update_and_kill_all(oci: Machine) -> None:
-    oci.create("a", "sleep", "100")
+    oci.create("a", "sleep", "600")
     oci.ok("start", "a")
     oci.ok("update", "--resources", "-", "a", input='{"memory": {"limit": 67108864}}')
     found = list(Path("/sys/fs/cgroup").glob(f"memory{oci.cgroup}/a/memory.limit_in_bytes"))

@@ -23,7 +23,7 @@ def test_run_passes_streams_and_status(oci: Machine) -> None:
 
 
 def test_exec(oci: Machine, tmp_path: Path) -> None:
-    oci.create("a", "sleep", "100")
+    oci.create("a", "sleep", "600")
     oci.ok("start", "a")
     assert (
         oci.ok("exec", "-e", "X=1", "--cwd", "/bin", "a", "sh", "-c", "echo $X $PWD") == "1 /bin\n"
@@ -44,7 +44,7 @@ def test_exec(oci: Machine, tmp_path: Path) -> None:
         "a",
         "sh",
         "-c",
-        "exec sleep 100 >&- 2>&-",
+        "exec sleep 600 >&- 2>&-",
     )
     oci.ok(*detached)
     assert int(pid_file.read_text()) in json.loads(oci.ok("ps", "--format", "json", "a"))
@@ -97,7 +97,7 @@ def test_preserved_fds(oci: Machine, tmp_path: Path, command: str) -> None:
     flags = oci.write("a", "cat", "/proc/self/fd/3")
     words = ["run", *flags, "--preserve-fds", "1", "a"]
     if command == "exec":
-        oci.create("a", "sleep", "100")
+        oci.create("a", "sleep", "600")
         oci.ok("start", "a")
         words = ["exec", "--preserve-fds", "1", "a", "cat", "/proc/self/fd/3"]
     assert oci.ok(*words, pass_fds=(3,)) == "through"
@@ -112,7 +112,7 @@ def test_hooks_in_order(oci: Machine, tmp_path: Path) -> None:
     oci.spec["hooks"] = {kind: [{"path": str(hook), "args": ["h", kind]}] for kind in kinds}
     inside = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /said"]}
     oci.spec["hooks"]["startContainer"] = [inside]
-    oci.create("a", "sleep", "100")
+    oci.create("a", "sleep", "600")
     oci.ok("start", "a")
     oci.ok("delete", "-f", "a")
     seen = [line.partition(" ") for line in notes.read_text().splitlines()]
