@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -180,4 +181,58 @@ async def test_one_that_is_used_stays(rig: Rig) -> None:
     assert (await rig.images.prune({"dangling": ("false",)})).removed == ()
     rig.containers.clear()
     await rig.images.remove("multi:1")
+    assert rig.stored() == set()
+
+
+def broken(rig: Rig) -> list[str]:
+    """What the records promise and the disk does not hold, or the reverse."""
+    store = rig.images._store
+    known = {image.id for image in store}
+    found = [f"{name} leads nowhere" for name, id in store.all_names().items() if id not in known]
+    wanted: set[str] = set()
+    for name, index in store.indexes_by_name().items():
+        lost = [image.id for image in index.images if image.id not in known]
+        found += [f"{name} lacks {image}" for image in lost]
+        if store.all_names()[name] != index.primary:
+            found.append(f"{name} does not lead to the best image")
+        wanted |= set(index.digests) | {f"layer {layer}" for layer in index.layers}
+    for image in store:
+        wanted |= {image.id, image.manifest, *image.blobs} | {f"layer {x}" for x in image.layers}
+    layers = {text.removeprefix("layer ") for text in wanted if text.startswith("layer ")}
+    kept = rig.stored()
+    found += [f"{one} is gone" for one in wanted - kept - layers - {""}]
+    return found + [f"{one} is kept" for one in kept - wanted]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_nothing_is_lost_or_left(tmp_path: Path, seed: int) -> None:
+    """Whatever is done in whatever order, with a new daemon in between."""
+    choice = random.Random(seed)
+    rig = Rig(tmp_path / "data")
+    layout = Layout()
+    arms = [layout.image(arch) for arch in ("amd64", "arm64", "s390x")]
+    tops = [layout.index(*arms), layout.index(*arms[1:], layout.attestation(arms[1], b"{}"))]
+    archives = [layout.packed(top) for top in tops]
+    names = ["multi:1", "a:1", "b:1"]
+    for _ in range(40):
+        action = choice.choice(["load", "load", "tag", "tag", "rmi", "rmi -p", "prune", "daemon"])
+        name, platform = choice.choice(names), choice.choice(["amd64", "arm64", "s390x", ""])
+        try:
+            if action == "load":
+                await load(rig, choice.choice(archives), platform)
+            elif action == "tag":
+                await rig.images.tag(name, choice.choice(names))
+            elif action == "rmi":
+                await rig.images.remove(name, force=choice.random() < 0.3)
+            elif action == "rmi -p":
+                await rig.images.remove(name, platforms=(platform or "amd64",))
+            elif action == "prune":
+                await rig.images.prune({})
+            else:
+                rig = Rig(rig.root)
+        except NotFound:
+            continue
+        await rig.images.collect_garbage()
+        assert broken(rig) == [], action
+    await rig.images.prune({"dangling": ("false",)})
     assert rig.stored() == set()
