@@ -221,3 +221,45 @@ async def test_configurations_that_lie(rig: Rig) -> None:
             fake.add(json.dumps(config).encode()), media_types.OCI_CONFIG
         )
         await refused(rig, fake)
+
+
+def behind_an_index(fake: FakeRegistry, **changes: Any) -> bytes:
+    """The image behind an index, which says something else of its manifest."""
+    manifest = fake.manifest_bytes()
+    entry = {
+        "mediaType": media_types.OCI_MANIFEST,
+        "digest": digest_of(manifest),
+        "size": len(manifest),
+        "platform": {"os": "linux", "architecture": "amd64"},
+        **changes,
+    }
+    kind = media_types.OCI_INDEX
+    index = {"schemaVersion": 2, "mediaType": kind, "manifests": [entry]}
+    data = json.dumps(index).encode()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        top = request.match_info["target"] == "1"
+        body, served = (data, kind) if top else (manifest, media_types.OCI_MANIFEST)
+        return web.Response(body=body, headers={"Content-Type": served})
+
+    fake.on_manifest = answer  # type: ignore[method-assign]
+    return data
+
+
+@pytest.mark.parametrize("change", [{"size": 7}, {"size": 1 << 41}, {"digest": "sha256:0"}])
+async def test_lies_in_an_index(rig: Rig, change: dict[str, Any]) -> None:
+    fake = FakeRegistry(*LAYERS)
+    behind_an_index(fake, **change)
+    await refused(rig, fake)
+
+
+async def test_an_honest_index_is_kept(rig: Rig) -> None:
+    fake = FakeRegistry(*LAYERS)
+    data = behind_an_index(fake)
+    async with fake.serving() as host:
+        await gather(rig.images.pull(f"{host}/x:1"))
+        assert digest_of(data) in {digest for digest, _ in rig.content.walk()}
+        (digest,) = rig.images.resolve(f"{host}/x:1").digests
+        assert digest == f"{host}/x@{digest_of(data)}"
+        await rig.images.remove(f"{host}/x:1")
+    assert rig.stored() == set()

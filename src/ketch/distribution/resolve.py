@@ -48,6 +48,8 @@ async def resolve(client: RegistryClient, wanted: Platform, *, exact: bool) -> R
         indexes.append(served)
         entry = _choose(document, wanted)
         served = await client.manifest(entry.digest)
+        if len(served.data) != entry.size:
+            raise DataCorrupt(f"{reference}: {entry.digest} has another size than its index says")
         document = _decoded(client, served)
     if not isinstance(document, Manifest):
         raise DataCorrupt(f"{reference}: indexes are nested deeper than {_DEEPEST}: refused")
