@@ -139,9 +139,10 @@ def test_published_on_ipv6_as_well(ketchd: Ketchd, name: str) -> None:
     }
     for address in ("127.0.0.1", "::1"):
         wait_for(lambda a=address: fetch(a, port) == HELLO, f"{address}: no answer")  # type: ignore[misc]
-    for asked in (f"[::]:{port}", f"[::1]:{port}"):
-        done = ketchd.docker("run", "--rm", "-p", f"{asked}:81", "busybox", "true", code=125)
-        assert f"Bind for {asked} failed: port is already allocated".encode() in done.stderr
+    for asked in ("::", "::1"):
+        publish = f"[{asked}]:{port}:81"
+        done = ketchd.docker("run", "--rm", "-p", publish, "busybox", "true", code=125)
+        assert f"Bind for {asked}:{port} failed: port is already allocated" in done.stderr.decode()
     ketchd.docker("restart", "-t", "0", name)
     wait_for(lambda: fetch("::1", port) == HELLO, "no answer after a restart")
     ketchd.docker("rm", "-f", name)
@@ -160,7 +161,12 @@ def test_published_on_one_address(ketchd: Ketchd, name: str) -> None:
     assert ketchd.out("port", f"{name}-4") == f"80/tcp -> 127.0.0.1:{port}"
     ketchd.docker("rm", "-f", name, f"{name}-4")
     done = ketchd.docker("run", "--rm", "-p", "[fd99::7]:80:80", "busybox", "true", code=125)
-    assert b"Bind for [fd99::7]:80 failed: cannot assign requested address" in done.stderr
+    assert b"failed to bind host port for fd99::7:80:" in done.stderr
+    assert b":80/tcp: cannot assign requested address" in done.stderr
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        wanted = f"[::1]:{other.getsockname()[1]}:80"
+        done = ketchd.docker("run", "--rm", "-p", wanted, "busybox", "true", code=125)
+    assert b":80/tcp: address already in use" in done.stderr
 
 
 def test_ipv6_ports_outlive_the_daemon(ketchd: Ketchd, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -100,7 +101,10 @@ def test_a_taken_port_changes_nothing(ketchd: Ketchd, server: tuple[str, int]) -
             ketchd, "update", "-p", f"{number}:81", "--publish-rm", "80", "--label", "b=2",
             "-e", "C=3", "--mount", "type=volume,target=/v", name, code=1,
         )  # fmt: skip
-    assert f"Bind for 0.0.0.0:{number} failed: port is already allocated" in done.stderr.decode()
+    taken = (
+        rf"failed to bind host port for 0\.0\.0\.0:{number}:[0-9.]+:81/tcp: address already in use"
+    )
+    assert re.search(taken, done.stderr.decode())
     assert said(port) == "eighty"
     after = inspected(ketchd, name)
     assert {k: v for k, v in after.items() if k != "State"} == {

@@ -169,7 +169,10 @@ async def test_a_shim_carries_what_is_published_on_ipv6(daemons: Daemons) -> Non
         await third.carry_ports("ab" * 32, shim)
         assert found.forwards == {f"[::]:{one}/tcp": (address, 81)}
         clash = container("ab", f"{one}:81", f"[::1]:{one}:82")
-        with pytest.raises(KetchError, match=rf"\[::1\]:{one} failed"), third.republished(clash):
+        with (
+            pytest.raises(KetchError, match=rf"::1:{one} failed: port is already"),
+            third.republished(clash),
+        ):
             raise AssertionError
         with third.republished(container("ab", f"{one}:82")):
             pass

@@ -43,12 +43,10 @@ class PublishedPorts:
         bindings: list[PortBinding] = []
         try:
             for port in wanted_ports(container.spec):
-                bindings += self._bind(port)
+                bindings += self._bind(port, container.name, endpoint)
             self._firewall.publish(forwards((endpoint,), bindings))
-        except BaseException as error:
+        except BaseException:
             self._let_go(bindings)
-            if isinstance(error, PortTaken):
-                raise _taken(container, endpoint, error) from None
             raise
         self._forget_flows(bindings)
         return tuple(bindings)
@@ -70,18 +68,16 @@ class PublishedPorts:
         old, new = forwards(stored.endpoints, gone), list[Forward]()
         try:
             for port in wanted:
-                added += self._bind(port, lent)
+                added += self._bind(port, container.name, stored.endpoints[0], lent)
             new = forwards(stored.endpoints, added)
             self._firewall.exchange(old, new)
             exchanged = True
             yield (*kept, *added)
-        except BaseException as error:
+        except BaseException:
             self._let_go(added)
             self._hold_all(gone)
             if exchanged:
                 self._firewall.exchange(new, old)
-            if isinstance(error, PortTaken):
-                raise _taken(container, stored.endpoints[0], error) from None
             raise
         self._forget_flows((*gone, *added))
 
@@ -140,11 +136,21 @@ class PublishedPorts:
             elif self._ports.is_held(*key):  # else the container has ended meanwhile
                 _log.warning("published port %s: another program holds it", forward["name"])
 
-    def _bind(self, port: PortSpec, lent: Collection[Key] = ()) -> list[PortBinding]:
+    def _bind(
+        self, port: PortSpec, name: str, endpoint: Endpoint, lent: Collection[Key] = ()
+    ) -> list[PortBinding]:
+        """Hold a port for the container ``name``; raises ``Conflict`` when it is taken."""
         if port.protocol not in ("tcp", "udp"):
             raise Unsupported(f"publishing {port.protocol} ports is not supported: use tcp or udp")
         addresses = addresses_of(port.host_ip)
-        held = self._ports.hold(port.protocol, addresses, port.host_port, lent)
+        try:
+            held = self._ports.hold(port.protocol, addresses, port.host_port, lent)
+        except PortTaken as error:
+            target = f"{endpoint.ipv4}:{port.container_port}/{port.protocol}"
+            raise Conflict(
+                "driver failed programming external connectivity on endpoint "
+                f"{name} ({endpoint.endpoint_id}): {error.told(target)}"
+            ) from None
         return [
             PortBinding(
                 container_port=port.container_port,
@@ -206,13 +212,6 @@ def _fits(binding: PortBinding, port: PortSpec) -> bool:
         (binding.container_port, binding.protocol) == (port.container_port, port.protocol)
         and binding.host_ip in addresses_of(port.host_ip)
         and (first in ("", "0") or int(first) <= binding.host_port <= int(last or first))
-    )
-
-
-def _taken(container: ContainerRecord, endpoint: Endpoint, error: PortTaken) -> Conflict:
-    return Conflict(
-        "driver failed programming external connectivity on endpoint "
-        f"{container.name} ({endpoint.endpoint_id}): {error}"
     )
 
 

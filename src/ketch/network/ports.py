@@ -26,8 +26,22 @@ _BACKLOG = 4096  # as much as net.core.somaxconn lets wait
 _PORTS = re.compile(r"([0-9]{1,5}(-[0-9]{1,5})?)?")
 
 
+ALLOCATED = "port is already allocated"
+
+
 class PortTaken(KetchError):
-    """The port is in use; the message is what Docker says."""
+    """A port cannot be held: another container has it (``ALLOCATED``), or what bind(2) said."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"Bind for {where} failed: {reason}")
+        self.where = where
+        self.reason = reason
+
+    def told(self, target: str) -> str:
+        """What Docker 28 says; ``target`` is the container's address, port and protocol."""
+        if self.reason == ALLOCATED:
+            return str(self)
+        return f"failed to bind host port for {self.where}:{target}: {self.reason}"
 
 
 def check(host_ip: str, host_port: str) -> None:
@@ -87,14 +101,13 @@ class HostPorts:
         if wanted in ("", "0"):
             return self._hold_any(protocol, addresses)
         first, _, last = wanted.partition("-")
-        taken = addresses[0]
+        taken, reason = addresses[0], ALLOCATED
         for port in range(int(first), int(last or first) + 1):
             refused = self._try_all(protocol, addresses, port, lent)
             if refused is None:
                 return port
-            taken = refused
-        where = f"[{taken}]" if is_ipv6(taken) else taken
-        raise PortTaken(f"Bind for {where}:{wanted} failed: port is already allocated")
+            taken, reason = refused
+        raise PortTaken(f"{taken}:{wanted}", reason)
 
     def hold_again(self, protocol: str, address: str, port: int) -> None:
         """Hold what a daemon before this one published.
@@ -143,17 +156,18 @@ class HostPorts:
             self._next = FIRST_EPHEMERAL + (port + 1 - FIRST_EPHEMERAL) % count
             if self._try_all(protocol, addresses, port) is None:
                 return port
-        raise PortTaken(f"no free port on {addresses[0]}")
+        raise PortTaken(addresses[0], "no port is free")
 
     def _try_all(
         self, protocol: str, addresses: Sequence[str], port: int, lent: Collection[Key] = ()
-    ) -> str | None:
-        """Hold the port on all addresses, or on none; the address where it is taken."""
+    ) -> tuple[str, str] | None:
+        """Hold the port on all addresses, or on none; where it is taken, and why."""
         held: list[str] = []
         try:
             for address in addresses:
-                if not self._try((protocol, address, port), lent):
-                    return address
+                reason = self._try((protocol, address, port), lent)
+                if reason:
+                    return address, reason
                 held.append(address)
             held.clear()
         finally:
@@ -161,19 +175,19 @@ class HostPorts:
                 self.release(protocol, address, port)
         return None
 
-    def _try(self, key: Key, lent: Collection[Key]) -> bool:
+    def _try(self, key: Key, lent: Collection[Key]) -> str:
+        """Hold a port; why it is taken. Raises ``PortTaken`` when another would be no better."""
         protocol, address, port = key
         others = (other[1] for other in self._held if (other[0], other[2]) == (protocol, port))
         if any(overlap(other, address) for other in others):
-            return False
+            return ALLOCATED
         try:
             self._held[key] = None if key in lent else _bound(protocol, address, port)
         except OSError as error:
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
-                return False
-            where = f"[{address}]" if is_ipv6(address) else address
-            raise PortTaken(f"Bind for {where}:{port} failed: {errno_text(error)}") from None
-        return True
+                return errno_text(error)
+            raise PortTaken(f"{address}:{port}", errno_text(error)) from None
+        return ""
 
 
 def overlap(one: str, other: str) -> bool:
