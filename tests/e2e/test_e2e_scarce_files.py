@@ -116,3 +116,24 @@ def test_too_many_clients(engine: Ketchd) -> None:
             client.close()
         assert engine.docker("ps", timeout=120).returncode == 0
     assert at_rest(engine, pid) <= before + 1
+
+
+def test_the_daemon_may_open_what_the_hard_limit_allows() -> None:
+    """As dockerd does; containers keep the limit that it was started with."""
+    daemon = Ketchd(Path(tempfile.mkdtemp(prefix="ketch-e2e-")))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 2000:
+        pytest.skip("the hard limit is low")
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+        try:
+            daemon.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        load_busybox(daemon)
+        ports = ("-p", "127.0.0.1:20000-20299:20000-20299", "-p", "[::1]:20000-20299:20000-20299")
+        assert daemon.out("run", "--rm", *ports, "busybox", "sh", "-c", "ulimit -n") == "512"
+        daemon.shutdown_everything()
+        assert_clean(daemon)
+    finally:
+        clean_up(daemon)

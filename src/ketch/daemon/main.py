@@ -13,6 +13,7 @@ from ketch import __version__
 from ketch.daemon import config, flags, logs
 from ketch.daemon.settings import Settings
 from ketch.errors import KetchError, os_reason
+from ketch.linux import open_files
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def _run(command: flags.CommandLine) -> int:
         if os.geteuid() != 0:
             raise KetchError("root is needed: namespaces, mounts and cgroups can't be made else")
         logs.configure(settings.log_level, settings.debug)
+        open_files.raise_limit()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, command))
     except KetchError as error:

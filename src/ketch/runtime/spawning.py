@@ -9,6 +9,7 @@ import sysconfig
 from pathlib import Path
 
 from ketch.errors import Unavailable
+from ketch.linux import open_files
 from ketch.linux.process import pidfd_open
 from ketch.runtime.wire import settle
 
@@ -45,17 +46,18 @@ def _spawn(exec_root: str, entry: Path, report: int) -> int:
     # Without docstrings (-OO) what a shim touches lies on fewer pages.
     flags, site_packages = ["-I", "-S", "-OO"], sysconfig.get_path("purelib")
     arguments = [sys.executable, *flags, str(entry), exec_root, site_packages]
-    return os.posix_spawn(
-        sys.executable,
-        arguments,
-        {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, f"{exec_root}/launcher.log", log_flags, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-            (os.POSIX_SPAWN_DUP2, report, 3),
-        ],
-    )
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+    }
+    file_actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, f"{exec_root}/launcher.log", log_flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+        (os.POSIX_SPAWN_DUP2, report, 3),
+    ]
+    with open_files.as_given():
+        return os.posix_spawn(sys.executable, arguments, environment, file_actions=file_actions)
 
 
 async def _read_all(fd: int) -> str:
