@@ -131,6 +131,17 @@ def test_also_when_the_daemon_is_dead(ketchd: Ketchd, box: str) -> None:
     assert execs(ketchd, box) == []
 
 
+def test_its_pid_is_known_to_the_daemon_that_comes_next(ketchd: Ketchd, box: str) -> None:
+    client = start(ketchd, box, "sleep", "5009")
+    wait_for(lambda: runs(ketchd, box, "5009"), "no process")
+    pid = next(row["PID"] for row in execs(ketchd, box))
+    ketchd.stop(signal.SIGKILL)
+    ketchd.start()
+    wait_for(lambda: [row["PID"] for row in execs(ketchd, box)] == [pid], "another pid, or none")
+    client.kill()
+    client.wait()
+
+
 def test_who_detaches_leaves_it_alone(ketchd: Ketchd, box: str) -> None:
     command = [KETCH, "exec", "-it", "--die-with-client", box, "sh", "-c", "echo up; sleep 5006"]
     env = {**os.environ, "KETCH_HOST": f"unix://{ketchd.socket}"}

@@ -86,7 +86,8 @@ def _refuse_unknown(value: Any, raw: Any, where: str) -> None:
         known = set(value.__struct_encode_fields__)
         for key, member in raw.items():
             if key in known:
-                _refuse_unknown(getattr(value, key), member, f"{where}{key}.")
+                if isinstance(member, (dict, list)):
+                    _refuse_unknown(getattr(value, key), member, f"{where}{key}.")
             elif member:
                 raise InvalidParameter(f"unknown field {where}{key}: ketch does not know it")
     elif isinstance(value, dict) and isinstance(raw, dict):

@@ -59,18 +59,32 @@ class ExecStore:
             self._table.put(record.id, record)
         self._records[record.id] = record
 
+    def note(self, record: ExecRecord) -> None:
+        """Replace one for this daemon alone: the next one hears it from the supervisor."""
+        self._records[record.id] = record
+
     def drop(self, exec_id: str) -> None:
         """Forget one that is there."""
         with self._database.transaction(durable=False):
             self._table.delete(exec_id)
         del self._records[exec_id]
 
-    def prune(self, container_id: str, containers: ContainerStore) -> None:
-        """Forget all of containers that are gone, and of this one what ended, or was made and not
-        started, long ago."""
+    def add(self, record: ExecRecord, containers: ContainerStore) -> None:
+        """Add a new one, and forget all of containers that are gone, and of this one's container
+        what ended, or was made and not started, long ago: in one transaction."""
+        stale = self._stale(record.container_id, containers)
+        with self._database.transaction(durable=False):
+            for old in stale:
+                self._table.delete(old.id)
+            self._table.put(record.id, record)
+        for old in stale:
+            del self._records[old.id]
+        self._records[record.id] = record
+
+    def _stale(self, container_id: str, containers: ContainerStore) -> list[ExecRecord]:
         own = self.of(container_id)
         ended = [record for record in own if record.exit_code is not None]
         waiting = [record for record in own if not record.started]
         gone = [r for r in self if r.container_id not in containers and not r.running]
-        for record in (*ended[:-_KEPT], *waiting[:-_MOST_WAITING], *gone):
-            self.drop(record.id)
+        found = (*ended[:-_KEPT], *waiting[:-_MOST_WAITING], *gone)
+        return [*{record.id: record for record in found}.values()]

@@ -37,7 +37,7 @@ from ketch.runtime.remote import connect_shim
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
     from ketch.engine.tasks import Background
-    from ketch.runtime.remote import Shim
+    from ketch.runtime.remote import Shim, Started
     from ketch.state.database import Database
 
 _PREFIX = "OCI runtime exec failed: "
@@ -70,10 +70,9 @@ class Execs:
         detach_keys.parse(spec.detach_keys)
         _check_running(container, ref)
         record = ExecRecord(id=secrets.token_hex(32), container_id=container.id, spec=spec)
-        self._store.prune(container.id, self._parts.store)
         with self._parts.events.telling():
             self._publish(record, "exec_create")
-            self._store.put(record)
+            self._store.add(record, self._parts.store)
         return record.id
 
     async def check_start(self, exec_id: str) -> None:
@@ -154,11 +153,14 @@ class Execs:
         shim = await self._parts.launcher.exec(wire, clients)
         started = await shim.started()
         self._shims[record.id] = shim
-        self._store.put(
-            msgspec.structs.replace(record, pid=started.pid, started_at=started.started_at)
-        )
+        self._note(record, started)
         self._up.pop(record.id, asyncio.Event()).set()
         return shim
+
+    def _note(self, record: ExecRecord, started: Started) -> None:
+        self._store.note(
+            msgspec.structs.replace(record, pid=started.pid, started_at=started.started_at)
+        )
 
     def _failed(self, record: ExecRecord, exit_code: int) -> None:
         if self._store.find(record.id) is not None:
@@ -261,7 +263,13 @@ class Execs:
                 )
                 continue
             self._shims[record.id] = shim
-            self._watch_soon(record.id, shim)
+            self._background.spawn(self._adopted(record, shim))
+
+    async def _adopted(self, record: ExecRecord, shim: Shim) -> None:
+        """The supervisor tells first what only the daemon before knew."""
+        with contextlib.suppress(KetchError):
+            self._note(record, await shim.started())
+        self._watch_soon(record.id, shim)
 
     def _detached(self, exec_id: str) -> None:
         record = self._store.find(exec_id)

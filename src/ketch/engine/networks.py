@@ -154,8 +154,9 @@ class Networks:
         except BaseException:
             self._endpoints.release(endpoint)
             raise
-        self._hold(container, (endpoint,), ports)
-        self._tell("connect", record, container.id)
+        with self._events.telling():
+            self._tell("connect", record, container.id)
+            self._hold(container, (endpoint,), ports)
         return Connection(link, (endpoint,), ports)
 
     @contextmanager
