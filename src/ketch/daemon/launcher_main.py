@@ -55,7 +55,7 @@ def _start(exec_root: str) -> "Launcher | None":
     from ketch.runtime import supervisor  # noqa: F401  # first: what shims use lies close together
 
     freeblocks.use_up()
-    from ketch.runtime import hostmounts, sandbox
+    from ketch.runtime import hostmounts, rehearsal_inside, sandbox
     from ketch.runtime.launcher import Launcher
     from ketch.runtime.rehearsal import rehearse
 
@@ -76,6 +76,7 @@ def _start(exec_root: str) -> "Launcher | None":
     rehearse(f"{exec_root}/rehearsal-{os.getpid()}")
     hostmounts.leave()
     sandbox.warm_up()
+    rehearsal_inside.rehearse()
     gc.collect()
     gc.freeze()  # children share these pages as long as no collection touches them
     gc.disable()

@@ -34,6 +34,14 @@ def execute_plan(
     ``fds``: the root's mount, stdio, the gate's two FIFOs and the init program if any, the sources
     of the binds.
     """
+    terminal, stdio, extra = enter_root(stage, plan, fds)
+    start_program(channel, plan["process"], terminal, stdio, extra)
+
+
+def enter_root(
+    stage: "Stage", plan: "dict[str, Any]", fds: "list[int]"
+) -> "tuple[tuple[int, int] | None, list[int], list[int]]":
+    """``execute_plan`` up to the program: the terminal, stdio, the gate."""
     wanted = plan["process"]
     stdio_count = wanted["stdio_count"]
     root_fd, stdio, rest = fds[0], fds[1 : 1 + stdio_count], fds[1 + stdio_count :]
@@ -55,7 +63,7 @@ def execute_plan(
         m.umount(".", m.MNT_DETACH)  # what was on top of the stage is gone: now the stage itself
     if plan["root_propagation"]:
         _propagate(plan["root_propagation"])
-    start_program(channel, wanted, terminal, stdio, extra)
+    return terminal, stdio, extra
 
 
 def _finish_root(mounter: Mounter, plan: "dict[str, Any]") -> None:

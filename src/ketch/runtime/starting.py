@@ -37,7 +37,7 @@ def start_program(
     ``terminal`` is (master, slave); ``gate`` holds the two FIFOs of an OCI ``create``, or nothing.
     """
     root_fd = os.open("/", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    identity = _identity(root_fd, wanted)
+    identity = identity_of(root_fd, wanted)
     env = program.environment(wanted["env"])
     if not env.get("HOME"):
         env["HOME"] = identity.home or users.home_of(root_fd, identity.uid)
@@ -64,7 +64,8 @@ def start_program(
     program.execute(path, wanted["args"], env)
 
 
-def _identity(root_fd: int, wanted: "dict[str, Any]") -> users.Identity:
+def identity_of(root_fd: int, wanted: "dict[str, Any]") -> users.Identity:
+    """Whose process it will be: a user of the container, or numbers."""
     if wanted["user"] is not None:
         return users.resolve(root_fd, wanted["user"], wanted.get("groups_add") or ())
     uid, gid, groups = wanted["ids"]

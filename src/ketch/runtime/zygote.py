@@ -32,6 +32,7 @@ def start(close: "Iterable[int]") -> "_socket.socket":
     resharing.capture()
     if os.fork():
         theirs.close()
+        resharing.unmap_code()
         return ours
     try:
         close_all([ours.fileno(), *close])
