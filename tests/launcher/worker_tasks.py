@@ -34,10 +34,19 @@ def origin(args: Args, fds: list[int]) -> Args:
     return {"nursery": os.getppid(), "loaded": args.get("module") in sys.modules}
 
 
+def _names(tree: int) -> list[str]:
+    """A mount's fd is O_PATH; it has to be opened to be read."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=tree)
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
 def trees(args: Args, fds: list[int]) -> Args:
     *directories, last = fds
     return {
-        "lists": [sorted(os.listdir(fd)) for fd in directories],
+        "lists": [sorted(_names(fd)) for fd in directories],
         "last": os.read(last, 9).decode(),
     }
 
