@@ -123,12 +123,14 @@ def test_kernels_without_separate_layers(tmp_path: Path, monkeypatch: pytest.Mon
     def look(cache: LayerMounts) -> list[str]:
         stacks = (tuple(lowers[:2]), tuple(lowers))
         views = [Rootfs(stack) for stack in stacks]
-        up = Rootfs(stacks[0], str(tmp_path / "up"), str(tmp_path / "work"), volatile=True)
-        return [_content(mount_rootfs(root, cache), "f") for root in (*views, up)]
+        for number, stack in enumerate((stacks[0], stacks[0][:1])):
+            place = tmp_path / f"snapshot{number}"
+            (place / "up").mkdir(parents=True)
+            (place / "work").mkdir()
+            views.append(Rootfs(stack, str(place / "up"), str(place / "work"), volatile=True))
+        return [_content(mount_rootfs(root, cache), "f") for root in views]
 
-    (tmp_path / "up").mkdir()
-    (tmp_path / "work").mkdir()
-    assert _isolated(tmp_path, look) == ["0", "0", "0"]
+    assert _isolated(tmp_path, look) == ["0", "0", "0", "0"]
 
 
 def test_kernels_without_file_backed_erofs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

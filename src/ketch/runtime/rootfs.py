@@ -129,7 +129,7 @@ def mount_overlay(lowers: "list[str]", upper: str, work: str, *, volatile: bool 
         options: list[tuple[str, str | None]] = [("lowerdir+", lower) for lower in lowers]
         return _overlay([*options, *([("volatile", None)] if volatile else [])], upper, work)
     except OSError as error:
-        if error.errno != 22 or len(lowers) == 1:
+        if error.errno != 22:
             raise
     joined = ":".join(_escape(lower) for lower in lowers)
     if len(os.fsencode(joined)) <= _LONGEST:
