@@ -43,6 +43,13 @@ def test_frames_in_any_pieces(parts: list[tuple[int, str]], size: int) -> None:
         assert "".join(text for stream, text in got if stream == wanted) == expected
 
 
+def test_output_that_ends_in_the_middle_of_a_character() -> None:
+    frames = Frames()
+    assert frames.feed(frame(2, b"a\xc3")) == [(2, "a")]
+    assert frames.rest() == [(2, "\ufffd")]
+    assert frames.rest() == []
+
+
 def test_a_character_split_between_frames() -> None:
     one, two = "가".encode()[:1], "가".encode()[1:]
     frames = Frames()
@@ -57,12 +64,13 @@ async def test_channel_keeps_order_and_makes_wait() -> None:
     waiting = asyncio.create_task(channel.room())
     await asyncio.sleep(0)
     assert not waiting.done()
-    got = [await channel.get() for _ in range(100)]
+    got = await channel.get()
     await waiting
+    channel.put(Note("", "300"))
+    got += await channel.get()
     channel.close()
-    while (event := await channel.get()) is not None:
-        got.append(event)
-    assert [event.text for event in got if isinstance(event, Note)] == [str(n) for n in range(300)]
+    assert await channel.get() == []
+    assert [event.text for event in got if isinstance(event, Note)] == [str(n) for n in range(301)]
 
 
 def test_cache_survives_and_is_pruned(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ async def relay(sock: socket.socket, report: Report, room: Callable[[], Awaitabl
         for stream, text in frames.feed(chunk):
             report.output(stream, text)
         await room()
+    for stream, text in frames.rest():
+        report.output(stream, text)
 
 
 class Frames:
@@ -55,3 +57,8 @@ class Frames:
             position = end
         self._rest = data[position:]
         return found
+
+    def rest(self) -> list[tuple[int, str]]:
+        """At the end: characters that were begun and stay without their end."""
+        ends = {stream: decoder.decode(b"", True) for stream, decoder in self._decoders.items()}
+        return [(stream, text) for stream, text in ends.items() if text]
