@@ -153,6 +153,22 @@ def test_a_stream_that_begins_in_the_past_goes_on(ketchd: Ketchd, name: str) -> 
             stream.stdout.close()
 
 
+def test_events_of_images_carry_their_labels(ketchd: Ketchd, name: str) -> None:
+    since = time.time()
+    ketchd.docker("create", "--name", name, "busybox")
+    ketchd.docker("commit", "-c", "LABEL team=a", name, f"{name}:1")
+    ketchd.docker("tag", f"{name}:1", f"{name}:2")
+    ketchd.docker("rmi", f"{name}:1", f"{name}:2")
+    found = events(ketchd, since, "label=team=a")
+    assert actions(found) == [
+        "image tag", "image tag", "image untag", "image untag", "image delete",
+    ]  # fmt: skip
+    names = [event["Actor"]["Attributes"]["name"] for event in found[:2]]
+    assert names == [f"{name}:1", f"{name}:2"]
+    commit = events(ketchd, since, "event=commit")[-1]["Actor"]["Attributes"]
+    assert commit["imageRef"] == f"{name}:1"
+
+
 def test_prunes_are_told_with_what_they_gave_back(ketchd: Ketchd) -> None:
     since = time.time()
     label = f"label=nobody-has-{os.getpid()}"

@@ -11,6 +11,7 @@ from ketch.engine.container_image import config_of
 from ketch.engine.container_record import ContainerRecord, Status
 from ketch.engine.image_values import CommitOptions
 from ketch.engine.storing import storing
+from ketch.oci import reference as references
 
 if TYPE_CHECKING:
     from ketch.engine.container_parts import Parts
@@ -62,6 +63,6 @@ class Committer:
             "commit",
             comment=options.comment,
             imageID=image.id,
-            imageRef=options.reference,
+            imageRef=references.parse(options.reference).familiar if options.reference else "",
         )
         return image.id

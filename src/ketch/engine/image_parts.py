@@ -15,7 +15,9 @@ from ketch.distribution.hosts import RegistrySettings
 from ketch.engine.container_record import ContainerRecord
 from ketch.engine.image_store import ImageStore
 from ketch.engine.storing import storing
-from ketch.errors import Unavailable
+from ketch.errors import KetchError, Unavailable
+from ketch.oci import image as image_format
+from ketch.oci.digest import is_digest
 from ketch.snapshots.protocol import LayerInfo
 from ketch.state.leases import Leases
 
@@ -95,8 +97,15 @@ class ImageParts:
     locks: KeyedLocks = field(default_factory=KeyedLocks)
 
     def publish(self, action: str, actor: str, name: str, **attributes: str) -> None:
-        """Publish an event of an image."""
-        self.events.publish("image", action, actor, {"name": name, **attributes})
+        """Publish an event of an image; with its labels, where ``actor`` is an ID."""
+        labels = self._labels(actor) if is_digest(actor) else {}
+        self.events.publish("image", action, actor, {**labels, "name": name, **attributes})
+
+    def _labels(self, image_id: str) -> dict[str, str]:
+        try:
+            return image_format.decode(self.content.read(image_id)).run.labels or {}
+        except KetchError:
+            return {}  # damaged, or gone with the image
 
 
 def ingest_in_worker(launcher: Launcher, data_root: str, snapshots: LayerStore) -> IngestLayer:
