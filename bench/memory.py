@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
+import time
 from pathlib import Path
 
 from bench.engines import Docker, Engine, Ketch
 from bench.timing import Row
 
 CONTAINERS = 15
+REST = 5.0  # seconds
 
 
 def field(pid: int, name: str) -> float:
@@ -20,11 +22,12 @@ def field(pid: int, name: str) -> float:
 
 
 def idle(docker: Docker, ketch: Ketch) -> list[Row]:
-    """Memory at rest.
+    """Memory at rest: some seconds after the images were loaded.
 
     RSS of dockerd and containerd against ketchd and launcher; and, since forked processes share
     most of their pages, PSS of everything that is there, the warm sandboxes included.
     """
+    time.sleep(REST)
     rss = [sum(field(pid, "Rss") for pid in engine.tree()) for engine in (docker, ketch)]
     pss = [sum(field(pid, "Pss") for pid in engine.everything()) for engine in (docker, ketch)]
     return [
