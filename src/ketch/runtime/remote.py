@@ -114,9 +114,9 @@ class Launcher:
     ) -> Body:
         """Run ``module:function`` in a worker and await its result; cancelling kills it.
 
-        With ``rootfs`` the worker's ``/`` is that tree; directories of ``trees`` come before
-        ``fds``. ``linger`` is for how many seconds more work is to be expected, so that it starts
-        sooner. Raises what the task raised.
+        With ``rootfs`` the worker's ``/`` is that tree; directories of ``trees`` (O_PATH) come
+        before ``fds``. ``linger`` is for how many seconds more work is to be expected, so that it
+        starts sooner. Raises what the task raised.
         """
         ours, theirs = wire.pair()
         work = Work(ours, task)
