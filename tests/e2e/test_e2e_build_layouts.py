@@ -66,6 +66,7 @@ async def test_a_cache_as_buildx_keeps_it(
     ketchd: Ketchd, other: Ketchd, folder: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "cache"
+    other.docker("builder", "prune", "-af")  # it has nothing of its own
     stores = {f"local:{place}": place}
     target = {"dest": str(place), "mode": "max"}
     first = await asked(ketchd, folder, stores, {"no-cache": ""}, Cache=caches(Exports=target))
