@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ketch.daemon.settings import Settings
     from ketch.engine.network_values import NetworkConfig
 
-_PATIENCE = 2.0  # seconds for all control groups together
+_PATIENCE = 15.0  # seconds for all control groups together: a busy machine ends nobody at once
 _PAUSE = 0.02  # seconds
 
 
