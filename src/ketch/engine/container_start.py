@@ -122,7 +122,7 @@ class Starter:
         container_links.refresh(self._parts.store, self._parts.store.by_id(record.id))
         self._parts.pool.stir()
         if connection.ports:
-            await self._parts.networks.carry_ports(record.id, shim)
+            await self._parts.networks.carry_ports(record.id, shim, anew=True)
 
     async def _end_unrecorded(self, record: ContainerRecord, shim: Shim) -> None:
         """It runs, but that could not be written down: nobody would look after it."""

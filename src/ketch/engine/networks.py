@@ -179,14 +179,15 @@ class Networks:
                 yield ports
             self._members[container.id] = now
 
-    async def carry_ports(self, container_id: str, shim: Shim) -> None:
+    async def carry_ports(self, container_id: str, shim: Shim, *, anew: bool = False) -> None:
         """Let the shim of a running container carry what no rule of the kernel can.
 
-        To be called when it runs, and whenever its ports have changed; no error when the container
-        has ended meanwhile.
+        To be called when it runs (``anew``), and whenever its ports have changed; no error when the
+        container has ended meanwhile.
         """
         with suppress(NotFound, Unavailable):
-            await self._ports.carry(self._members.get(container_id, Stored()), shim)
+            stored = self._members.get(container_id, Stored())
+            await self._ports.carry(stored, shim, anew=anew)
 
     async def disconnect(self, container_id: str, *, tell: bool = False) -> None:
         """Give back what a container held; no error when it held nothing.

@@ -101,13 +101,13 @@ class PublishedPorts:
             except PortTaken as error:
                 _log.warning("published port %s: %s", port.host_port, error)
 
-    async def carry(self, stored: Stored, shim: Shim) -> None:
+    async def carry(self, stored: Stored, shim: Shim, *, anew: bool = False) -> None:
         """Let a container's shim carry what comes to its ports on IPv6 addresses, and no more.
 
-        Whatever a daemon before this one did of it. Raises ``NotFound``, ``Unavailable`` when the
-        container has ended.
+        Whatever a daemon before this one did of it; ``anew``: the shim carries nothing yet.
+        Raises ``NotFound``, ``Unavailable`` when the container has ended.
         """
-        carried = (await shim.state()).get("forwards")
+        carried = {} if anew else (await shim.state()).get("forwards")
         if carried is None:  # it was started by an older release, which had none of this
             return
         wanted = dict(_carried(stored))
