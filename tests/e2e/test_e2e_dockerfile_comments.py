@@ -67,4 +67,5 @@ def test_it_builds_and_runs(mirrored: Ketchd, context: Path) -> None:
 
 
 def test_docker_pull_by_the_mirror(mirrored: Ketchd) -> None:
+    mirrored.docker("pull", "ubuntu:22.04")
     assert "Status: Image is up to date" in mirrored.out("pull", "ubuntu:22.04")
