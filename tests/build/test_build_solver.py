@@ -149,7 +149,9 @@ CONFIGS = [
     ("ENV a=1\nENV b=$a a=2", {"Env": ["a=2", "b=1"]}),
     ("ENV a=1 b=$a", {"Env": ["a=1", "b="]}),
     ("ARG x=1\nENV y=${x}2", {"Env": ["y=12"]}),
-    ("ENV x=env\nARG x=arg\nENV y=$x", {"Env": ["x=env", "y=env"]}),
+    ("ENV x=env\nARG x=arg\nENV y=$x", {"Env": ["x=env", "y=arg"]}),
+    ("ARG x=arg\nENV x=env\nENV y=$x", {"Env": ["x=env", "y=env"]}),
+    ("ARG x=arg\nARG x\nENV y=$x", {"Env": ["y=arg"]}),
     ("ENV k=v\nLABEL l=$k", {"Env": ["k=v"], "Labels": {"l": "v"}}),
     ("WORKDIR /a\nWORKDIR b\nWORKDIR ../c", {"WorkingDir": "/a/c"}),
     (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ketch.build.ast import Arg, Instruction
 from ketch.build.expand import ExpansionError, expand, expand_words
@@ -61,11 +61,18 @@ class GlobalScope:
 
 
 class StageScope:
-    """The arguments of one stage; the environment of the image wins over them."""
+    """The arguments of one stage. Of an argument and a variable of the environment with one name,
+    what the Dockerfile said last counts, as in BuildKit (``newer``: arguments that do)."""
 
     def __init__(self, outer: GlobalScope) -> None:
         self.outer = outer
         self.args: dict[str, str | None] = {}
+        self.newer: set[str] = set()
+
+    def inherit(self, parent: StageScope) -> None:
+        """What a stage that continues another one begins with."""
+        self.args.update(parent.args)
+        self.newer.update(parent.newer)
 
     def declare(self, arg: Arg, env: Mapping[str, str]) -> list[tuple[str, str | None]]:
         """Take in an ARG; returns names with their expanded defaults, for the history."""
@@ -74,7 +81,12 @@ class StageScope:
             if default is not None:
                 default = expand_in(arg, default, self.variables(env), self.outer.escape)
             self.outer.consumed.add(name)
-            self.args[name] = self._value(name, default)
+            value = self._value(name, default)
+            if value is None:
+                self.args.setdefault(name, None)  # one that has a value keeps it
+            else:
+                self.args[name] = value
+                self.newer.add(name)
             declared.append((name, default))
         return declared
 
@@ -88,14 +100,21 @@ class StageScope:
 
     def variables(self, env: Mapping[str, str]) -> dict[str, str]:
         """What the stage's words are expanded with."""
-        return {**{key: value for key, value in self.args.items() if value is not None}, **env}
+        values = {key: value for key, value in self.args.items() if value is not None}
+        return {**values, **env, **{key: values[key] for key in self.newer}}
+
+    def environment(self, given: Iterable[str]) -> list[str]:
+        """Of the image's variables (``name=value``) those that no argument hides from RUN."""
+        return [word for word in given if word.partition("=")[0] not in self.newer]
 
     def run_args(self, env: Mapping[str, str]) -> list[str]:
         """``name=value`` of the arguments that RUN sees and its cache key holds, sorted."""
         return sorted(
             f"{name}={value}"
             for name, value in self.args.items()
-            if value is not None and name not in env and name not in PROXY_ARGS
+            if value is not None
+            and (name not in env or name in self.newer)
+            and name not in PROXY_ARGS
         )
 
     def proxies(self, env: Mapping[str, str]) -> list[str]:

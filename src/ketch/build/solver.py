@@ -223,7 +223,7 @@ class Solver:
     def _inherit(self, state: StageState, planned: PlannedStage) -> None:
         """A stage that continues another one knows its arguments."""
         if planned.base_stage is not None:
-            state.scope.args.update(self.stages[planned.base_stage].result().scope.args)
+            state.scope.inherit(self.stages[planned.base_stage].result().scope)
 
     async def _keep(self, state: StageState) -> None:
         """Store what there was before a failed step, for people to look into."""

@@ -52,6 +52,7 @@ async def do_env(state: StageState, step: Env) -> None:
         if not key:
             raise step.error("ENV names can not be blank")
         env = with_variable(env, key, value)
+        state.scope.newer.discard(key)
     state.change(env=env)
     await state.configure(step, "ENV " + " ".join(f"{key}={value}" for key, value in pairs))
 

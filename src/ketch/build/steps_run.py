@@ -76,12 +76,13 @@ def _argv(state: StageState, step: Run) -> tuple[list[str], str, str]:
 
 def _planned(state: StageState, step: Run, mounts: tuple[StepMount, ...]) -> RunStep:
     """The step without its command."""
-    options = state.shared.options
+    options, scope = state.shared.options, state.scope
     env = state.env()
+    kept = scope.environment(state.run.env or ())
     return RunStep(
         layers=tuple(state.layers),
         argv=(),
-        env=(*(state.run.env or ()), *state.scope.run_args(env), *state.scope.proxies(env)),
+        env=(*kept, *scope.run_args(env), *scope.proxies(env)),
         user=state.run.user,
         working_dir=state.run.working_dir or "/",
         network=step.network or options.network_mode,
