@@ -23,7 +23,7 @@ from ketch.daemon import config, listeners, logs, systemd, wiring
 from ketch.daemon.pidfile import LockedFile
 from ketch.daemon.settings import RELOADABLE
 from ketch.errors import KetchError
-from ketch.linux.libc import trim_heap
+from ketch.linux.libc import trim_heap, unmap_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,7 @@ async def serve(settings: Settings, command: CommandLine) -> None:
         gc.collect()
         gc.freeze()  # what lives now lives for ever: don't walk it again
         trim_heap()  # some 8 MB that imports took for a while
+        unmap_code()
         _log.info("ketchd %s is ready on %s", __version__, ", ".join(settings.listeners))
         systemd.notify("READY=1")
         await stop.wait()

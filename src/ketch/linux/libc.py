@@ -49,6 +49,7 @@ def syscall(call: int, *args: "Any", what: str = "") -> int:
     return check(result, what)
 
 
+_DONTNEED = 4  # madvise(2)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
@@ -68,6 +69,25 @@ def trim_heap() -> None:
     trim = getattr(libc, "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))
+
+
+def unmap_code() -> None:
+    """Let go of program text that only the start has run; what runs again is mapped again.
+
+    Nothing of it can have been written to, so that nothing is lost (madvise(2), MADV_DONTNEED).
+    """
+    for line in memory_maps():
+        words = line.split(None, 5)
+        if words[1] == "r-xp" and len(words) > 5 and words[5].startswith("/"):
+            start, _, end = words[0].partition("-")
+            length = int(end, 16) - int(start, 16)
+            libc.madvise(ctypes.c_void_p(int(start, 16)), ctypes.c_size_t(length), _DONTNEED)
+
+
+def memory_maps() -> "list[str]":
+    """The lines of proc_pid_maps(5) of the caller."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read().splitlines()
 
 
 def path_bytes(path: "str | bytes") -> bytes:

@@ -18,7 +18,7 @@ import os
 from array import array
 
 from ketch.linux import mountapi
-from ketch.linux.libc import libc
+from ketch.linux.libc import libc, memory_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _PAGE = 4096
 _SMALLEST = 128 * 1024  # bytes: less is not worth a mapping
 _READ, _WRITE, _EXECUTE = 1, 2, 4
 _SHARED, _PRIVATE, _ANONYMOUS = 1, 2, 0x20
-_DONTNEED, _POPULATE_READ = 4, 22
+_POPULATE_READ = 22
 # proc_pid_pagemap(5): present, not a page of a file, mapped by nobody else
 _PRESENT = 1 << 63
 _FLAGS, _OWN = _PRESENT | 1 << 61 | 1 << 56, _PRESENT | 1 << 56
@@ -120,24 +120,6 @@ def populate() -> None:
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _POPULATE_READ)
 
 
-def unmap_code() -> None:
-    """Let go of program text that only the start has run; what runs again is mapped again.
-
-    Nothing of it can have been written to, so that nothing is lost (madvise(2), MADV_DONTNEED).
-    """
-    for line in _maps():
-        words = line.split(None, 5)
-        if words[1] == "r-xp" and len(words) > 5 and words[5].startswith("/"):
-            start, _, end = words[0].partition("-")
-            length = int(end, 16) - int(start, 16)
-            libc.madvise(ctypes.c_void_p(int(start, 16)), ctypes.c_size_t(length), _DONTNEED)
-
-
-def _maps() -> "list[str]":
-    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
-        return file.read().splitlines()
-
-
 def _map(length: int, protection: int, flags: int, file: int = -1) -> int:
     function = libc.mmap
     function.restype = ctypes.c_void_p
@@ -151,7 +133,7 @@ def _map(length: int, protection: int, flags: int, file: int = -1) -> int:
 def _writable() -> "list[tuple[int, int]]":
     """(start, length) of private writable memory: heap, arenas, the interpreter's variables."""
     found = []
-    for line in _maps():
+    for line in memory_maps():
         words = line.split(None, 5)
         start, _, end = words[0].partition("-")
         length = int(end, 16) - int(start, 16)

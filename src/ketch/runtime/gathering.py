@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 _FUNCTION = type(lambda: None)
+_copies: "set[CodeType]" = set()
 
 
 def run_by(body: "Callable[[], None]") -> "set[CodeType]":
@@ -37,14 +38,16 @@ def run_by(body: "Callable[[], None]") -> "set[CodeType]":
 def gather(codes: "Iterable[CodeType]") -> int:
     """Give each function with one of these a copy of its code; returns how many there were.
 
-    The copies have to be warmed up anew: CPython specializes code as it runs.
+    Copies of an earlier call stay where they are, with those they were made with. The new ones have
+    to be warmed up anew: CPython specializes code as it runs.
     """
-    wanted = set(codes)
+    wanted = set(codes) - _copies
     functions = [
         thing for thing in gc.get_objects() if type(thing) is _FUNCTION and thing.__code__ in wanted
     ]
     freeblocks.use_up()
     for function in functions:
         function.__code__ = function.__code__.replace()
+        _copies.add(function.__code__)
     freeblocks.use_up()
     return len(functions)

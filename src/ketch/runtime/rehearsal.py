@@ -9,7 +9,7 @@ import _socket
 import os
 
 from ketch.linux.descriptors import close_all
-from ketch.runtime import gathering, protocol, selfmade, shim, shim_part
+from ketch.runtime import defaults, gathering, protocol, selfmade, shim, shim_part
 from ketch.runtime.cgroups.hierarchy import detect
 from ketch.runtime.origin import ByItself
 
@@ -25,10 +25,11 @@ def rehearse(directory: str) -> None:
     """Supervise children that print a line, in an empty ``directory``, which is removed."""
     os.mkdir(directory, 0o700)
     try:
-        _one_round(directory)
-        gathering.gather(gathering.run_by(lambda: _one_round(directory)))
-        for _ in range(ROUNDS):
-            _one_round(directory)
+        for one_round in (_one_round, _one_exec):
+            one_round(directory)
+            gathering.gather(gathering.run_by(lambda: one_round(directory)))  # noqa: B023
+            for _ in range(ROUNDS):
+                one_round(directory)
     finally:
         for name in os.listdir(directory):
             os.unlink(f"{directory}/{name}")
@@ -47,6 +48,21 @@ def _one_round(directory: str) -> None:
     box = selfmade.begin(origin, lambda channel: _play_the_init(channel, directory, fds))
     close_all(fds)
     shim.supervise(ByItself(box))
+    daemon.close()
+    client.close()
+
+
+def _one_exec(directory: str) -> None:
+    """The supervisor of an exec process, which is told to join the namespaces that it is in."""
+    daemon, control = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    client, theirs = _socket.socketpair()
+    protocol.send(daemon, {"op": "reap", "seq": 1})
+    process = {**defaults.default_spec()["process"], "args": ["true"]}
+    attach = {"stdin": False, "stdout": True, "stderr": True, "framed": True}
+    job = {"id": "rehearsal", "init_pid": os.getpid(), "socket": f"{directory}/socket",
+           "terminal": False, "stdin": False, "attach": [attach], "process": process,
+           "user": ""}  # fmt: skip
+    shim.run_exec(job, os.pidfd_open(os.getpid()), [control.detach(), theirs.detach()])
     daemon.close()
     client.close()
 

@@ -48,6 +48,7 @@ def run(message: "Message") -> None:
     if body["op"] == "spare":
         _run_spare(_socket.socket(fileno=fds[0]))
     elif body["op"] == "exec":
+        rename(b"ketch-exec")
         run_exec(body["exec"], fds[0], fds[1:])
     elif body["op"] == "warm":
         _run_warm(body["warm"], fds)
@@ -161,8 +162,10 @@ def _run_spare(launcher: "_socket.socket") -> None:
 
 
 def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:
-    """Run a further process in the container of ``pidfd``, and supervise it."""
-    rename(b"ketch-exec")
+    """Run a further process in the container of ``pidfd``, and supervise it.
+
+    Rehearsed in the launcher, as ``supervise`` is.
+    """
     supervisor = Supervisor(job, _socket.socket(fileno=fds[0]))
     try:
         supervisor.listen(claim(job["socket"]))

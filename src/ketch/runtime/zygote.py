@@ -16,6 +16,7 @@ import sys
 
 from ketch.linux import freeblocks, resharing
 from ketch.linux.descriptors import close_all
+from ketch.linux.libc import unmap_code
 from ketch.runtime import protocol, shim
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ def start(close: "Iterable[int]") -> "_socket.socket":
     resharing.capture()
     if os.fork():
         theirs.close()
-        resharing.unmap_code()
+        unmap_code()
         return ours
     try:
         close_all([ours.fileno(), *close])
