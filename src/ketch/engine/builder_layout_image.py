@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ketch.oci.descriptor import Descriptor
     from ketch.oci.platform import Platform
 
+_AT_ONCE = 3  # layers
 _DEEPEST = 3  # an index in an index in an index
 
 
@@ -53,6 +54,7 @@ class LayoutImages:
 
     def __init__(self, room: BuildRoom) -> None:
         self._room = room
+        self._bringing = asyncio.Semaphore(_AT_ONCE)
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
         self._known: dict[tuple[str, str], tuple[BaseImage, str]] = {}
 
@@ -93,7 +95,8 @@ class LayoutImages:
         parts = self._room.parts
         if not parts.snapshots.has_layer(diff_id):
             report.status(digests.short(blob.digest), "Loading layer", 0, blob.size)
-            await parts.images.blobs.take(source.pieces(blob), blob, diff_id)
+            async with self._bringing:
+                await parts.images.blobs.take(source.pieces(blob), blob, diff_id)
         report.status(digests.short(blob.digest), "Load complete", blob.size, blob.size)
 
 
