@@ -14,8 +14,9 @@ from sandbox_runner import within
 
 from ketch.errors import InvalidParameter, StartFailed
 from ketch.linux import mountapi as m
-from ketch.mounts import Mount, Rootfs
+from ketch.mounts import IMAGE, SUBPATH, Mount, Rootfs
 from ketch.runtime import hostmounts, rootfs
+from ketch.runtime.handover import open_binds
 from ketch.runtime.rootfs import LayerMounts, mount_rootfs
 
 pytestmark = pytest.mark.root
@@ -173,3 +174,33 @@ def test_failures_say_what(tmp_path: Path) -> None:
         fail(Rootfs((Mount("erofs", str(tmp_path / "junk")),)))
     with pytest.raises(StartFailed, match="cannot mount the root"):
         fail(Rootfs((Mount("erofs", str(tmp_path / "missing")),)))
+
+
+def test_kernels_that_copy_attached_mounts_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Linux 6.15: of an image that is mounted nowhere, a part is bound all the same."""
+    (tmp_path / "d/sub").mkdir(parents=True)
+    (tmp_path / "d/sub/f").write_text("part")
+    whole, refused = m.open_tree, []
+
+    def old(path: str, dir_fd: int = m.AT_FDCWD, *, recursive: bool = False) -> int:
+        if not refused:
+            refused.append(path)
+            raise OSError(22, "Invalid argument")
+        return whole(path, dir_fd, recursive=recursive)
+
+    monkeypatch.setattr(m, "open_tree", old)
+
+    def look(cache: LayerMounts) -> list[str]:
+        found = []
+        for words, name in ((("bind",), "sub/f"), (("bind", f"{SUBPATH}/sub"), "f")):
+            refused.clear()
+            image = mount_rootfs(Rootfs((Mount("bind", str(tmp_path / "d")),)), cache)
+            before = Path("/proc/self/mountinfo").read_text()
+            (fd,) = open_binds([Mount("bind", f"{IMAGE}0", "/x", words)], [image])
+            assert Path("/proc/self/mountinfo").read_text() == before
+            found.append(_content(fd, name))
+        return found
+
+    assert _isolated(tmp_path, look) == ["part", "part"]

@@ -4,6 +4,7 @@ The child is pivoted into a root where no path of the host means anything, so ev
 comes from the host is opened here and handed over as an fd.
 """
 
+import errno
 import os
 
 from ketch.errors import StartFailed, errno_text
@@ -16,6 +17,7 @@ from ketch.linux.namespaces import (
     NAMESPACES,
     same_namespace,
     setns,
+    unshare,
 )
 from ketch.linux.paths import open_in_root
 from ketch.linux.process import SIGKILL
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     Wire = dict[str, Any]
 
 _LONGEST_FILTER = 4096 * 8  # bytes: BPF_MAXINSNS instructions
+_PLACE = "/tmp"  # any directory that is always there
 
 
 def process_order(job: "Wire", process: "Wire") -> "Wire":
@@ -115,22 +118,54 @@ def _open_bind(mount: "Mount", images: "Sequence[int]") -> int:
     recursive = "rbind" in mount.options
     if mount.source.startswith(SHM):
         return _shm_of(int(mount.source[len(SHM) :]))
-    image = images[int(mount.source[len(IMAGE) :])] if mount.source.startswith(IMAGE) else -1
     subpath = next((word for word in mount.options if word.startswith(SUBPATH)), "")
+    inside = subpath[len(SUBPATH) :]
+    if mount.source.startswith(IMAGE):
+        return _of_image(images[int(mount.source[len(IMAGE) :])], inside, recursive)
     if not subpath:
-        return m.open_tree("" if image >= 0 else mount.source, image, recursive=recursive)
-    if image >= 0:
-        root = os.dup(image)
-    else:
-        root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return m.open_tree(mount.source, recursive=recursive)
+    root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        inside = open_in_root(root, subpath[len(SUBPATH) :])
-        try:
-            return m.open_tree("", inside, recursive=recursive)
-        finally:
-            os.close(inside)
+        return _copy(root, inside, recursive)
     finally:
         os.close(root)
+
+
+def _copy(root: int, path: str, recursive: bool) -> int:
+    """A detached copy of what is at a path below a mount's root."""
+    inside = open_in_root(root, path) if path else os.dup(root)
+    try:
+        return m.open_tree("", inside, recursive=recursive)
+    finally:
+        os.close(inside)
+
+
+def _of_image(image: int, path: str, recursive: bool) -> int:
+    """A copy of a part of a detached mount, or of all of it.
+
+    Before Linux 6.15 only mounts that are attached can be copied: it gets a place for a moment,
+    in a mount namespace that nobody else sees, and goes with that.
+    """
+    try:
+        return _copy(image, path, recursive)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    here = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        unshare(CLONE_NEWNS)
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        m.mount_setattr(root, propagation=m.MS_PRIVATE, recursive=True)
+        os.close(root)
+        m.move_mount(image, m.AT_FDCWD, _PLACE)
+        place = os.open(_PLACE, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return _copy(place, path, recursive)
+        finally:
+            os.close(place)
+    finally:
+        setns(here, CLONE_NEWNS)
+        os.close(here)
 
 
 def _shm_of(pid: int) -> int:
