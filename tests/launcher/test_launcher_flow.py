@@ -83,7 +83,7 @@ async def test_stalled_observers_are_cut_and_others_get_everything(bench: Bench)
     await reader.send(b"\n")
     assert len((await reader.streams())[1]) == 40_000_000
     assert (await shim.exited()).status == 0
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 20  # they hold it back together, once
     for client in stalled:
         assert len(await client.read_to_end()) < 2 * LIMIT
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 LIMIT = 1 << 20
-PATIENCE = 0.5  # seconds
+PATIENCE = 2.0  # seconds; a slow network or a busy machine is no stall
 
 _UNREAD_READS = 64  # a client that sends for ever does not hold us up
 _SEND = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
