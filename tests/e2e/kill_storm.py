@@ -93,7 +93,8 @@ class Storm:
         if done.returncode == 0:
             self.counts[words[0]] = self.counts.get(words[0], 0) + 1
             return True, done.stdout.decode()
-        cut = ("Cannot connect", "error during connect", "EOF", "connection reset", "broken pipe")
+        cut = ("Cannot connect", "error during connect", "EOF", "connection reset", "broken pipe",
+               "use of closed network connection")  # fmt: skip
         if not any(word in said for word in cut):
             self.wrong.append(f"{' '.join(words)}: exit {done.returncode}: {said[-600:]}")
         return False, said
