@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import struct
 import threading
 import time
@@ -10,7 +12,7 @@ import docker
 import pytest
 
 from e2e.dockerpy_client import started
-from e2e.ketchd_process import wait_for
+from e2e.ketchd_process import Ketchd, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -210,3 +212,27 @@ def test_live_events(api: docker.APIClient, name: str) -> None:
     listener.join(20)
     stream.close()
     assert seen == ["create", "destroy"]
+
+
+def test_output_waits_until_the_head_is_read(
+    api: docker.APIClient, name: str, ketchd: Ketchd
+) -> None:
+    """docker-py loses what it reads together with the answer's head."""
+    started(api, name, "sleep 600")
+    made = api.exec_create(name, "echo out")["Id"]
+    body = json.dumps({"Detach": False, "Tty": False}).encode()
+    head = (
+        f"POST /v1.50/exec/{made}/start HTTP/1.1\r\nHost: x\r\nUpgrade: tcp\r\n"
+        f"User-Agent: {api.headers['User-Agent']}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(str(ketchd.socket))
+        sock.sendall(head.encode() + body)
+        time.sleep(0.3)
+        assert sock.recv(65536).endswith(b"\r\n\r\n")
+        output = b""
+        while piece := sock.recv(65536):
+            output += piece
+    assert output == struct.pack(">BxxxI", 1, 4) + b"out\n"

@@ -8,7 +8,12 @@ arrive here as plain sockets, since whoever listens decrypts in front of the API
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import socket
+import sys
+import termios
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp.abc import AbstractStreamWriter
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 RAW = "application/vnd.docker.raw-stream"
+_LOSES_WHAT_COMES_WITH_THE_HEAD = "docker-sdk-python/"  # it leaves that in a buffer of its own
+_HEAD_PATIENCE = 1.0  # seconds
 
 
 class Taken(NamedTuple):
@@ -83,7 +90,22 @@ async def _take(call: Call, head: bytes) -> Taken:
     await call.connection.flushed()
     taken = Taken(_duplicate(transport.get_extra_info("socket")), tail)
     transport.close()
+    if call.request.headers.get("User-Agent", "").startswith(_LOSES_WHAT_COMES_WITH_THE_HEAD):
+        await _until_read(taken.sock)
     return taken
+
+
+async def _until_read(sock: socket.socket) -> None:
+    """Wait, not for long, until the client has taken everything (unix(7), SIOCOUTQ).
+
+    Over TCP that cannot be known.
+    """
+    until = time.monotonic() + _HEAD_PATIENCE
+    while sock.family == socket.AF_UNIX and time.monotonic() < until:
+        waiting = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))  # the same number
+        if not int.from_bytes(waiting, sys.byteorder):
+            return
+        await asyncio.sleep(0.0005)
 
 
 def _head(call: Call, kind: str) -> bytes:
