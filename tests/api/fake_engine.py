@@ -10,20 +10,20 @@ from typing import Any
 
 import msgspec
 
-from ketch.engine.attach_options import AttachOptions
-from ketch.engine.container_files import PathStat
-from ketch.engine.container_logs import LogEntry, LogOptions
-from ketch.engine.container_record import (
+from ketch.engine.containers.attach_options import AttachOptions
+from ketch.engine.containers.exec_values import ExecRecord, ExecSpec
+from ketch.engine.containers.files import PathStat
+from ketch.engine.containers.logs import LogEntry, LogOptions
+from ketch.engine.containers.record import (
     ContainerRecord,
     ContainerState,
     Endpoint,
     PortBinding,
     Status,
 )
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.event_values import Event
-from ketch.engine.exec_values import ExecRecord, ExecSpec
-from ketch.engine.wait import ExitResult, Waiter
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.containers.wait import ExitResult, Waiter
+from ketch.engine.events.values import Event
 from ketch.errors import Conflict, KetchError, NotFound, NotModified
 
 ID = "c0ffee" + "0" * 58

@@ -16,7 +16,7 @@ from ketch.api.convert_mounts import parse_bind
 from ketch.api.credentials import build_credentials, registry_auth
 from ketch.api.lookahead import split
 from ketch.api.schema.container import ContainerCreate
-from ketch.engine.container_spec import ContainerSpec, EndpointSpec, PortSpec
+from ketch.engine.containers.spec import ContainerSpec, EndpointSpec, PortSpec
 from ketch.errors import InvalidParameter, KetchError
 
 

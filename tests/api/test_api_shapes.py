@@ -14,9 +14,9 @@ from ketch.api import responses
 from ketch.api.convert_container import inspect_json, state_json
 from ketch.api.convert_summary import human_duration, status_text, summary_json
 from ketch.api.file_mode import go_mode
-from ketch.engine.container_record import ContainerState, MountPoint, Status
-from ketch.engine.container_spec import ContainerSpec, MountSpec
-from ketch.engine.health_values import Health, HealthProbe
+from ketch.engine.containers.health_values import Health, HealthProbe
+from ketch.engine.containers.record import ContainerState, MountPoint, Status
+from ketch.engine.containers.spec import ContainerSpec, MountSpec
 
 SECOND = 1_000_000_000
 

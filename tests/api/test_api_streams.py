@@ -10,11 +10,11 @@ import pytest
 
 from api.fake_engine import EXEC_ID, ID, FakeEngine, finish, record, talk
 from api.wire import Client
-from ketch.engine.attach_options import AttachOptions
-from ketch.engine.container_logs import LogEntry
-from ketch.engine.container_record import ContainerState, Status
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.event_values import Event
+from ketch.engine.containers.attach_options import AttachOptions
+from ketch.engine.containers.logs import LogEntry
+from ketch.engine.containers.record import ContainerState, Status
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.events.values import Event
 
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
 ATTACH = f"/v1.51/containers/{ID}/attach?stream=1&stdin=1&stdout=1&stderr=1"

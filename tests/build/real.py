@@ -18,15 +18,15 @@ import pytest
 
 from ketch.build.offers import Offers
 from ketch.build.options import BuildOptions, BuildOutput
-from ketch.engine.builder import Builder
-from ketch.engine.builder_source import TarSource
-from ketch.engine.container_parts import Config, Parts
-from ketch.engine.container_store import ContainerStore
-from ketch.engine.events import Events
-from ketch.engine.image_values import ImageRecord, NewImage
-from ketch.engine.pool import Pool, Settings
-from ketch.engine.runtimes import Runtimes
-from ketch.engine.seccomp_filters import SeccompFilters
+from ketch.engine.builder.builder import Builder
+from ketch.engine.builder.source import TarSource
+from ketch.engine.containers.parts import Config, Parts
+from ketch.engine.containers.pool import Pool, Settings
+from ketch.engine.containers.runtimes import Runtimes
+from ketch.engine.containers.store import ContainerStore
+from ketch.engine.events.events import Events
+from ketch.engine.images.values import ImageRecord, NewImage
+from ketch.engine.spec.seccomp_filters import SeccompFilters
 from ketch.engine.tasks import Background
 from ketch.errors import NotFound
 from ketch.oci import image as oci_image

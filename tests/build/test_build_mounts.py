@@ -12,8 +12,8 @@ import pytest
 
 from build.real import NEEDS, Bench
 from ketch.build.options import BuildOptions
-from ketch.engine.builder_cachemounts import MountKey, Owner
-from ketch.engine.builder_gc import Amounts, Collection, Rule
+from ketch.engine.builder.cachemounts import MountKey, Owner
+from ketch.engine.builder.gc import Amounts, Collection, Rule
 from ketch.errors import InvalidParameter
 
 pytestmark = NEEDS

@@ -17,11 +17,11 @@ from ketch.build.durations import format_duration, parse_duration
 from ketch.build.executor import CacheEntry
 from ketch.build.progress import Note
 from ketch.build.quoting import go_quote
-from ketch.engine import builder_floor
-from ketch.engine.builder_cache import BuildCache
-from ketch.engine.builder_channel import Channel
-from ketch.engine.builder_fetch import fetch
-from ketch.engine.builder_output import Frames
+from ketch.engine.builder import floor as builder_floor
+from ketch.engine.builder.cache import BuildCache
+from ketch.engine.builder.channel import Channel
+from ketch.engine.builder.fetch import fetch
+from ketch.engine.builder.output import Frames
 from ketch.errors import KetchError
 from ketch.state.database import Database
 

@@ -13,8 +13,8 @@ import pytest
 from build.real import NEEDS, Bench, context
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.source import DockerfileError
-from ketch.engine.builder_source import TarSource
-from ketch.engine.pool import Member
+from ketch.engine.builder.source import TarSource
+from ketch.engine.containers.pool import Member
 from ketch.errors import InvalidParameter, KetchError
 
 pytestmark = NEEDS

@@ -12,7 +12,7 @@ from ketch.build.executor import CacheEntry, RunOutcome, RunStep, Tree
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.progress import Began, Ended, Event, Report, Vertex
-from ketch.engine.builder_cache import BuildCache
+from ketch.engine.builder.cache import BuildCache
 from ketch.state.database import Database
 
 FOUR = (

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from ketch.build import tasks
-from ketch.engine.builder_worker import BuildWorker
-from ketch.engine.builder_workers import BuildWorkers
+from ketch.engine.builder.worker import BuildWorker
+from ketch.engine.builder.workers import BuildWorkers
 from ketch.engine.pipes import fed
 from ketch.errors import KetchError, Unavailable
 from ketch.runtime import failures

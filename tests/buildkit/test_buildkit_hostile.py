@@ -29,7 +29,7 @@ from ketch.buildkit.session_messages import Packet, Stat
 from ketch.buildkit.sessions import SECRET, Session
 from ketch.buildkit.status import StatusWriter
 from ketch.buildkit.wire import ServedConnection, SocketChannel
-from ketch.engine.builder_history import BuildHistory
+from ketch.engine.builder.history import BuildHistory
 from ketch.errors import Conflict, InvalidParameter, NotFound
 from ketch.state.database import Database
 

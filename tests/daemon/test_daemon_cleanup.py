@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ketch.daemon.cleanup import _remove_cgroups
-from ketch.engine.container_cgroup import hierarchies
+from ketch.engine.containers.cgroup import hierarchies
 
 pytestmark = pytest.mark.root
 

@@ -14,7 +14,7 @@ from images.image_rig import Rig, gather, tar, words
 from ketch.distribution import connection
 from ketch.distribution.challenge import Challenge, parse
 from ketch.distribution.hosts import Endpoint, RegistrySettings
-from ketch.engine.image_values import Credentials
+from ketch.engine.images.values import Credentials
 from ketch.errors import Forbidden, InvalidParameter, KetchError, Unauthorized, Unavailable
 
 LAYER = tar({"big": os.urandom(3 << 20)})

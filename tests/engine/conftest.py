@@ -11,7 +11,7 @@ import pytest
 
 from engine.fakes import FakeLauncher, open_engine
 from engine.real import Bench, settings_below
-from ketch.engine.container_record import Endpoint
+from ketch.engine.containers.record import Endpoint
 from ketch.engine.engine import Engine
 
 

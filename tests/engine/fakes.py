@@ -14,12 +14,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ketch.engine.container_parts import Config
+from ketch.engine.containers.parts import Config
 from ketch.engine.engine import Engine, Rooms
-from ketch.engine.events import Events
-from ketch.engine.image_values import ImageRecord
-from ketch.engine.volume_mounts import VolumeMounts, no_work
-from ketch.engine.volume_values import VolumeRecord
+from ketch.engine.events.events import Events
+from ketch.engine.images.values import ImageRecord
+from ketch.engine.volumes.mounts import VolumeMounts, no_work
+from ketch.engine.volumes.values import VolumeRecord
 from ketch.errors import Conflict, NotFound, StartFailed
 from ketch.links import Link
 from ketch.mounts import Mount, Rootfs

@@ -19,12 +19,12 @@ from typing import Any
 
 from ketch.daemon import wiring
 from ketch.daemon.settings import Settings
-from ketch.engine.attach_options import AttachOptions
-from ketch.engine.container_list import ListOptions
-from ketch.engine.container_spec import ContainerSpec
+from ketch.engine.containers.attach_options import AttachOptions
+from ketch.engine.containers.list import ListOptions
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.containers.wait import WaitCondition
 from ketch.engine.engine import Engine
-from ketch.engine.image_values import ImportOptions
-from ketch.engine.wait import WaitCondition
+from ketch.engine.images.values import ImportOptions
 from ketch.errors import KetchError
 from ketch.runtime.remote import Launcher
 

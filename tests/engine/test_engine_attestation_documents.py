@@ -12,8 +12,8 @@ from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDi
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from ketch.build.attestations import Provenance
-from ketch.engine import attestation_documents as documents
-from ketch.engine.attestation_documents import Invocation, Material
+from ketch.engine.builder import attestation_documents as documents
+from ketch.engine.builder.attestation_documents import Invocation, Material
 
 CALL = Invocation(
     ref="abc",

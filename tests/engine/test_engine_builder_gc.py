@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ketch.engine.builder_cache import MOUNT, CacheUsage
-from ketch.engine.builder_gc import Amounts, chosen, matching, usual
+from ketch.engine.builder.cache import MOUNT, CacheUsage
+from ketch.engine.builder.gc import Amounts, chosen, matching, usual
 from ketch.errors import InvalidParameter
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ketch.engine import cdi, device_requests
-from ketch.engine.cdi_registry import Registry
-from ketch.engine.container_limits import DeviceRequest
+from ketch.engine.containers.limits import DeviceRequest
+from ketch.engine.spec import cdi, device_requests
+from ketch.engine.spec.cdi_registry import Registry
 from ketch.errors import InvalidParameter
 
 SPEC: dict[str, Any] = {

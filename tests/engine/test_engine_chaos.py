@@ -13,8 +13,8 @@ import pytest
 
 from engine.real import Bench, cleaned, killed_daemon, opened, settings_below
 from ketch.daemon.settings import Settings
-from ketch.engine.container_list import ListOptions
-from ketch.engine.container_record import ContainerRecord, Status
+from ketch.engine.containers.list import ListOptions
+from ketch.engine.containers.record import ContainerRecord, Status
 from ketch.linux.process import is_alive
 
 pytestmark = pytest.mark.root
@@ -27,7 +27,7 @@ DAEMON = """
 import asyncio, os, sys
 sys.path[:0] = {path!r}
 from engine.real import Bench
-from ketch.engine.container_spec import ContainerSpec
+from ketch.engine.containers.spec import ContainerSpec
 from ketch.daemon.settings import Settings
 import msgspec
 

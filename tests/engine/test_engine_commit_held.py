@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
-from ketch.engine.container_commit import Committer
-from ketch.engine.container_record import Status
-from ketch.engine.image_values import CommitOptions
+from ketch.engine.containers.commit import Committer
+from ketch.engine.containers.record import Status
+from ketch.engine.images.values import CommitOptions
 
 
 class Held:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ketch.engine import denied_calls
+from ketch.engine.why import denied_calls
 
 FIRST = 1000
 AT = 1_700_000_000

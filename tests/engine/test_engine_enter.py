@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from ketch.engine import container_enter
+from ketch.engine.containers import enter as container_enter
 from ketch.errors import Unavailable
 
 

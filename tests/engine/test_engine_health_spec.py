@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.engine import health_spec
-from ketch.engine.container_image import config_of, defaults_of
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.health_spec import NetProbe, net_probe
-from ketch.engine.health_values import Healthcheck
+from ketch.engine.containers import health_spec
+from ketch.engine.containers.health_spec import NetProbe, net_probe
+from ketch.engine.containers.health_values import Healthcheck
+from ketch.engine.containers.image import config_of, defaults_of
+from ketch.engine.containers.spec import ContainerSpec
 from ketch.errors import InvalidParameter, KetchError
 from ketch.oci.image import Health, ImageConfig, RunConfig
 

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from engine.fakes import FakeLauncher, FakeShim, open_engine
-from ketch.engine import exec_store
-from ketch.engine.attach_options import AttachOptions
-from ketch.engine.container_list import ListOptions
-from ketch.engine.container_record import ContainerRecord, Status
-from ketch.engine.container_spec import ContainerSpec, RestartPolicy
-from ketch.engine.container_store import ContainerStore
+from ketch.engine.containers import exec_store
+from ketch.engine.containers.attach_options import AttachOptions
+from ketch.engine.containers.exec_values import ExecSpec
+from ketch.engine.containers.health_values import Healthcheck
+from ketch.engine.containers.list import ListOptions
+from ketch.engine.containers.record import ContainerRecord, Status
+from ketch.engine.containers.spec import ContainerSpec, RestartPolicy
+from ketch.engine.containers.store import ContainerStore
+from ketch.engine.containers.update_values import Changes, UpdateOptions
+from ketch.engine.containers.wait import WaitCondition
 from ketch.engine.engine import Engine
-from ketch.engine.exec_values import ExecSpec
-from ketch.engine.health_values import Healthcheck
-from ketch.engine.update_values import Changes, UpdateOptions
-from ketch.engine.wait import WaitCondition
 from ketch.errors import (
     Conflict,
     InvalidParameter,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.link_variables import variables
+from ketch.engine.containers.link_variables import variables
+from ketch.engine.containers.spec import ContainerSpec
 
 
 def made(ports: tuple[str, ...], env: tuple[str, ...] = ()) -> dict[str, str]:

@@ -4,20 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.engine import (
-    container_filters,
-    container_names,
-    container_signals,
-    detach_keys,
-    event_filters,
-    restart,
-)
-from ketch.engine.container_health import judged
-from ketch.engine.container_record import ContainerRecord, ContainerState, Status
-from ketch.engine.container_spec import ContainerSpec, RestartPolicy
-from ketch.engine.container_top import select
-from ketch.engine.event_values import Event
-from ketch.engine.health_values import Health, Healthcheck, HealthProbe
+from ketch.engine.containers import detach_keys, restart
+from ketch.engine.containers import filters as container_filters
+from ketch.engine.containers import names as container_names
+from ketch.engine.containers import signals as container_signals
+from ketch.engine.containers.health import judged
+from ketch.engine.containers.health_values import Health, Healthcheck, HealthProbe
+from ketch.engine.containers.record import ContainerRecord, ContainerState, Status
+from ketch.engine.containers.spec import ContainerSpec, RestartPolicy
+from ketch.engine.containers.top import select
+from ketch.engine.events import filters as event_filters
+from ketch.engine.events.values import Event
 from ketch.errors import InvalidParameter, KetchError, NotFound
 
 

@@ -25,18 +25,18 @@ from engine.real import (
     unframed,
     wait_for_death,
 )
-from ketch.engine.attach_options import AttachOptions
-from ketch.engine.container_files import ArchivePut
-from ketch.engine.container_limits import Resources
-from ketch.engine.container_list import ListOptions
-from ketch.engine.container_logs import LogOptions
-from ketch.engine.container_record import Status
-from ketch.engine.container_spec import ContainerSpec, MountSpec, RestartPolicy
-from ketch.engine.exec_values import ExecSpec
-from ketch.engine.image_values import CommitOptions
-from ketch.engine.stats_values import Stats
-from ketch.engine.update_values import UpdateOptions
-from ketch.engine.wait import WaitCondition
+from ketch.engine.containers.attach_options import AttachOptions
+from ketch.engine.containers.exec_values import ExecSpec
+from ketch.engine.containers.files import ArchivePut
+from ketch.engine.containers.limits import Resources
+from ketch.engine.containers.list import ListOptions
+from ketch.engine.containers.logs import LogOptions
+from ketch.engine.containers.record import Status
+from ketch.engine.containers.spec import ContainerSpec, MountSpec, RestartPolicy
+from ketch.engine.containers.stats_values import Stats
+from ketch.engine.containers.update_values import UpdateOptions
+from ketch.engine.containers.wait import WaitCondition
+from ketch.engine.images.values import CommitOptions
 from ketch.errors import (
     Conflict,
     InvalidParameter,
@@ -319,7 +319,7 @@ DAEMON = """
 import asyncio, sys
 sys.path[:0] = {path!r}
 from engine.real import Bench
-from ketch.engine.container_spec import ContainerSpec
+from ketch.engine.containers.spec import ContainerSpec
 from ketch.daemon.settings import Settings
 import msgspec
 

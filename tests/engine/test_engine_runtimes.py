@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ketch.engine.runtimes import Program, Runtimes, check
-from ketch.engine.spec_external import external_config
+from ketch.engine.containers.runtimes import Program, Runtimes, check
+from ketch.engine.spec.external import external_config
 from ketch.errors import InvalidParameter
 from ketch.runtime.seccomp.oci_format import read_seccomp, write_seccomp
 from ketch.runtime.seccomp.profile import default_profile

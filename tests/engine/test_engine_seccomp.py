@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from engine.real import Bench, read_all, unframed
-from ketch.engine.attach_options import AttachOptions
-from ketch.engine.exec_values import ExecSpec
+from ketch.engine.containers.attach_options import AttachOptions
+from ketch.engine.containers.exec_values import ExecSpec
 from ketch.errors import InvalidParameter
 
 pytestmark = pytest.mark.root

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ketch.engine.container_limits import DeviceRate, Resources, Ulimit
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.spec_kernel import LIMITS, Kernel, beyond_this_process, fitted, look
+from ketch.engine.containers.limits import DeviceRate, Resources, Ulimit
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.spec.kernel import LIMITS, Kernel, beyond_this_process, fitted, look
 from ketch.runtime.cgroups.hierarchy import Hierarchy
 
 RATE = (DeviceRate(path="/dev/vda", value=100),)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.health_values import Healthcheck
-from ketch.engine.spec_merge import ImageDefaults, merge, process_env
+from ketch.engine.containers.health_values import Healthcheck
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.spec.merge import ImageDefaults, merge, process_env
 from ketch.errors import InvalidParameter
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ketch.engine import spec_names
-from ketch.engine.container_spec import ContainerSpec, EndpointSpec
+from ketch.engine.containers.spec import ContainerSpec, EndpointSpec
+from ketch.engine.spec import names as spec_names
 from ketch.errors import InvalidParameter
 
 

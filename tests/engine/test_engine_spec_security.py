@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ketch.engine import spec_security
-from ketch.engine.container_spec import ContainerSpec
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.spec import security as spec_security
 from ketch.errors import InvalidParameter, KetchError
 
 

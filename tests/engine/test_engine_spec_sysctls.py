@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.spec_sysctls import check
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.spec.sysctls import check
 from ketch.errors import InvalidParameter
 
 HOSTILE = (

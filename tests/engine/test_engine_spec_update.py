@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.engine.container_spec import ContainerSpec, MountSpec, PortSpec
-from ketch.engine.spec_update import with_live, with_next
-from ketch.engine.update_values import Changes
+from ketch.engine.containers.spec import ContainerSpec, MountSpec, PortSpec
+from ketch.engine.containers.update_values import Changes
+from ketch.engine.spec.update import with_live, with_next
 from ketch.errors import InvalidParameter
 
 PORTS = (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ketch.engine.container_limits import DeviceMap, Resources, Ulimit
-from ketch.engine.container_spec import (
+from ketch.engine.containers.limits import DeviceMap, Resources, Ulimit
+from ketch.engine.containers.spec import (
     ContainerSpec,
     EndpointSpec,
     LogConfig,
@@ -11,7 +11,7 @@ from ketch.engine.container_spec import (
     PortSpec,
     RestartPolicy,
 )
-from ketch.engine.spec_validate import Facts, validate
+from ketch.engine.spec.validate import Facts, validate
 from ketch.errors import KetchError
 from ketch.linux.capabilities import NAMES
 

@@ -20,13 +20,13 @@ from free_networks import free_port
 from ketch.content.store import ContentStore
 from ketch.content.threads import completed
 from ketch.distribution.hosts import RegistrySettings
-from ketch.engine.container_record import ContainerRecord
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.events import Events
-from ketch.engine.image_parts import ImageParts, ImageSettings
-from ketch.engine.image_store import ImageStore
-from ketch.engine.image_values import ImageRecord, NewImage
-from ketch.engine.images import Images
+from ketch.engine.containers.record import ContainerRecord
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.events.events import Events
+from ketch.engine.images.images import Images
+from ketch.engine.images.parts import ImageParts, ImageSettings
+from ketch.engine.images.store import ImageStore
+from ketch.engine.images.values import ImageRecord, NewImage
 from ketch.engine.progress import Progress
 from ketch.oci import image as images
 from ketch.snapshots.directory import DirectorySnapshotter

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from images.image_rig import Rig, gather, pieces, skopeo, tar, words
-from ketch.engine.image_values import ImportOptions
+from ketch.engine.images.values import ImportOptions
 from ketch.errors import DataCorrupt, InvalidParameter, KetchError, NotFound
 from ketch.oci import digest, media_types
 

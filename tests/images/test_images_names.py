@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from images.image_rig import Rig, gather, pieces, tar
-from ketch.engine.container_record import ContainerState, Status
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.image_values import CommitOptions, ImageRecord, ImportOptions, NewImage, Removed
+from ketch.engine.containers.record import ContainerState, Status
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.images.values import CommitOptions, ImageRecord, ImportOptions, NewImage, Removed
 from ketch.errors import Conflict, InvalidParameter, NotFound
 from ketch.oci import image as images
 
@@ -294,7 +294,7 @@ WRITER = """
 import asyncio, os, sys
 from pathlib import Path
 from images.image_rig import Rig, gather, pieces, tar
-from ketch.engine.image_values import ImportOptions
+from ketch.engine.images.values import ImportOptions
 
 async def main():
     rig = Rig(Path(sys.argv[1]))

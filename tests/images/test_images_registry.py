@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from images.image_rig import Registry, Rig, gather, skopeo, tar, words
-from ketch.engine.image_values import Credentials
+from ketch.engine.images.values import Credentials
 from ketch.errors import InvalidParameter, NotFound, Unauthorized, Unavailable
 
 BASE = tar({"etc/os-release": b"NAME=test\n", "bin/sh": os.urandom(300_000)})

@@ -14,12 +14,12 @@ from typing import cast
 import pytest
 
 from free_networks import free_octet
-from ketch.engine import network_healing
-from ketch.engine.container_record import ContainerRecord, ContainerState, Status
-from ketch.engine.container_spec import ContainerSpec, EndpointSpec, PortSpec
-from ketch.engine.events import Events
-from ketch.engine.network_values import NetworkConfig, NetworkSpec
-from ketch.engine.networks import Networks
+from ketch.engine.containers.record import ContainerRecord, ContainerState, Status
+from ketch.engine.containers.spec import ContainerSpec, EndpointSpec, PortSpec
+from ketch.engine.events.events import Events
+from ketch.engine.networks import healing as network_healing
+from ketch.engine.networks.networks import Networks
+from ketch.engine.networks.values import NetworkConfig, NetworkSpec
 from ketch.errors import Conflict, Forbidden, InvalidParameter, KetchError, Unsupported
 from ketch.linux import nft
 from ketch.network import bridge

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.seccomp_filters import SeccompFilters
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.spec.seccomp_filters import SeccompFilters
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.linux import process, seccomp
 from ketch.linux.libc import libc

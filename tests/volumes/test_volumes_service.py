@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ketch.engine.container_record import ContainerRecord, MountPoint
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.events import Events
-from ketch.engine.volumes import Volumes
+from ketch.engine.containers.record import ContainerRecord, MountPoint
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.events.events import Events
+from ketch.engine.volumes.volumes import Volumes
 from ketch.errors import Conflict, InvalidParameter, NotFound, Unsupported
 from ketch.state.database import Database
 

@@ -11,10 +11,10 @@ from ketch.api.convert_host import host_json
 from ketch.api.convert_mounts import points_json
 from ketch.api.convert_update import pending_json
 from ketch.api.versions import Version
-from ketch.engine.container_list import ContainerSizes
-from ketch.engine.container_record import ContainerRecord, Status
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.health_values import Health, Healthcheck
+from ketch.engine.containers.health_values import Health, Healthcheck
+from ketch.engine.containers.list import ContainerSizes
+from ketch.engine.containers.record import ContainerRecord, Status
+from ketch.engine.containers.spec import ContainerSpec
 
 
 def inspect_json(

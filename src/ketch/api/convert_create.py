@@ -10,8 +10,8 @@ from ketch.api.convert_mounts import mounts
 from ketch.api.refusal import refuse_fields
 from ketch.api.schema.container import Config, ContainerCreate, EndpointSettings, Health
 from ketch.api.schema.host import Binding, Host, Log
-from ketch.engine.container_spec import ContainerSpec, EndpointSpec, LogConfig, PortSpec
-from ketch.engine.health_values import Healthcheck
+from ketch.engine.containers.health_values import Healthcheck
+from ketch.engine.containers.spec import ContainerSpec, EndpointSpec, LogConfig, PortSpec
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ketch.api.versions import Version
-from ketch.engine.container_record import ContainerRecord, Endpoint, PortBinding
-from ketch.engine.container_spec import EndpointSpec
+from ketch.engine.containers.record import ContainerRecord, Endpoint, PortBinding
+from ketch.engine.containers.spec import EndpointSpec
 
 
 def network_settings(record: ContainerRecord, version: Version) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from ketch.api.convert_limits import limits_json
 from ketch.api.convert_mounts import spec_json
 from ketch.api.versions import Version
-from ketch.engine.container_spec import ContainerSpec, MountSpec
+from ketch.engine.containers.spec import ContainerSpec, MountSpec
 
 
 def host_json(spec: ContainerSpec, version: Version) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from ketch.api.convert_platform import platform_json
 from ketch.api.times import SECOND, rfc3339
 from ketch.api.versions import Version
-from ketch.engine.image_values import (
+from ketch.engine.images.values import (
     ATTESTATION,
     IMAGE,
     HistoryLine,

@@ -8,8 +8,8 @@ import msgspec
 
 from ketch.api.refusal import refuse_fields
 from ketch.api.schema.host import Device, Limits, Request, Restart, ThrottleDevice
-from ketch.engine.container_limits import DeviceMap, DeviceRate, DeviceRequest, Resources, Ulimit
-from ketch.engine.container_spec import RestartPolicy
+from ketch.engine.containers.limits import DeviceMap, DeviceRate, DeviceRequest, Resources, Ulimit
+from ketch.engine.containers.spec import RestartPolicy
 
 KERNEL_MEMORY = "Specifying a kernel memory limit is deprecated: no kernel has it. Limit discarded."
 _FIXED = ("Devices", "DeviceCgroupRules", "DeviceRequests", "Ulimits", "CgroupParent")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ketch.api.times import rfc3339_fixed
-from ketch.engine.container_logs import LogEntry
+from ketch.engine.containers.logs import LogEntry
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse

@@ -6,8 +6,8 @@ import posixpath
 from typing import Any
 
 from ketch.api.schema.host import ForBind, Host, Mount
-from ketch.engine.container_record import MountPoint
-from ketch.engine.container_spec import ContainerSpec, MountSpec
+from ketch.engine.containers.record import MountPoint
+from ketch.engine.containers.spec import ContainerSpec, MountSpec
 from ketch.errors import InvalidParameter, Unsupported
 
 _PROPAGATIONS = frozenset({"rprivate", "private", "rshared", "shared", "rslave", "slave"})

@@ -10,7 +10,7 @@ from ketch.api.refusal import refuse_fields, refused
 from ketch.api.schema.network import Ipam, NetworkCreate, Pool
 from ketch.api.times import rfc3339
 from ketch.api.versions import Version
-from ketch.engine.network_values import Member, NetworkRecord, NetworkSpec
+from ketch.engine.networks.values import Member, NetworkRecord, NetworkSpec
 from ketch.errors import InvalidParameter
 
 _REFUSED = ("Ingress", "ConfigOnly", "ConfigFrom")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ketch.api.times import ZERO, rfc3339
-from ketch.engine.container_record import ContainerRecord
-from ketch.engine.stats_values import BlkioEntry, NetworkCounters, Stats
+from ketch.engine.containers.record import ContainerRecord
+from ketch.engine.containers.stats_values import BlkioEntry, NetworkCounters, Stats
 
 
 def stats_json(record: ContainerRecord, now: Stats | None, before: Stats | None) -> dict[str, Any]:

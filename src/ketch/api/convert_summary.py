@@ -9,9 +9,9 @@ from ketch.api.convert_endpoint import networks_json, summary_ports
 from ketch.api.convert_mounts import points_json
 from ketch.api.times import SECOND
 from ketch.api.versions import Version
-from ketch.engine.container_list import ContainerSizes
-from ketch.engine.container_record import ContainerRecord, Status
-from ketch.engine.container_spec import ContainerSpec
+from ketch.engine.containers.list import ContainerSizes
+from ketch.engine.containers.record import ContainerRecord, Status
+from ketch.engine.containers.spec import ContainerSpec
 
 
 def summary_json(

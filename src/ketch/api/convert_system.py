@@ -9,7 +9,7 @@ from typing import Any
 from ketch import __version__
 from ketch.api.times import rfc3339
 from ketch.api.versions import MAXIMUM, MINIMUM, Version, text
-from ketch.engine.runtimes import Program
+from ketch.engine.containers.runtimes import Program
 from ketch.engine.system_values import SystemInfo, VersionFacts
 
 

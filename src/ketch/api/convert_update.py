@@ -7,8 +7,8 @@ from typing import Any
 from ketch.api.convert_create import ports
 from ketch.api.convert_mounts import mounts, point_json
 from ketch.api.schema.host import Host, UpdateChanges
-from ketch.engine.container_record import Pending
-from ketch.engine.update_values import Changes
+from ketch.engine.containers.record import Pending
+from ketch.engine.containers.update_values import Changes
 
 
 def changes(body: UpdateChanges) -> Changes:

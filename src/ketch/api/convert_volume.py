@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ketch.api.times import rfc3339_seconds
-from ketch.engine.volume_values import VolumeRecord
+from ketch.engine.volumes.values import VolumeRecord
 
 
 def volume_json(volume: VolumeRecord) -> dict[str, Any]:

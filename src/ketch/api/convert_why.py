@@ -6,7 +6,7 @@ from typing import Any
 
 from ketch.api import times
 from ketch.api.convert_container import health_json
-from ketch.engine.why_values import Explanation
+from ketch.engine.why.values import Explanation
 
 
 def why_json(found: Explanation) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from ketch.buildkit.source import SessionSource
 from ketch.buildkit.status import StatusWriter
-from ketch.engine.builder_remote import remote_source
-from ketch.engine.builder_source import Source, TarSource
+from ketch.engine.builder.remote import remote_source
+from ketch.engine.builder.source import Source, TarSource
 from ketch.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
     from ketch.buildkit.sessions import Sessions
-    from ketch.engine.builder import Builder
-    from ketch.engine.builder_running import RunningBuild
+    from ketch.engine.builder.builder import Builder
+    from ketch.engine.builder.running import RunningBuild
 
 _PATIENCE = 30.0  # seconds that a build waits for its context, and the reverse
 

@@ -13,7 +13,7 @@ from ketch.buildkit.wire import ServedConnection
 
 if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
-    from ketch.engine.builder import Builder
+    from ketch.engine.builder.builder import Builder
 
 
 class BuildkitFront:

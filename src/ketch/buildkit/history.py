@@ -17,7 +17,7 @@ from ketch.protobuf import Timestamp
 
 if TYPE_CHECKING:
     from ketch.build.progress import Event
-    from ketch.engine.builder_history import BuildHistory, BuildRecord
+    from ketch.engine.builder.history import BuildHistory, BuildRecord
 
 STARTED, COMPLETE = 0, 1
 _UNKNOWN = 2  # of google.rpc.Code

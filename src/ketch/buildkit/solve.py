@@ -23,7 +23,7 @@ from ketch.buildkit.gateway_messages import Ref, RefMap, Result
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located
 from ketch.buildkit.source import SessionSource
-from ketch.engine.builder_remote import OwnDockerfile, remote_source
+from ketch.engine.builder.remote import OwnDockerfile, remote_source
 from ketch.errors import Cancelled, InvalidParameter, KetchError, Unsupported
 from ketch.oci import platform as platforms
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from ketch.build.solver import Built
     from ketch.buildkit.gateway_messages import GatewaySolveRequest
     from ketch.buildkit.sessions import Session, Sessions
-    from ketch.engine.builder import Builder
-    from ketch.engine.builder_running import RunningBuild
-    from ketch.engine.builder_source import Source
+    from ketch.engine.builder.builder import Builder
+    from ketch.engine.builder.running import RunningBuild
+    from ketch.engine.builder.source import Source
 
 DOCKERFILE = "dockerfile.v0"
 _CONFIG = "containerimage.config"

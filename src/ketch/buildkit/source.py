@@ -12,7 +12,7 @@ from ketch.errors import InvalidParameter
 if TYPE_CHECKING:
     from ketch.build.progress import Report
     from ketch.buildkit.sessions import Session
-    from ketch.engine.builder_workers import BuildWorkers
+    from ketch.engine.builder.workers import BuildWorkers
 
 _IGNORE = ".dockerignore"
 

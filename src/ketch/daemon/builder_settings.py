@@ -13,7 +13,7 @@ import msgspec
 
 from ketch import sizes
 from ketch.build.durations import parse_duration
-from ketch.engine.builder_gc import Amounts, Collection, Rule, check_filters
+from ketch.engine.builder.gc import Amounts, Collection, Rule, check_filters
 from ketch.engine.filters import Filters
 from ketch.errors import InvalidParameter
 

@@ -13,10 +13,10 @@ import time
 from typing import TYPE_CHECKING
 
 from ketch.daemon.pidfile import LockedFile
-from ketch.engine.container_cgroup import hierarchies
-from ketch.engine.container_store import ContainerStore
-from ketch.engine.events import Events
-from ketch.engine.networks import Networks
+from ketch.engine.containers.cgroup import hierarchies
+from ketch.engine.containers.store import ContainerStore
+from ketch.engine.events.events import Events
+from ketch.engine.networks.networks import Networks
 from ketch.errors import Conflict, Unavailable
 from ketch.linux import mountapi
 from ketch.runtime.remote import Launcher
@@ -25,7 +25,7 @@ from ketch.volumes.mountinfo import mounted_below
 
 if TYPE_CHECKING:
     from ketch.daemon.settings import Settings
-    from ketch.engine.network_values import NetworkConfig
+    from ketch.engine.networks.values import NetworkConfig
 
 _PATIENCE = 15.0  # seconds for all control groups together: a busy machine ends nobody at once
 _PAUSE = 0.02  # seconds

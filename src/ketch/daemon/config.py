@@ -16,9 +16,10 @@ import msgspec
 
 from ketch.daemon import builder_settings
 from ketch.daemon.settings import Settings
-from ketch.engine import log_options, runtimes, spec_limits
-from ketch.engine.container_limits import Ulimit
-from ketch.engine.container_spec import LogConfig
+from ketch.engine.containers import log_options, runtimes
+from ketch.engine.containers.limits import Ulimit
+from ketch.engine.containers.spec import LogConfig
+from ketch.engine.spec import limits as spec_limits
 from ketch.errors import InvalidParameter, KetchError, errno_text
 
 DEFAULT_FILE = "/etc/ketch/daemon.json"

@@ -12,15 +12,15 @@ from ketch.content.store import ContentStore
 from ketch.daemon.builder_settings import collection
 from ketch.daemon.config import default_ulimits, log_config, programs
 from ketch.distribution.hosts import RegistrySettings
-from ketch.engine.builder import Builder
-from ketch.engine.container_parts import Config
+from ketch.engine.builder.builder import Builder
+from ketch.engine.containers.parts import Config
 from ketch.engine.engine import Engine, Rooms
-from ketch.engine.events import Events
-from ketch.engine.image_parts import ImageParts, ImageSettings, ingest_in_worker
-from ketch.engine.image_store import ImageStore
-from ketch.engine.images import Images
-from ketch.engine.networks import NetworkConfig, Networks
-from ketch.engine.volumes import Volumes
+from ketch.engine.events.events import Events
+from ketch.engine.images.images import Images
+from ketch.engine.images.parts import ImageParts, ImageSettings, ingest_in_worker
+from ketch.engine.images.store import ImageStore
+from ketch.engine.networks.networks import NetworkConfig, Networks
+from ketch.engine.volumes.volumes import Volumes
 from ketch.runtime.remote import Launcher
 from ketch.snapshots.probe import check_overlay, open_snapshotter
 from ketch.state.database import Database
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ketch.daemon.settings import Settings
-    from ketch.engine.container_record import ContainerRecord
+    from ketch.engine.containers.record import ContainerRecord
     from ketch.snapshots.store import LayerStore
 
 _log = logging.getLogger(__name__)

@@ -15,27 +15,28 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ketch.engine import container_cgroup, spec_kernel
-from ketch.engine.container_parts import Config, Parts
-from ketch.engine.container_spec import ContainerSpec
-from ketch.engine.container_store import ContainerStore
-from ketch.engine.containers import Containers
-from ketch.engine.execs import Execs
-from ketch.engine.pool import Pool, Settings
-from ketch.engine.recovery import Recovery
-from ketch.engine.runtimes import Runtimes
-from ketch.engine.seccomp_filters import SeccompFilters
-from ketch.engine.spec_validate import Facts
+from ketch.engine.containers import cgroup as container_cgroup
+from ketch.engine.containers.containers import Containers
+from ketch.engine.containers.execs import Execs
+from ketch.engine.containers.parts import Config, Parts
+from ketch.engine.containers.pool import Pool, Settings
+from ketch.engine.containers.recovery import Recovery
+from ketch.engine.containers.runtimes import Runtimes
+from ketch.engine.containers.spec import ContainerSpec
+from ketch.engine.containers.store import ContainerStore
+from ketch.engine.spec import kernel as spec_kernel
+from ketch.engine.spec.seccomp_filters import SeccompFilters
+from ketch.engine.spec.validate import Facts
 from ketch.engine.system import System
 from ketch.engine.tasks import Background
 from ketch.linux.capabilities import NAMES
 
 if TYPE_CHECKING:
-    from ketch.engine.builder import Builder
-    from ketch.engine.events import Events
-    from ketch.engine.images import Images
-    from ketch.engine.networks import Networks
-    from ketch.engine.volumes import Volumes
+    from ketch.engine.builder.builder import Builder
+    from ketch.engine.events.events import Events
+    from ketch.engine.images.images import Images
+    from ketch.engine.networks.networks import Networks
+    from ketch.engine.volumes.volumes import Volumes
     from ketch.runtime.remote import Launcher
     from ketch.snapshots.protocol import Snapshotter
     from ketch.state.database import Database

@@ -14,13 +14,14 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ketch import __version__
-from ketch.engine import container_cgroup, log_options
-from ketch.engine.container_record import Status
+from ketch.engine.containers import cgroup as container_cgroup
+from ketch.engine.containers import log_options
+from ketch.engine.containers.record import Status
 from ketch.engine.system_values import DiskUsage, SystemInfo, VersionFacts
 
 if TYPE_CHECKING:
-    from ketch.engine.container_parts import Parts
-    from ketch.engine.containers import Containers
+    from ketch.engine.containers.containers import Containers
+    from ketch.engine.containers.parts import Parts
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 _LIMITS = {  # what info says -> (controller, file that must be there on v1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from ketch.engine.container_list import ContainerSizes
-from ketch.engine.container_record import ContainerRecord
-from ketch.engine.runtimes import Program
-from ketch.engine.volume_values import VolumeRecord
+from ketch.engine.containers.list import ContainerSizes
+from ketch.engine.containers.record import ContainerRecord
+from ketch.engine.containers.runtimes import Program
+from ketch.engine.volumes.values import VolumeRecord
 
 
 class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 Addresses are given out in turn and a released one comes back only after the whole subnet was used:
 a neighbour's ARP entry or a connection tracked for the last owner would meet the next one else.
-State lives in memory; who holds an address records it (``ketch.engine.networks``).
+State lives in memory; who holds an address records it (``ketch.engine.networks.networks``).
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from ketch.api.resources.container_files import upload
 from ketch.build.failures import StepFailed
 from ketch.build.named_contexts import LOCAL
 from ketch.build.source import DockerfileError, excerpt
-from ketch.engine.builder_gc import Amounts
-from ketch.engine.builder_questions import CALLS
-from ketch.engine.builder_remote import OwnDockerfile, remote_source
-from ketch.engine.builder_source import Source, TarSource
+from ketch.engine.builder.gc import Amounts
+from ketch.engine.builder.questions import CALLS
+from ketch.engine.builder.remote import OwnDockerfile, remote_source
+from ketch.engine.builder.source import Source, TarSource
 from ketch.errors import InvalidParameter, KetchError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ketch.api.call import Call
     from ketch.build.offers import Offers
     from ketch.build.options import BuildOptions
-    from ketch.engine.builder_running import RunningBuild
+    from ketch.engine.builder.running import RunningBuild
 
 _PRUNE_FILTERS = keys(
     "until unused-for id parent type description inuse shared private label label!"

@@ -13,8 +13,8 @@ from ketch.api.convert_create import config_spec
 from ketch.api.file_mode import go_mode
 from ketch.api.schema.container import Config
 from ketch.api.times import rfc3339
-from ketch.engine.container_files import ArchivePut, PathStat
-from ketch.engine.image_values import CommitOptions
+from ketch.engine.containers.files import ArchivePut, PathStat
+from ketch.engine.images.values import CommitOptions
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ketch.api import hijack, responses
 from ketch.api.convert_logs import entry_writer, send
-from ketch.engine.attach_options import AttachOptions
-from ketch.engine.container_logs import LogOptions
-from ketch.engine.wait import WaitCondition
+from ketch.engine.containers.attach_options import AttachOptions
+from ketch.engine.containers.logs import LogOptions
+from ketch.engine.containers.wait import WaitCondition
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from ketch.api.filters import keys, resolve_until
 from ketch.api.older_bodies import forget_newer
 from ketch.api.schema.container import ContainerCreate
 from ketch.api.schema.host import Limits, Update
-from ketch.engine.container_list import ListOptions
-from ketch.engine.update_values import UpdateOptions
+from ketch.engine.containers.list import ListOptions
+from ketch.engine.containers.update_values import UpdateOptions
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:

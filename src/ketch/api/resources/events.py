@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.api import responses
 from ketch.api.times import SECOND
-from ketch.engine.event_values import Event
+from ketch.engine.events.values import Event
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from ketch.api.convert_create import console_size
 from ketch.api.older_bodies import forget_newer_exec
 from ketch.api.resources.container_io import detach_keys, terminal_size
 from ketch.api.schema.exec import ExecCreate, ExecStart
-from ketch.engine.attach_options import AttachOptions
-from ketch.engine.exec_values import ExecRecord, ExecSpec
+from ketch.engine.containers.attach_options import AttachOptions
+from ketch.engine.containers.exec_values import ExecRecord, ExecSpec
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:

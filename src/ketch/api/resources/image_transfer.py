@@ -8,7 +8,7 @@ from ketch.api.convert_platform import platform_text
 from ketch.api.convert_progress import send_progress
 from ketch.api.credentials import registry_auth
 from ketch.api.resources.container_files import upload
-from ketch.engine.image_values import Credentials, ImportOptions
+from ketch.engine.images.values import Credentials, ImportOptions
 from ketch.errors import InvalidParameter, NotFound, Unauthorized
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType
 from aiohttp.web_ws import WebSocketResponse
 
 from ketch.api.resources.container_io import detach_keys
-from ketch.engine.attach_options import AttachOptions
+from ketch.engine.containers.attach_options import AttachOptions
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The builder: steps, layers, caches, outputs, history of builds."""

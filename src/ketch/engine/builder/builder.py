@@ -1,0 +1,272 @@
+"""The builder: from a build context and options to an image.
+
+What is asked of the Dockerfile's language and the order of steps is ``ketch.build``'s; the modules
+``builder_…`` execute the steps on the engine's rooms. A build lives in one directory below the data
+root's ``tmp``, which goes with it; after a crash ``start`` removes what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from ketch.build.classic import ClassicText
+from ketch.build.failures import StepFailed
+from ketch.build.offers import Given, Offers
+from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.prepared import prepare
+from ketch.engine.builder import floor as builder_floor
+from ketch.engine.builder.cache import BuildCache
+from ketch.engine.builder.cache_import import CacheSources
+from ketch.engine.builder.cachemounts import CacheMounts
+from ketch.engine.builder.channel import Channel
+from ketch.engine.builder.executor import BuildExecutor
+from ketch.engine.builder.files import StepFiles
+from ketch.engine.builder.git import Cloner
+from ketch.engine.builder.history import BuildHistory
+from ketch.engine.builder.mount_transfer import MountTransfer
+from ketch.engine.builder.mounts import SECRETS
+from ketch.engine.builder.offers import OfferDesk
+from ketch.engine.builder.options import check, each_platform, platform_arguments
+from ketch.engine.builder.prune import Pruner
+from ketch.engine.builder.questions import Questions
+from ketch.engine.builder.room import PREFIX, BuildRoom
+from ketch.engine.builder.run import StepRunner
+from ketch.engine.builder.running import RunningBuild
+from ketch.engine.builder.source import Source
+from ketch.engine.builder.spare import SpareWorker
+from ketch.engine.builder.workers import BuildWorkers
+from ketch.engine.spec.validate import Facts
+from ketch.engine.storing import storing
+from ketch.engine.tasks import Background
+from ketch.errors import KetchError
+from ketch.layers.remove import remove
+from ketch.linux.capabilities import NAMES
+
+if TYPE_CHECKING:
+    from ketch.build.lint.answers import Answer
+    from ketch.engine.containers.parts import Parts
+    from ketch.state.database import Database
+
+_BATCH, _PAUSE = 200, 0.01  # inodes, seconds
+
+
+class Builder:
+    """See the module's docstring."""
+
+    def __init__(self, parts: Parts, database: Database) -> None:
+        self._parts = parts
+        self._facts = Facts(cpus=os.cpu_count() or 1, capabilities=frozenset(NAMES))
+        self._cache = BuildCache(database)
+        self._caches = CacheMounts(database, parts.config.data_root)
+        self.history = BuildHistory(database)
+        self.offers = OfferDesk()
+        self._slots = asyncio.Semaphore(max(2, 2 * (os.cpu_count() or 1)))
+        self._background = Background()
+        self._spare = SpareWorker(parts.launcher, self._background)
+        self._open: dict[int, BuildRoom] = {}
+        self._sums: dict[tuple[object, ...], str] = {}
+        self.cache = Pruner(parts, self._cache, self._caches, self._sums.clear)
+        parts.images.keep_layers(self._kept)
+
+    async def build(
+        self,
+        source: Source,
+        options: BuildOptions,
+        offers: Offers | None = None,
+    ) -> AsyncIterator[BuildOutput]:
+        """Build from a client's files.
+
+        ``offers`` are the client's secrets and agents, by default those of ``options``.
+
+        An async generator. What is wrong before the first step is raised by its first
+        ``__anext__`` (``InvalidParameter`` for the Dockerfile, ``Unsupported`` for an option that
+        ketch does not honour); what fails later is its last output, with ``error`` set. Closing it
+        (``aclose``) or cancelling its task kills the running step and leaves nothing half-made.
+        """
+        async with self.running(source, options, offers) as build:
+            async for output in _classic(build, quiet=options.quiet):
+                yield output
+
+    @asynccontextmanager
+    async def running(
+        self,
+        source: Source,
+        options: BuildOptions,
+        offers: Offers | None = None,
+        gate: Awaitable[bool] | None = None,
+        ref: str = "",
+    ) -> AsyncIterator[RunningBuild]:
+        """A build whose steps run while the block does; leaving it kills what still runs.
+
+        Nothing is stored before ``gate``, if there is one, answers True. ``ref`` is what the client
+        calls the build.
+
+        Raises what is wrong before the first step, as ``build`` does.
+        """
+        check(options)
+        room = await self._make_room(
+            source, options, offers or Given(options.secrets, options.credentials)
+        )
+        files = StepFiles(room, self._sums)
+        sources = CacheSources(room)
+        transfer = MountTransfer(room, sources)
+        runner = StepRunner(room, files, transfer, self._facts)
+        try:
+            runner.check()
+            text = await source.dockerfile(room.workers, options.dockerfile)
+            plans = [prepare(text, one, platform_arguments(one)) for one in each_platform(options)]
+            executor = BuildExecutor(room, self._cache, runner, files, sources, transfer)
+            recording = self.history.begin(options, ref)
+            build = RunningBuild(room, plans, executor, recording, gate)
+            try:
+                yield build
+            finally:
+                try:
+                    await build.cancel()
+                finally:
+                    await sources.close()
+        finally:
+            await asyncio.shield(self._close_room(room))
+
+    async def ask(
+        self, request: str, source: Source, options: BuildOptions, offers: Offers | None = None
+    ) -> Answer:
+        """Answer one of BuildKit's subrequests about a Dockerfile (``builder.questions``);
+        ``offers`` as for ``running``. Of several platforms it is about the first.
+
+        Nothing is built and nothing kept. Raises as ``running`` does.
+        """
+        check(options)
+        options = each_platform(options)[0]
+        given = offers or Given(credentials=options.credentials)
+        room = await self._make_room(source, options, given)
+        try:
+            data = await source.dockerfile(room.workers, options.dockerfile)
+            ignore = await source.ignore(room.workers, options.dockerfile)
+            arguments = platform_arguments(options)
+            return await Questions(room).answer(request, data, ignore, options, arguments)
+        finally:
+            await asyncio.shield(self._close_room(room))
+
+    async def _make_room(self, source: Source, options: BuildOptions, offers: Offers) -> BuildRoom:
+        floor = await builder_floor.ensure(self._parts)  # before there is anything to take back
+        directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
+        with storing("the build context"):
+            os.mkdir(directory, mode=0o700)
+        room = BuildRoom(
+            self._parts,
+            source,
+            options,
+            Channel(),
+            directory,
+            floor,
+            BuildWorkers(
+                self._spare,
+                directory,
+                self._cloner(offers, directory),
+                self._parts.snapshots.abandon,
+            ),
+            self._caches,
+            offers,
+            self._slots,
+        )
+        self._open[id(room)] = room
+        return room
+
+    def _cloner(self, offers: Offers, directory: str) -> Cloner:
+        sockets = f"{self._parts.config.exec_root}/{SECRETS}"
+        return Cloner(self._parts.launcher, offers, directory, sockets)
+
+    async def _close_room(self, room: BuildRoom) -> None:
+        self._background.spawn(self.cache.collect_in_time())
+        try:
+            trash = await room.close()
+            self._background.spawn(asyncio.to_thread(_delete, trash))
+            self._parts.images.empty_trash_soon()
+            self._spare.prepare()
+        finally:
+            self._open.pop(id(room), None)
+
+    async def close(self) -> None:
+        """End the worker that waits for the next build."""
+        await self._spare.close()
+
+    def _kept(self) -> Iterator[str]:
+        """Layers that must not be collected: of the cache, of running builds, the floor."""
+        held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
+        return chain(self._cache.layers(), held, [builder_floor.archive()[0]])
+
+    async def leave_layout(self, token: str, store: str, pieces: AsyncIterator[bytes]) -> None:
+        """Keep a tar archive of an OCI layout for the build of these offers; raises ``NotFound``
+        and ``Conflict``."""
+        offers = self.offers.find(token)
+        path = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}.layout"
+        with storing("the directory of a build's client"):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    async for piece in pieces:
+                        await asyncio.to_thread(file.write, piece)
+            except BaseException:
+                os.unlink(path)
+                raise
+        offers.leave_layout(store, path)
+
+    async def start(self) -> None:
+        """Before any build: throw away what builds of a daemon before left."""
+        root = self._parts.config.data_root
+        self._caches.start()
+        self.history.start()
+        leftover = f"{self._parts.config.exec_root}/{SECRETS}"
+        await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
+        for name in os.listdir(f"{root}/tmp"):
+            if name.startswith(PREFIX):
+                os.rename(f"{root}/tmp/{name}", f"{root}/trash/{name}")
+                self._background.spawn(asyncio.to_thread(_delete, f"{root}/trash/{name}"))
+
+
+async def _classic(build: RunningBuild, *, quiet: bool) -> AsyncIterator[BuildOutput]:
+    """What the classic builder says; the last message says why it ended, if not well."""
+    text = ClassicText(quiet=quiet)
+    async for event in build.events():
+        for output in text.feed(event):
+            yield output
+    for output in text.rest():
+        yield output
+    try:
+        built = await build.built()
+    except StepFailed as error:
+        yield BuildOutput(error=str(error), code=error.code)
+    except KetchError as error:
+        yield BuildOutput(error=str(error))
+    else:
+        for output in text.closing(built.image, built.tags):
+            yield output
+
+
+def _delete(path: str) -> None:
+    """Slowly, since a file system that deletes much makes files slowly for a while."""
+    folder, name = os.path.split(path)
+    deleted = 0
+
+    def count() -> None:
+        nonlocal deleted
+        deleted += 1
+        if deleted % _BATCH == 0:
+            time.sleep(_PAUSE)
+
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove(fd, os.fsencode(name), count)
+    except FileNotFoundError:
+        pass  # whoever empties the trash was quicker
+    finally:
+        os.close(fd)

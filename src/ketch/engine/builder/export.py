@@ -1,0 +1,274 @@
+"""What becomes of a build's result: stored, pushed, written into archives, handed to the client."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.build import exports as kinds
+from ketch.build.attestations import Attestations
+from ketch.build.cache_options import INLINE
+from ketch.build.config import timestamp
+from ketch.build.exports import Export
+from ketch.build.offers import EXPORT
+from ketch.build.solver import Built, familiar
+from ketch.engine.builder.attest import Attester, attached
+from ketch.engine.builder.attestation_documents import Predicate
+from ketch.engine.builder.cache_export import CacheExporter, chosen, with_inline
+from ketch.engine.builder.result import Result
+from ketch.engine.builder.scanner import ImageScanner
+from ketch.engine.builder.tree import tree_stream
+from ketch.engine.images.export import TreeLayout
+from ketch.engine.images.tree import Form, ImageTree, TreeImage
+from ketch.engine.progress import Progress, reported
+from ketch.errors import InvalidParameter
+from ketch.oci import digest as digests
+from ketch.oci import platform as platforms
+from ketch.oci import reference as references
+
+if TYPE_CHECKING:
+    from ketch.build.options import BuildOptions
+    from ketch.build.progress import Report
+    from ketch.engine.builder.attestation_documents import Invocation
+    from ketch.engine.builder.executor import BuildExecutor
+    from ketch.engine.builder.room import BuildRoom
+    from ketch.engine.images.export import ImageExporter
+    from ketch.oci.reference import Reference
+    from ketch.state.leases import Lease
+
+_TITLES = {
+    kinds.IMAGE: "exporting to image",
+    kinds.DOCKER: "exporting to docker image format",
+    kinds.OCI: "exporting to oci image format",
+    kinds.TAR: "exporting to client tarball",
+    kinds.LOCAL: "exporting to client directory",
+}
+Reporting = Callable[[str], "Report"]
+
+
+class Exporting:
+    """The outputs of one build, one after another."""
+
+    def __init__(self, room: BuildRoom, executor: BuildExecutor, invocation: Invocation) -> None:
+        self._room = room
+        self._invocation = invocation
+        self._executor = executor
+        self._response: dict[str, str] = {}
+        self._scanner: ImageScanner | None = None
+
+    @property
+    def _images(self) -> ImageExporter:
+        return self._room.parts.images.exporter
+
+    async def run(self, results: Sequence[Result], reporting: Reporting) -> Built:
+        """All of them; the first failure ends it. The image's ID is "" when none is stored."""
+        built = Built("", ())
+        options = self._room.options
+        if scanner := options.attestations.scanner:
+            self._scanner = ImageScanner(self._room, self._executor, scanner, reporting)
+        if _inlines(options):
+            results = with_inline(results, self._executor.used)
+        exports = options.exports or (Export(),)
+        for number, export in enumerate(exports):
+            if export.type == kinds.CACHE_ONLY:
+                continue
+            report = reporting(_TITLES[export.type])
+            try:
+                found = await self._one(number, export, results, report)
+            except BaseException as error:
+                report.end(error=str(error) or "canceled")
+                raise
+            report.end(found.image)
+            built = found if found.image else built
+        await self._caches(results, len(exports), reporting)
+        return msgspec.structs.replace(built, response=self._response)
+
+    async def _caches(self, results: Sequence[Result], first: int, reporting: Reporting) -> None:
+        """The cache's exports are numbered after the outputs."""
+        exporter = CacheExporter(self._room, self._executor.transfer)
+        for number, export in enumerate(self._room.options.cache_exports, first):
+            if export.type == INLINE:
+                continue
+            entries = chosen(self._executor.used, results, everything=export.everything)
+            report = reporting(f"exporting cache to {export.ref or export.type}")
+            try:
+                self._response |= await exporter.run(export, number, entries, report)
+            except BaseException as error:
+                report.end(error=str(error) or "canceled")
+                raise
+            report.end()
+
+    async def _one(
+        self, number: int, export: Export, results: Sequence[Result], report: Report
+    ) -> Built:
+        if export.type == kinds.IMAGE:
+            return await self._image(export, results, report)
+        if export.type in (kinds.TAR, kinds.LOCAL):
+            attested = await self._predicates(export, results)
+            pieces = await tree_stream(self._room, results, export, attested)
+            await self._deliver(number, pieces, unpacked=export.type == kinds.LOCAL)
+        else:
+            await self._archive(number, export, results)
+        return Built("", ())
+
+    async def _deliver(self, number: int, pieces: AsyncIterator[bytes], *, unpacked: bool) -> None:
+        try:
+            await self._room.offers.deliver(number, pieces, self._room.directory, unpacked=unpacked)
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+
+    # archives
+
+    async def _archive(self, number: int, export: Export, results: Sequence[Result]) -> None:
+        docker = export.type == kinds.DOCKER
+        with self._images.lease() as lease:
+            tree = await self._tree(export, results, lease)
+            if docker and len(tree.documents) > 1:
+                raise InvalidParameter(
+                    "the docker output holds one image: several platforms and attestations need"
+                    " type=oci or type=image"
+                )
+            names = self._names(export)
+            described = export.annotations_of(
+                kinds.INDEX_DESCRIPTOR if len(tree.documents) > 1 else kinds.MANIFEST_DESCRIPTOR
+            )
+            layout = TreeLayout(tree, names, described, docker=docker)
+            if export.archive:
+                await self._deliver(number, await layout.archive(), unpacked=False)
+            else:
+                await self._room.offers.keep(number, EXPORT, layout, self._room.directory)
+        self._tell(tree, export)
+
+    async def _tree(self, export: Export, results: Sequence[Result], lease: Lease) -> ImageTree:
+        names, told = self._names(export), bool(self._attesting(export))
+        oci = export.oci_types or bool(export.annotations) or export.compression == kinds.ZSTD
+        oci = oci or told
+        form = Form(export.compression, export.level, export.recompress, oci)
+        images = [_tree_image(result, export) for result in results]
+        predicates = await self._predicates(export, results)
+        tree = await self._images.tree(
+            images,
+            form,
+            lease,
+            annotations=export.annotations_of(kinds.INDEX),
+            attached=lambda trees: attached(trees, predicates, names),
+        )
+        if len(tree.documents) == 1 and export.annotations_of(kinds.INDEX_DESCRIPTOR):
+            raise InvalidParameter(
+                "annotations of an index's descriptor (index-descriptor) need an index: several"
+                " platforms, attestations, or annotations of the index itself"
+            )
+        return tree
+
+    def _attesting(self, export: Export) -> Attestations | None:
+        """What is to be attached; what clients ask for by themselves only where an index is made
+        for others anyway."""
+        wanted = self._room.options.attestations
+        provenance = wanted.provenance
+        if provenance is not None and provenance.inline_only:
+            apart = export.type in (kinds.DOCKER, kinds.TAR, kinds.LOCAL)
+            apart = apart or (export.type == kinds.IMAGE and not export.push)
+            provenance = None if apart else provenance
+        wanted = msgspec.structs.replace(wanted, provenance=provenance)
+        return wanted if provenance is not None or wanted.sbom else None
+
+    async def _predicates(self, export: Export, results: Sequence[Result]) -> list[list[Predicate]]:
+        wanted = self._attesting(export)
+        if wanted is None:
+            return [[] for _ in results]
+        call = msgspec.structs.replace(
+            self._invocation, finished=timestamp(), materials=tuple(self._executor.materials)
+        )
+        return await Attester(self._room, wanted, call, self._scanner).predicates(results)
+
+    # images
+
+    async def _image(self, export: Export, results: Sequence[Result], report: Report) -> Built:
+        names = self._names(export)
+        if export.push and not names:
+            raise InvalidParameter("tag is needed when pushing to registry: give the image a name")
+        built = Built("", ())
+        if export.store:
+            built = await self._store(export, _for_host(results))
+        self._response |= {
+            "containerimage.digest": digests.of(results[0].config),
+            "containerimage.config.digest": digests.of(results[0].config),
+        }
+        if names:
+            self._response["image.name"] = ",".join(self._texts(export))
+        apart = len(results) > 1 or self._attesting(export) is not None
+        if export.push or apart or not export.is_plain:
+            with self._images.lease() as lease:
+                tree = await self._tree(export, results, lease)
+                self._tell(tree, export)
+                if built.image and len(tree.documents) > 1:
+                    await self._images.keep(names, tree)
+                pushed = names if export.push else []
+                for name in pushed:
+                    await self._push(export, tree, name, report)
+                if built.image:
+                    self._images.remember(built.image, pushed, tree)
+        return built
+
+    async def _store(self, export: Export, result: Result) -> Built:
+        tags = self._texts(export)
+        image = await self._executor.commit(result.config, result.layers, result.parent, tags)
+        return Built(image, familiar(tags))
+
+    async def _push(self, export: Export, tree: ImageTree, name: Reference, report: Report) -> None:
+        auth = await self._room.account(name)
+
+        emit = reported(report, name)
+        target = tree.root.digest if export.by_digest else ""
+        emit(Progress(status=f"pushing {name}"))
+        await self._images.push(tree, name, auth, emit, target)
+        emit(Progress(status=f"{name.familiar}: digest: {tree.root.digest}"))
+
+    def _names(self, export: Export) -> list[Reference]:
+        return [references.parse(text).tagged() for text in self._texts(export)]
+
+    def _texts(self, export: Export) -> tuple[str, ...]:
+        """Its names as they were given."""
+        return export.names or self._room.options.tags
+
+    def _tell(self, tree: ImageTree, export: Export) -> None:
+        """BuildKit's keys of an exporter's answer, for ``--metadata-file``."""
+        self._response["containerimage.digest"] = tree.root.digest
+        if len(tree.manifests) == 1:
+            self._response["containerimage.config.digest"] = tree.manifests[0].config.digest
+        else:
+            self._response.pop("containerimage.config.digest", None)
+        root = tree.root
+        if described := export.annotations_of(kinds.INDEX_DESCRIPTOR):
+            root = msgspec.structs.replace(
+                root, annotations={**(root.annotations or {}), **described}
+            )
+        self._response["containerimage.descriptor"] = b64encode(msgspec.json.encode(root)).decode()
+        if self._texts(export):
+            self._response["image.name"] = ",".join(self._texts(export))
+
+
+def _inlines(options: BuildOptions) -> bool:
+    """``--cache-to type=inline``, or the build argument that says the same."""
+    asked = options.build_args.get("BUILDKIT_INLINE_CACHE") or "0"
+    return asked not in ("0", "false") or any(e.type == INLINE for e in options.cache_exports)
+
+
+def _for_host(results: Sequence[Result]) -> Result:
+    """What containers of this machine are made of: the best for it, or the first."""
+    at = platforms.choose([result.platform for result in results], platforms.host())
+    return results[at or 0]
+
+
+def _tree_image(result: Result, export: Export) -> TreeImage:
+    platform = str(result.platform)
+    return TreeImage(
+        config=result.config,
+        layers=result.layers,
+        platform=result.platform,
+        annotations=export.annotations_of(kinds.MANIFEST, platform),
+        described=export.annotations_of(kinds.MANIFEST_DESCRIPTOR, platform),
+    )

@@ -1,0 +1,65 @@
+"""The floor: a layer below all others of a container, with mount points, ``/.dockerenv`` and, as
+with dockerd, ``/etc/mtab``, which old programs read instead of ``/proc/mounts``.
+
+The runtime mounts over ``/proc``, ``/etc/hosts`` and others and makes what is missing; without the
+floor those files would be found in the step's layer. ``/.dockerenv`` is how programs find out that
+they run in a container. The layer is never part of an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ketch.engine.containers.parts import Parts
+
+_DIRECTORIES = ("dev", "dev/pts", "dev/shm", "etc", "proc", "sys")
+_LINKS = {"etc/mtab": "/proc/mounts"}
+_FILES = (".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf")
+
+
+@lru_cache(maxsize=1)
+def archive() -> tuple[str, bytes]:
+    """Diff ID and tar stream, always the same."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in _DIRECTORIES:
+            info = tarfile.TarInfo(name)
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(info)
+        for name in _FILES:
+            info = tarfile.TarInfo(name)
+            info.mode = 0o644
+            tar.addfile(info)
+        for name, target in _LINKS.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, target
+            tar.addfile(info)
+    data = out.getvalue()
+    return "sha256:" + hashlib.sha256(data).hexdigest(), data
+
+
+async def ensure(parts: Parts) -> str:
+    """The floor's diff ID, stored if it was not."""
+    diff_id, data = archive()
+    if parts.snapshots.has_layer(diff_id):
+        return diff_id
+    fd = os.memfd_create("floor", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, data)
+        os.lseek(fd, 0, os.SEEK_SET)
+        args = {
+            "root": parts.config.data_root,
+            "snapshotter": parts.snapshots.name,
+            "diff_id": diff_id,
+            "limit": 0,
+        }
+        await parts.launcher.work("ketch.snapshots.tasks:ingest", args, [fd])
+    finally:
+        os.close(fd)
+    return diff_id

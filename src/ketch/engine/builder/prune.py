@@ -1,0 +1,104 @@
+"""What the build cache holds, and forgetting of it: when asked, and by itself after builds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.engine.builder.cache import CacheUsage
+from ketch.engine.builder.gc import Amounts, check_filters, chosen, matching
+from ketch.engine.filters import Filters
+from ketch.engine.prune_report import PruneReport
+
+if TYPE_CHECKING:
+    from ketch.engine.builder.cache import BuildCache
+    from ketch.engine.builder.cachemounts import CacheMounts
+    from ketch.engine.containers.parts import Parts
+
+_COLLECTION_EVERY = 600.0  # seconds
+
+
+class Pruner:
+    """Of steps and of the directories of cache mounts; ``forgotten`` is called at every prune."""
+
+    def __init__(
+        self, parts: Parts, steps: BuildCache, mounts: CacheMounts, forgotten: Callable[[], None]
+    ) -> None:
+        self._parts = parts
+        self._steps = steps
+        self._mounts = mounts
+        self._forgotten = forgotten
+        self._next_collection = time.monotonic() + _COLLECTION_EVERY
+
+    async def usage(self) -> list[CacheUsage]:
+        """Every record, for ``system df``: steps and the directories of cache mounts."""
+        images = self._parts.images
+        held = frozenset(layer for image in images.records() for layer in image.layers)
+        steps = await asyncio.to_thread(self._steps.usage, images.layer_size, held)
+        return [*steps, *await asyncio.to_thread(self._mounts.usage)]
+
+    async def prune(
+        self,
+        filters: Filters,
+        amounts: Amounts = Amounts(),  # noqa: B008
+        *,
+        expressions: Sequence[str] = (),
+        all: bool = False,
+    ) -> PruneReport:
+        """Forget build cache records; layers that no image holds go with them.
+
+        ``filters``, ``expressions`` and ``amounts`` as in ``builder.gc``. Records have no labels:
+        ``label`` finds none (``system prune`` sends it here too), ``label!`` all. Every record is
+        one that nothing else needs, so ``all`` makes no difference.
+        """
+        report = await self._pruned(filters, amounts, expressions)
+        self._parts.events.pruned("builder", report.reclaimed)
+        return report
+
+    async def _pruned(
+        self, filters: Filters, amounts: Amounts, expressions: Sequence[str] = ()
+    ) -> PruneReport:
+        known = {key: values for key, values in filters.items() if key != "label!"}
+        labels = known.pop("label", ())
+        check_filters(known)
+        if labels:
+            return PruneReport()
+        records = await self.usage()
+        free = await asyncio.to_thread(_free, self._parts.config.data_root)
+        amounts = msgspec.structs.replace(amounts, free=free)
+        doomed = chosen(records, matching(records, known, expressions), amounts)
+        steps = [record.key for record in doomed if not record.is_mount]
+        self._steps.forget(steps)
+        self._forgotten()
+        mounts = self._mounts.drop([record.key for record in doomed if record.is_mount])
+        sizes = {record.key: record.size for record in doomed}
+        reclaimed = await self._parts.images.collect_garbage() + sum(sizes[n] for n in mounts)
+        return PruneReport(deleted=(*steps, *mounts), reclaimed=reclaimed)
+
+    async def collect_in_time(self) -> None:
+        """Keep the cache in its bounds: after builds, but not after each."""
+        now = time.monotonic()
+        if now < self._next_collection:
+            return
+        self._next_collection = now + _COLLECTION_EVERY
+        await self.collect()
+
+    async def collect(self) -> None:
+        """By the rules of the daemon's configuration."""
+        found = os.statvfs(self._parts.config.data_root)
+        for rule in self._parts.config.build_cache.on(found.f_blocks * found.f_frsize):
+            filters = dict(rule.filters)
+            if rule.unused_for:
+                filters["until"] = (str(time.time_ns() - rule.unused_for),)
+            await self._pruned(filters, rule.amounts)
+
+
+def _free(path: str) -> int:
+    """Bytes that the file system has for more."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize

@@ -1,0 +1,113 @@
+"""Questions about a Dockerfile that build nothing (``--check``, ``--call``)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ketch.build import named_contexts
+from ketch.build.config import variables
+from ketch.build.expand import ExpansionError, expand
+from ketch.build.ignore import IgnoreRules, parse_ignore
+from ketch.build.lint import answers
+from ketch.build.lint.check import check_all
+from ketch.build.lint.choice import choice_of
+from ketch.build.prepared import parsed, planned
+from ketch.build.source import DockerfileError
+from ketch.engine.progress import all_of
+from ketch.errors import KetchError, NotFound, Unsupported
+from ketch.oci import platform as platforms
+from ketch.oci import reference as references
+from ketch.oci.image import decode
+
+if TYPE_CHECKING:
+    from ketch.build.ast import Dockerfile
+    from ketch.build.lint.answers import Answer
+    from ketch.build.options import BuildOptions
+    from ketch.build.scope import GlobalScope
+    from ketch.engine.builder.room import BuildRoom
+    from ketch.oci.platform import Platform
+
+CALLS = {"check": answers.LINT, "outline": answers.OUTLINE, "targets": answers.TARGETS}
+
+
+_PATIENCE = 15.0  # seconds for all registries
+
+
+class Questions:
+    """Asked within a build's room. Of base images that are not here the configuration is looked at
+    in their registry; nothing is pulled. One that can't be had is not known: nothing is said about
+    its variables."""
+
+    def __init__(self, room: BuildRoom) -> None:
+        self._room = room
+        self._images = room.parts.images
+
+    async def answer(
+        self,
+        request: str,
+        data: bytes,
+        ignore: bytes,
+        options: BuildOptions,
+        platform: dict[str, str],
+    ) -> Answer:
+        """Raises ``DockerfileError``, but for the lint, which answers with it."""
+        if request == answers.DESCRIBE:
+            return answers.describe()
+        if request == answers.LINT:
+            return await self._lint(data, parse_ignore(ignore), options, platform)
+        dockerfile = parsed(data, options)
+        if request == answers.TARGETS:
+            return answers.targets(dockerfile, data)
+        if request == answers.OUTLINE:
+            scope, plan = planned(dockerfile, options, platform)
+            return answers.outline(dockerfile, plan, scope, data)
+        raise Unsupported(f"the request {request!r} is not supported by ketch")
+
+    async def _lint(
+        self, data: bytes, ignore: IgnoreRules, options: BuildOptions, platform: dict[str, str]
+    ) -> Answer:
+        try:
+            dockerfile = parsed(data, options)
+            scope, _ = planned(dockerfile, options, platform)
+        except DockerfileError as error:
+            return answers.lint_error(error, data)
+        choice = choice_of(dockerfile, options.build_args)
+        known = await self._environments(dockerfile, scope, platform)
+        found = check_all(dockerfile, platform, choice, ignore, known.get)
+        return answers.lint(dockerfile, data, found)
+
+    async def _environments(
+        self, dockerfile: Dockerfile, scope: GlobalScope, platform: dict[str, str]
+    ) -> dict[str, Collection[str]]:
+        """The names of the variables of base images, by the words of FROM."""
+        stages = {stage.base.alias for stage in dockerfile.stages} | {"scratch"}
+        words = {stage.base.image for stage in dockerfile.stages} - stages
+        target = platforms.parse(platform["TARGETPLATFORM"])
+        found: dict[str, Collection[str]] = {}
+
+        async def look(word: str) -> None:
+            try:
+                image = expand(word, scope.variables(), scope.escape)
+                config = await self._config(image, target)
+            except (ExpansionError, KetchError):
+                return
+            found[word] = set(variables(decode(config).run))
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await all_of(map(look, words))
+        return found
+
+    async def _config(self, image: str, target: Platform) -> bytes:
+        named = named_contexts.find(self._room.options.contexts, image)
+        if named is not None and not named.startswith(named_contexts.IMAGE):
+            raise NotFound(f"{image} is no image of a registry")
+        reference = (named or image).removeprefix(named_contexts.IMAGE)
+        try:
+            return self._images.config_blob(self._images.resolve(reference).id)
+        except NotFound:
+            auth = await self._room.account(references.parse(reference))
+            return await self._images.remote_config(reference, target, auth)

@@ -1,0 +1,200 @@
+"""What one build works with: the engine's parts, its own directory, what it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ketch.build.epoch import epoch_of
+from ketch.build.options import BuildOptions
+from ketch.build.progress import Report, Vertex, vertex_digest
+from ketch.engine.builder.channel import Channel
+from ketch.engine.builder.workers import BuildWorkers, directory_of, image_of
+from ketch.engine.images.values import Credentials
+from ketch.engine.storing import storing
+from ketch.errors import Unavailable
+from ketch.mounts import Mount, Rootfs
+
+if TYPE_CHECKING:
+    from ketch.build.executor import Tree
+    from ketch.build.offers import Offers
+    from ketch.engine.builder.cachemounts import CacheMounts
+    from ketch.engine.builder.source import Source
+    from ketch.engine.containers.parts import Parts
+    from ketch.oci.reference import Reference
+
+_log = logging.getLogger("ketch.engine.builder")
+PREFIX = "build-"
+
+
+@dataclass(slots=True)
+class BuildRoom:
+    """One build. ``directory`` is below the data root's ``tmp`` and goes with the build.
+
+    ``held`` are layers that nothing else may name yet; ``floor`` is the layer that lies under
+    every step (see ``builder.floor``).
+    """
+
+    parts: Parts
+    source: Source
+    options: BuildOptions
+    channel: Channel
+    directory: str
+    floor: str
+    workers: BuildWorkers
+    caches: CacheMounts
+    offers: Offers
+    slots: asyncio.Semaphore  # RUN steps at once, of all builds
+    held: set[str] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    loads: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    unpacks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    fetched: int = 0
+
+    def reporting(self, title: str) -> Report:
+        """A vertex of the build's own."""
+        digest = vertex_digest(self.directory, title)
+        return Report(self.channel.put, Vertex(digest=digest, name=title))
+
+    async def load(self, name: str) -> None:
+        """A context is brought when it is first wanted."""
+        if name not in self.loads:
+            self.loads[name] = asyncio.create_task(self._load(name))
+        await asyncio.shield(self.loads[name])
+
+    async def view(self, tree: Tree) -> Rootfs:
+        """A tree as a read-only mount."""
+        if tree.kind == "layers":
+            return self.parts.snapshots.view(tree.layers or (self.floor,))
+        if await self._is_image(tree) and self.parts.snapshots.name == "erofs":
+            return Rootfs((Mount("erofs", self._image(tree.name), options=("ro",)),))
+        return Rootfs((Mount("bind", await self._unpacked(tree)),))
+
+    async def place(self, tree: Tree) -> dict[str, str]:
+        """Where a tree that is not of layers is, for ``ketch.build.tasks``."""
+        if await self._is_image(tree):
+            return {"image": image_of(tree.name)}
+        return {"tree": os.path.basename(await self._unpacked(tree))}
+
+    async def identity(self, tree: Tree) -> object:
+        """What the same files have in common, of whatever build; None where nothing is known."""
+        if tree.kind == "layers":
+            return tree.layers
+        if await self._is_image(tree):
+            return self.workers.received[tree.name]["digest"]
+        return None
+
+    async def _is_image(self, tree: Tree) -> bool:
+        """Whether it is a context of the client's and not one that the engine fetched."""
+        if tree.kind != "context":
+            return False
+        await self.load(tree.name)
+        return tree.name in self.workers.received
+
+    async def _unpacked(self, tree: Tree) -> str:
+        """The directory of a tree that is not of layers."""
+        if tree.kind != "context":
+            return f"{self.directory}/{tree.handle}"
+        name = directory_of(tree.name)
+        if not await self._is_image(tree):
+            return f"{self.directory}/{name}"
+        if tree.name not in self.unpacks:
+            self.unpacks[tree.name] = asyncio.create_task(self.workers.unpack(tree.name, name))
+        await asyncio.shield(self.unpacks[tree.name])
+        return f"{self.directory}/{name}"
+
+    def _image(self, name: str) -> str:
+        return f"{self.directory}/{image_of(name)}"
+
+    async def _load(self, name: str) -> None:
+        report = self.reporting(f"[internal] load build context {name}".rstrip())
+        try:
+            await self.source.files(self.workers, name, report)
+        except BaseException as error:
+            report.end(error=str(error) or "canceled")
+            raise
+        report.end()
+
+    async def account(self, name: Reference) -> Credentials:
+        """The client's account for a registry."""
+        found = await self.offers.credentials(name.domain)
+        if found is None:
+            return Credentials()
+        user, password = found
+        if not user:
+            return Credentials(identity_token=password)
+        return Credentials(username=user, password=password)
+
+    def make_directory(self, name: str) -> str:
+        """A new directory of the build's own."""
+        path = f"{self.directory}/{name}"
+        with storing("the build"):
+            os.mkdir(path, 0o700)
+        return path
+
+    def hold(self, layers: Iterable[str]) -> None:
+        """Keep layers from being collected while the build runs."""
+        self.held.update(layers)
+
+    @property
+    def newest(self) -> int | None:
+        """The latest time (ns since the epoch) that files of layers may have, if any."""
+        epoch = epoch_of(self.options.build_args)
+        return None if epoch is None else epoch * 1_000_000_000
+
+    async def ingest(self, key: str, stubs: dict[str, Any] | None = None) -> str:
+        """What a snapshot changed as a layer; "" when it changed nothing.
+
+        ``stubs`` are mount points that are no change (``ketch.build.stubs``).
+        """
+        parts = self.parts
+        args: dict[str, Any] = {
+            "root": parts.config.data_root,
+            "snapshotter": parts.snapshots.name,
+            "key": key,
+            "newest": self.newest,
+        }
+        if stubs:
+            args |= {"stubs": stubs, "upper": parts.snapshots.upper(key)}
+        async with parts.images.hold():  # the layer has no name until this build holds it
+            with storing(f"a layer in {parts.config.data_root}"):
+                info = await self.workers.store("ingest", **args)
+            if not info["entries"]:
+                return ""
+            layer = str(info["diff_id"])
+            self.hold([layer])
+        return layer
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Tidy up while the next step runs; ``close`` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._tidied)
+
+    def _tidied(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a build step left something behind: %s", error, exc_info=error)
+
+    async def close(self) -> str:
+        """Wait for the tidying, then move the directory to the trash; its path there."""
+        bringing = [*self.loads.values(), *self.unpacks.values()]
+        for task in bringing:
+            task.cancel()
+        await asyncio.gather(*bringing, return_exceptions=True)
+        await self.workers.close()
+        while self.tasks:
+            await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
+        images = [self._image(name) for name in self.workers.received]
+        if images:
+            with suppress(Unavailable):  # with the launcher its mounts are gone
+                await self.parts.launcher.release_layers(images)
+        trash = f"{self.parts.config.data_root}/trash/{os.path.basename(self.directory)}"
+        os.rename(self.directory, trash)
+        self.held.clear()
+        return trash

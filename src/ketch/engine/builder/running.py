@@ -1,0 +1,171 @@
+"""One build under way: its events, its outcome, its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ketch.build.config import timestamp
+from ketch.build.epoch import epoch_of, epoch_text
+from ketch.build.prepared import Prepared
+from ketch.build.solver import Built, Solver, outcome_of
+from ketch.build.vertices import Vertices
+from ketch.engine.builder.attestation_documents import Invocation
+from ketch.engine.builder.export import Exporting
+from ketch.engine.builder.history import CANCELED, COMPLETED, ERROR
+from ketch.engine.builder.result import Result
+from ketch.engine.builder.verify import check_same
+from ketch.errors import Cancelled
+from ketch.oci import platform as platforms
+
+if TYPE_CHECKING:
+    from ketch.build.failures import Place
+    from ketch.build.progress import Event
+    from ketch.build.state import StageState
+    from ketch.engine.builder.executor import BuildExecutor
+    from ketch.engine.builder.history import Recording
+    from ketch.engine.builder.room import BuildRoom
+
+
+class RunningBuild:
+    """Runs the steps in a task of its own; whoever reads ``events`` slowly slows them down.
+
+    With a ``gate``, nothing is stored before it answers, and only if it answers True.
+    """
+
+    def __init__(
+        self,
+        room: BuildRoom,
+        plans: Sequence[Prepared],
+        executor: BuildExecutor,
+        recording: Recording,
+        gate: Awaitable[bool] | None = None,
+    ) -> None:
+        self._room = room
+        self._recording = recording
+        self._plans = plans
+        self._executor = executor
+        self._sink = recording.tee(room.channel.put)
+        self._solvers = self._made()
+        self._exporting = Exporting(room, executor, _invocation(room, plans[0], self.ref))
+        self._gate = gate
+        self._ready: asyncio.Future[list[StageState]] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def failed_at(self) -> Place | None:
+        """Where in the Dockerfile the step stands that failed."""
+        return next((s.failed_at for s in self._solvers if s.failed_at is not None), None)
+
+    @property
+    def ref(self) -> str:
+        """The build's reference in the history."""
+        return self._recording.record.ref
+
+    async def _run(self) -> Built | None:
+        try:
+            built = await self._steps()
+        except asyncio.CancelledError:
+            self._recording.end(CANCELED)
+            raise
+        except Exception as error:
+            self._recording.end(ERROR, error=str(error))
+            raise
+        finally:
+            self._ready.cancel()
+            self._room.channel.close()
+        self._recording.end(COMPLETED, image=built.image if built else "")
+        return built
+
+    async def _steps(self) -> Built | None:
+        states = await self._solved(self._solvers)
+        if self._room.options.verify:
+            again = await self._solved(self._made())
+            for first, second in zip(states, again, strict=True):
+                await check_same(self._room, first, second)
+        if not self._ready.done():
+            self._ready.set_result(states)
+        if self._gate is not None and not await self._gate:
+            return None
+        results = [_result(state) for state in states]
+        return await self._exporting.run(results, self._solvers[0].reporting)
+
+    def _made(self) -> list[Solver]:
+        """A solver for each platform; their steps are counted together."""
+        epoch = epoch_of(self._room.options.build_args)
+        clock = timestamp if epoch is None else lambda: epoch_text(epoch)
+        total, before = sum(plan.plan.steps() for plan in self._plans), 0
+        found = []
+        for plan in self._plans:
+            label = plan.options.platform if len(self._plans) > 1 else ""
+            vertices = Vertices(plan.plan, label, before, total)
+            found.append(Solver(plan, self._executor, self._sink, clock, vertices))
+            before += plan.plan.steps()
+        return found
+
+    async def _solved(self, solvers: list[Solver]) -> list[StageState]:
+        """All platforms side by side; the first failure ends the others."""
+        tasks = [asyncio.ensure_future(solver.run()) for solver in solvers]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def solved(self) -> list[StageState]:
+        """The target stage of each platform, before it is stored; raises what ended the build."""
+        waited: set[asyncio.Future[Any]] = {self._ready, self._task}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready.done() or self._ready.cancelled():
+            await self._task
+        return self._ready.result()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """All events in order, to the last one."""
+        async for burst in self.bursts():
+            for event in burst:
+                yield event
+
+    async def bursts(self) -> AsyncIterator[list[Event]]:
+        """The same, as many at a time as there are."""
+        while events := await self._room.channel.get():
+            yield events
+
+    async def built(self) -> Built:
+        """The outcome; raises what ended the build: ``StepFailed``, other ``KetchError``, or
+        ``Cancelled`` when the gate stayed closed."""
+        built = await self._task
+        if built is None:
+            raise Cancelled("the build's outcome was not wanted")
+        return built
+
+    async def cancel(self) -> None:
+        """Kill what runs and wait until it is gone."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _result(state: StageState) -> Result:
+    config, parent = outcome_of(state)
+    return Result(
+        platform=state.image.platform, config=config, layers=tuple(state.layers), parent=parent
+    )
+
+
+def _invocation(room: BuildRoom, plan: Prepared, ref: str) -> Invocation:
+    """How the build was called, for its provenance."""
+    options = room.options
+    return Invocation(
+        ref=ref,
+        started=timestamp(),
+        finished="",
+        filename=options.dockerfile,
+        target=options.target,
+        platform=str(platforms.host()),
+        arguments={k: v for k, v in options.build_args.items() if v is not None},
+        labels=options.labels,
+        dockerfile="\n".join(plan.dockerfile.source.lines).encode(),
+        materials=(),
+    )

@@ -1,0 +1,76 @@
+"""Where a build's Dockerfile and files come from."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ketch.build.progress import Report
+from ketch.engine.builder.workers import directory_of
+from ketch.engine.pipes import fed
+from ketch.engine.storing import storing
+from ketch.errors import InvalidParameter, NotFound
+
+if TYPE_CHECKING:
+    from ketch.engine.builder.workers import BuildWorkers
+
+
+class Source(Protocol):
+    """A client's files. ``dockerfile`` is called first, ``files`` when a step wants some.
+
+    Files arrive through a worker (``BuildWorkers.receive`` and ``receive_image``).
+    """
+
+    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+        """The Dockerfile's bytes; raises ``InvalidParameter`` when there is none.
+
+        With an empty path it may only bring the context, and answer nothing.
+        """
+
+    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
+        """The ignore file that goes with the Dockerfile; empty when there is none."""
+
+    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+        """Bring the build context ("") or another local directory of the client's by its name."""
+
+
+class TarSource:
+    """Everything in one tar stream (plain, gzip, bzip2, xz or zstd), Dockerfile included, and the
+    ``named`` contexts below ``.ketch-contexts/`` and their names in hexadecimal."""
+
+    def __init__(
+        self, stream: AsyncIterator[bytes], named: Iterable[str] = (), directory: str = ""
+    ) -> None:
+        self._stream = stream
+        self._directory = directory
+        self._named = frozenset(named)
+        self._ignore = b""
+
+    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+        """Takes the context too, since nobody knows where in the stream the Dockerfile is."""
+
+        async def receive(stream: int) -> Any:
+            with storing("the build context"):
+                if not self._named and not self._directory:
+                    return await workers.receive_image(stream, "", path)
+                asked: dict[str, Any] = {"dockerfile": path}
+                asked["directory"] = self._directory or directory_of("")
+                asked["contexts"] = {name: directory_of(name) for name in self._named}
+                return await workers.receive(stream, **asked)
+
+        try:
+            found = await fed(self._stream, receive)
+        except NotFound as error:  # the route is there, whatever the context lacks
+            raise InvalidParameter(str(error)) from None
+        self._ignore = b64decode(found.get("ignore", ""))
+        return b64decode(found.get("dockerfile", ""))
+
+    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
+        """Found with the Dockerfile."""
+        return self._ignore
+
+    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+        """The context is there already."""
+        if name and name not in self._named:
+            raise InvalidParameter(f"the build has no context named {name!r}")

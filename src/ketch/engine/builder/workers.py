@@ -1,0 +1,114 @@
+"""The workers of one build: as many as there are cores, started when there is work for them.
+
+The first one takes the context; all can hash what lies in the build's directory and store layers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ketch.engine.builder.git import Cloner
+    from ketch.engine.builder.spare import SpareWorker
+    from ketch.engine.builder.worker import BuildWorker
+
+
+def image_of(name: str) -> str:
+    """The image of a context, the build's own ("") or a named one, in the build's directory."""
+    return f"{directory_of(name)}.erofs"
+
+
+def directory_of(name: str) -> str:
+    """Its files, where they are wanted as files."""
+    return f"context-{hashlib.sha256(name.encode()).hexdigest()[:16]}" if name else "context"
+
+
+class BuildWorkers:
+    """Requests go to whichever worker is free."""
+
+    def __init__(
+        self,
+        spare: SpareWorker,
+        directory: str,
+        cloner: Cloner,
+        abandon: Callable[[str], None],
+        most: int = 0,
+    ) -> None:
+        """``abandon`` is that of the layers' store."""
+        self.cloner = cloner
+        self._spare = spare
+        self._abandon = abandon
+        self._scratches: set[str] = set()
+        self._directory = directory
+        self._most = most or len(os.sched_getaffinity(0))
+        self._all: list[BuildWorker] = []
+        self._free: list[BuildWorker] = []
+        self.received: dict[str, dict[str, Any]] = {}
+        self._slots = asyncio.Semaphore(self._most)
+
+    async def receive_image(self, stream: int, name: str, dockerfile: str = "") -> dict[str, Any]:
+        """Take the tar stream of the context ``name``, whose fd stays the caller's.
+
+        See ``ketch.build.context_image.receive``; the answer stays in ``received``.
+        """
+        asked = {"image": image_of(name), "dockerfile": dockerfile}
+        self.received[name] = await self._receive(stream, "receive_image", asked)
+        return self.received[name]
+
+    async def receive(self, stream: int, **request: Any) -> dict[str, Any]:
+        """Unpack a tar stream, whose fd stays the caller's (``ketch.build.tasks.receive``)."""
+        return await self._receive(stream, "receive", request)
+
+    async def _receive(self, stream: int, what: str, request: dict[str, Any]) -> dict[str, Any]:
+        async with self._slots:
+            worker = await self._start(stream)
+            try:
+                return await worker.ask(what, **request)
+            finally:
+                self._free.append(worker)
+
+    async def unpack(self, name: str, directory: str) -> None:
+        """Make the files of a context that was received, in a new directory of the build's."""
+        found = self.received[name]
+        await self.ask(
+            "unpack",
+            image=image_of(name),
+            directory=directory,
+            tar_size=found["tar_size"],
+            ignore=found.get("ignore", ""),
+        )
+
+    async def ask(self, what: str, **request: Any) -> dict[str, Any]:
+        """One request; raises what it raised, ``Unavailable`` when the worker died."""
+        async with self._slots:
+            worker = self._free.pop() if self._free else await self._start(-1)
+            try:
+                return await worker.ask(what, **request)
+            finally:
+                self._free.append(worker)
+
+    async def store(self, what: str, **request: Any) -> dict[str, Any]:
+        """``ask`` for a layer (``ingest``, ``store``). What a worker that died left of it goes with
+        the build."""
+        scratch = secrets.token_hex(8)
+        self._scratches.add(scratch)
+        found = await self.ask(what, scratch=scratch, **request)
+        self._scratches.discard(scratch)
+        return found
+
+    async def _start(self, stream: int) -> BuildWorker:
+        worker = self._spare.take()
+        self._all.append(worker)
+        await worker.begin(self._directory, stream)
+        return worker
+
+    async def close(self) -> None:
+        """Let them finish what they do, but not for long, then end them."""
+        await asyncio.gather(*(worker.close() for worker in self._all))
+        for scratch in self._scratches:
+            await asyncio.to_thread(self._abandon, scratch)

@@ -1,0 +1,1 @@
+"""Images: store, pull, push, load, save, list, remove."""

@@ -1,0 +1,1 @@
+"""Why a container stopped or will not start."""
