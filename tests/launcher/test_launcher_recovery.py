@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 import signal
 import sys
 
@@ -95,6 +96,15 @@ async def test_a_killed_launcher_is_replaced_and_containers_live_on(bench: Bench
     await client.send(b"alive\n")
     assert await client.streams() == {1: b"alive\n"}
     assert (await shim.exited()).status == 2
+
+
+async def test_a_launcher_is_replaced_before_its_death_is_noticed(bench: Bench) -> None:
+    pid = (await bench.launcher.hello())["pid"]
+    pidfd = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([pidfd], [], [], 10)  # not awaited: the connection's end stays unread
+    os.close(pidfd)
+    assert (await bench.launcher.hello())["pid"] != pid
 
 
 async def test_a_killed_shim_is_noticed(bench: Bench) -> None:

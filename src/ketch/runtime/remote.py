@@ -157,7 +157,10 @@ class Launcher:
         return shim
 
     async def _request(self, body: Body, fds: Sequence[int] = ()) -> Body:
-        return await (await self._live()).request(body, fds)
+        try:
+            return await (await self._live()).request(body, fds)
+        except wire.Unsent:  # it died a moment ago, which nobody has noticed yet
+            return await (await self._live()).request(body, fds)
 
     async def _live(self) -> Connection:
         """The connection, made anew if need be."""

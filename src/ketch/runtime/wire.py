@@ -20,6 +20,10 @@ from ketch.runtime.protocol import ProtocolError
 Body = dict[str, Any]
 
 
+class Unsent(Unavailable):
+    """The other side was gone before the message: another one may be asked the same."""
+
+
 class Connection:
     """``on_event`` gets what is no answer, ``on_lost`` is called once when the other side is gone.
 
@@ -41,6 +45,7 @@ class Connection:
         self._answers: dict[int, asyncio.Future[Body]] = {}
         self._next = 1
         self._turn = asyncio.Lock()
+        self._room: asyncio.Future[None] | None = None  # whoever has the turn waits for it
         self.lost = False
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -51,37 +56,38 @@ class Connection:
         Raises what the other side answered, or ``Unavailable`` when it is gone.
         """
         seq, self._next = self._next, self._next + 1
-        answer: asyncio.Future[Body] = self._loop.create_future()
+        await self.post({**body, "seq": seq}, fds)
+        answer: asyncio.Future[Body] = self._loop.create_future()  # nothing was read meanwhile
         self._answers[seq] = answer
         try:
-            await self.post({**body, "seq": seq}, fds)
             return await answer
         finally:
             self._answers.pop(seq, None)
 
     async def post(self, body: Body, fds: Sequence[int] = ()) -> None:
-        """Send without awaiting an answer; raises ``Unavailable``."""
+        """Send without awaiting an answer; raises ``Unsent``."""
         payload = _encoded(body)
         async with self._turn:  # keeps the order while somebody waits for room
             while True:
                 if self.lost:
-                    raise self._gone()
+                    raise self._gone(Unsent)
                 try:
                     protocol.send_raw(self._sock, payload, fds)
                     return
                 except BlockingIOError:
-                    await self._room()
+                    await self._make_room()
                 except (BrokenPipeError, ConnectionError):
                     self.close()
-                    raise self._gone() from None
+                    raise self._gone(Unsent) from None
 
-    async def _room(self) -> None:
-        room: asyncio.Future[None] = self._loop.create_future()
+    async def _make_room(self) -> None:
+        self._room = self._loop.create_future()
         fd = self._sock.fileno()
-        self._loop.add_writer(fd, settle, room)
+        self._loop.add_writer(fd, settle, self._room)
         try:
-            await room
+            await self._room
         finally:
+            self._room = None
             if not self.lost:
                 self._loop.remove_writer(fd)
 
@@ -121,13 +127,15 @@ class Connection:
         self._loop.remove_reader(fd)
         self._loop.remove_writer(fd)
         self._sock.close()
+        if self._room is not None:
+            settle(self._room)
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(self._gone())
         self.on_lost()
 
-    def _gone(self) -> Unavailable:
-        return Unavailable(f"{self._name} is gone")
+    def _gone(self, kind: type[Unavailable] = Unavailable) -> Unavailable:
+        return kind(f"{self._name} is gone")
 
 
 def _encoded(body: Body) -> bytes:
