@@ -104,8 +104,8 @@ class ImageParts:
     def _labels(self, image_id: str) -> dict[str, str]:
         try:
             return image_format.decode(self.content.read(image_id)).run.labels or {}
-        except KetchError:
-            return {}  # damaged, or gone with the image
+        except (KetchError, OSError):
+            return {}  # damaged, gone with the image, or out of reach: what happened has happened
 
 
 def ingest_in_worker(launcher: Launcher, data_root: str, snapshots: LayerStore) -> IngestLayer:
