@@ -19,8 +19,7 @@ def began(name: str) -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", str(COLUMNS))
-    monkeypatch.setenv("LINES", "20")
+    monkeypatch.setattr("ketch.cli.terminal.size", lambda: (20, COLUMNS))
 
 
 def drawn(name: str) -> list[str]:

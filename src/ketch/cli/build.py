@@ -181,11 +181,11 @@ class display:
             from ketch.cli.build_rawjson import RawJson
 
             return RawJson(sys.stderr)
-        from ketch.cli import build_tty
+        if mode == "tty" or (mode == "auto" and sys.stderr.isatty()):
+            from ketch.cli.build_tty import Live
 
-        if build_tty.is_wanted(mode):
             self._live = True
-            return build_tty.Live(sys.stderr)
+            return Live(sys.stderr)
         from ketch.cli.build_plain import Plain
 
         return Plain(sys.stderr)

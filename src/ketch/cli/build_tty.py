@@ -5,10 +5,9 @@ cursor up and erasing lines. What a step said stays on the screen only if it fai
 """
 
 import os
-import shutil
-import sys
 import time
 
+from ketch.cli import terminal
 from ketch.cli.build_plain import warning_text
 from ketch.cli.build_steps import Steps
 
@@ -55,13 +54,13 @@ class Live:
 
     def _draw(self, final: bool) -> None:
         self._next = time.monotonic() + _PAUSE
-        size = shutil.get_terminal_size()
+        height, width = terminal.size()
         lines = self._picture(final)
-        room = len(lines) if final else max(3, size.lines - 2)
+        room = len(lines) if final else max(3, (height or 24) - 2)
         if len(lines) > room:  # the beginning goes out of sight first
             lines = [lines[0], *lines[-(room - 1) :]]
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        text = "".join(f"{_cut(line, size.columns)}\x1b[K\n" for line in lines)
+        text = "".join(f"{_cut(line, width or 80)}\x1b[K\n" for line in lines)
         self._out.write(f"{up}\r{text}\x1b[J")
         self._out.flush()
         self._drawn = len(lines)
@@ -145,8 +144,3 @@ def _width(character: str) -> int:
     from unicodedata import east_asian_width  # not for plain ASCII
 
     return 2 if east_asian_width(character) in "WF" else 1
-
-
-def is_wanted(mode: str) -> bool:
-    """Whether ``--progress`` means this display here."""
-    return mode == "tty" or (mode == "auto" and sys.stderr.isatty())
