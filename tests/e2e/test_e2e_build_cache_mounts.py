@@ -16,6 +16,7 @@ import zstandard
 from buildkit import content_store
 from buildkit.buildx import Buildx
 from e2e.conftest import another
+from e2e.files_below import files_below
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build
@@ -289,7 +290,7 @@ def test_hostile_contents(
     assert "done" in shown
     assert not Path("/tmp/escaped-by-link").exists()
     assert not list(tmp_path.rglob("escaped*"))
-    assert not list(other.data.rglob("escaped*")) or "escaped" not in shown
+    assert not [path for path in files_below(other.data) if path.name.startswith("escaped")]
     if len(archive) != 10240 or size != 10240:
         assert "begins without what it held" in shown
         assert " 1\n" in shown or " 0\n" in shown  # an empty directory

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from buildkit.buildx import Buildx
+from e2e.files_below import files_below
 from e2e.ketch_program import ketch
 from e2e.ketchd_process import Ketchd
 
@@ -26,10 +27,12 @@ COPY --from=first /made /made
 def traces(*roots: Path) -> list[Path]:
     """Files below with the secret in them, gzip looked into."""
     found = []
-    for path in (path for root in roots for path in root.rglob("*")):
-        if path.is_symlink() or not path.is_file():
+    for path in files_below(*roots):
+        if path.is_symlink():
             continue
         try:
+            if not path.is_file():
+                continue
             data = path.read_bytes()
         except FileNotFoundError:
             continue

@@ -76,7 +76,7 @@ def test_links(ketchd: Ketchd, name: str) -> None:
         assert [found for found in hosts if "\tdb " in found] == [line]
         ketchd.docker("rm", "-f", blocker)
         ketchd.docker("rm", "--link", f"/{name}/db")
-        assert "db" not in ketchd.out("exec", name, "cat", "/etc/hosts")
+        assert "\tdb " not in ketchd.out("exec", name, "cat", "/etc/hosts")
         assert ketchd.out("inspect", "-f", "{{.HostConfig.Links}}", name) == "[]"
     finally:
         ketchd.docker("rm", "-f", child)
