@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,7 @@ def test_each_number_of_files(engine: Ketchd, who: Callable[[Ketchd], int], tmp_
     pid = who(engine)
     before = at_rest(engine, pid)
     codes: list[int] = []
+    waiting = 0
     for more in range(1, 22, 2):
         with only(pid, more):
             for words in (
@@ -86,12 +88,17 @@ def test_each_number_of_files(engine: Ketchd, who: Callable[[Ketchd], int], tmp_
                 ("exec", "bystander", "true"),
                 ("cp", str(file), "bystander:/file"),
             ):
-                done = engine.docker(*words, code=None, timeout=120)
+                try:
+                    done = engine.docker(*words, code=None, timeout=30)
+                except subprocess.TimeoutExpired:
+                    waiting += 1  # its own connections take all the room that there is
+                    continue
                 codes.append(done.returncode)
                 assert done.returncode in (0, 1, 125, 126, 128), done
                 assert (done.stdout + done.stderr == b"") == (done.returncode == 0) or (
                     words[0] == "cp"
                 )
+    assert waiting <= 1
     assert 0 in codes
     assert codes[-1] == 0
     assert {1, 125, 126, 128} & set(codes)
