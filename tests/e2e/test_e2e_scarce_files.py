@@ -91,7 +91,9 @@ def test_each_number_of_files(engine: Ketchd, who: Callable[[Ketchd], int], tmp_
                 try:
                     done = engine.docker(*words, code=None, timeout=30)
                 except subprocess.TimeoutExpired:
-                    waiting += 1  # its own connections take all the room that there is
+                    if words[0] != "run" or more > 3:  # docker run comes with three connections
+                        raise
+                    waiting += 1  # and its first ones take all the room that there is
                     continue
                 codes.append(done.returncode)
                 assert done.returncode in (0, 1, 125, 126, 128), done
