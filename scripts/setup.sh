@@ -57,6 +57,10 @@ if [ "$mode" != run ] && ! command -v dockerd >/dev/null 2>&1; then
     echo "setup: installing docker.io to run beside ours (its service stays off)"
     quiet_install docker.io
 fi
+if [ "$mode" = test ]; then
+    { sh scripts/newer.sh sid docker-buildx docker-compose && sh scripts/newer.sh trixie docker-buildx; } ||
+        echo "setup: no newer Debian's buildx and compose to be had; tests that drive them are skipped" >&2
+fi
 
 wanted="."
 [ "$mode" = run ] || wanted=".[dev]"
