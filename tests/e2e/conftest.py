@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.buildx_client import buildx as buildx
+from e2e.buildx_client import each_buildx as each_buildx
 from e2e.ketchd_process import BUSYBOX, Ketchd, busybox_tar, docker_path
 from e2e.leaks import kill_processes, leftovers, remove_cgroup_parent
 
