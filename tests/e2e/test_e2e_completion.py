@@ -42,6 +42,9 @@ def asked(engine: Ketchd, *words: str) -> tuple[dict[str, str], str]:
     [
         (("st",), {"start", "stats", "stop"}, {"rm"}),
         (("image", "pr"), {"prune"}, set()),
+        (("builder", "h"), {"history"}, {"history ls"}),
+        (("build", "history", "s"), {"show"}, {"ls"}),
+        (("buildx", "history", "show", "--ty"), {"--type"}, set()),
         (("--ho",), {"--host"}, set()),
         (("-c", ""), {"default"}, set()),
         (("help", "p"), {"ps", "pull", "push"}, set()),

@@ -20,32 +20,14 @@ if TYPE_CHECKING:
 
 HELP = {
     "build": ("[OPTIONS] PATH | URL | -", FLAGS),
-    "history": ("ls|inspect|logs|show|rm [OPTIONS] [REF]", ()),
 }
 
 
 def build(client: "Client", argv: "list[str]") -> int:
     """Build an image; the exit code of a step that fails, as docker's classic builder has it."""
-    if argv[:1] == ["history"] and len(argv) > 1:
-        from ketch.cli import build_history
-
-        verb = build_history.VERBS.get(argv[1])
-        if verb is not None:
-            return verb(client, argv[2:])
     parsed = parse(FLAGS, argv)
     count(parsed, "build", 1)
     return build_parsed(client, parsed)[0]
-
-
-def history(client: "Client", argv: "list[str]") -> int:
-    """``ketch builder history VERB``."""
-    from ketch.cli import build_history
-    from ketch.cli.flags import UsageError
-
-    verb = build_history.VERBS.get(argv[0]) if argv else None
-    if verb is None:
-        raise UsageError(f"history needs one of {', '.join(build_history.VERBS)}")
-    return verb(client, argv[1:])
 
 
 def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) -> "tuple[int, str]":

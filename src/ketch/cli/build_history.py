@@ -153,8 +153,3 @@ def remove(client: "Client", argv: "list[str]") -> int:
 
 def _path(words: "list[str]") -> str:
     return f"/ketch/builds/{quote(words[0] if words else '^0')}"
-
-
-VERBS = {
-    "ls": list_, "list": list_, "inspect": inspect, "logs": logs, "show": show, "rm": remove,
-}  # fmt: skip

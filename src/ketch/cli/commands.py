@@ -52,13 +52,13 @@ COMMANDS: "dict[str, tuple[str, str]]" = {
     "wait": ("control:wait", "Block until containers stop, then print their exit codes"),
     "why": ("why:why", "Tell why a container stopped or will not start"),
     "builder build": ("build:build", "Build an image from a Dockerfile"),
-    "builder history": (
-        "build:history",
-        "Show the builds there were (ls, inspect, logs, show, rm)",
-    ),
+    "builder history inspect": ("build_history:inspect", "Display the record of a build"),
+    "builder history logs": ("build_history:logs", "Print what a build said"),
+    "builder history ls": ("build_history:list_", "List builds, newest first"),
+    "builder history rm": ("build_history:remove", "Remove builds from the history"),
+    "builder history show": ("build_history:show", "Draw a build's steps and their times"),
     "builder prune": ("prune:builder", "Remove build cache"),
     "buildx build": ("build:build", "Build an image from a Dockerfile"),
-    "buildx history": ("build:history", "Show the builds there were (ls, inspect, logs, show, rm)"),
     "buildx prune": ("prune:builder", "Remove build cache"),
     "container execs": ("execs:list_", "List the processes that exec started in a container"),
     "container exec-kill": ("execs:kill", "Send a signal to processes that exec started"),
@@ -112,8 +112,16 @@ CONTAINER_VERBS = [
     "why",
 ]  # fmt: skip
 COMMANDS.update({f"container {verb}": COMMANDS[verb] for verb in CONTAINER_VERBS})
+HISTORY_VERBS = ["inspect", "logs", "ls", "rm", "show"]
+COMMANDS.update(
+    {f"buildx history {verb}": COMMANDS[f"builder history {verb}"] for verb in HISTORY_VERBS}
+)
 
 ALIASES = {
+    "builder history list": "builder history ls",
+    "builder history remove": "builder history rm",
+    "buildx history list": "buildx history ls",
+    "buildx history remove": "buildx history rm",
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
@@ -136,7 +144,9 @@ COMPLETION = "__complete"
 
 GROUPS = {
     "builder": "Manage builds",
+    "builder history": "Show the builds that there were",
     "buildx": "Manage builds",
+    "buildx history": "Show the builds that there were",
     "container": "Manage containers",
     "context": "Manage contexts",
     "image": "Manage images",
@@ -162,13 +172,38 @@ REFUSED = {  # docker's commands that ketch has none of, and why
 }
 
 
+def group_of(words: "list[str]") -> str:
+    """The longest group that ``words`` begin with, or nothing."""
+    depth = 0
+    while depth < len(words) and " ".join(words[: depth + 1]) in GROUPS:
+        depth += 1
+    return " ".join(words[:depth])
+
+
+def under(group: str) -> "dict[str, str]":
+    """What may follow a group's name, and what each is for."""
+    rows = {name: text for name, (_, text) in COMMANDS.items()} | GROUPS
+    start = f"{group} " if group else ""
+    after = {n.removeprefix(start): text for n, text in rows.items() if n.startswith(start)}
+    return {name: after[name] for name in sorted(after) if " " not in name}
+
+
 def find(words: "list[str]") -> "tuple[str, list[str]] | None":
     """The command that ``words`` begin with and the words after it, or None."""
-    if len(words) > 1 and words[0] in GROUPS:
-        name = f"{words[0]} {words[1]}"
-        name = ALIASES.get(name, name)
-        return (name, words[2:]) if name in COMMANDS else None
-    return (words[0], words[1:]) if words and words[0] in COMMANDS else None
+    depth = group_of(words).count(" ") + 2 if words and words[0] in GROUPS else 1
+    if len(words) < depth:
+        return None
+    name = " ".join(words[:depth])
+    name = ALIASES.get(name, name)
+    return (name, words[depth:]) if name in COMMANDS else None
+
+
+def spelled(words: "list[str]") -> "list[str]":
+    """``build history VERB`` as ``builder history VERB``; a context may be called history."""
+    wanted = (*HISTORY_VERBS, "list", "remove", "help", "--help", "-h")
+    if words[:2] == ["build", "history"] and words[2:3] and words[2] in wanted:
+        return ["builder", *words[1:]]
+    return words
 
 
 def refusal(words: "list[str]") -> str:

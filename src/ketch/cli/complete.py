@@ -77,19 +77,16 @@ class _Completer:
             rest = rest[1:]
             if commands.find(rest):
                 return
+        if rest == ["build", "history"]:  # or a context of that name, which the command offers
+            self.answer.add(commands.under("builder history"))
+        rest = commands.spelled(rest)
         found = commands.find(rest) if rest else None
         if found is not None:
             self._in_command(*found)
         elif not rest:
             self._commands()
-        elif rest[0] in commands.GROUPS and len(rest) == 1:
-            self.answer.add(
-                {
-                    name.partition(" ")[2]: row[1]
-                    for name, row in commands.COMMANDS.items()
-                    if name.startswith(rest[0] + " ")
-                }
-            )
+        elif (group := " ".join(rest)) in commands.GROUPS:
+            self.answer.add(commands.under(group))
 
     def _global_flags(self, words: "list[str]") -> "list[str] | None":
         """The words from the command on; None when a global flag's value is typed."""
@@ -111,8 +108,7 @@ class _Completer:
         if self.typed.startswith("-"):
             self._flag_names(self.flags)
             return
-        self.answer.add({n: row[1] for n, row in commands.COMMANDS.items() if " " not in n})
-        self.answer.add(commands.GROUPS)
+        self.answer.add(commands.under(""))
         self.answer.add({"help": "Help about a command"})
 
     def _in_command(self, name: str, rest: "list[str]") -> None:

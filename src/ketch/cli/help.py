@@ -70,11 +70,7 @@ def _sections(place: str, flags: "tuple[Flag, ...]") -> "list[tuple[str, list[Fl
 
 def of_group(group: str) -> str:
     """The commands of a group."""
-    rows = [
-        (name.removeprefix(group + " "), text)
-        for name, (_, text) in sorted(commands.COMMANDS.items())
-        if name.startswith(group + " ")
-    ]
+    rows = list(commands.under(group).items())
     return (
         f"Usage:  ketch {group} COMMAND\n\n{commands.GROUPS[group]}\n\nCommands:\n"
         f"{_rows(rows)}\n\nRun 'ketch {group} COMMAND --help' for more information on a command.\n"
@@ -96,7 +92,9 @@ def of_program(flags: "Sequence[Flag]") -> str:
             _rows(common),
             "",
             "Management Commands:",
-            _rows(sorted(commands.GROUPS.items())),
+            _rows(
+                [(name, text) for name, text in sorted(commands.GROUPS.items()) if " " not in name]
+            ),
             "",
             "Commands:",
             _rows([(name, single[name]) for name in rest]),
@@ -149,12 +147,13 @@ def show(words: "list[str]", flags: "Sequence[Flag]") -> int:
     if not words:
         sys.stdout.write(of_program(flags))
         return 0
+    words = commands.spelled(words)
     if found := commands.find(words):
         module = commands.module_of(found[0])
         sys.stdout.write(of_command(found[0], module))
         return 0
-    if words[0] in commands.GROUPS and len(words) == 1:
-        sys.stdout.write(of_group(words[0]))
+    if (group := " ".join(words)) in commands.GROUPS:
+        sys.stdout.write(of_group(group))
         return 0
     if reason := commands.refusal(words):
         sys.stderr.write(reason + "\n")

@@ -84,8 +84,9 @@ def _dispatch(words: "list[str]") -> int:
         return complete(parsed.words[1:], GLOBAL_FLAGS)
     if not parsed.words or parsed.words[0] == "help":
         return _help(parsed.words[1:])
-    found = commands.find(parsed.words)
-    return _run(*found, parsed) if found is not None else _unknown(parsed.words)
+    words = commands.spelled(parsed.words)
+    found = commands.find(words)
+    return _run(*found, parsed) if found is not None else _unknown(words)
 
 
 def _run(name: str, rest: "list[str]", globals_: "Parsed") -> int:
@@ -161,17 +162,18 @@ def _usage(name: str, module: object, error: UsageError) -> int:
 
 def _unknown(words: "list[str]") -> int:
     """Words that are no command: the group's help, why there is none, or a guess."""
-    if words[0] in commands.GROUPS and (len(words) == 1 or words[1] in ("--help", "-h", "help")):
-        return _help(words[:1])
+    group = commands.group_of(words)
+    rest = words[group.count(" ") + 1 :] if group else words
+    if group and (not rest or rest[0] in ("--help", "-h", "help")):
+        return _help(group.split())
     if reason := commands.refusal(words):
         sys.stderr.write(reason + "\n")
         return exits.FAILED
     import difflib
 
-    group = words[0] if words[0] in commands.GROUPS else ""
-    asked = " ".join(words[:2]) if group else words[0]
-    if group and words[1].startswith("-"):
-        raise FlagError(f"unknown flag: {words[1]}")
+    asked = f"{group} {rest[0]}".lstrip()
+    if group and rest[0].startswith("-"):
+        raise FlagError(f"unknown flag: {rest[0]}")
     close = difflib.get_close_matches(asked, [*commands.COMMANDS, *commands.GROUPS], 1)
     hint = f"\n\nDid you mean 'ketch {close[0]}'?" if close else ""
     usage = f"\n\nUsage:  ketch {group}" if group else ""
