@@ -16,7 +16,7 @@ fi
 
 packages="python3-venv nftables libnftables1 libseccomp2 iproute2 busybox-static mmdebstrap"
 case $mode in
-    test) packages="$packages docker-registry skopeo apache2-utils erofs-utils curl procps gcc libc6-dev iptables openssl openssh-server openssh-client runc crun git rpm rsyslog bash-completion zsh fish" ;;
+    test) packages="$packages docker-registry skopeo apache2-utils erofs-utils curl procps gcc libc6-dev iptables openssl openssh-server openssh-client runc crun git rpm db5.3-util rsyslog bash-completion zsh fish" ;;
     bench) packages="$packages docker-registry iptables" ;;
 esac
 

@@ -8,6 +8,7 @@ import sqlite3
 import struct
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,20 @@ def sqlite(*statements: str, blob: bytes = b"") -> bytes:
     return connection.serialize()
 
 
+def berkeley(path: Path, *blobs: bytes, page: int = 4096, order: int = 1234) -> bytes:
+    """By Berkeley DB itself: keys are numbers, key 0 counts, as rpm has it."""
+    if shutil.which("db5.3_load") is None:
+        pytest.skip("needs db5.3-util")
+    pairs = [struct.pack("<I", len(blobs)), *blobs]
+    lines = ["VERSION=3", "format=bytevalue", "type=hash", f"db_pagesize={page}"]
+    lines += [f"db_lorder={order}", "HEADER=END"]
+    for number, blob in enumerate(pairs):
+        lines += [f" {struct.pack('<I', number).hex()}", f" {blob.hex()}"]
+    text = "\n".join([*lines, "DATA=END", ""])
+    subprocess.run(["db5.3_load", str(path)], input=text, text=True, check=True)
+    return path.read_bytes()
+
+
 TABLE = "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)"
 
 
@@ -107,6 +122,44 @@ def test_made_up_ones() -> None:
         assert [found for blob in headers(data) if (found := fields(blob))] == [BASH]
 
 
+@pytest.mark.parametrize(("page", "order"), [(512, 1234), (4096, 4321), (65536, 1234)])
+def test_what_berkeley_db_itself_wrote(tmp_path: Path, page: int, order: int) -> None:
+    """Headers that fit into a page and that do not, many of them."""
+    small = [header({**TEXTS, 1000: f"small{i}"}) for i in range(300)]
+    large = [header({**TEXTS, 1000: f"large{i}", 1004: "x" * 9000}) for i in range(20)]
+    data = berkeley(tmp_path / "Packages", *small, *large, page=page, order=order)
+    found = {name for blob in headers(data) if (name := fields(blob).get("name"))}
+    assert found == {f"small{i}" for i in range(300)} | {f"large{i}" for i in range(20)}
+    assert list(headers(data[:page])) == []
+
+
+def test_the_newer_database_is_read_where_both_are(tmp_path: Path) -> None:
+    """The newer kind wins where both are: rpm leaves the old one behind when it converts."""
+    folder = tmp_path / "var/lib/rpm"
+    folder.mkdir(parents=True)
+    berkeley(folder / "Packages", header(epoch=7), header({**TEXTS, 1000: "gpg-pubkey"}))
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    unread: list[str] = []
+    try:
+        (package,) = _rpm(fd, unread)
+        assert (package["name"], package["epoch"]) == ("bash", "7")
+        (folder / "rpmdb.sqlite").write_bytes(sqlite(TABLE))
+        assert list(_rpm(fd, unread)) == []
+    finally:
+        os.close(fd)
+    assert unread == []
+
+
+def test_lies_in_berkeley_db(tmp_path: Path) -> None:
+    """A page of overflow that is its own next one, and one that two values claim."""
+    large = header({**TEXTS, 1004: "x" * 9000})
+    data = bytearray(berkeley(tmp_path / "Packages", large))
+    overflow = [at for at in range(0, len(data), 4096) if data[at + 25] == 7]
+    for at in overflow:
+        data[at + 16 : at + 20] = (at // 4096).to_bytes(4, "little")
+    assert [fields(blob) for blob in headers(bytes(data))] == [{}]
+
+
 @pytest.mark.parametrize(
     "statements",
     [
@@ -136,6 +189,16 @@ def test_any_bytes(data: bytes) -> None:
     fields(data)
     for start in (b"SQLite format 3\0", b"RpmP\0\0\0\0\0\0\0\0\1\0\0\0"):
         for blob in headers(start + data):
+            fields(blob)
+
+
+@given(st.binary(max_size=600), st.sampled_from(("little", "big")))
+def test_any_bytes_of_berkeley_db(data: bytes, order: Literal["little", "big"]) -> None:
+    """A first page that says 512 bytes a page, and anything behind it."""
+    first = bytes(12) + (0x061561).to_bytes(4, order) + bytes(4) + (512).to_bytes(4, order)
+    for kind in (7, 13):
+        page = (data[:25] + bytes([kind]) + data[25:]).ljust(1024, b"\0")
+        for blob in headers(first.ljust(512, b"\0") + page):
             fields(blob)
 
 

@@ -72,7 +72,8 @@ def _rpm(root_fd: int, unread: list[str]) -> Iterator[Package]:
     """Without the keys that rpm stores like packages. One place is a link to the other."""
     for folder in _RPM:
         there = _listed(root_fd, folder)
-        known = [name for name in _RPM_FILES if name in there]
+        newer = [name for name in _RPM_FILES if name in there]
+        known = newer or [name for name in (_RPM_OLD,) if name in there]
         for name in known:
             try:
                 data = _bytes_in(root_fd, f"{folder}/{name}", _LARGEST_RPM)
@@ -84,8 +85,6 @@ def _rpm(root_fd: int, unread: list[str]) -> Iterator[Package]:
                         yield _rpm_package(fields)
             except (OSError, ValueError):
                 unread.append(f"{folder}/{name}")
-        if not known and _RPM_OLD in there:
-            unread.append(f"{folder}/{_RPM_OLD}")
 
 
 def _rpm_package(fields: dict[str, str]) -> Package:

@@ -1,8 +1,8 @@
-"""The packages in rpm's databases: SQLite (rpmdb.sqlite) and ndb (Packages.db).
+"""The packages in rpm's databases: SQLite (rpmdb.sqlite), ndb (Packages.db), Berkeley DB
+(Packages).
 
 The bytes are an image's, so hostile: lengths are checked, SQLite reads them in memory, with a bound
-on what it may do and without anything that a schema could smuggle in. Berkeley DB, which rpm itself
-gave up in 4.16, is not read.
+on what it may do and without anything that a schema could smuggle in.
 
 Sources: rpm's docs/manual/format_header.md (headers; a database stores them without their magic),
 lib/backend/ndb/rpmpkg.c (ndb), sqlite.org/fileformat2.html.
@@ -14,6 +14,8 @@ import re
 import sqlite3
 import struct
 from collections.abc import Iterator
+
+from ketch.build import rpm_berkeley
 
 _TAGS = {
     1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1011: "vendor",
@@ -31,15 +33,18 @@ _STEPS, _MOST_STEPS = 10_000, 5_000  # of SQLite's virtual machine between two l
 
 
 def headers(data: bytes) -> Iterator[bytes]:
-    """The headers in a database of either kind; ends where it is damaged.
+    """The headers in a database of any kind; ends where it is damaged.
 
-    Raises ``ValueError`` when the bytes are neither.
+    Raises ``ValueError`` when the bytes are none. A Berkeley DB has a counter beside them, in which
+    ``fields`` finds nothing.
     """
     if data.startswith(_SQLITE_MAGIC):
         return _of_sqlite(data)
     if data.startswith(b"RpmP"):
         return _of_ndb(data)
-    raise ValueError("neither SQLite nor ndb")
+    if rpm_berkeley.is_hash(data):
+        return rpm_berkeley.values(data)
+    raise ValueError("neither SQLite, ndb nor a Berkeley DB hash")
 
 
 def fields(header: bytes) -> dict[str, str]:
