@@ -2,7 +2,7 @@
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: help setup setup-test demo test lint bench install uninstall clean
+.PHONY: help setup setup-test demo test lint bench bench-newer install uninstall clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -29,6 +29,11 @@ lint: setup-test ## type checker and linter only
 bench: ## ketch and Docker side by side
 	@PYTHON=$(PYTHON) sh scripts/setup.sh bench
 	@$(BIN)/python -m bench
+
+bench-newer: ## the same against the Docker and BuildKit of Debian's unstable suite
+	@PYTHON=$(PYTHON) sh scripts/setup.sh bench
+	@sh scripts/newer.sh sid docker.io docker-cli containerd docker-buildx
+	@$(BIN)/python -m bench --newer $(CURDIR)/.cache/newer/sid
 
 install: setup ## systemd units, /usr/local/bin/ketch and friends
 	@sh scripts/install.sh

@@ -1,6 +1,6 @@
 """Run the measures and print the table.
 
-Usage: python -m bench [--rounds N] [--quick] [--only NAME ...]
+Usage: python -m bench [--rounds N] [--quick] [--newer DIR] [--only NAME ...]
 """
 
 from __future__ import annotations
@@ -74,12 +74,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15, help="pairs of each timing")
     parser.add_argument("--quick", action="store_true", help="leave out the slow measures")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these measures")
+    parser.add_argument(
+        "--newer", type=Path, metavar="DIR", help="Docker as scripts/newer.sh unpacked it into DIR"
+    )
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench: starts two container engines: run it as root")
+    work = Path(tempfile.mkdtemp(prefix="ketch-bench-"))
+    if options.newer is not None:
+        engines.prefer(options.newer, work)
     if not engines.available():
         sys.exit("bench: dockerd is not installed: apt-get install docker.io")
-    work = Path(tempfile.mkdtemp(prefix="ketch-bench-"))
     docker, ketch = engines.Docker(work), engines.Ketch(work)
     try:
         docker.start()

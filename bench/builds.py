@@ -1,7 +1,7 @@
 """Builds: ours by ``ketch build``, Docker's by its classic builder and by BuildKit.
 
 The classic builder is asked by the docker CLI of ``PATH``. BuildKit is asked by Debian's CLI
-(20.10), which holds its own client of it; newer ones need the buildx plugin.
+(20.10), which holds its own client of it, or by a newer one with the buildx plugin.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.engines import BIN, Docker, Ketch
+from bench.engines import BIN, Docker, Ketch, buildkit_client
 from bench.timing import Row, paired, seconds
 
-DEBIAN_DOCKER = Path("/usr/bin/docker")
 FILES = 20_000
 STAGES = 4
 WORK = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"  # a tenth of a second of a core
@@ -61,8 +60,7 @@ class Builds:
         found = []
         if classic:
             found.append(self._row(f"{what}: classic", "docker", "0", folder, limit, before, flags))
-        if DEBIAN_DOCKER.exists():
-            theirs = str(DEBIAN_DOCKER)
+        if theirs := buildkit_client():
             found.append(self._row(f"{what}: BuildKit", theirs, "1", folder, limit, before, flags))
         return found
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 BIN = Path(__file__).resolve().parents[1] / ".venv" / "bin"
 PATIENCE = 60.0
+DEBIAN_CLIENT = Path("/usr/bin/docker")  # 20.10, with a client of BuildKit inside
+BUILDX = "docker-buildx"
 
 
 class Engine:
@@ -164,6 +166,25 @@ class Ketch(Engine):
     def everything(self) -> list[int]:
         assert self.process is not None
         return [self.process.pid, self.launcher(), *_descendants(self.launcher())]
+
+
+def prefer(newer: Path, work: Path) -> None:
+    """Take dockerd, containerd, docker and buildx, all of them, from where scripts/newer.sh
+    unpacked them; the client's configuration is one of this run."""
+    programs = [str(newer / place) for place in ("usr/sbin", "usr/bin")]
+    os.environ["PATH"] = os.pathsep.join([*programs, os.environ["PATH"]])
+    os.environ["DOCKER_CONFIG"] = str(work / "docker-config")
+    plugins = work / "docker-config" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    (plugins / BUILDX).symlink_to(newer / "usr/libexec/docker/cli-plugins" / BUILDX)
+
+
+def buildkit_client() -> str:
+    """The docker program that can ask BuildKit: one with buildx, or Debian's; or nothing."""
+    config = os.environ.get("DOCKER_CONFIG", "")
+    if config and (Path(config) / "cli-plugins" / BUILDX).exists():
+        return "docker"
+    return str(DEBIAN_CLIENT) if DEBIAN_CLIENT.exists() else ""
 
 
 def available() -> bool:
