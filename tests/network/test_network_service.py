@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import secrets
 import socket
 import subprocess
@@ -297,6 +298,25 @@ async def test_what_others_destroy_is_healed(
         async with asyncio.timeout(60):
             while not (bridge.exists(daemons.tag) and daemons.table() == before):
                 await asyncio.sleep(0.02)
+
+
+async def test_healing_outlives_a_lack_of_files(
+    daemons: Daemons, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who cannot look takes nothing for gone, and looks again later."""
+    monkeypatch.setattr(network_healing, "_EVERY", 0.02)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with daemons.daemon(), asyncio.timeout(60):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, before[1]))
+        try:
+            while "cannot look after the networks" not in caplog.text:
+                await asyncio.sleep(0.02)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert "removed by somebody" not in caplog.text
+        run("ip", "link", "delete", daemons.tag)
+        while not bridge.exists(daemons.tag):
+            await asyncio.sleep(0.02)
 
 
 async def test_the_bridge_has_no_ipv6(daemons: Daemons) -> None:

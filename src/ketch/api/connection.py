@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import termios
 from typing import TYPE_CHECKING, Any
 
 from aiohttp.web_protocol import RequestHandler
@@ -91,6 +93,18 @@ class Connection(RequestHandler):
         return self._held is not None
 
     @property
+    def idle(self) -> bool:
+        """Whether it has had an answer, and no byte of a next request has come."""
+        if not self._request_count or self._unread or not self._between_requests():
+            return False
+        if self.transport is None or self.transport.is_closing():
+            return False
+        unread = fcntl.ioctl(
+            self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4)
+        )
+        return not any(unread)
+
+    @property
     def hijackable(self) -> bool:
         """Whether what follows the present request was set aside; it then can't be kept alive."""
         return self._held is not None
@@ -119,3 +133,9 @@ class ConnectionServer(Server):
     def __call__(self) -> Connection:
         """A protocol for one accepted connection."""
         return Connection(self, **self._kwargs)
+
+    def close_idle(self) -> None:
+        """Close every connection on which nothing is under way (RFC 9112, 9.5)."""
+        for connection in tuple(self.connections):
+            if isinstance(connection, Connection) and connection.idle:
+                connection.force_close()

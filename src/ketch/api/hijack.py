@@ -83,12 +83,17 @@ async def _take(call: Call, head: bytes) -> Taken:
     transport = call.request.transport
     if transport is None or transport.is_closing():
         raise Cancelled("the client closed the connection before it was answered")
-    transport.pause_reading()
-    tail = call.connection.take_held()
-    transport.set_write_buffer_limits(high=0)
-    transport.write(head)
-    await call.connection.flushed()
-    taken = Taken(_duplicate(transport.get_extra_info("socket")), tail)
+    sock = _duplicate(transport.get_extra_info("socket"))  # may fail: before anything is said
+    try:
+        transport.pause_reading()
+        tail = call.connection.take_held()
+        transport.set_write_buffer_limits(high=0)
+        transport.write(head)
+        await call.connection.flushed()
+    except BaseException:
+        sock.close()
+        raise
+    taken = Taken(sock, tail)
     transport.close()
     if call.request.headers.get("User-Agent", "").startswith(_LOSES_WHAT_COMES_WITH_THE_HEAD):
         await _until_read(taken.sock)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class ApiServer:
-    """Serves one engine; ``protocol_factory`` is what ``loop.create_server`` wants.
+    """Serves one engine; ``protocol_factory`` makes what an accepted connection is joined to.
 
     Needs a running event loop. ``origin`` guards connections that a browser can make (TCP).
     """
@@ -57,6 +57,10 @@ class ApiServer:
         connection = self.protocol_factory()
         connection.remote = True
         return connection
+
+    def close_idle(self) -> None:
+        """Close the connections that clients keep for requests to come."""
+        self._server.close_idle()
 
     async def close(self, timeout: float = 1.0) -> None:
         """Close every connection; answers under way get ``timeout`` seconds."""

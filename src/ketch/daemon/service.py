@@ -20,6 +20,7 @@ from ketch.api.origin import OriginPolicy
 from ketch.api.server import ApiServer
 from ketch.api.upgrades import GrpcFront, Upgrades
 from ketch.daemon import config, listeners, logs, systemd, wiring
+from ketch.daemon.acceptor import Acceptor
 from ketch.daemon.pidfile import LockedFile
 from ketch.daemon.settings import RELOADABLE
 from ketch.errors import KetchError
@@ -98,15 +99,11 @@ async def _listen(
 ) -> None:
     api = ApiServer(engine, OriginPolicy(_names(settings)), Upgrades(lambda: _grpc(engine)))
     stack.push_async_callback(api.close)
-    loop = asyncio.get_running_loop()
     for listener in opened:
-        listener.sock.setblocking(False)
         if listener.remote and listener.tls is None:
             _log.warning("%s is open to everyone who can reach it", listener.address)
-        server = await loop.create_server(
-            listener.factory(api), sock=listener.sock, backlog=listeners.BACKLOG
-        )
-        stack.callback(server.close)
+        acceptor = Acceptor(listener, listener.factory(api), api.close_idle)
+        stack.callback(acceptor.close)
 
 
 class _Reload:

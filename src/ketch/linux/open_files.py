@@ -8,12 +8,23 @@ from contextlib import contextmanager
 
 _KIND = resource.RLIMIT_NOFILE
 _given = resource.getrlimit(_KIND)
+_FEW = 64  # what a few requests need for their work
 
 
 def raise_limit() -> None:
     """Raise the soft limit to the hard one, as dockerd does: a port or a container costs a file."""
     hard = resource.getrlimit(_KIND)[1]
     resource.setrlimit(_KIND, (hard, hard))
+
+
+def limit() -> int:
+    """How many files this process may have open now."""
+    return resource.getrlimit(_KIND)[0]
+
+
+def nearly_all_used(descriptor: int) -> bool:
+    """Whether few are left, by one that was just opened: it is the lowest that was free."""
+    return descriptor >= limit() - _FEW
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
 from collections.abc import Iterable
 
@@ -11,6 +12,8 @@ from ketch.linux import links
 from ketch.network.pool import mac_of
 
 NAME_LIMIT = 15  # IFNAMSIZ less the zero
+_SIOCGIFINDEX = 0x8933  # netdevice(7)
+_IFREQ_SIZE = 40
 
 
 def ensure(name: str, address: str, mtu: int) -> None:
@@ -34,11 +37,17 @@ def ensure(name: str, address: str, mtu: int) -> None:
 
 
 def exists(name: str) -> bool:
-    """Whether there is an interface of this name."""
-    try:
-        socket.if_nametoindex(name)
-    except OSError:
+    """Whether there is an interface of this name; OSError when there is no file to look with."""
+    if len(name.encode()) > NAME_LIMIT:
         return False
+    request = name.encode().ljust(_IFREQ_SIZE, b"\0")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asking:
+        try:
+            fcntl.ioctl(asking, _SIOCGIFINDEX, request)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return False
+            raise
     return True
 
 

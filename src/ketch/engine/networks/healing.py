@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ketch.errors import KetchError
+from ketch.errors import KetchError, os_reason
 from ketch.network import bridge
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Healer:
                     self._firewall.heal()
             except KetchError as error:
                 _log.error("%s", error)
+            except OSError as error:
+                _log.error("cannot look after the networks: %s", os_reason(error))
 
     def _heal_bridges(self) -> None:
         for record in self._store.bridged():
