@@ -19,9 +19,10 @@ from ketch.build.executor import (
     StepMount,
     Tree,
 )
+from ketch.build.lint.telling import tell_findings
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.prepared import prepare
-from ketch.build.progress import Event, Report
+from ketch.build.progress import Event, Report, Vertex
 from ketch.build.solver import Built, solve
 from ketch.errors import NotFound
 from ketch.oci.image import ImageConfig, RootFS, decode, encode
@@ -212,6 +213,9 @@ async def build(
         outputs.extend(classic.feed(event))
 
     events: list[Event] = []
+    loading = Report(sink, Vertex(digest="loading", name="load build definition"))
+    tell_findings(prepared, loading)
+    loading.end()
     try:
         built = await solve(prepared, executor, sink, clock)
     finally:

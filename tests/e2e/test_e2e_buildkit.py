@@ -170,7 +170,7 @@ async def test_solve_without_a_driver(ketchd: Ketchd, buildx: Buildx) -> None:
             Exporters=[control.Attributes(Type="image", Attrs={"name": "direct:1"})],
         )
         found = await buildx.call("/moby.buildkit.v1.Control/Solve", request, control.SolveResponse)
-    assert found.ExporterResponse["image.name"] == "direct:1"
+    assert found.ExporterResponse["image.name"] == "docker.io/library/direct:1"
     assert ketchd.out("image", "inspect", "-f", "{{json .Config.Labels}}", "direct:1") == (
         '{"a":"b","c":"d"}'
     )

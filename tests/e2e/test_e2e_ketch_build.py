@@ -96,7 +96,9 @@ def test_raw_json_is_buildkits(ketchd: Ketchd, tmp_path: Path) -> None:
     done = run(ketchd, "build", "--no-cache", "--progress", "rawjson", text)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     vertices = [vertex for line in lines for vertex in line.get("vertexes", ())]
-    assert {"[1/2] FROM busybox", "[2/2] RUN echo hello"} <= {v["name"] for v in vertices}
+    assert {"[1/2] FROM docker.io/library/busybox:latest", "[2/2] RUN echo hello"} <= {
+        v["name"] for v in vertices
+    }
     assert any("completed" in vertex for vertex in vertices)
     logs = b"".join(base64.b64decode(log["data"]) for line in lines for log in line.get("logs", ()))
     assert logs == b"hello\n"
@@ -105,7 +107,7 @@ def test_raw_json_is_buildkits(ketchd: Ketchd, tmp_path: Path) -> None:
 def test_a_failing_step(ketchd: Ketchd, tmp_path: Path) -> None:
     done = run(ketchd, "build", folder(tmp_path, "FROM busybox\nRUN echo why; exit 5\n"))
     assert done.returncode == 5
-    assert b"#2 ERROR: " in done.stderr
+    assert b"#3 ERROR: " in done.stderr
     assert done.stderr.rstrip().endswith(b"returned a non-zero code: 5")
     record = json.loads(run(ketchd, "build", "history", "inspect").stdout)
     assert (record["Status"], "exit 5" in record["Error"]) == ("error", True)
@@ -220,7 +222,7 @@ def test_on_a_terminal(ketchd: Ketchd, tmp_path: Path) -> None:
     session = Terminal([KETCH, "build", "--no-cache", path], environment)
     try:
         session.expect(r"# tty-42")
-        session.expect(r"\[\+\] Building \d+\.\ds \(3/3\) FINISHED")
+        session.expect(r"\[\+\] Building \d+\.\ds \(4/4\) FINISHED")
         session.expect(r"=> \[2/2\] RUN echo tty-.*  0\.\ds")
         assert session.wait() == 0
     finally:

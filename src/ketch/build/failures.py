@@ -18,10 +18,17 @@ class Place(msgspec.Struct, frozen=True):
 class StepFailed(KetchError):
     """A step ended badly; ``code`` is the exit code of a RUN, or 0.
 
-    ``image`` is the ID of the image as it was before the step, when that was stored.
+    ``told`` is the same in BuildKit's words, which its clients' users look for. ``image`` is the
+    ID of the image as it was before the step, when that was stored.
     """
 
-    def __init__(self, message: str, code: int = 0) -> None:
+    def __init__(self, message: str, code: int = 0, told: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.told = told or message
         self.image = ""
+
+
+def vertex_error(error: BaseException) -> str:
+    """What the vertex says whose work ended so."""
+    return (error.told if isinstance(error, StepFailed) else str(error)) or "canceled"

@@ -11,11 +11,10 @@ from ketch.build.plan import PlannedStage
 from ketch.build.progress import Report
 from ketch.build.state import BuildContext
 from ketch.build.steps_copy import is_remote
-from ketch.build.vertices import Vertices
+from ketch.build.vertices import SCRATCH, Vertices
 from ketch.errors import Unsupported
 from ketch.oci.image import ImageConfig, RootFS, RunConfig, encode
 
-SCRATCH = "scratch"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IMAGES = (named_contexts.IMAGE, named_contexts.LAYOUT)
 

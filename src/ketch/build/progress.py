@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -26,6 +27,8 @@ class Vertex(msgspec.Struct, frozen=True, kw_only=True):
     written. ``number`` counts the Dockerfile's instructions from 1 as ``Step 1/n`` does; 0 is work
     of the engine's own (loading the context, exporting). ``layer`` is False for instructions that
     only change the configuration. ``inputs`` are digests of the vertices that this one waits for.
+    ``image`` is the full name of the image that this vertex brings, if it brings one, ``platform``
+    the platform it was asked for.
     """
 
     digest: str
@@ -36,6 +39,8 @@ class Vertex(msgspec.Struct, frozen=True, kw_only=True):
     stage: str = ""
     layer: bool = True
     inputs: tuple[str, ...] = ()
+    image: str = ""
+    platform: str = ""
 
 
 class Began(msgspec.Struct, frozen=True, tag="began"):
@@ -55,7 +60,11 @@ class Log(msgspec.Struct, frozen=True, tag="log"):
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
-    """Progress of a part of a vertex, such as the download of a layer; sizes in bytes."""
+    """Progress of a part of a vertex, such as the download of a layer; sizes in bytes.
+
+    Without a ``total`` a part that has a ``current`` size is over when it is ``done``, another one
+    at once.
+    """
 
     digest: str
     id: str
@@ -63,6 +72,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     current: int
     total: int
     at: int
+    done: bool = False
 
 
 class Note(msgspec.Struct, frozen=True, tag="note"):
@@ -120,9 +130,11 @@ class Report:
         """What the step's process wrote."""
         self._sink(Log(self.vertex.digest, stream, text, time.time_ns()))
 
-    def status(self, id: str, text: str, current: int = 0, total: int = 0) -> None:
+    def status(
+        self, id: str, text: str, current: int = 0, total: int = 0, *, done: bool = False
+    ) -> None:
         """Progress of a part."""
-        self._sink(Status(self.vertex.digest, id, text, current, total, time.time_ns()))
+        self._sink(Status(self.vertex.digest, id, text, current, total, time.time_ns(), done))
 
     def note(self, text: str) -> None:
         """A line of the classic text."""
@@ -135,6 +147,18 @@ class Report:
     def cached(self) -> None:
         """The step was taken from the cache."""
         self._cached = True
+
+    @contextmanager
+    def beside(self, title: str) -> Iterator[Report]:
+        """A vertex of the engine's own that lasts as long as the block, within this one's time."""
+        digest = vertex_digest(self.vertex.digest, title)
+        report = Report(self._sink, Vertex(digest=digest, name=title))
+        try:
+            yield report
+        except BaseException as error:
+            report.end(error=str(error) or "canceled")
+            raise
+        report.end()
 
     def end(self, image: str = "", error: str = "") -> None:
         """It is over."""

@@ -33,7 +33,7 @@ from ketch.build.ast import (
 )
 from ketch.build.config import timestamp
 from ketch.build.executor import BaseImage, Executor, Tree
-from ketch.build.failures import Place, StepFailed
+from ketch.build.failures import Place, StepFailed, vertex_error
 from ketch.build.lint.telling import Teller
 from ketch.build.origins import Origins
 from ketch.build.parser import parse_trigger
@@ -98,16 +98,15 @@ class Solver:
         self.prepared = prepared
         shared = BuildContext(executor, prepared.options, prepared.scope, sink, clock)
         self.shared = shared
-        self.vertices = vertices or Vertices(prepared.plan)
+        self.vertices = vertices or Vertices(prepared.plan, contexts=prepared.options.contexts)
         self.origins = Origins(shared, self.vertices)
-        self.teller = Teller(prepared, self._internal)
+        self.teller = Teller(prepared)
         self.stages: dict[int, asyncio.Task[StageState]] = {}
         self.failed_at: Place | None = None
 
     async def run(self) -> StageState:
         """All stages that are needed; the target's outcome. What still runs at the end of a
         failure is cancelled and waited for."""
-        self.teller.tell_findings(self.shared.options.dockerfile)
         for planned in self.prepared.plan.stages:
             self.stages[planned.stage.index] = asyncio.create_task(self._stage(planned))
         try:
@@ -130,7 +129,7 @@ class Solver:
             tags = self.shared.options.tags
             image = await self._commit(state, tags)
         except BaseException as error:
-            report.end(error=str(error) or "canceled")
+            report.end(error=vertex_error(error))
             raise
         report.end(image)
         return Built(image, familiar(tags))
@@ -161,7 +160,8 @@ class Solver:
             except BaseException as error:
                 self._failed(step, error)
                 raise
-            state.report = Report(self.shared.sink, self.vertices.step(planned, place))
+            vertex = self.vertices.step(planned, place, state.variables())
+            state.report = Report(self.shared.sink, vertex)
             try:
                 await self._dispatch(state, step, trees)
             except BaseException as error:
@@ -169,7 +169,7 @@ class Solver:
                     await self._keep(state)
                     error.image = error.image or state.image_id
                 self._failed(step, error)
-                state.report.end(error=str(error) or "canceled")
+                state.report.end(error=vertex_error(error))
                 raise
             state.report.end(state.image_id)
         if not state.image_id:
@@ -193,13 +193,10 @@ class Solver:
             await self._triggers(state, planned.stage.index)
         except BaseException as error:
             self._failed(planned.stage.base, error)
-            report.end(error=str(error) or "canceled")
+            report.end(error=vertex_error(error))
             raise
         report.end(state.image_id)
         return state
-
-    def _internal(self, title: str) -> Report:
-        return Report(self.shared.sink, self.vertices.internal(title))
 
     def _failed(self, step: Instruction, error: BaseException) -> None:
         """Remember where the build failed: the first one counts, others are its consequences."""

@@ -21,6 +21,7 @@ from ketch.errors import KetchError, NotFound
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _MODE = re.compile(r"0?[0-7]{3,4}|[ugoa]*([-+=][rwxXst]*)+(,[ugoa]*([-+=][rwxXst]*)+)*")
+_MISSING = re.compile(r"stat (.*): file does not exist", re.DOTALL)
 _NUMBERS = re.compile(r"\d+(:\d+)?")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 _NOTHING = f"multi:{hashlib.sha256().hexdigest()}"
@@ -49,7 +50,7 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
     try:
         await _commit(state, step, copy)
     except NotFound as error:
-        raise StepFailed(_missing(step, tree, error)) from None
+        raise _missing(step, tree, error) from None
     except StepFailed:
         raise
     except KetchError as error:
@@ -246,8 +247,13 @@ def _expand(state: StageState, step: Copy, word: str) -> str:
     return expand_in(step, word, state.variables(), state.shared.scope.escape)
 
 
-def _missing(step: Copy, tree: Tree, error: NotFound) -> str:
-    if tree.kind == "context" and str(error).startswith("stat "):
-        place = "file not found in build context or excluded by .dockerignore: "
-        return f"{step.name} failed: {place}{error}"
-    return f"{step.name} failed: {error}"
+def _missing(step: Copy, tree: Tree, error: NotFound) -> StepFailed:
+    """Also in BuildKit's words, by which people know it."""
+    match = _MISSING.fullmatch(str(error))
+    if match is None:
+        return StepFailed(f"{step.name} failed: {error}")
+    told = f'failed to compute cache key: "/{match[1].lstrip("/")}": not found'
+    if tree.kind == "context":
+        place = "file not found in build context or excluded by .dockerignore"
+        return StepFailed(f"{step.name} failed: {place}: {error}", 0, f"{told}: {place}")
+    return StepFailed(f"{step.name} failed: {error}", 0, told)

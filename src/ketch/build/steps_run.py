@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 
 import msgspec
@@ -107,12 +108,17 @@ async def _execute(state: StageState, step: RunStep) -> str:
     if options.force_remove or (options.remove and outcome.exit_code == 0):
         state.report.note(f" ---> Removed intermediate container {container}\n")
     if outcome.exit_code:
-        command = " ".join(step.argv)
+        command, code = " ".join(step.argv), outcome.exit_code
         raise StepFailed(
-            f"The command '{command}' returned a non-zero code: {outcome.exit_code}",
-            outcome.exit_code,
+            f"The command '{command}' returned a non-zero code: {code}",
+            code,
+            f"process {_quoted(command)} did not complete successfully: exit code: {code}",
         )
     return outcome.layer
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 async def do_workdir(state: StageState, step: Workdir) -> None:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 
-from ketch.build.ast import Add, Copy, From, Instruction, Run, Workdir
+from ketch.build import named_contexts, step_names
+from ketch.build.ast import Add, Copy, Instruction, Run, Workdir
 from ketch.build.plan import Plan, PlannedStage
 from ketch.build.progress import Vertex, vertex_digest
 
-_LAYERS = (From, Run, Copy, Add, Workdir)
+SCRATCH = "scratch"
+_LAYERS = (Run, Copy, Add, Workdir)
 
 
 class Vertices:
     """The vertices of one plan; digests are of this build alone.
 
     ``label`` tells the platforms of one build apart, whose plans are counted together: so many
-    steps come ``before`` this plan's, and all plans have ``total``.
+    steps come ``before`` this plan's, and all plans have ``total``. ``contexts`` are the named
+    ones, which are no images.
     """
 
-    def __init__(self, plan: Plan, label: str = "", before: int = 0, total: int = 0) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        label: str = "",
+        before: int = 0,
+        total: int = 0,
+        contexts: Mapping[str, str] | None = None,
+    ) -> None:
         self._plan = plan
+        self._contexts = contexts or {}
         self._label = f"{label} " if label else ""
         self._build = secrets.token_hex(8)
         self._total = total or plan.steps()
@@ -31,21 +43,33 @@ class Vertices:
             self._first[planned.stage.index] = number
             number += 1 + len(planned.stage.steps)
 
-    def step(self, planned: PlannedStage, place: int) -> Vertex:
-        """An instruction of a stage; 0 is its FROM."""
+    def step(
+        self, planned: PlannedStage, place: int, variables: Mapping[str, str] | None = None
+    ) -> Vertex:
+        """An instruction of a stage; 0 is its FROM. ``variables`` are those it knows."""
         index = planned.stage.index
         instruction = _instructions(planned)[place]
-        continues = place == 0 and planned.base_stage is not None
+        image = "" if place else self._base_image(planned)
+        name = f"FROM {image}" if image else step_names.name(instruction, variables or {})
         return Vertex(
             digest=self._digest(index, place),
-            name=f"{self._prefix(planned, place)}{instruction.text}",
+            name=f"{self._prefix(planned, place)}{name}",
             text=instruction.text,
             number=self._first[index] + place,
             total=self._total,
             stage=self.stage_name(planned),
-            layer=isinstance(instruction, _LAYERS) and not continues,
+            layer=_makes_layer(planned, place),
             inputs=self._inputs(planned, place),
+            image=image,
+            platform=planned.platform or self._label.strip(),
         )
+
+    def _base_image(self, planned: PlannedStage) -> str:
+        """The full name of the image that a stage begins with, if it is one."""
+        if planned.base_stage is not None or planned.image == SCRATCH:
+            return ""
+        named = named_contexts.find(self._contexts, planned.image, planned.platform)
+        return "" if named is not None else step_names.image(planned.image)
 
     def last(self, planned: PlannedStage) -> int:
         """The number of a stage's last instruction."""
@@ -55,7 +79,9 @@ class Vertices:
         """An image that a ``COPY --from`` names."""
         self._images += 1
         digest = vertex_digest(self._build, "image", self._images)
-        return Vertex(digest=digest, name=f"FROM {reference}")
+        name = step_names.image(reference)
+        platform = self._label.strip()
+        return Vertex(digest=digest, name=f"FROM {name}", image=name, platform=platform)
 
     def export(self, title: str) -> Vertex:
         """Something that is done with the outcome."""
@@ -77,15 +103,13 @@ class Vertices:
         return planned.stage.base.alias or f"stage-{planned.stage.index}"
 
     def _prefix(self, planned: PlannedStage, place: int) -> str:
-        """``[build 2/5] ``: only instructions that make layers are counted."""
-        instructions = _instructions(planned)
-        if not isinstance(instructions[place], _LAYERS):
+        """``[build 2/5] ``: only what makes layers is counted, an image to begin with included."""
+        if not _makes_layer(planned, place):
             return f"[{self._label}{self.stage_name(planned)}] "
-        count = sum(isinstance(step, _LAYERS) for step in instructions)
-        number = sum(isinstance(step, _LAYERS) for step in instructions[: place + 1])
-        named = len(self._plan.stages) > 1 or planned.stage.base.alias
-        name = f"{self.stage_name(planned)} " if named else ""
-        return f"[{self._label}{name}{number}/{count}] "
+        counted = [_makes_layer(planned, at) for at in range(len(planned.stage.steps) + 1)]
+        number, count = sum(counted[: place + 1]), sum(counted)
+        name = f"{self.stage_name(planned)} " if len(self._plan.stages) > 1 else ""
+        return f"[{self._label}{name}{number:>{len(str(count))}}/{count}] "
 
     def _inputs(self, planned: PlannedStage, place: int) -> tuple[str, ...]:
         """The step before (or the end of the stage that this one continues), and the ends of the
@@ -101,6 +125,12 @@ class Vertices:
     def _end_of(self, index: int) -> str:
         stage = next(found for found in self._plan.stages if found.stage.index == index)
         return self._digest(index, len(stage.stage.steps))
+
+
+def _makes_layer(planned: PlannedStage, place: int) -> bool:
+    if place == 0:
+        return planned.base_stage is None and planned.image != SCRATCH
+    return isinstance(planned.stage.steps[place - 1], _LAYERS)
 
 
 def _instructions(planned: PlannedStage) -> tuple[Instruction, ...]:

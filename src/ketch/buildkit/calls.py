@@ -10,7 +10,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from ketch import errors
-from ketch.buildkit.located import Located, details
+from ketch.buildkit.located import Located, Returned, details
 from ketch.buildkit.solve import reason
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ def guarded(
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
+    except Returned as error:
+        # any other code would be printed before the message
+        raise GRPCError(Status.UNKNOWN, str(error), error.details) from None
     except errors.KetchError as error:
         inner = error.error if isinstance(error, Located) else error
         found = next((code for kind, code in _STATUS if isinstance(inner, kind)), Status.UNKNOWN)

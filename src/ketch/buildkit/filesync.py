@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ketch.buildkit.go_modes import GO_TYPE_MASK, unix_mode
+from ketch.buildkit.meter import Meter
 from ketch.buildkit.session_messages import (
     PACKET_DATA,
     PACKET_ERR,
@@ -38,10 +39,13 @@ _MOST_MISSING = 64 << 20  # bytes of a file that shrank
 _AHEAD_FILES, _AHEAD_BYTES = 64, 8 << 20
 _LARGEST_TEXT = 4 << 20  # bytes of a Dockerfile or .dockerignore
 _MOST_LINKS = 10
+_HEAD = 20  # bytes of what is told of a path besides its name, about
 _GO_LINK = 1 << 27  # os.ModeSymlink of Go
 
 
-async def read_texts(session: Session, directory: str, names: Sequence[str]) -> dict[str, bytes]:
+async def read_texts(
+    session: Session, directory: str, names: Sequence[str], meter: Meter | None = None
+) -> dict[str, bytes]:
     """The small files of these names that a directory of the client's has.
 
     A name that is a symbolic link means the file it leads to, inside that directory.
@@ -49,7 +53,7 @@ async def read_texts(session: Session, directory: str, names: Sequence[str]) -> 
     found: dict[str, bytes] = {}
     asked = {name: name for name in names}  # path → name that it is wanted for
     for _ in range(_MOST_LINKS):
-        texts, links = await _read_once(session, directory, list(asked))
+        texts, links = await _read_once(session, directory, list(asked), meter)
         found |= {asked[path]: text for path, text in texts.items()}
         asked = {_target(path, link): asked[path] for path, link in links.items()}
         if not asked:
@@ -58,12 +62,12 @@ async def read_texts(session: Session, directory: str, names: Sequence[str]) -> 
 
 
 async def _read_once(
-    session: Session, directory: str, paths: Sequence[str]
+    session: Session, directory: str, paths: Sequence[str], meter: Meter | None
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """The files among some paths, and where the links among them lead."""
     texts: dict[str, bytes] = {}
     links: dict[str, str] = {}
-    transfer = _Transfer(session, directory, include=paths)
+    transfer = _Transfer(session, directory, meter, include=paths)
     async for entry, chunks in transfer.entries():
         if entry.mode & GO_TYPE_MASK == _GO_LINK and entry.path in paths:
             links[entry.path] = entry.linkname
@@ -81,10 +85,10 @@ def _target(path: str, link: str) -> str:
 
 
 async def tar_stream(
-    session: Session, directory: str, exclude: Sequence[str] = ()
+    session: Session, directory: str, exclude: Sequence[str] = (), meter: Meter | None = None
 ) -> AsyncIterator[bytes]:
     """A directory of the client's as a tar stream, without what the patterns exclude."""
-    transfer = _Transfer(session, directory, exclude=exclude)
+    transfer = _Transfer(session, directory, meter, exclude=exclude)
     async for entry, chunks in transfer.entries():
         head = _tar_entry(entry)
         if head is None:
@@ -121,6 +125,7 @@ class _Transfer:
         self,
         session: Session,
         directory: str,
+        meter: Meter | None,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
     ) -> None:
@@ -131,6 +136,7 @@ class _Transfer:
             *(("exclude-patterns", pattern) for pattern in exclude),
         ]
         self._directory = directory
+        self._meter = meter or Meter()
         self._only = frozenset(include)
 
     def wants(self, entry: Stat) -> bool:
@@ -143,7 +149,7 @@ class _Transfer:
         try:
             async with self._session.stream(METHOD, Packet, Packet, self._metadata) as stream:
                 paths = await self._paths(stream)
-                contents = _Contents(stream, [p for p in paths if self.wants(p[1])])
+                contents = _Contents(stream, [p for p in paths if self.wants(p[1])], self._meter)
                 for number, entry in paths:
                     if self.wants(entry):
                         yield entry, contents.of(number)
@@ -167,6 +173,7 @@ class _Transfer:
             if packet.stat is None:
                 return found
             told += _size(packet.stat)
+            self._meter.add(_size(packet.stat) + _HEAD)
             if len(found) >= _MOST_PATHS:
                 raise InvalidParameter(f"the context has more than {_MOST_PATHS} files")
             if told > _MOST_TOLD:
@@ -185,8 +192,11 @@ def _size(entry: Stat) -> int:
 class _Contents:
     """Asks for files a little ahead of when they are wanted, and sorts what arrives."""
 
-    def __init__(self, stream: Stream[Any, Any], files: list[tuple[int, Stat]]) -> None:
+    def __init__(
+        self, stream: Stream[Any, Any], files: list[tuple[int, Stat]], meter: Meter
+    ) -> None:
         self._stream = stream
+        self._meter = meter
         self._files = files
         self._next = 0
         self._asked: dict[int, int] = {}  # number → size, of those that are under way
@@ -224,6 +234,7 @@ class _Contents:
         if packet.type != PACKET_DATA or packet.ID not in self._asked:
             raise InvalidParameter("the client sent a file that was not asked for")
         if packet.data:
+            self._meter.add(len(packet.data))
             self._arrived[packet.ID] = self._arrived.get(packet.ID, 0) + len(packet.data)
             if self._arrived[packet.ID] <= self._asked[packet.ID]:  # it grew: the rest is dropped
                 self._waiting.setdefault(packet.ID, []).append(packet.data)

@@ -35,6 +35,15 @@ class Located(KetchError):
         return error if isinstance(error, Located) else cls(error, place)
 
 
+class Returned(KetchError):
+    """What a client that drives its build says has ended it: mostly an error that it was told, so
+    its details go back as they came."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.message)
+        self.details = [(detail.type_url, detail.value) for detail in status.details]
+
+
 class DetailsCodec(StatusDetailsCodecBase):
     """What ``grpclib`` makes the trailer with: ``details`` are (type URL, document)."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,8 +22,9 @@ from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveRespo
 from ketch.buildkit.frontend import build_options
 from ketch.buildkit.gateway_messages import Ref, RefMap, Result
 from ketch.buildkit.jobs import Job, Jobs
-from ketch.buildkit.located import Located
+from ketch.buildkit.located import Located, Returned
 from ketch.buildkit.source import SessionSource
+from ketch.engine.builder.channel import Channel
 from ketch.engine.builder.remote import OwnDockerfile, remote_source
 from ketch.errors import Cancelled, InvalidParameter, KetchError, Unsupported
 from ketch.oci import platform as platforms
@@ -79,7 +81,7 @@ class BuildkitSolver:
         """The client calls front ends itself and says in the end what to export."""
         returned = await job.returned
         if returned.error is not None and returned.error.code:
-            raise KetchError(returned.error.message)
+            raise Returned(returned.error)
         result = returned.result
         ref = "" if result is None else _named(result)
         if not ref:
@@ -127,11 +129,11 @@ class BuildkitSolver:
         options = build_options(attrs)
         session = await self._sessions.get(job.request.Session)
         source = _source(session, attrs)
-        try:
-            answer = await self._builder.ask(attrs["requestid"], source, options, session)
+        async with _told(job) as channel:
+            answer = await self._builder.ask(
+                attrs["requestid"], source, options, session, channel=channel
+            )
             return answer.metadata()
-        except DockerfileError as error:
-            raise Located.of(error, Place(error.source, error.where)) from error
 
     async def _run(
         self, job: Job, target: Target, options: BuildOptions, attrs: Mapping[str, str]
@@ -139,12 +141,12 @@ class BuildkitSolver:
         session = await self._sessions.get(job.request.Session)
         source = _source(session, attrs)
         ref = "" if job.request.Internal else job.request.Ref
-        running = self._builder.running(source, options, session, target.wanted, ref)
-        try:
+        async with _told(job) as channel:
+            running = self._builder.running(
+                source, options, session, target.wanted, ref, channel=channel
+            )
             async with running as build:
-                return await _followed(job, target, build)
-        except DockerfileError as error:
-            raise Located.of(error, Place(error.source, error.where)) from error
+                return await _followed(target, build)
 
     async def _close(self, job: Job) -> None:
         for target in self._targets.pop(job).values():
@@ -156,9 +158,22 @@ class BuildkitSolver:
         await self._jobs.close(job)
 
 
-async def _followed(job: Job, target: Target, build: RunningBuild) -> Built:
-    """Its events go to the job; a failure knows its place in the Dockerfile."""
-    telling = asyncio.create_task(_tell(job, build))
+@asynccontextmanager
+async def _told(job: Job) -> AsyncIterator[Channel]:
+    """A channel whose events go to the job; a failure knows its place in the Dockerfile."""
+    channel = Channel()
+    telling = asyncio.create_task(_tell(job, channel))
+    try:
+        yield channel
+    except DockerfileError as error:
+        raise Located.of(error, Place(error.source, error.where)) from error
+    finally:
+        channel.close()
+        await telling
+
+
+async def _followed(target: Target, build: RunningBuild) -> Built:
+    """Its outcome; a failure knows its place in the Dockerfile."""
     try:
         states = await build.solved()
         target.configs.set_result({str(s.image.platform): outcome_of(s)[0] for s in states})
@@ -169,7 +184,6 @@ async def _followed(job: Job, target: Target, build: RunningBuild) -> Built:
         raise Located.of(error, build.failed_at) from error
     finally:
         await build.cancel()
-        await telling
 
 
 def _source(session: Session, attrs: Mapping[str, str]) -> Source:
@@ -186,9 +200,10 @@ def _source(session: Session, attrs: Mapping[str, str]) -> Source:
     return OwnDockerfile(own, remote) if attrs.get("dockerfilekey") else remote
 
 
-async def _tell(job: Job, build: RunningBuild) -> None:
-    async for event in build.events():
-        await job.tell(event)
+async def _tell(job: Job, channel: Channel) -> None:
+    while events := await channel.get():
+        for event in events:
+            await job.tell(event)
 
 
 def _without_gateway(frontend: str, attrs: Mapping[str, str]) -> dict[str, str]:
@@ -294,8 +309,8 @@ def reason(error: BaseException) -> str:
         return reason(error.error)
     if isinstance(error, DockerfileError):
         return error.head
-    if isinstance(error, StepFailed) and error.code:
-        return f"process did not complete successfully: exit code: {error.code}: {error}"
+    if isinstance(error, StepFailed):
+        return error.told
     if isinstance(error, Cancelled):
         return "context canceled"
     return str(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 from ketch.build.ast import From, Stage
 from ketch.build.lint import rules
@@ -15,24 +15,19 @@ from ketch.build.progress import Report
 from ketch.oci.platform import Platform, choose, parse
 
 
-class Teller:
-    """Of one build; ``begin`` makes a vertex of the engine's own by its title."""
+def tell_findings(prepared: Prepared, report: Report) -> None:
+    """What the file alone told, as BuildKit has it: on the loading of the Dockerfile."""
+    for finding in prepared.findings:
+        _warn(report, finding)
 
-    def __init__(self, prepared: Prepared, begin: Callable[[str], Report]) -> None:
+
+class Teller:
+    """What is found while a build runs."""
+
+    def __init__(self, prepared: Prepared) -> None:
         self._dockerfile = prepared.dockerfile
         self._choice = prepared.choice
-        self._findings = prepared.findings
-        self._begin = begin
         self._guesses = Guesses()
-
-    def tell_findings(self, name: str) -> None:
-        """What the file alone told, as BuildKit has it: on the loading of the Dockerfile."""
-        if not self._findings:
-            return
-        report = self._begin(f"load build definition from {name}")
-        for finding in self._findings:
-            _warn(report, finding)
-        report.end()
 
     def check_platform(self, base: From, platform: Platform, wanted: str, report: Report) -> None:
         """When the base image is there: whether it is of the platform that was wanted."""

@@ -21,16 +21,16 @@ from ketch.build.classic import ClassicText
 from ketch.build.failures import StepFailed
 from ketch.build.offers import Given, Offers
 from ketch.build.options import BuildOptions, BuildOutput
-from ketch.build.prepared import prepare
 from ketch.engine.builder import floor as builder_floor
 from ketch.engine.builder.cache import BuildCache
 from ketch.engine.builder.cache_import import CacheSources
 from ketch.engine.builder.cachemounts import CacheMounts
 from ketch.engine.builder.channel import Channel
+from ketch.engine.builder.definition import definition, loaded
 from ketch.engine.builder.executor import BuildExecutor
 from ketch.engine.builder.files import StepFiles
 from ketch.engine.builder.git import Cloner
-from ketch.engine.builder.history import BuildHistory
+from ketch.engine.builder.history import BuildHistory, Recording
 from ketch.engine.builder.mount_transfer import MountTransfer
 from ketch.engine.builder.mounts import SECRETS
 from ketch.engine.builder.offers import OfferDesk
@@ -52,6 +52,7 @@ from ketch.linux.capabilities import NAMES
 
 if TYPE_CHECKING:
     from ketch.build.lint.answers import Answer
+    from ketch.build.progress import Sink
     from ketch.engine.containers.parts import Parts
     from ketch.state.database import Database
 
@@ -103,60 +104,77 @@ class Builder:
         offers: Offers | None = None,
         gate: Awaitable[bool] | None = None,
         ref: str = "",
+        channel: Channel | None = None,
     ) -> AsyncIterator[RunningBuild]:
         """A build whose steps run while the block does; leaving it kills what still runs.
 
         Nothing is stored before ``gate``, if there is one, answers True. ``ref`` is what the client
-        calls the build.
+        calls the build. A ``channel`` of the caller's has the events from the start on, before the
+        block begins too; the caller closes it when no block did.
 
         Raises what is wrong before the first step, as ``build`` does.
         """
         check(options)
-        room = await self._make_room(
-            source, options, offers or Given(options.secrets, options.credentials)
-        )
+        channel = channel or Channel()
+        with self.history.recording(options, ref) as recording:
+            given = offers or Given(options.secrets, options.credentials)
+            sink = recording.tee(channel.put)
+            room = await self._make_room(source, options, given, channel, sink)
+            try:
+                async with self._begun(room, recording, gate) as build:
+                    yield build
+            finally:
+                await asyncio.shield(self._close_room(room))
+
+    @asynccontextmanager
+    async def _begun(
+        self, room: BuildRoom, recording: Recording, gate: Awaitable[bool] | None
+    ) -> AsyncIterator[RunningBuild]:
         files = StepFiles(room, self._sums)
         sources = CacheSources(room)
         transfer = MountTransfer(room, sources)
         runner = StepRunner(room, files, transfer, self._facts)
+        runner.check()
+        plans = await definition(room)
+        executor = BuildExecutor(room, self._cache, runner, files, sources, transfer)
+        build = RunningBuild(room, plans, executor, recording, gate)
         try:
-            runner.check()
-            text = await source.dockerfile(room.workers, options.dockerfile)
-            plans = [prepare(text, one, platform_arguments(one)) for one in each_platform(options)]
-            executor = BuildExecutor(room, self._cache, runner, files, sources, transfer)
-            recording = self.history.begin(options, ref)
-            build = RunningBuild(room, plans, executor, recording, gate)
-            try:
-                yield build
-            finally:
-                try:
-                    await build.cancel()
-                finally:
-                    await sources.close()
+            yield build
         finally:
-            await asyncio.shield(self._close_room(room))
+            try:
+                await build.cancel()
+            finally:
+                await sources.close()
 
     async def ask(
-        self, request: str, source: Source, options: BuildOptions, offers: Offers | None = None
+        self,
+        request: str,
+        source: Source,
+        options: BuildOptions,
+        offers: Offers | None = None,
+        channel: Channel | None = None,
     ) -> Answer:
         """Answer one of BuildKit's subrequests about a Dockerfile (``builder.questions``);
-        ``offers`` as for ``running``. Of several platforms it is about the first.
+        ``offers`` and ``channel`` as for ``running``. Of several platforms it is about the first.
 
         Nothing is built and nothing kept. Raises as ``running`` does.
         """
         check(options)
         options = each_platform(options)[0]
         given = offers or Given(credentials=options.credentials)
-        room = await self._make_room(source, options, given)
+        channel = channel or Channel()
+        room = await self._make_room(source, options, given, channel, channel.put)
         try:
-            data = await source.dockerfile(room.workers, options.dockerfile)
+            data = await loaded(room)
             ignore = await source.ignore(room.workers, options.dockerfile)
             arguments = platform_arguments(options)
             return await Questions(room).answer(request, data, ignore, options, arguments)
         finally:
             await asyncio.shield(self._close_room(room))
 
-    async def _make_room(self, source: Source, options: BuildOptions, offers: Offers) -> BuildRoom:
+    async def _make_room(
+        self, source: Source, options: BuildOptions, offers: Offers, channel: Channel, sink: Sink
+    ) -> BuildRoom:
         floor = await builder_floor.ensure(self._parts)  # before there is anything to take back
         directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
         with storing("the build context"):
@@ -165,7 +183,8 @@ class Builder:
             self._parts,
             source,
             options,
-            Channel(),
+            channel,
+            sink,
             directory,
             floor,
             BuildWorkers(

@@ -192,13 +192,13 @@ class Exporting:
             raise InvalidParameter("tag is needed when pushing to registry: give the image a name")
         built = Built("", ())
         if export.store:
-            built = await self._store(export, _for_host(results))
+            built = await self._store(export, _for_host(results), report)
         self._response |= {
             "containerimage.digest": digests.of(results[0].config),
             "containerimage.config.digest": digests.of(results[0].config),
         }
         if names:
-            self._response["image.name"] = ",".join(self._texts(export))
+            self._response["image.name"] = _joined(names)
         apart = len(results) > 1 or self._attesting(export) is not None
         if export.push or apart or not export.is_plain:
             with self._images.lease() as lease:
@@ -213,9 +213,13 @@ class Exporting:
                     self._images.remember(built.image, pushed, tree)
         return built
 
-    async def _store(self, export: Export, result: Result) -> Built:
+    async def _store(self, export: Export, result: Result, report: Report) -> Built:
         tags = self._texts(export)
+        report.status("", "exporting layers")
         image = await self._executor.commit(result.config, result.layers, result.parent, tags)
+        report.status("", f"writing image {image}")
+        for name in self._names(export):
+            report.status("", f"naming to {name}")
         return Built(image, familiar(tags))
 
     async def _push(self, export: Export, tree: ImageTree, name: Reference, report: Report) -> None:
@@ -248,7 +252,11 @@ class Exporting:
             )
         self._response["containerimage.descriptor"] = b64encode(msgspec.json.encode(root)).decode()
         if self._texts(export):
-            self._response["image.name"] = ",".join(self._texts(export))
+            self._response["image.name"] = _joined(self._names(export))
+
+
+def _joined(names: Sequence[Reference]) -> str:
+    return ",".join(map(str, names))
 
 
 def _inlines(options: BuildOptions) -> bool:

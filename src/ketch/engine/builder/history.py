@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -58,7 +59,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build said: in order, its status lines left out and its output bounded."""
+    """What a build said: in order, without stands on the way, its output bounded."""
 
     events: tuple[Event, ...]
 
@@ -75,7 +76,7 @@ class Recording:
 
     def feed(self, event: Event) -> None:
         """Something happened."""
-        if isinstance(event, Status | Note | StageDone):
+        if isinstance(event, Note | StageDone) or (isinstance(event, Status) and _passes(event)):
             return
         if isinstance(event, Log):
             logged = self._logged.get(event.digest, 0)
@@ -185,6 +186,18 @@ class BuildHistory:
         self._tell()
         return Recording(self, record)
 
+    @contextmanager
+    def recording(self, options: BuildOptions, ref: str = "") -> Iterator[Recording]:
+        """A build that starts now, and ends with the block if it did not before."""
+        recording = self.begin(options, ref)
+        try:
+            yield recording
+        except Exception as error:
+            recording.end(ERROR, error=str(error))
+            raise
+        finally:
+            recording.end(CANCELED)
+
     def finish(self, record: BuildRecord, events: BuildEvents) -> None:
         """Keep a build's outcome."""
         if record.ref not in self._records:
@@ -254,6 +267,11 @@ class BuildHistory:
         for ref in doomed:
             self._records.pop(ref, None)
         self._tell()
+
+
+def _passes(status: Status) -> bool:
+    """Whether it is a stand on the way, or a layer's, of which there are many."""
+    return bool(status.id or status.total or (status.current and not status.done))
 
 
 def _name(options: BuildOptions) -> str:

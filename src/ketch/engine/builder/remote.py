@@ -46,7 +46,7 @@ class GitSource:
         self._remote = remote
         self._ignore = b""
 
-    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+    async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """Clones; the Dockerfile is of the repository."""
         tree = directory_of("")
         await workers.cloner.clone(self._remote, tree)
@@ -74,9 +74,9 @@ class OwnDockerfile:
         self._dockerfiles = dockerfiles
         self._context = context
 
-    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+    async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """The client's."""
-        return await self._dockerfiles.dockerfile(workers, path)
+        return await self._dockerfiles.dockerfile(workers, path, report)
 
     async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
         """Nothing is left out of a context that is not sent."""
@@ -87,7 +87,7 @@ class OwnDockerfile:
         if name:
             await self._dockerfiles.files(workers, name, report)
         else:
-            await self._context.dockerfile(workers, "")
+            await self._context.dockerfile(workers, "", report)
 
 
 async def archive(url: str) -> AsyncIterator[bytes]:

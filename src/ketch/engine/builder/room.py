@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.build.epoch import epoch_of
 from ketch.build.options import BuildOptions
-from ketch.build.progress import Report, Vertex, vertex_digest
+from ketch.build.progress import Report, Sink, Vertex, vertex_digest
 from ketch.engine.builder.channel import Channel
 from ketch.engine.builder.workers import BuildWorkers, directory_of, image_of
 from ketch.engine.images.values import Credentials
@@ -36,7 +36,9 @@ PREFIX = "build-"
 class BuildRoom:
     """One build. ``directory`` is below the data root's ``tmp`` and goes with the build.
 
-    ``held`` are layers that nothing else may name yet; ``floor`` is the layer that lies under
+    Events go to
+    the ``sink``, from which those for the client come out of the ``channel``. ``held`` are layers
+    that nothing else may name yet; ``floor`` is the layer that lies under
     every step (see ``builder.floor``).
     """
 
@@ -44,6 +46,7 @@ class BuildRoom:
     source: Source
     options: BuildOptions
     channel: Channel
+    sink: Sink
     directory: str
     floor: str
     workers: BuildWorkers
@@ -59,7 +62,7 @@ class BuildRoom:
     def reporting(self, title: str) -> Report:
         """A vertex of the build's own."""
         digest = vertex_digest(self.directory, title)
-        return Report(self.channel.put, Vertex(digest=digest, name=title))
+        return Report(self.sink, Vertex(digest=digest, name=title))
 
     async def load(self, name: str) -> None:
         """A context is brought when it is first wanted."""

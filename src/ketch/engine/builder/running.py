@@ -46,7 +46,7 @@ class RunningBuild:
         self._recording = recording
         self._plans = plans
         self._executor = executor
-        self._sink = recording.tee(room.channel.put)
+        self._sink = room.sink
         self._solvers = self._made()
         self._exporting = Exporting(room, executor, _invocation(room, plans[0], self.ref))
         self._gate = gate
@@ -99,7 +99,7 @@ class RunningBuild:
         found = []
         for plan in self._plans:
             label = plan.options.platform if len(self._plans) > 1 else ""
-            vertices = Vertices(plan.plan, label, before, total)
+            vertices = Vertices(plan.plan, label, before, total, plan.options.contexts)
             found.append(Solver(plan, self._executor, self._sink, clock, vertices))
             before += plan.plan.steps()
         return found

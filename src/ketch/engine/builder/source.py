@@ -22,7 +22,7 @@ class Source(Protocol):
     Files arrive through a worker (``BuildWorkers.receive`` and ``receive_image``).
     """
 
-    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+    async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """The Dockerfile's bytes; raises ``InvalidParameter`` when there is none.
 
         With an empty path it may only bring the context, and answer nothing.
@@ -47,7 +47,7 @@ class TarSource:
         self._named = frozenset(named)
         self._ignore = b""
 
-    async def dockerfile(self, workers: BuildWorkers, path: str) -> bytes:
+    async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """Takes the context too, since nobody knows where in the stream the Dockerfile is."""
 
         async def receive(stream: int) -> Any:
