@@ -99,6 +99,35 @@ async def test_bad_bodies(client: Client, body: bytes, header: str, message: str
     assert message in found.message
 
 
+async def test_members_in_any_case(client: Client, engine: FakeEngine) -> None:
+    """As Go's decoder has it: the last one counts, on every level."""
+    document = {
+        "image": "x",
+        "Cmd": ["a"],
+        "cmd": ["b"],
+        "hostConfig": {"memory": 1 << 26, "mounts": [{"type": "tmpfs", "target": "/t"}]},
+        "labels": {"Image": "i", "image": "j"},
+    }
+    assert (await client.ask("POST", "/containers/create", document)).status == 201
+    made = engine.containers.created[0][0]
+    assert (made.image, made.cmd, made.resources.memory) == ("x", ("b",), 1 << 26)
+    assert [mount.target for mount in made.mounts] == ["/t"]
+    assert made.labels == {"Image": "i", "image": "j"}
+    wrong = await client.ask("POST", "/containers/create", {"Image": "x", "tty": "yes"})
+    assert (wrong.status, "$.Tty" in wrong.message) == (400, True)
+    unknown = {"Image": "x", "hostconfig": {"Colour": "red"}}
+    found = await client.ask("POST", "/containers/create", unknown)
+    assert (found.status, "unknown field HostConfig.Colour" in found.message) == (400, True)
+
+
+async def test_members_of_a_clients_own(client: Client, engine: FakeEngine) -> None:
+    """dockerode sends the parameters of its functions in the query and in the body."""
+    document = {"name": "web", "Image": "x", "platform": "linux/amd64", "abortSignal": {"a": 1}}
+    found = await client.ask("POST", "/containers/create?name=web&Image=x", document)
+    assert found.status == 201
+    assert engine.containers.created[0][1] == "web"
+
+
 async def test_too_large_a_body(client: Client) -> None:
     body = b'{"Image":"' + b"x" * (5 << 20) + b'"}'
     found = await client.ask("POST", "/containers/create", body, Content_Type="application/json")
@@ -113,6 +142,7 @@ async def test_filters_in_both_forms(client: Client, engine: FakeEngine) -> None
     found = await client.ask("GET", '/containers/json?filters={"bogus":["1"]}')
     assert (found.status, found.message) == (400, "invalid filter 'bogus'")
     assert (await client.ask("GET", "/containers/json?filters=zz")).status == 400
+    assert (await client.ask("GET", "/containers/json?filters=null")).status == 200
 
 
 async def test_several_requests_on_one_connection(client: Client) -> None:

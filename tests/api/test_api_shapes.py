@@ -10,13 +10,19 @@ import pytest
 from api import openapi
 from api.fake_engine import EXEC_ID, ID, FakeEngine, record
 from api.wire import Client
-from ketch.api import responses
+from ketch.api import body, responses
 from ketch.api.convert_container import inspect_json, state_json
+from ketch.api.convert_create import container_spec
+from ketch.api.convert_image import image_summary
 from ketch.api.convert_summary import human_duration, status_text, summary_json
 from ketch.api.file_mode import go_mode
+from ketch.api.resources.container_files import stat_header
+from ketch.api.schema.container import ContainerCreate
+from ketch.engine.containers.files import PathStat
 from ketch.engine.containers.health_values import Health, HealthProbe
-from ketch.engine.containers.record import ContainerState, MountPoint, Status
-from ketch.engine.containers.spec import ContainerSpec, MountSpec
+from ketch.engine.containers.record import ContainerState, Endpoint, MountPoint, Status
+from ketch.engine.containers.spec import ContainerSpec, EndpointSpec, MountSpec
+from ketch.engine.images.values import ImageRecord
 
 SECOND = 1_000_000_000
 
@@ -47,6 +53,35 @@ def test_before_the_start_paths_are_empty() -> None:
     assert found["State"]["StartedAt"] == "0001-01-01T00:00:00Z"
     assert found["NetworkSettings"]["Ports"] == {}
     assert found["NetworkSettings"]["Networks"]["bridge"]["NetworkID"] == ""
+
+
+def test_a_list_that_was_sent_empty_is_shown_empty() -> None:
+    asked = {"Image": "x", "HostConfig": {"Devices": [], "Dns": [], "CapAdd": None}}
+    spec = container_spec(body.decode(msgspec.json.encode(asked), ContainerCreate))
+    host = inspect_json(record(spec=spec), (1, 51))["HostConfig"]
+    assert (host["Devices"], host["Dns"]) == ([], [])
+    assert (host["CapAdd"], host["Ulimits"], host["DnsSearch"]) == (None, None, None)
+
+
+def test_what_was_asked_of_the_network_is_shown_before_the_start() -> None:
+    mac = "02:42:ac:11:00:05"
+    spec = ContainerSpec(image="x", endpoints=(EndpointSpec(network="bridge", mac=mac),))
+    found = inspect_json(record(spec=spec, state=ContainerState()), (1, 51))
+    assert found["Config"]["MacAddress"] == mac
+    assert found["Config"]["Env"] is None
+    assert found["NetworkSettings"]["MacAddress"] == mac
+    assert found["NetworkSettings"]["Networks"]["bridge"]["MacAddress"] == mac
+
+
+def test_hosts_names_and_ports() -> None:
+    spec = ContainerSpec(image="x", uts_mode="host", exposed_ports=("80/tcp",))
+    found = inspect_json(record(spec=spec), (1, 51))
+    assert found["Config"]["Hostname"] == ID[:12]
+    state = ContainerState(
+        status=Status.RUNNING, endpoints=(Endpoint(network="host", network_id="1"),)
+    )
+    found = inspect_json(record(spec=spec, state=state), (1, 51))
+    assert found["NetworkSettings"]["Ports"] == {}
 
 
 def test_summary_has_dockers_shape() -> None:
@@ -160,6 +195,25 @@ async def test_archive_stat_header(client: Client) -> None:
     assert (await client.ask("HEAD", f"/containers/{ID}/archive?path=/nope")).status == 404
     none = await client.ask("GET", f"/containers/{ID}/archive")
     assert none.message == "bad parameter: path cannot be empty"
+
+
+def test_files_may_be_as_old_as_the_epoch() -> None:
+    def mtime(instant: int) -> str:
+        header = stat_header(PathStat(name="x", size=0, mode=0o100644, mtime=instant))
+        return str(msgspec.json.decode(base64.b64decode(next(iter(header.values()))))["mtime"])
+
+    assert mtime(0) == "1970-01-01T00:00:00Z"
+    assert mtime(-SECOND // 2) == "1969-12-31T23:59:59.5Z"
+
+
+def test_names_of_images_before_placeholders_went() -> None:
+    named = ImageRecord(id="sha256:1", created_at=0, size=1, layers=(), tags=("x:1",))
+    for version in ((1, 42), (1, 51)):
+        assert image_summary(named, version)["RepoDigests"] == []
+    bare = ImageRecord(id="sha256:1", created_at=0, size=1, layers=())
+    assert image_summary(bare, (1, 42))["RepoTags"] == ["<none>:<none>"]
+    assert image_summary(bare, (1, 42))["RepoDigests"] == ["<none>@<none>"]
+    assert image_summary(bare, (1, 43))["RepoTags"] == []
 
 
 def test_file_modes() -> None:

@@ -46,7 +46,7 @@ MISTAKES = [
     ("run --rm --runtime bogus busybox", 125, "unknown or invalid runtime name: bogus"),
     ("run --rm --gpus all busybox", 125, "could not select device driver"),
     ("run --rm --device /dev/nosuch busybox", 127, "/dev/nosuch"),
-    ("run --rm --isolation hyperv busybox", 125, "invalid isolation 'hyperv'"),
+    ("run --rm --isolation hyperv busybox", 125, "invalid isolation (hyperv)"),
     ("exec nosuch true", 1, "No such container: nosuch"),
     ("exec taken true", 1, "is not running"),
     ("logs nosuch", 1, "No such container: nosuch"),

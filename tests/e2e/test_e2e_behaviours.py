@@ -86,6 +86,30 @@ def api(ketchd: Ketchd) -> Api:
             'invalid CapAdd: unknown capability: "CAP_BOGUS"',
         ),
         ({"HostConfig": {"Runtime": "bogus"}}, 400, "unknown or invalid runtime name: bogus"),
+        (
+            {"NetworkingConfig": {"EndpointsConfig": {"bridge": {
+                "IPAMConfig": {"IPv4Address": "172.17.0.9"}}}}},
+            400,
+            "invalid config for network bridge: invalid endpoint settings:\n* user specified IP "
+            "address is supported on user defined networks only\n* user specified IP address is "
+            "supported only when connecting to networks with user configured subnets",
+        ),
+        (
+            {"NetworkingConfig": {"EndpointsConfig": {"bridge": {"Aliases": ["a"]}}}},
+            400,
+            "invalid config for network bridge: invalid endpoint settings:\nnetwork-scoped alias "
+            "is supported only for containers in user defined networks",
+        ),
+        (
+            {"HostConfig": {"Annotations": {"": "x"}}},
+            400,
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ),
+        (
+            {"HostConfig": {"Links": ["nope:x"]}},
+            400,
+            "could not get container for nope: No such container: nope",
+        ),
         ({"HostConfig": {"ShmSize": -1}}, 400, "SHM size can not be less than 0"),
         (
             {"HostConfig": {"Mounts": [{"Type": "bind", "Source": "/nope/x", "Target": "/y"}]}},
@@ -109,6 +133,13 @@ def test_create_refusals(api: Api, config: dict[str, Any], status: int, message:
         ("DELETE", "/containers/nope?force=1", 404, "No such container: nope"),
         ("GET", '/containers/json?filters={"status":["x"]}', 400, "invalid value for state (x)"),
         ("GET", '/containers/json?filters={"before":["nope"]}', 404, "No such container: nope"),
+        ("GET", '/containers/json?filters={"health":["x"]}', 400, "invalid value for health (x): "
+         "must be one of none, starting, healthy, unhealthy"),
+        ("GET", '/networks?filters={"type":["x"]}', 400, "invalid filter 'type=x'"),
+        ("GET", '/networks?filters={"dangling":["x"]}', 400, "invalid filter 'dangling=x'"),
+        ("POST", "/containers/nope/kill", 404, "cannot kill container: nope: No such container"),
+        ("POST", "/containers/create?platform=x", 400, '"x": unknown operating system or'),
+        ("POST", "/exec/nope/start", 404, "No such exec instance: nope"),
         ("GET", "/exec/nope/json", 404, "No such exec instance: nope"),
         ("GET", "/images/noimg/json", 404, "No such image: noimg:latest"),
         ("DELETE", "/images/noimg", 404, "No such image: noimg:latest"),
@@ -125,7 +156,7 @@ def test_create_refusals(api: Api, config: dict[str, Any], status: int, message:
         ("GET", "/events?since=abc", 400, "invalid value for 'since': invalid timestamp"),
         ("POST", "/build?dockerfile=Missing", 400, "Cannot locate specified Dockerfile: Missing"),
     ],
-)
+)  # fmt: skip
 def test_refusals(api: Api, method: str, path: str, status: int, message: str) -> None:
     body: Any = {"Image": "busybox"} if "create" in path else None
     kind = "application/json"
@@ -143,6 +174,7 @@ def empty_tar() -> bytes:
 
 
 def test_empty_lists(api: Api) -> None:
+    assert api("GET", '/containers/json?filters={"ancestor":["NONE"]}') == (200, [])
     assert api("GET", "/plugins") == (200, [])
     status, volumes = api("GET", '/volumes?filters={"name":["none-of-these"]}')
     assert (status, volumes) == (200, {"Volumes": [], "Warnings": None})
@@ -284,6 +316,11 @@ def test_volumes(api: Api, name: str) -> None:
     status, anonymous = api("POST", "/volumes/create", {})
     assert len(anonymous["Name"]) == 64
     assert anonymous["Labels"] == {"com.docker.volume.anonymous": ""}
+    status, bare = api("POST", "/volumes/create")
+    assert (status, api("DELETE", f"/volumes/{bare['Name']}")) == (201, (204, b""))
+    for config in ({"Driver": "bogus"}, {"DriverOpts": {"bogus": "1"}}):
+        status, found = api("POST", "/volumes/create", {"Name": "other", **config})
+        assert found["message"].startswith("create other: ")
     identity = api.create(name, HostConfig={"Binds": [f"{name}:/v"]})
     status, found = api("DELETE", f"/volumes/{name}")
     assert (status, found["message"]) == (409, f"remove {name}: volume is in use - [{identity}]")

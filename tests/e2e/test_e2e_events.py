@@ -87,6 +87,18 @@ def test_stop_restart_and_exec(ketchd: Ketchd, name: str) -> None:
     assert found[-2]["Actor"]["Attributes"]["oldName"] == f"/{name}"
 
 
+def test_who_is_killed_was_not_stopped(ketchd: Ketchd, name: str) -> None:
+    ketchd.docker("run", "-d", "--name", name, "busybox", "sleep", "600")
+    since = time.time()
+    ketchd.docker("kill", name)
+    ketchd.docker("start", name)
+    ketchd.docker("rm", "-f", name)
+    found = events(ketchd, since, f"container={name}", "type=container")
+    assert [event["Action"] for event in found] == [
+        "kill", "die", "start", "kill", "die", "destroy",
+    ]  # fmt: skip
+
+
 def test_filters(ketchd: Ketchd, name: str) -> None:
     since = time.time()
     ketchd.docker("run", "-d", "--name", name, "--label", "team=b", "busybox", "sleep", "600")

@@ -156,6 +156,16 @@ def test_who_detaches_leaves_it_alone(ketchd: Ketchd, box: str) -> None:
     assert runs(ketchd, box, "5006")
 
 
+def test_a_user_that_the_container_does_not_know(ketchd: Ketchd, box: str) -> None:
+    """Told when the exec is made, as an error; numbers need no entry."""
+    for user, what in (("nope", "user nope: no matching entries in passwd"),
+                       ("0:nope", "group nope: no matching entries in group")):  # fmt: skip
+        done = ketchd.docker("exec", "-u", user, box, "true", code=1)
+        assert f"Error response from daemon: unable to find {what}" in done.stderr.decode()
+    assert ketchd.out("exec", "-u", "guest", box, "id", "-un") == "guest"
+    assert ketchd.out("exec", "-u", "4711", box, "id", "-u") == "4711"
+
+
 def test_a_normal_end(ketchd: Ketchd, box: str) -> None:
     done = ketch(
         ketchd, "exec", "-i", "--die-with-client", box, "sh", "-c", "cat; exit 3",

@@ -99,6 +99,9 @@ def test_networks(ketchd: Ketchd, name: str) -> None:
     )
     done = ketchd.docker("network", "rm", "bridge", code=1)
     assert b"bridge" in done.stderr
+    done = ketchd.docker("network", "create", "default", code=1)
+    assert b"operation is not permitted on predefined default network" in done.stderr
+    assert ketchd.out("network", "inspect", "host", "-f", "{{json .IPAM.Config}}") == "null"
 
 
 def test_unknown_network(ketchd: Ketchd, name: str) -> None:

@@ -55,8 +55,11 @@ async def _json_bytes(request: BaseRequest) -> bytes:
 def decode(data: bytes, type: type[T]) -> T:
     """JSON bytes as a schema value.
 
-    Members that the schema does not know are refused unless they are empty (null, false, 0, "",
-    [], {}): a newer client may send those without meaning anything by them.
+    Members are known by their names in any case, as Go's decoder has it, and the last one counts.
+    Of others those in Docker's spelling, with a capital first, are refused unless they are empty
+    (null, false, 0, "", [], {}): a misspelt option must not go unnoticed, but a newer client may
+    send those without meaning anything by them. What is spelt in small letters is a client's own:
+    dockerode sends the parameters of its functions along (``name``, ``hijack``, ``stdin``).
     """
     if not data.strip():
         raise InvalidParameter("invalid JSON: EOF")
@@ -69,8 +72,43 @@ def decode(data: bytes, type: type[T]) -> T:
         raise InvalidParameter(_syntax(str(error))) from None
     except (UnicodeError, RecursionError):
         raise InvalidParameter("invalid JSON: not UTF-8, or nested too deeply") from None
+    while _respelt(value, raw):
+        value = _converted(raw, type)
     _refuse_unknown(value, raw, "")
     return value
+
+
+def _converted(raw: Any, type: type[T]) -> T:
+    try:
+        return msgspec.convert(raw, type=type)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"invalid JSON: {error}") from None
+
+
+def _respelt(value: Any, raw: Any) -> bool:
+    """Give the members of ``raw`` the schema's spelling; whether there was one in another.
+
+    Everywhere that ``value`` has been read: what is below a respelt member comes in the next round.
+    """
+    if isinstance(value, list) and isinstance(raw, list):
+        return sum(_respelt(*pair) for pair in zip(value, raw, strict=True)) > 0
+    if not isinstance(raw, dict):
+        return False
+    if isinstance(value, dict):
+        return sum(_respelt(value.get(key), member) for key, member in raw.items()) > 0
+    if not isinstance(value, msgspec.Struct):
+        return False
+    fields = value.__struct_encode_fields__
+    changed = sum(_respelt(getattr(value, key), raw[key]) for key in fields if key in raw) > 0
+    if raw.keys() <= set(fields):
+        return changed
+    spelling = {name.lower(): name for name in fields}
+    members = [(spelling.get(key.lower(), key), member) for key, member in raw.items()]
+    if [key for key, _ in members] == list(raw):
+        return changed
+    raw.clear()
+    raw.update(members)
+    return True
 
 
 def _syntax(message: str) -> str:
@@ -88,7 +126,7 @@ def _refuse_unknown(value: Any, raw: Any, where: str) -> None:
             if key in known:
                 if isinstance(member, (dict, list)):
                     _refuse_unknown(getattr(value, key), member, f"{where}{key}.")
-            elif member:
+            elif member and key[:1].isupper():
                 raise InvalidParameter(f"unknown field {where}{key}: ketch does not know it")
     elif isinstance(value, dict) and isinstance(raw, dict):
         for key, member in raw.items():

@@ -119,7 +119,7 @@ def config_json(record: ContainerRecord) -> dict[str, Any]:
         "Tty": spec.tty,
         "OpenStdin": spec.open_stdin,
         "StdinOnce": spec.stdin_once,
-        "Env": list(spec.env),
+        "Env": list(spec.env) or None,
         "Cmd": None if spec.cmd is None else list(spec.cmd),
         "Image": spec.image,
         "Volumes": {target: {} for target in spec.anonymous_volumes} or None,
@@ -135,6 +135,9 @@ def _optional(spec: ContainerSpec) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if spec.exposed_ports:
         found["ExposedPorts"] = {port: {} for port in spec.exposed_ports}
+    mac = next((end.mac for end in spec.endpoints if end.network == spec.network_mode), "")
+    if mac:
+        found["MacAddress"] = mac
     if spec.network_disabled:
         found["NetworkDisabled"] = True
     if spec.stop_signal:
@@ -165,5 +168,4 @@ def _hostname(record: ContainerRecord) -> str:
     spec = record.spec
     if spec.network_mode == "host":
         return os.uname().nodename
-    shares = spec.network_mode.startswith("container:") or spec.uts_mode == "host"
-    return "" if shares else record.id[:12]
+    return "" if spec.network_mode.startswith("container:") else record.id[:12]

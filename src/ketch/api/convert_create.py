@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _PORT = re.compile(r"(\d{1,5})(?:/(tcp|udp|sctp))?")
 _REFUSED_HOST = ("Cgroup",)
 _REFUSED_CONFIG = ("ArgsEscaped", "OnBuild")
+_LISTS = str.split(
+    "Binds VolumesFrom Dns DnsOptions DnsSearch ExtraHosts CapAdd CapDrop GroupAdd SecurityOpt "
+    "BlkioWeightDevice BlkioDeviceReadBps BlkioDeviceWriteBps BlkioDeviceReadIOps "
+    "BlkioDeviceWriteIOps Devices DeviceCgroupRules DeviceRequests Ulimits"
+)
+"""Members of ``HostConfig`` whose empty list inspect shows, as opposed to none."""
 
 
 def container_spec(body: ContainerCreate, platform: str = "") -> ContainerSpec:
@@ -64,6 +70,7 @@ def container_spec(body: ContainerCreate, platform: str = "") -> ContainerSpec:
         oom_score_adj=host.OomScoreAdj or 0,
         resources=resources(host),
         console_size=console_size(host.ConsoleSize),
+        empty_lists=tuple(name for name in _LISTS if getattr(host, name) == []),
     )
 
 

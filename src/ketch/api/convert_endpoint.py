@@ -12,7 +12,8 @@ from ketch.engine.containers.spec import EndpointSpec
 def network_settings(record: ContainerRecord, version: Version) -> dict[str, Any]:
     """``NetworkSettings`` of inspect; the flat members repeat the default bridge's endpoint."""
     state = record.state
-    default = next((end for end in state.endpoints if end.network == "bridge"), None)
+    ends = state.endpoints or tuple(_to_come(end.network, end) for end in record.spec.endpoints)
+    default = next((end for end in ends if end.network == "bridge"), None)
     return {
         "Bridge": "",
         "SandboxID": "",
@@ -42,8 +43,9 @@ def _addresses(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def ports_json(record: ContainerRecord) -> dict[str, list[dict[str, str]] | None]:
-    """``Ports``: exposed but unpublished ones are null; empty unless it runs, as with Docker."""
-    if not record.state.running:
+    """``Ports``: exposed but unpublished ones are null; empty unless it runs with an address of its
+    own, as with Docker."""
+    if not record.state.running or not any(end.ipv4 for end in record.state.endpoints):
         return {}
     found: dict[str, list[dict[str, str]] | None] = dict.fromkeys(record.spec.exposed_ports)
     for binding in record.state.ports:
@@ -66,9 +68,13 @@ def networks_json(record: ContainerRecord, version: Version) -> dict[str, Any]:
         return found
     names = [mode, *(name for name in asked if name != mode)]
     return {
-        name: endpoint_json(Endpoint(network=name, network_id=""), asked.get(name), record, version)
+        name: endpoint_json(_to_come(name, asked.get(name)), asked.get(name), record, version)
         for name in names
     }
+
+
+def _to_come(name: str, asked: EndpointSpec | None) -> Endpoint:
+    return Endpoint(network=name, network_id="", mac=asked.mac if asked else "")
 
 
 def endpoint_json(

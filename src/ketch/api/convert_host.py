@@ -11,7 +11,8 @@ from ketch.engine.containers.spec import ContainerSpec, MountSpec
 
 
 def host_json(spec: ContainerSpec, version: Version) -> dict[str, Any]:
-    """The document; null where nothing was asked, as Docker has it."""
+    """The document; a list is null where none was sent, and empty where an empty one was, as
+    Docker has it."""
     found = {
         **_files(spec),
         **_network(spec),
@@ -19,6 +20,7 @@ def host_json(spec: ContainerSpec, version: Version) -> dict[str, Any]:
         **_namespaces(spec),
         **limits_json(spec.resources),
     }
+    found |= {name: [] for name in spec.empty_lists if found[name] is None}
     if version < (1, 42):
         found |= {"KernelMemory": 0, "KernelMemoryTCP": 0}
     if version >= (1, 43) and spec.annotations:
@@ -62,9 +64,9 @@ def _network(spec: ContainerSpec) -> dict[str, Any]:
         "NetworkMode": spec.network_mode,
         "PortBindings": bindings,
         "PublishAllPorts": spec.publish_all,
-        "Dns": list(spec.dns),
-        "DnsOptions": list(spec.dns_options),
-        "DnsSearch": list(spec.dns_search),
+        "Dns": list(spec.dns) or None,
+        "DnsOptions": list(spec.dns_options) or None,
+        "DnsSearch": list(spec.dns_search) or None,
         "ExtraHosts": list(spec.extra_hosts) or None,
     }
 
@@ -113,17 +115,17 @@ def _paths(
 
 
 _MASKED = (
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 )
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")

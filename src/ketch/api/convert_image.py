@@ -83,8 +83,8 @@ def image_summary(record: ImageRecord, version: Version) -> dict[str, Any]:
     found: dict[str, Any] = {
         "Id": record.id,
         "ParentId": record.parent,
-        "RepoTags": _named(record.tags, "<none>:<none>", version),
-        "RepoDigests": _named(record.digests, "<none>@<none>", version),
+        "RepoTags": list(record.tags),
+        "RepoDigests": list(record.digests),
         "Created": record.created_at // SECOND,
         "Size": record.size,
         "SharedSize": -1,
@@ -93,12 +93,9 @@ def image_summary(record: ImageRecord, version: Version) -> dict[str, Any]:
     }
     if version < (1, 44):
         found["VirtualSize"] = record.size
+    if version < (1, 43) and not record.tags and not record.digests:
+        found |= {"RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"]}
     return found
-
-
-def _named(names: tuple[str, ...], none: str, version: Version) -> list[str]:
-    """Before API 1.43 an empty list was written as a placeholder."""
-    return list(names) or ([none] if version < (1, 43) else [])
 
 
 def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[str, Any]:
@@ -128,7 +125,7 @@ def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[s
     if version < (1, 44):
         found["VirtualSize"] = record.size
     if version < (1, 45):
-        found |= {"Container": "", "ContainerConfig": None}
+        found["ContainerConfig"] = config_json(RunConfig(), version)
     return found
 
 

@@ -33,7 +33,7 @@ def parse_bind(text: str, driver: str = "") -> MountSpec:
         return MountSpec(type="volume", target=parts[0], driver=driver)
     source, target = parts[0], parts[1]
     mode = parts[2] if len(parts) == 3 else ""
-    words = _mode_words(text, mode)
+    words = _mode_words(mode)
     is_path = source.startswith("/")
     if not is_path and (source.startswith(".") or "/" in source):
         raise InvalidParameter(
@@ -53,13 +53,13 @@ def parse_bind(text: str, driver: str = "") -> MountSpec:
     )
 
 
-def _mode_words(text: str, mode: str) -> frozenset[str]:
+def _mode_words(mode: str) -> frozenset[str]:
     words = frozenset(mode.split(",")) if mode else frozenset()
     known = {"ro", "rw", "nocopy"} | _PROPAGATIONS | _CONSISTENCY | _LABELS
     for word in words - known:
-        raise InvalidParameter(f"invalid volume specification: '{text}': invalid mode: {word}")
+        raise InvalidParameter(f"invalid mode: {word}")
     if {"ro", "rw"} <= words or len(words & _PROPAGATIONS) > 1:
-        raise InvalidParameter(f"invalid volume specification: '{text}': invalid mode: {mode}")
+        raise InvalidParameter(f"invalid mode: {mode}")
     return words
 
 

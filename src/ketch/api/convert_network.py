@@ -9,7 +9,6 @@ from typing import Any
 from ketch.api.refusal import refuse_fields, refused
 from ketch.api.schema.network import Ipam, NetworkCreate, Pool
 from ketch.api.times import rfc3339
-from ketch.api.versions import Version
 from ketch.engine.networks.values import Member, NetworkRecord, NetworkSpec
 from ketch.errors import InvalidParameter
 
@@ -19,7 +18,7 @@ _REFUSED = ("Ingress", "ConfigOnly", "ConfigFrom")
 def network_spec(body: NetworkCreate) -> NetworkSpec:
     """Raises ``InvalidParameter`` naming what is malformed or not supported."""
     if not body.Name:
-        raise InvalidParameter("a network needs a Name")
+        raise InvalidParameter("invalid name: name is empty")
     refuse_fields(body, "NetworkCreate", _REFUSED)
     if body.Scope not in (None, "", "local"):
         raise refused(f"NetworkCreate.Scope {body.Scope!r}")
@@ -60,21 +59,20 @@ def _subnet(pool: Pool) -> tuple[str, str]:
     return str(network), str(gateway or "")
 
 
-def network_json(
-    network: NetworkRecord, version: Version, members: Iterable[Member] = ()
-) -> dict[str, Any]:
+def network_json(network: NetworkRecord, members: Iterable[Member] = ()) -> dict[str, Any]:
     """One network, of list and inspect."""
-    found: dict[str, Any] = {
+    return {
         "Name": network.name,
         "Id": network.id,
         "Created": rfc3339(network.created_at),
         "Scope": "local",
         "Driver": network.driver,
+        "EnableIPv4": True,
         "EnableIPv6": network.enable_ipv6,
         "IPAM": {
             "Driver": "default",
             "Options": None,
-            "Config": [_pool_json(subnet, gateway) for subnet, gateway in network.subnets],
+            "Config": [_pool_json(*subnet) for subnet in network.subnets] or None,
         },
         "Internal": network.internal,
         "Attachable": network.attachable,
@@ -85,9 +83,6 @@ def network_json(
         "Options": network.options,
         "Labels": network.labels,
     }
-    if version >= (1, 48):
-        found["EnableIPv4"] = True
-    return found
 
 
 def _pool_json(subnet: str, gateway: str) -> dict[str, str]:

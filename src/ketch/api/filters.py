@@ -36,7 +36,9 @@ def parse(text: str, allowed: frozenset[str] | None = None) -> Filters:
 def _decode(text: str) -> dict[str, list[str] | dict[str, bool]]:
     try:
         return (
-            msgspec.json.decode(text.encode(), type=dict[str, list[str] | dict[str, bool] | None])
+            msgspec.json.decode(
+                text.encode(), type=dict[str, list[str] | dict[str, bool] | None] | None
+            )
             or {}
         )
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

@@ -23,8 +23,11 @@ _UNIT = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, 
 
 def rfc3339(instant: int) -> str:
     """``2026-01-02T03:04:05.6Z`` of ns since the epoch: UTC, trailing zeros dropped."""
-    if instant <= 0:
-        return ZERO
+    return ZERO if instant <= 0 else rfc3339_of_file(instant)
+
+
+def rfc3339_of_file(instant: int) -> str:
+    """Like ``rfc3339`` of a time that is always set: 0 is the epoch, and there is a time before."""
     seconds, nanos = divmod(instant, SECOND)
     fraction = f"{nanos:09d}".rstrip("0")
     return f"{_whole(seconds)}.{fraction}Z" if fraction else f"{_whole(seconds)}Z"

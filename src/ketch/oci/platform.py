@@ -27,6 +27,13 @@ _ARCHITECTURES = {
     "loong64": "loong64",
     "loongarch64": "loong64",
 }
+_KNOWN_ARCHITECTURES = frozenset(
+    str.split(
+        "386 amd64 arm arm64 arm64be armbe loong64 mips mips64 mips64le mipsle ppc ppc64 ppc64le "
+        "riscv riscv64 s390 s390x sparc sparc64 wasm"
+    )
+)
+"""Go's names, for a platform of one word."""
 _ALIAS_VARIANTS = {"armhf": "v7", "armv7l": "v7", "armel": "v6"}
 _PLAIN_VARIANTS = {("arm64", "v8"), ("amd64", "v1")}  # the same as no variant
 _OPERATING_SYSTEMS = {"macos": "darwin"}
@@ -80,11 +87,16 @@ def parse(text: str) -> Platform:
             f"invalid platform {text!r}: os/architecture[/variant] is expected, as linux/arm64/v8"
         )
     if len(words) == 1:
-        if words[0].lower() in ("linux", "windows", "darwin", "macos", "freebsd"):
+        word = words[0].lower()
+        if word in ("linux", "windows", "darwin", "macos", "freebsd"):
             machine = host()
             words = [words[0], machine.architecture, machine.variant]
-        else:
+        elif word in _ARCHITECTURES or word in _KNOWN_ARCHITECTURES:
             words = ["linux", words[0]]
+        else:
+            raise InvalidParameter(
+                f'"{text}": unknown operating system or architecture: invalid argument'
+            )
     words += [""] * (3 - len(words))
     return Platform(os=words[0], architecture=words[1], variant=words[2]).normalised()
 

@@ -50,7 +50,8 @@ class LocalDriver:
             )
         if len(name) < 2:
             raise InvalidParameter(
-                f"create {name}: volume name is too short, use at least two characters"
+                f"create {name}: volume name is too short, names should be at least two "
+                "alphanumeric characters"
             )
         if len(name) > _NAME_MAX:
             raise InvalidParameter(

@@ -12,7 +12,7 @@ from ketch.api import responses
 from ketch.api.convert_create import config_spec
 from ketch.api.file_mode import go_mode
 from ketch.api.schema.container import Config
-from ketch.api.times import rfc3339
+from ketch.api.times import rfc3339_of_file
 from ketch.engine.containers.files import ArchivePut, PathStat
 from ketch.engine.images.values import CommitOptions
 from ketch.errors import InvalidParameter
@@ -41,7 +41,7 @@ def stat_header(stat: PathStat) -> dict[str, str]:
         "name": stat.name,
         "size": stat.size,
         "mode": go_mode(stat.mode),
-        "mtime": rfc3339(stat.mtime),
+        "mtime": rfc3339_of_file(stat.mtime),
         "linkTarget": stat.link_target,
     }
     return {_STAT: base64.b64encode(msgspec.json.encode(document)).decode()}

@@ -42,7 +42,7 @@ async def create(call: Call) -> StreamResponse:
 
 async def start(call: Call) -> StreamResponse:
     """POST /exec/{id}/start"""
-    body = await call.json(ExecStart)
+    body = await call.optional_json(ExecStart) or ExecStart()
     execs = call.engine.execs
     size = console_size(body.ConsoleSize)
     record = await execs.inspect(call.id)

@@ -45,10 +45,12 @@ async def inspect(call: Call) -> StreamResponse:
     if call.version >= (1, 49):
         platform = platform_text(call.text("platform"))
     if platform and manifests:
-        raise InvalidParameter("manifests and platform cannot be asked for at once")
+        raise InvalidParameter(
+            "conflicting options: manifests and platform options cannot both be set"
+        )
     details = await call.engine.images.inspect(call.params["name"], platform)
     found = inspect_json(details, call.version, call.engine.system.storage_driver)
-    if manifests:
+    if manifests and details.manifests is not None:
         found["Manifests"] = manifests_json(details.manifests)
     return responses.json(found)
 

@@ -24,7 +24,7 @@ _PRUNE_FILTERS = keys("until label label!")
 async def list_(call: Call) -> StreamResponse:
     """GET /networks"""
     found = await call.engine.networks.list(call.filters(_LIST_FILTERS))
-    return responses.json([network_json(network, call.version) for network in found])
+    return responses.json([network_json(network) for network in found])
 
 
 async def create(call: Call) -> StreamResponse:
@@ -41,7 +41,7 @@ async def inspect(call: Call) -> StreamResponse:
     if call.text("scope") not in ("", "local"):
         raise NotFound(f"network {call.id} not found")
     members = await networks.members(network.id)
-    return responses.json(network_json(network, call.version, members))
+    return responses.json(network_json(network, members))
 
 
 async def remove(call: Call) -> StreamResponse:

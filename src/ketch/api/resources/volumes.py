@@ -27,7 +27,7 @@ async def list_(call: Call) -> StreamResponse:
 
 async def create(call: Call) -> StreamResponse:
     """POST /volumes/create"""
-    body = await call.json(VolumeCreate)
+    body = await call.optional_json(VolumeCreate) or VolumeCreate()
     refuse_fields(body, "VolumeCreate", ("ClusterVolumeSpec",))
     volume = await call.engine.volumes.create(
         body.Name or "",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine.containers import detach_keys
+from ketch.engine.containers import detach_keys, exec_user
 from ketch.engine.containers import links as container_links
 from ketch.engine.containers import signals as container_signals
 from ketch.engine.containers.attach import attach_wire
@@ -64,13 +64,15 @@ class Execs:
     async def create(self, ref: str, spec: ExecSpec) -> str:
         """Record a process to run in the container ``ref``; returns the exec ID.
 
-        Raises ``NotFound``, ``Conflict`` (not running, paused), ``InvalidParameter`` (no command).
+        Raises ``NotFound``, ``Conflict`` (not running, paused), ``InvalidParameter`` (no command,
+        unknown user).
         """
         container = self._parts.store.resolve(ref)
         if not spec.cmd:
             raise InvalidParameter("No exec command specified")
         detach_keys.parse(spec.detach_keys)
         _check_running(container, ref)
+        await exec_user.check(container, spec.user)
         record = ExecRecord(id=secrets.token_hex(32), container_id=container.id, spec=spec)
         with self._parts.events.telling():
             self._publish(record, "exec_create")

@@ -96,7 +96,7 @@ class Supervisor:
         live = self._parts.live[container_id]
         again = self._restarts(record, exit.status)
         with self._parts.events.telling():
-            self._publish(record, exit, stopped=live.stopping)
+            self._publish(record, exit, stopped=live.stops > 0)
             ended = self._put(record, exit, again)
         self._parts.waiters.exited(
             container_id, ExitResult(status=exit.status, error=ended.state.error)

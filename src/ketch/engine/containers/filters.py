@@ -20,7 +20,7 @@ KEYS = frozenset(
     )
 )
 _TRUE, _FALSE = ("1", "t", "true", "True"), ("0", "f", "false", "False")
-_HEALTH = ("starting", "healthy", "unhealthy", "none")
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,10 @@ def _check(filters: Filters) -> None:
             )
     for value in filters.get("health", ()):
         if value not in _HEALTH:
-            raise InvalidParameter(f"invalid filter 'health={value}': must be one of {_HEALTH}")
+            raise InvalidParameter(
+                f"invalid filter 'health={value}': invalid value for health ({value}): must be one "
+                f"of {', '.join(_HEALTH)}"
+            )
     for value in filters.get("exited", ()):
         if not re.fullmatch(r"-?\d+", value):
             raise InvalidParameter(f"invalid filter 'exited={value}': not a number")

@@ -60,7 +60,9 @@ def resolved(store: ContainerStore, spec: ContainerSpec) -> tuple[LinkedTo, ...]
         try:
             child = store.resolve(name)
         except NotFound:
-            raise InvalidParameter(f"could not get container for {name}") from None
+            raise InvalidParameter(
+                f"could not get container for {name}: No such container: {name}"
+            ) from None
         if child.spec.network_mode == "host":
             raise InvalidParameter(
                 "conflicting options: host type networking can't be used with links. This would "

@@ -15,7 +15,7 @@ from ketch.engine.containers.record import ContainerRecord, Status
 from ketch.engine.containers.stats_sampler import Sample, StatsSampler
 from ketch.engine.containers.top import TopTable
 from ketch.engine.filters import Filters
-from ketch.errors import Conflict, NotFound
+from ketch.errors import Conflict, InvalidParameter, NotFound
 
 if TYPE_CHECKING:
     from ketch.engine.containers.parts import Parts
@@ -59,7 +59,7 @@ class Lister:
         """The image of ``ref`` and every image whose layers begin with its layers."""
         try:
             ancestor = self._parts.images.resolve(ref)
-        except NotFound:
+        except (NotFound, InvalidParameter):
             return []
         depth = len(ancestor.layers)
         return [

@@ -150,3 +150,4 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     oom_score_adj: int = 0
     resources: Resources = Resources()
     console_size: tuple[int, int] = (0, 0)  # height, width of the terminal before any resize
+    empty_lists: tuple[str, ...] = ()  # members of HostConfig sent as [], for inspect

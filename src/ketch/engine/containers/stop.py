@@ -38,7 +38,10 @@ class Stopper:
     async def stop(self, ref: str, timeout: int | None, signal: str, *, by: str = "stop") -> None:
         """Signal, wait, kill; raises ``NotModified`` when it does not run."""
         record = self._parts.store.resolve(ref)
-        number = container_signals.parse(signal or record.spec.stop_signal or "TERM")
+        try:
+            number = container_signals.parse(signal or record.spec.stop_signal or "TERM")
+        except InvalidParameter as error:
+            raise InvalidParameter(f"cannot stop container: {ref}: {error}") from None
         if record.state.status is Status.RESTARTING:
             self._give_up_restart(record)
             return
@@ -76,7 +79,9 @@ class Stopper:
         sent = SentSignal(signal=number, by="health", at=time.time_ns(), revive=action == "restart")
         stopped = action == "stop" or record.state.stopped_by_user
         self._parts.store.set_state(record.id, last_signal=sent, stopped_by_user=stopped)
-        exited = self._parts.live[record.id].exited
+        live = self._parts.live[record.id]
+        exited = live.exited
+        live.stops += action == "stop"
         try:
             if kills:
                 await self._signal(record, number)
@@ -85,6 +90,8 @@ class Stopper:
                 await self._end_in(record, number, self._patience(record, None))
         except KetchError as error:
             _log.error("unhealthy container %s: %s", record.id, error)
+        finally:
+            live.stops -= action == "stop"
 
     async def _end_in(self, record: ContainerRecord, number: int, patience: float | None) -> None:
         """Send the signal; SIGKILL when it has not ended ``patience`` seconds later."""
@@ -115,11 +122,11 @@ class Stopper:
 
     async def kill(self, ref: str, signal: str) -> None:
         """Send a signal; with KILL, wait for the exit."""
-        record = self._parts.store.resolve(ref)
         try:
+            record = self._parts.store.resolve(ref)
             number = container_signals.parse(signal or "KILL")
-        except InvalidParameter as error:
-            raise InvalidParameter(f"cannot kill container: {ref}: {error}") from None
+        except (InvalidParameter, NotFound) as error:
+            raise type(error)(f"cannot kill container: {ref}: {error}") from None
         if record.state.status is Status.RESTARTING:
             self._give_up_restart(record)
             return

@@ -36,7 +36,10 @@ class Updater:
         """Give another name; raises ``InvalidParameter``, ``Conflict``."""
         if not name:
             raise InvalidParameter("Neither old nor new names may be empty")
-        new = container_names.check(name)
+        try:
+            new = container_names.check("/" + name.removeprefix("/"))
+        except InvalidParameter as error:
+            raise InvalidParameter(f"Error when allocating new name: {error}") from None
         async with self._parts.store.locked(ref) as record:
             if new == record.name:
                 raise InvalidParameter(

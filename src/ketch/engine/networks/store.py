@@ -119,7 +119,7 @@ class NetworkStore:
             raise InvalidParameter(
                 f"invalid network name: {spec.name!r} (only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed)"
             )
-        if spec.name in PREDEFINED:
+        if spec.name in (*PREDEFINED, "default"):
             raise Forbidden(f"operation is not permitted on predefined {spec.name} network ")
         if any(record.name == spec.name for record in self._records.values()):
             raise Conflict(f"network with name {spec.name} already exists")

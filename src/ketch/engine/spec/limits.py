@@ -35,7 +35,9 @@ def _check_memory(resources: Resources) -> None:
     if swap < -1:
         raise InvalidParameter(f"invalid memory-swap: {swap}")
     if swap > 0 and not memory:
-        raise InvalidParameter("You should always set the Memory limit when using Memoryswap limit")
+        raise InvalidParameter(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        )
     if 0 < swap < memory:
         raise InvalidParameter(
             "Minimum memoryswap limit should be larger than memory limit, see usage"
@@ -94,13 +96,13 @@ def _check_realtime(resources: Resources, kernel: Kernel) -> None:
 def _check_cpuset(resources: Resources, cpus: int, memory_nodes: str) -> None:
     asked, nodes = resources.cpuset_cpus, resources.cpuset_mems
     if asked and not _LIST.match(asked):
-        raise InvalidParameter(f"Invalid value {asked} for cpuset cpus")
+        raise InvalidParameter(f"Invalid value {asked} for cpuset cpus: invalid format: {asked}")
     if _highest(asked) >= cpus:
         raise InvalidParameter(
             f"Requested CPUs are not available - requested {asked}, available: 0-{cpus - 1}"
         )
     if nodes and not _LIST.match(nodes):
-        raise InvalidParameter(f"Invalid value {nodes} for cpuset mems")
+        raise InvalidParameter(f"Invalid value {nodes} for cpuset mems: invalid format: {nodes}")
     if nodes and memory_nodes and _highest(nodes) > _highest(memory_nodes):
         raise InvalidParameter(
             f"Requested memory nodes are not available - requested {nodes}, "

@@ -6,6 +6,7 @@ entrypoint in the request switches the image's command off, labels and ports are
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable
 
 import msgspec
@@ -44,13 +45,18 @@ def merge(spec: ContainerSpec, image: ImageDefaults) -> ContainerSpec:
         env=merge_env(spec.env, image.env),
         labels={**image.labels, **spec.labels},
         user=spec.user or image.user,
-        working_dir=spec.working_dir or image.working_dir,
+        working_dir=_tidy(spec.working_dir or image.working_dir),
         exposed_ports=_united(spec.exposed_ports, image.exposed_ports),
         anonymous_volumes=_united(spec.anonymous_volumes, image.volumes),
         healthcheck=_healthcheck(spec.healthcheck, image.healthcheck),
         stop_signal=spec.stop_signal or image.stop_signal,
         shell=spec.shell or image.shell,
     )
+
+
+def _tidy(path: str) -> str:
+    """``/a/../b`` is ``/b``, before any link of the image is looked at."""
+    return posixpath.normpath("/" + path.lstrip("/")) if path.startswith("/") else path
 
 
 def _command(

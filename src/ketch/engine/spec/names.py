@@ -25,6 +25,10 @@ def check(spec: ContainerSpec) -> None:
         raise InvalidParameter(
             f"invalid hostname: {spec.hostname!r} is longer than {_LONGEST_HOSTNAME} bytes"
         )
+    if "" in spec.annotations:
+        raise InvalidParameter(
+            "invalid Annotations: the empty string is not permitted as an annotation key"
+        )
     for endpoint in spec.endpoints:
         for version, text in ((4, endpoint.ipv4), (6, endpoint.ipv6)):
             if text and not _is_address(text, version):

@@ -14,7 +14,7 @@ import msgspec
 from ketch.engine.containers import health_spec, log_options
 from ketch.engine.containers import links as container_links
 from ketch.engine.containers import signals as container_signals
-from ketch.engine.containers.spec import ContainerSpec, LogConfig, RestartPolicy
+from ketch.engine.containers.spec import ContainerSpec, EndpointSpec, LogConfig, RestartPolicy
 from ketch.engine.spec import kernel as spec_kernel
 from ketch.engine.spec import limits as spec_limits
 from ketch.engine.spec import names as spec_names
@@ -32,6 +32,7 @@ _TMPFS_FLAGS = frozenset(
     )
 )
 _TMPFS_VALUES = frozenset(str.split("size nr_blocks nr_inodes mode uid gid mpol huge"))
+_PREDEFINED = ("bridge", "host", "none")
 _MODE = re.compile(r"container:\S+\Z")
 _MAC = re.compile("[0-9a-f][02468ace](:[0-9a-f]{2}){5}", re.IGNORECASE)  # no group address
 
@@ -107,7 +108,8 @@ def _paths(spec: ContainerSpec, facts: Facts) -> None:
             raise InvalidParameter(f"invalid mount: {mount.source!r} at {mount.target!r}")
         if not mount.target.startswith("/"):
             raise InvalidParameter(
-                f"invalid mount path: '{mount.target}' mount path must be absolute"
+                f'invalid mount config for type "{mount.type}": invalid mount path: '
+                f"'{mount.target}' mount path must be absolute"
             )
         for option in mount.tmpfs_options:
             _check_tmpfs_option(option)
@@ -175,7 +177,7 @@ def _network(spec: ContainerSpec, facts: Facts) -> None:
     if spec.network_disabled and (joins or spec.network_mode == "host"):
         raise InvalidParameter("conflicting options: NetworkDisabled and a shared network")
     if joins and not _MODE.match(spec.network_mode):
-        raise InvalidParameter("invalid container format container:<name|id>")
+        raise InvalidParameter("invalid network mode: invalid container format container:<name|id>")
     if joins and (spec.ports or spec.publish_all):
         raise InvalidParameter(
             "conflicting options: port publishing and the container type network mode"
@@ -185,6 +187,7 @@ def _network(spec: ContainerSpec, facts: Facts) -> None:
             "conflicting options: dns or add-host and the container type network mode"
         )
     for endpoint in spec.endpoints:
+        _check_predefined(endpoint)
         if endpoint.links:
             raise Unsupported("legacy links (--link) are not supported by ketch: use a network")
         if endpoint.driver_options:
@@ -196,6 +199,28 @@ def _network(spec: ContainerSpec, facts: Facts) -> None:
         ports.check(port.host_ip, port.host_port)
         if not 1 <= port.container_port <= 65535 or port.protocol not in ("tcp", "udp", "sctp"):
             raise InvalidParameter(f"invalid port: {port.container_port}/{port.protocol}")
+
+
+def _check_predefined(endpoint: EndpointSpec) -> None:
+    """What only users' own networks have, in Docker's words."""
+    if endpoint.network not in _PREDEFINED:
+        return
+    problems = []
+    if endpoint.aliases:
+        problems.append(
+            "network-scoped alias is supported only for containers in user defined networks"
+        )
+    if endpoint.ipv4 or endpoint.ipv6:
+        problems.append("user specified IP address is supported on user defined networks only")
+        problems.append(
+            "user specified IP address is supported only when connecting to networks with user "
+            "configured subnets"
+        )
+    if problems:
+        listed = problems[0] if len(problems) == 1 else "* " + "\n* ".join(problems)
+        raise InvalidParameter(
+            f"invalid config for network {endpoint.network}: invalid endpoint settings:\n{listed}"
+        )
 
 
 def _names(spec: ContainerSpec, facts: Facts) -> None:
@@ -240,7 +265,9 @@ def _storage(spec: ContainerSpec, facts: Facts) -> None:
 
 def _platform(spec: ContainerSpec, facts: Facts) -> None:
     if spec.isolation not in ("", "default"):
-        raise InvalidParameter(f"invalid isolation '{spec.isolation}' on linux")
+        raise InvalidParameter(
+            f"invalid isolation ({spec.isolation}): linux only supports 'default'"
+        )
     if spec.cgroup_parent and ".." in spec.cgroup_parent.split("/"):
         raise InvalidParameter(f"invalid cgroup parent: {spec.cgroup_parent}")
 

@@ -73,10 +73,13 @@ class Volumes:
 
         Raises ``InvalidParameter`` for name or options, ``Unsupported`` for driver or options.
         """
-        self._check_driver(driver)
+        self._check_driver(name, driver)
         if name in self._records:
             return self._records[name]
-        size = parse(options or {}).size
+        try:
+            size = parse(options or {}).size
+        except (InvalidParameter, Unsupported) as error:
+            raise type(error)(f"create {name}: {error}") from None
         anonymous = not name
         name = name or secrets.token_hex(32)
         self._driver.check_name(name)
@@ -95,11 +98,11 @@ class Volumes:
         self._publish("create", record)
         return record
 
-    def _check_driver(self, driver: str) -> None:
+    def _check_driver(self, name: str, driver: str) -> None:
         if driver not in ("", self._driver.name):
             raise Unsupported(
-                f'error looking up volume plugin {driver}: plugin "{driver}" not found; ketch has '
-                f"the driver {self._driver.name}"
+                f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not '
+                f"found; ketch has the driver {self._driver.name}"
             )
 
     async def get(self, name: str) -> VolumeRecord:
