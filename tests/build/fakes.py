@@ -77,7 +77,9 @@ class FakeExecutor:
     def mounted(self, mounts: tuple[StepMount, ...]) -> None:
         """Nothing goes away from here."""
 
-    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+    async def outcome(
+        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+    ) -> tuple[CacheEntry, bool]:
         entry = self.cache.get(key) if reuse else None
         if entry is not None and entry.layer not in self.lost:
             return entry, True

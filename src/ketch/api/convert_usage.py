@@ -50,7 +50,7 @@ def disk_usage_json(facts: UsageFacts, asked: frozenset[str], version: Version) 
 
 def _cache_json(record: CacheUsage, version: Version) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "ID": record.key,
+        "ID": record.id,
         "Type": record.type,
         "Description": record.description,
         "InUse": record.in_use,

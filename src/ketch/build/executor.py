@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from ketch.build.options import BuildLimits
+from ketch.build.options import BuildLimits, ImageInput
 from ketch.build.progress import Report
 
 
@@ -151,11 +151,17 @@ class Executor(Protocol):
         """The image in a layout of the client's, ``oci-layout://…``."""
         ...
 
+    def of_input(self, image: ImageInput) -> BaseImage:
+        """What another build came to; raises ``NotFound`` when its layers are gone."""
+        ...
+
     def mounted(self, mounts: tuple[StepMount, ...]) -> None:
         """A step of the build has these mounts, whether it is done or taken from the cache."""
         ...
 
-    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+    async def outcome(
+        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+    ) -> tuple[CacheEntry, bool]:
         """What a step comes to under its key, and whether it was there already.
 
         On a miss ``make`` is awaited and its outcome kept. With ``reuse``, a step that another

@@ -1,7 +1,8 @@
 """Named contexts (``--build-context name=…``): what a name in FROM and ``from`` means instead.
 
 A value is ``docker-image://reference``, ``local:name`` (a directory of the client's), a URL of an
-archive or a git repository, or ``oci-layout://…``. A name is matched as it is written or, for
+archive or a git repository, ``oci-layout://…``, or ``input:key``: what another build of the client
+came to (``BuildOptions.inputs``). A name is matched as it is written or, for
 images, in its normal form, so that ``docker.io/library/alpine:latest`` stands for ``alpine`` too.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from ketch.errors import InvalidParameter
 from ketch.oci import reference as references
 
-IMAGE, LOCAL, LAYOUT = "docker-image://", "local:", "oci-layout://"
+IMAGE, LOCAL, LAYOUT, INPUT = "docker-image://", "local:", "oci-layout://", "input:"
 
 
 def find(contexts: Mapping[str, str], name: str, platform: str = "") -> str | None:

@@ -24,11 +24,19 @@ class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent: str = ""
 
 
+class ImageInput(msgspec.Struct, frozen=True):
+    """What another build came to, as an image to build on: configuration, layers (base first)."""
+
+    config: bytes
+    layers: tuple[str, ...]
+
+
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a build, in the words of Docker's ``POST /build``.
 
     ``dockerfile`` is a path inside the context; ``contexts`` are other ones by name
-    (``named_contexts``). ``no_cache_stages`` take nothing from the cache. ``build_args`` maps to
+    (``named_contexts``), of which ``inputs`` are those of kind ``input:``. ``no_cache_stages``
+    take nothing from the cache. ``build_args`` maps to
     None for an argument that was named without a value (then it is as if it were not given).
     ``credentials`` maps a registry's host to a user and a password (``docker.io`` for the Hub).
     ``secrets`` are values by ID, for mounts of that type. ``allow`` names entitlements:
@@ -57,6 +65,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     secrets: dict[str, bytes] = {}
     allow: tuple[str, ...] = ()
     contexts: dict[str, str] = {}
+    inputs: dict[str, ImageInput] = {}
     remote: str = ""
     squash: bool = False
     attestations: Attestations = Attestations()

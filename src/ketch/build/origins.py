@@ -16,7 +16,7 @@ from ketch.errors import Unsupported
 from ketch.oci.image import ImageConfig, RootFS, RunConfig, encode
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_IMAGES = (named_contexts.IMAGE, named_contexts.LAYOUT)
+_IMAGES = (named_contexts.IMAGE, named_contexts.LAYOUT, named_contexts.INPUT)
 
 
 class Origins:
@@ -60,6 +60,8 @@ class Origins:
     async def _image(self, reference: str, platform: str, report: Report) -> BaseImage:
         options, executor = self._shared.options, self._shared.executor
         platform = platform or options.platform
+        if reference.startswith(named_contexts.INPUT):
+            return executor.of_input(options.inputs[reference.removeprefix(named_contexts.INPUT)])
         if reference.startswith(named_contexts.LAYOUT):
             return await executor.of_layout(reference, platform, report)
         return await executor.base(reference, platform, pull=options.pull, report=report)

@@ -117,7 +117,7 @@ class StageState:
             return CacheEntry(layer, shared.clock())
 
         found, hit = await shared.executor.outcome(
-            key or self.key(identity), entry, reuse=self.reuse
+            key or self.key(identity), entry, reuse=self.reuse, about=self.report.vertex.name
         )
         if hit:
             self.report.cached()

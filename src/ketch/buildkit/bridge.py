@@ -9,7 +9,7 @@ from grpclib.const import Cardinality, Handler
 from ketch import errors
 from ketch.buildkit import gateway_messages as gateway
 from ketch.buildkit.calls import guarded, received
-from ketch.buildkit.solve import result_of
+from ketch.buildkit.results import result_of
 from ketch.buildkit.worker import worker
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _BUILD_ID = "buildkit-controlapi-buildid"
 _FRONTEND_CAPS = (
     *("solve.base", "return", "returnmap", "proto.refarray", "gateway.solve.metadata"),
     *("gateway.solve.evaluate", "gateway.evaluate.solve", "frontend.caps", "gateway.warnings"),
+    *("gateway.evaluate", "reference.output", "frontend.inputs"),
 )
 _LLB_CAPS = [gateway.Cap(ID="exporter.image.attestations", Enabled=True)]
 
@@ -63,13 +64,13 @@ class Bridge:
         request = await received(stream)
         job = await self._jobs.get(_build_id(stream))
         if request.FrontendOpt.get("requestid"):
-            answer = await self._solver.answer(job, request.Frontend, request.FrontendOpt)
+            answer = await self._solver.answer(job, request)
             await stream.send_message(
                 gateway.GatewaySolveResponse(result=gateway.Result(metadata=answer))
             )
             return
         target = await self._solver.run_frontend(job, request)
-        result = result_of(target, arrays=request.allowResultArrayRef)
+        result = result_of(target.id, target.images.result(), arrays=request.allowResultArrayRef)
         await stream.send_message(gateway.GatewaySolveResponse(ref=target.id, result=result))
 
     async def return_(self, stream: Stream[Any, Any]) -> None:

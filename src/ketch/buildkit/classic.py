@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from ketch.buildkit.source import SessionSource
+from ketch.buildkit.source import Locals, SessionSource
 from ketch.buildkit.status import StatusWriter
 from ketch.engine.builder.remote import remote_source
 from ketch.engine.builder.source import Source, TarSource
@@ -54,7 +54,7 @@ class ClassicBuilds:
         """
         session = await self._sessions.get(session_id)
         upload = await self._upload(name) if uploaded else None
-        source: Source = SessionSource(session)
+        source: Source = SessionSource(Locals(self._sessions, session))
         if upload is not None:
             source = TarSource(upload.stream)
         elif options.remote:

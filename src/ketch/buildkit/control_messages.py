@@ -5,6 +5,7 @@ Only fields that ketch reads or writes are here; the wire format skips the other
 
 from __future__ import annotations
 
+from ketch.buildkit.graph_messages import Definition
 from ketch.protobuf import Message, Timestamp, field
 
 
@@ -14,12 +15,6 @@ class Platform(Message):
     Architecture: str = field(1)
     OS: str = field(2)
     Variant: str = field(3)
-
-
-class Definition(Message):
-    """``pb.Definition``: a build graph that a client made itself."""
-
-    ops: list[bytes] = field(1)
 
 
 class Attributes(Message):

@@ -21,7 +21,10 @@ _PLAIN = {
 }
 """Attributes with a meaning here, or (``cmdline``, ``frontend.caps``) with none for a result."""
 
-_PREFIXES = ("build-arg:", "label:", "context:", "vcs:", "localdir:", "input-metadata:", "attest:")
+_PREFIXES = (
+    *("build-arg:", "label:", "context:", "vcs:", "localdir:", "input-metadata:", "attest:"),
+    "local-sessionid:",
+)
 _REFUSED = ("hostname", "contextsubdir", "override-copy-image")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ketch.buildkit.control_messages import Attributes, Definition, WorkerRecord
+from ketch.buildkit.control_messages import Attributes, WorkerRecord
+from ketch.buildkit.graph_messages import Definition
 from ketch.protobuf import Message, field
 
 
@@ -26,9 +27,10 @@ class PongResponse(Message):
 
 
 class Ref(Message):
-    """A result by its name."""
+    """A result by its name, and how another build names it as an input."""
 
     id: str = field(1)
+    definition: Definition | None = field(2)
 
 
 class RefMap(Message):
@@ -54,9 +56,10 @@ class GatewaySolveRequest(Message):
     FrontendOpt: dict[str, str] = field(3)
     allowResultReturn: bool = field(5)
     allowResultArrayRef: bool = field(6)
-    FrontendInputs: dict[str, Definition] = field(12)
-    CacheImports: list[Attributes] = field(13)
+    CacheImports: list[Attributes] = field(12)
+    FrontendInputs: dict[str, Definition] = field(13)
     Evaluate: bool = field(14)
+    SourcePolicies: list[bytes] = field(15)
 
 
 class GatewaySolveResponse(Message):

@@ -153,9 +153,8 @@ class Service:
         report = await self._builder.cache.prune(
             filters, amounts, expressions=request.filter, all=request.all
         )
-        for number, key in enumerate(report.deleted):
-            size = 0 if number else report.reclaimed
-            await stream.send_message(control.UsageRecord(ID=key, Size=size))
+        for usage in report.records:
+            await stream.send_message(_usage_record(usage))
 
 
 async def _carry(reader: asyncio.StreamReader, stream: Stream[Any, Any]) -> None:
@@ -171,7 +170,7 @@ async def _taken(stream: Stream[Any, Any], writer: asyncio.StreamWriter) -> None
 
 def _usage_record(usage: CacheUsage) -> control.UsageRecord:
     return control.UsageRecord(
-        ID=usage.key,
+        ID=usage.id,
         Mutable=usage.is_mount,
         InUse=usage.in_use,
         Size=usage.size,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,32 +13,31 @@ import msgspec
 from ketch.build.cache_options import parse_cache_export, parse_cache_import
 from ketch.build.exports import CACHE_ONLY, Export, parse_exports
 from ketch.build.failures import Place, StepFailed
-from ketch.build.refusals import FRONTENDS
+from ketch.build.options import ImageInput
 from ketch.build.solver import outcome_of
 from ketch.build.source import DockerfileError
 from ketch.build.steps_copy import is_remote
+from ketch.buildkit.asked import asked_of, check_request
 from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveResponse
 from ketch.buildkit.frontend import build_options
-from ketch.buildkit.gateway_messages import Ref, RefMap, Result
+from ketch.buildkit.inputs import with_inputs
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located, Returned
-from ketch.buildkit.source import SessionSource
+from ketch.buildkit.results import named
+from ketch.buildkit.source import Locals, SessionSource
 from ketch.engine.builder.channel import Channel
 from ketch.engine.builder.remote import OwnDockerfile, remote_source
-from ketch.errors import Cancelled, InvalidParameter, KetchError, Unsupported
-from ketch.oci import platform as platforms
+from ketch.errors import Cancelled, InvalidParameter, KetchError
 
 if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
     from ketch.build.solver import Built
+    from ketch.build.state import StageState
     from ketch.buildkit.gateway_messages import GatewaySolveRequest
     from ketch.buildkit.sessions import Session, Sessions
     from ketch.engine.builder.builder import Builder
     from ketch.engine.builder.running import RunningBuild
     from ketch.engine.builder.source import Source
-
-DOCKERFILE = "dockerfile.v0"
-_CONFIG = "containerimage.config"
 
 
 class Target:
@@ -49,7 +47,7 @@ class Target:
         self.id = secrets.token_hex(16)
         loop = asyncio.get_running_loop()
         self.wanted: asyncio.Future[bool] = loop.create_future()
-        self.configs: asyncio.Future[dict[str, bytes]] = loop.create_future()  # by platform
+        self.images: asyncio.Future[dict[str, ImageInput]] = loop.create_future()  # by platform
         self.task: asyncio.Task[Built]
 
 
@@ -64,14 +62,13 @@ class BuildkitSolver:
 
     async def solve(self, request: SolveRequest) -> SolveResponse:
         """Run to the end; raises what ended it."""
-        if request.definition is not None and request.definition.ops:
-            raise Unsupported("build graphs (LLB) of a client's own are not supported by ketch")
-        job = await self._jobs.open(request)
+        job = await self._jobs.open(request)  # at once, since Control.Status waits for it
         self._targets[job] = {}
         try:
+            check_request(request)
             if not request.Frontend:
                 return await self._driven(job)
-            target = self._start(job, request.Frontend, request.FrontendAttrs)
+            target = self._start(job, request)
             target.wanted.set_result(True)
             return _response(await target.task)
         finally:
@@ -83,7 +80,7 @@ class BuildkitSolver:
         if returned.error is not None and returned.error.code:
             raise Returned(returned.error)
         result = returned.result
-        ref = "" if result is None else _named(result)
+        ref = "" if result is None else named(result)
         if not ref:
             return SolveResponse()
         target = self._targets[job].get(ref.partition(":")[0])
@@ -94,41 +91,35 @@ class BuildkitSolver:
 
     async def run_frontend(self, job: Job, request: GatewaySolveRequest) -> Target:
         """A front end for a client that drives the build; returns when its steps are done."""
-        if request.definition is not None and request.definition.ops:
-            raise Unsupported("build graphs (LLB) of a client's own are not supported by ketch")
         if job not in self._targets:
             raise InvalidParameter("the build is over")
-        target = self._start(job, request.Frontend, request.FrontendOpt, request.CacheImports)
-        waited: set[asyncio.Future[Any]] = {target.configs, target.task}
+        target = self._start(job, request)
+        waited: set[asyncio.Future[Any]] = {target.images, target.task}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if not target.configs.done():
+        if not target.images.done():
             await target.task
         return target
 
-    def _start(
-        self,
-        job: Job,
-        frontend: str,
-        attrs: Mapping[str, str],
-        imports: Sequence[Attributes] = (),
-    ) -> Target:
-        attrs = _without_gateway(frontend, attrs)
+    def _start(self, job: Job, request: SolveRequest | GatewaySolveRequest) -> Target:
+        asked = asked_of(request)
         options = build_options(
-            attrs, exports=_exports(job.request), allow=job.request.Entitlements
+            asked.attrs, exports=_exports(job.request), allow=job.request.Entitlements
         )
-        options = _with_caches(options, job.request, imports, attrs)
+        options = _with_caches(options, job.request, asked.imports, asked.attrs)
+        options = with_inputs(options, asked.inputs)
         target = Target()
         self._targets[job][target.id] = target
-        target.task = asyncio.create_task(self._run(job, target, options, attrs))
+        target.task = asyncio.create_task(self._run(job, target, options, asked.attrs))
         return target
 
-    async def answer(self, job: Job, frontend: str, attrs: Mapping[str, str]) -> dict[str, bytes]:
+    async def answer(self, job: Job, request: GatewaySolveRequest) -> dict[str, bytes]:
         """A question about the Dockerfile (``requestid``): the metadata of a result without a
         reference."""
-        attrs = _without_gateway(frontend, attrs)
-        options = build_options(attrs)
+        asked = asked_of(request)
+        attrs = asked.attrs
+        options = with_inputs(build_options(attrs), asked.inputs)
         session = await self._sessions.get(job.request.Session)
-        source = _source(session, attrs)
+        source = _source(self._locals(session, attrs), attrs)
         async with _told(job) as channel:
             answer = await self._builder.ask(
                 attrs["requestid"], source, options, session, channel=channel
@@ -139,7 +130,7 @@ class BuildkitSolver:
         self, job: Job, target: Target, options: BuildOptions, attrs: Mapping[str, str]
     ) -> Built:
         session = await self._sessions.get(job.request.Session)
-        source = _source(session, attrs)
+        source = _source(self._locals(session, attrs), attrs)
         ref = "" if job.request.Internal else job.request.Ref
         async with _told(job) as channel:
             running = self._builder.running(
@@ -147,6 +138,11 @@ class BuildkitSolver:
             )
             async with running as build:
                 return await _followed(target, build)
+
+    def _locals(self, session: Session, attrs: Mapping[str, str]) -> Locals:
+        prefix = "local-sessionid:"
+        ids = {k.removeprefix(prefix): v for k, v in attrs.items() if k.startswith(prefix)}
+        return Locals(self._sessions, session, ids)
 
     async def _close(self, job: Job) -> None:
         for target in self._targets.pop(job).values():
@@ -176,7 +172,7 @@ async def _followed(target: Target, build: RunningBuild) -> Built:
     """Its outcome; a failure knows its place in the Dockerfile."""
     try:
         states = await build.solved()
-        target.configs.set_result({str(s.image.platform): outcome_of(s)[0] for s in states})
+        target.images.set_result({str(s.image.platform): _image(s) for s in states})
         return await build.built()
     except KetchError as error:
         if build.failed_at is None or isinstance(error, Cancelled):
@@ -186,10 +182,10 @@ async def _followed(target: Target, build: RunningBuild) -> Built:
         await build.cancel()
 
 
-def _source(session: Session, attrs: Mapping[str, str]) -> Source:
+def _source(directories: Locals, attrs: Mapping[str, str]) -> Source:
     """The client's directories, or a context by URL, with its Dockerfile or one of the client's."""
     own = SessionSource(
-        session,
+        directories,
         attrs.get("dockerfilekey") or "dockerfile",
         attrs.get("contextkey") or "context",
     )
@@ -200,23 +196,14 @@ def _source(session: Session, attrs: Mapping[str, str]) -> Source:
     return OwnDockerfile(own, remote) if attrs.get("dockerfilekey") else remote
 
 
+def _image(state: StageState) -> ImageInput:
+    return ImageInput(outcome_of(state)[0], tuple(state.layers))
+
+
 async def _tell(job: Job, channel: Channel) -> None:
     while events := await channel.get():
         for event in events:
             await job.tell(event)
-
-
-def _without_gateway(frontend: str, attrs: Mapping[str, str]) -> dict[str, str]:
-    """``gateway.v0`` with the Dockerfile front end's image is what is built in."""
-    if frontend == DOCKERFILE:
-        return dict(attrs)
-    if frontend == "gateway.v0":
-        name = attrs.get("source", "").partition("@")[0].removeprefix("docker.io/")
-        if name.partition(":")[0] in FRONTENDS:
-            return {key: value for key, value in attrs.items() if key != "source"}
-    raise Unsupported(
-        f"the front end {frontend!r} is not supported: only docker/dockerfile is built in"
-    )
 
 
 def exporters(request: SolveRequest) -> list[Attributes]:
@@ -267,40 +254,6 @@ def _with_caches(
 def _response(built: Built) -> SolveResponse:
     """What ``--metadata-file`` and ``--iidfile`` are made of."""
     return SolveResponse(ExporterResponse=built.response)
-
-
-def _named(result: Result) -> str:
-    """The reference of a result, or one of those of its platforms."""
-    if result.ref is not None:
-        return result.ref.id
-    if result.refs is not None:
-        return next((ref.id for ref in result.refs.refs.values()), "")
-    return result.refDeprecated
-
-
-def result_of(target: Target, *, arrays: bool) -> Result:
-    """What a front end says about its result: one reference, or one for each platform."""
-    configs = target.configs.result()
-    if len(configs) == 1:
-        (config,) = configs.values()
-        metadata = {_CONFIG: config} if json.loads(config) else {}
-        if not arrays:
-            return Result(refDeprecated=target.id, metadata=metadata)
-        return Result(ref=Ref(id=target.id), metadata=metadata)
-    listed = [{"ID": name, "Platform": _platform(name)} for name in configs]
-    return Result(
-        refs=RefMap(refs={name: Ref(id=f"{target.id}:{name}") for name in configs}),
-        metadata={
-            "refs.platforms": json.dumps({"Platforms": listed}).encode(),
-            **{f"{_CONFIG}/{name}": config for name, config in configs.items()},
-        },
-    )
-
-
-def _platform(name: str) -> dict[str, str]:
-    found = platforms.parse(name)
-    words = {"architecture": found.architecture, "os": found.os, "variant": found.variant}
-    return {key: word for key, word in words.items() if word}
 
 
 def reason(error: BaseException) -> str:

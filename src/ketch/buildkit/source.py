@@ -11,21 +11,45 @@ from ketch.engine.pipes import fed
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ketch.build.progress import Report
-    from ketch.buildkit.sessions import Session
+    from ketch.buildkit.sessions import Session, Sessions
     from ketch.engine.builder.workers import BuildWorkers
 
 _IGNORE = ".dockerignore"
 _CONTEXT = "transferring context:"
 
 
+class Locals:
+    """Which session offers a directory: the build's own, but for the names in ``ids``.
+
+    Builds of one client that share a directory (``docker buildx bake``) name one session for it.
+    """
+
+    def __init__(
+        self, sessions: Sessions, session: Session, ids: Mapping[str, str] | None = None
+    ) -> None:
+        self._sessions = sessions
+        self._session = session
+        self._ids = ids or {}
+
+    async def of(self, directory: str) -> Session:
+        """Raises ``Unavailable`` when there is no such session."""
+        id = self._ids.get(directory, self._session.id)
+        return self._session if id == self._session.id else await self._sessions.get(id)
+
+
 class SessionSource:
     """``dockerfile_dir`` and ``context_dir`` are the client's names of the two directories."""
 
     def __init__(
-        self, session: Session, dockerfile_dir: str = "dockerfile", context_dir: str = "context"
+        self,
+        directories: Locals,
+        dockerfile_dir: str = "dockerfile",
+        context_dir: str = "context",
     ) -> None:
-        self._session = session
+        self._locals = directories
         self._dockerfile_dir = dockerfile_dir
         self._context_dir = context_dir
         self._ignore: bytes | None = None
@@ -35,7 +59,7 @@ class SessionSource:
         spare = path.lower() if path == "Dockerfile" else path
         names = list(dict.fromkeys((path, spare, path + _IGNORE)))
         meter = Meter(report, "transferring dockerfile:")
-        found = await filesync.read_texts(self._session, self._dockerfile_dir, names, meter)
+        found = await self._texts(self._dockerfile_dir, names, meter)
         meter.end()
         text = found.get(path, found.get(spare))
         if text is None:
@@ -52,9 +76,13 @@ class SessionSource:
         return self._ignore
 
     async def _ignore_of(self, directory: str, meter: Meter) -> bytes:
-        found = await filesync.read_texts(self._session, directory, [_IGNORE], meter)
+        found = await self._texts(directory, [_IGNORE], meter)
         meter.end()
         return found.get(_IGNORE, b"")
+
+    async def _texts(self, directory: str, names: list[str], meter: Meter) -> dict[str, bytes]:
+        session = await self._locals.of(directory)
+        return await filesync.read_texts(session, directory, names, meter)
 
     async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
         """What the ignore file excludes is not sent at all."""
@@ -67,7 +95,8 @@ class SessionSource:
         rules = parse_ignore(ignore)
         patterns = [("!" if rule.exception else "") + rule.text for rule in rules.patterns]
         meter = Meter(report, _CONTEXT)
-        stream = filesync.tar_stream(self._session, directory, patterns, meter)
+        session = await self._locals.of(directory)
+        stream = filesync.tar_stream(session, directory, patterns, meter)
 
         async def receive(fd: int) -> Any:
             return await workers.receive_image(fd, name)

@@ -17,17 +17,21 @@ from ketch.state.database import Database, Table
 
 STEP, MOUNT = "regular", "exec.cachemount"
 _MOST = 20_000
+_LONGEST_NAME = 200  # characters
+_ID_LENGTH = 25  # characters, as BuildKit's; 100 bits are enough to tell steps apart
 _MINUTE = 60_000_000_000  # ns
 
 
 class CachedStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A step's outcome; times in ns since the epoch. ``used_at`` is exact to a minute."""
+    """A step's outcome; times in ns since the epoch. ``used_at`` is exact to a minute. ``about`` is
+    the step as its first build showed it."""
 
     layer: str
     created: str
     used_at: int
     made_at: int = 0
     uses: int = 1
+    about: str = ""
 
 
 class CacheUsage(NamedTuple):
@@ -49,6 +53,11 @@ class CacheUsage(NamedTuple):
     in_use: bool = False
 
     @property
+    def id(self) -> str:
+        """What clients call it: short enough for their tables."""
+        return self.key if self.is_mount else self.key.removeprefix("sha256:")[:_ID_LENGTH]
+
+    @property
     def is_mount(self) -> bool:
         """Whether it is a directory that steps write to."""
         return self.type == MOUNT
@@ -64,7 +73,13 @@ class BuildCache:
         self._making: dict[str, asyncio.Future[None]] = {}
 
     async def outcome(
-        self, key: str, make: MakeEntry, stored: Callable[[CacheEntry], bool], *, reuse: bool
+        self,
+        key: str,
+        make: MakeEntry,
+        stored: Callable[[CacheEntry], bool],
+        *,
+        reuse: bool,
+        about: str = "",
     ) -> tuple[CacheEntry, bool]:
         """The outcome of a step, and whether somebody else made it (see ``Executor.outcome``).
 
@@ -83,7 +98,7 @@ class BuildCache:
         self._making.setdefault(key, made)
         try:
             entry = await make()
-            self.put(key, entry)
+            self.put(key, entry, about)
         finally:
             if self._making.get(key) is made:
                 del self._making[key]
@@ -104,10 +119,16 @@ class BuildCache:
                 self._table.put(key, used)
             self._steps[key] = used
 
-    def put(self, key: str, entry: CacheEntry) -> None:
-        """Remember; the oldest entries go when there are too many."""
+    def put(self, key: str, entry: CacheEntry, about: str = "") -> None:
+        """Remember, with the step's name; the oldest entries go when there are too many."""
         now = time.time_ns()
-        step = CachedStep(layer=entry.layer, created=entry.created, used_at=now, made_at=now)
+        step = CachedStep(
+            layer=entry.layer,
+            created=entry.created,
+            used_at=now,
+            made_at=now,
+            about=about[:_LONGEST_NAME],
+        )
         with self._database.transaction(durable=False):
             self._table.put(key, step)
         self._steps[key] = step
@@ -126,7 +147,7 @@ class BuildCache:
                 step.used_at,
                 step.made_at or step.used_at,
                 step.uses,
-                description=f"layer {step.layer}" if step.layer else "a step without a layer",
+                description=step.about or f"layer {step.layer}",
             )
             for key, step in tuple(self._steps.items())
         ]

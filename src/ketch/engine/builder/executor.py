@@ -34,6 +34,7 @@ from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
 if TYPE_CHECKING:
+    from ketch.build.options import ImageInput
     from ketch.engine.builder.cache import BuildCache
     from ketch.engine.builder.cache_import import CacheSources
     from ketch.engine.builder.files import StepFiles
@@ -93,6 +94,14 @@ class BuildExecutor:
         self._use(layout_url(parse_place(value).store, digest, found), digest)
         return image
 
+    def of_input(self, image: ImageInput) -> BaseImage:
+        """It has no name, so it is no material of the build's provenance."""
+        self._room.hold(image.layers)
+        missing = [one for one in image.layers if not self._room.parts.snapshots.has_layer(one)]
+        if missing:
+            raise NotFound(f"the layer {missing[0]} of another build's result is gone: build again")
+        return BaseImage("", image.config, image.layers)
+
     def _note(self, reference: str, record: ImageRecord) -> None:
         """An image that went into the build: the manifest it came with, or its ID."""
         name = references.parse(reference)
@@ -151,7 +160,9 @@ class BuildExecutor:
         """Remembered for the cache's exports."""
         self.transfer.used(mounts)
 
-    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+    async def outcome(
+        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+    ) -> tuple[CacheEntry, bool]:
         """From the records, if the layer is stored; from a build at the same step; from a source
         that the build names; or made."""
         known = self._cache.get(key) if reuse else None
@@ -160,7 +171,7 @@ class BuildExecutor:
             if imported is not None:
                 self.used[key] = imported
                 return imported, True
-        entry, hit = await self._cache.outcome(key, make, self._stored, reuse=reuse)
+        entry, hit = await self._cache.outcome(key, make, self._stored, reuse=reuse, about=about)
         self.used[key] = entry
         return entry, hit
 

@@ -28,7 +28,7 @@ TYPES = (
     "regular",
 )
 _EXPRESSION = re.compile(
-    r"(id|parent|type|description|inuse|mutable|shared|private)(?:(==|!=|~=)(.*))?"
+    r"(id|parents?|type|description|inuse|mutable|immutable|shared|private)(?:(==|!=|~=)(.*))?"
 )
 _DAY = 86_400 * 1_000_000_000  # ns
 OLD = 60 * _DAY  # what was not used for so long goes by itself
@@ -98,7 +98,7 @@ def matching(
     ``until`` (ns since the epoch) and ``unused-for`` let through what was not used since. Raises
     ``InvalidParameter``.
     """
-    parsed = [_parse(text) for text in expressions]
+    parsed = [_parse(text) for text in expressions if text.strip()]
     return [
         record
         for record in records
@@ -125,20 +125,22 @@ def _parse(text: str) -> list[tuple[str, str, str]]:
 
 
 def _holds(record: CacheUsage, key: str, operator: str, value: str) -> bool:
-    if key in ("inuse", "shared", "private", "mutable"):
+    if key in ("inuse", "shared", "private", "mutable", "immutable"):
         wanted = value.lower() not in ("false", "0") if operator else True
         has = {
             "inuse": record.in_use,
             "shared": record.shared,
             "private": not record.shared,
             "mutable": record.is_mount,
+            "immutable": not record.is_mount,
         }[key]
         return has == (wanted if operator != "!=" else not wanted)
     if key == "type":
         _check_type(value)
     text = {
-        "id": record.key,
+        "id": record.id,
         "parent": "",
+        "parents": "",
         "type": record.type,
         "description": record.description,
     }[key]

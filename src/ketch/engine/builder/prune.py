@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 _COLLECTION_EVERY = 600.0  # seconds
 
 
+class CachePruneReport(PruneReport, frozen=True, kw_only=True):
+    """``records`` are what ``deleted`` names."""
+
+    records: tuple[CacheUsage, ...] = ()
+
+
 class Pruner:
     """Of steps and of the directories of cache mounts; ``forgotten`` is called at every prune."""
 
@@ -49,36 +55,49 @@ class Pruner:
         *,
         expressions: Sequence[str] = (),
         all: bool = False,
-    ) -> PruneReport:
+    ) -> CachePruneReport:
         """Forget build cache records; layers that no image holds go with them.
 
         ``filters``, ``expressions`` and ``amounts`` as in ``builder.gc``. Records have no labels:
-        ``label`` finds none (``system prune`` sends it here too), ``label!`` all. Every record is
-        one that nothing else needs, so ``all`` makes no difference.
+        ``label`` finds none (``system prune`` sends it here too), ``label!`` all. Without ``all``
+        steps stay whose layer an image holds, and those without a layer: forgetting them frees
+        nothing, and the next build of that image would run them again.
         """
-        report = await self._pruned(filters, amounts, expressions)
+        report = await self._pruned(filters, amounts, expressions, all=all)
         self._parts.events.pruned("builder", report.reclaimed)
         return report
 
     async def _pruned(
-        self, filters: Filters, amounts: Amounts, expressions: Sequence[str] = ()
-    ) -> PruneReport:
+        self,
+        filters: Filters,
+        amounts: Amounts,
+        expressions: Sequence[str] = (),
+        *,
+        all: bool = True,
+    ) -> CachePruneReport:
         known = {key: values for key, values in filters.items() if key != "label!"}
         labels = known.pop("label", ())
         check_filters(known)
         if labels:
-            return PruneReport()
+            return CachePruneReport()
         records = await self.usage()
         free = await asyncio.to_thread(_free, self._parts.config.data_root)
         amounts = msgspec.structs.replace(amounts, free=free)
-        doomed = chosen(records, matching(records, known, expressions), amounts)
+        candidates = matching(records, known, expressions)
+        if not all:
+            candidates = [
+                one for one in candidates if one.is_mount or (one.layer and not one.shared)
+            ]
+        doomed = chosen(records, candidates, amounts)
         steps = [record.key for record in doomed if not record.is_mount]
         self._steps.forget(steps)
         self._forgotten()
-        mounts = self._mounts.drop([record.key for record in doomed if record.is_mount])
-        sizes = {record.key: record.size for record in doomed}
-        reclaimed = await self._parts.images.collect_garbage() + sum(sizes[n] for n in mounts)
-        return PruneReport(deleted=(*steps, *mounts), reclaimed=reclaimed)
+        mounts = set(self._mounts.drop([record.key for record in doomed if record.is_mount]))
+        gone = tuple(one for one in doomed if not one.is_mount or one.key in mounts)
+        freed = sum(one.size for one in gone if one.is_mount)
+        reclaimed = await self._parts.images.collect_garbage() + freed
+        deleted = tuple(one.id for one in gone)
+        return CachePruneReport(deleted=deleted, reclaimed=reclaimed, records=gone)
 
     async def collect_in_time(self) -> None:
         """Keep the cache in its bounds: after builds, but not after each."""

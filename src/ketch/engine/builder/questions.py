@@ -102,7 +102,10 @@ class Questions:
         return found
 
     async def _config(self, image: str, target: Platform) -> bytes:
-        named = named_contexts.find(self._room.options.contexts, image)
+        options = self._room.options
+        named = named_contexts.find(options.contexts, image)
+        if named is not None and named.startswith(named_contexts.INPUT):
+            return options.inputs[named.removeprefix(named_contexts.INPUT)].config
         if named is not None and not named.startswith(named_contexts.IMAGE):
             raise NotFound(f"{image} is no image of a registry")
         reference = (named or image).removeprefix(named_contexts.IMAGE)

@@ -37,7 +37,9 @@ _HANDLERS: dict[type[ast.Instruction], Callable[..., Awaitable[None]]] = {
 class _NoExecutor:
     """Remembers nothing and makes no directories: a change is a change of words."""
 
-    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+    async def outcome(
+        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+    ) -> tuple[CacheEntry, bool]:
         return await make(), False
 
     async def make_directory(self, layers: tuple[str, ...], path: str, owner: str = "") -> str:

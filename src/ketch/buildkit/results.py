@@ -1,0 +1,53 @@
+"""What a front end came to, in the words of the gateway: references, configurations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ketch.build.options import ImageInput
+from ketch.buildkit.gateway_messages import Ref, RefMap, Result
+from ketch.buildkit.inputs import definition_of
+from ketch.oci import platform as platforms
+
+_CONFIG = "containerimage.config"
+
+
+def named(result: Result) -> str:
+    """The reference of a result, or one of those of its platforms."""
+    if result.ref is not None:
+        return result.ref.id
+    if result.refs is not None:
+        return next((ref.id for ref in result.refs.refs.values()), "")
+    return result.refDeprecated
+
+
+def result_of(id: str, images: Mapping[str, ImageInput], *, arrays: bool) -> Result:
+    """What a front end says about its result: one reference, or one for each platform.
+
+    Each comes with what it is as an input of other builds.
+    """
+    if len(images) == 1:
+        (image,) = images.values()
+        metadata = {_CONFIG: image.config} if json.loads(image.config) else {}
+        if not arrays:
+            return Result(refDeprecated=id, metadata=metadata)
+        return Result(ref=_ref(id, image), metadata=metadata)
+    listed = [{"ID": name, "Platform": _platform(name)} for name in images]
+    return Result(
+        refs=RefMap(refs={name: _ref(f"{id}:{name}", image) for name, image in images.items()}),
+        metadata={
+            "refs.platforms": json.dumps({"Platforms": listed}).encode(),
+            **{f"{_CONFIG}/{name}": image.config for name, image in images.items()},
+        },
+    )
+
+
+def _ref(id: str, image: ImageInput) -> Ref:
+    return Ref(id=id, definition=definition_of(image))
+
+
+def _platform(name: str) -> dict[str, str]:
+    found = platforms.parse(name)
+    words = {"architecture": found.architecture, "os": found.os, "variant": found.variant}
+    return {key: word for key, word in words.items() if word}
