@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,30 @@ def test_a_failure_shows_its_place(
     assert last.startswith("ERROR: failed to build: failed to solve: ")
     assert said in last
     assert not vertex or f"\n > {vertex}\n" in done.stderr
+
+
+def test_several_outputs_of_one_build(each_buildx: Buildx, tmp_path: Path) -> None:
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
+    (folder / "f").write_text("content")
+    outputs = (
+        f"type=local,dest={tmp_path}/files",
+        f"type=tar,dest={tmp_path}/files.tar",
+        f"type=oci,dest={tmp_path}/layout,tar=false",
+        f"type=oci,dest={tmp_path}/oci.tar",
+        "type=docker",
+    )
+    words = [word for output in outputs for word in ("-o", output)]
+    done = each_buildx.build(*words, "-t", "several:1", str(folder))
+    assert (tmp_path / "files/f").read_text() == "content"
+    with tarfile.open(tmp_path / "files.tar") as archive:
+        assert archive.getnames() == ["f"]
+    index = json.loads((tmp_path / "layout/index.json").read_text())
+    digest = index["manifests"][0]["digest"].replace(":", "/")
+    assert (tmp_path / "layout/blobs" / digest).exists()
+    with tarfile.open(tmp_path / "oci.tar") as archive:
+        assert f"blobs/{digest}" in archive.getnames()
+    for line in ("copying files", "sending tarball", "exporting manifest sha256:", "naming to "):
+        assert re.search(rf"^#\d+ {line}.* done$", done.stderr, re.MULTILINE), done.stderr
+    assert each_buildx.docker("image", "inspect", "-f", "{{.Size}}", "several:1").stdout == "7\n"

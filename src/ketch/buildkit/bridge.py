@@ -25,7 +25,10 @@ _FRONTEND_CAPS = (
     *("gateway.solve.evaluate", "gateway.evaluate.solve", "frontend.caps", "gateway.warnings"),
     *("gateway.evaluate", "reference.output", "frontend.inputs"),
 )
-_LLB_CAPS = [gateway.Cap(ID="exporter.image.attestations", Enabled=True)]
+_LLB_CAPS = [
+    gateway.Cap(ID=name, Enabled=True)
+    for name in ("exporter.image.attestations", "exporter.image.annotations", "exporter.multiple")
+]
 
 
 class Bridge:
@@ -47,7 +50,9 @@ class Bridge:
             ("Warn", self.warn, g.WarnRequest, g.WarnResponse),
         ]
         return {
-            _BRIDGE + name: Handler(guarded(call), Cardinality.UNARY_UNARY, request, reply)
+            _BRIDGE + name: Handler(
+                guarded(call, coded=name != "Solve"), Cardinality.UNARY_UNARY, request, reply
+            )
             for name, call, request, reply in rows
         }
 

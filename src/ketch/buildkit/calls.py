@@ -26,30 +26,34 @@ _STATUS = (
 )
 
 
+_KEPT = (Status.CANCELLED, Status.UNIMPLEMENTED)
+
+
 def guarded(
-    call: Callable[[Any], Awaitable[None]],
+    call: Callable[[Any], Awaitable[None]], *, coded: bool = True
 ) -> Callable[[Any], Awaitable[None]]:
-    """Errors as gRPC statuses."""
+    """Errors as gRPC statuses; not ``coded`` those that people read, since clients print a code
+    before its message."""
 
     async def guarded(stream: Stream[Any, Any]) -> None:
-        async with _translated():
+        async with _translated(coded=coded):
             await call(stream)
 
     return guarded
 
 
 @asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _translated(*, coded: bool) -> AsyncIterator[None]:
     try:
         yield
     except Returned as error:
-        # any other code would be printed before the message
         raise GRPCError(Status.UNKNOWN, str(error), error.details) from None
     except errors.KetchError as error:
         inner = error.error if isinstance(error, Located) else error
         found = next((code for kind, code in _STATUS if isinstance(inner, kind)), Status.UNKNOWN)
         told = details(error.place) if isinstance(error, Located) else None
-        raise GRPCError(found, reason(inner), told) from None
+        plain = not coded and found not in _KEPT
+        raise GRPCError(Status.UNKNOWN if plain else found, reason(inner), told) from None
 
 
 async def received(stream: Stream[Any, Any]) -> Any:

@@ -158,7 +158,6 @@ class ClientStore:
                     await self._step(stream, blob, step, at)
             last = WriteContentRequest(action=ACTION_COMMIT, ref=ref, offset=at)
             await self._step(stream, blob, last, at)
-            await stream.end()
 
     async def _step(
         self, stream: Any, blob: Blob, request: WriteContentRequest, after: int
@@ -166,8 +165,12 @@ class ClientStore:
         """One message and its answer, which says how much the store has now."""
         request.total, request.expected = blob.size, blob.digest
         async with _patience(self._store):
-            await stream.send_message(request)
+            # half-closed at once: a server in Go resets a stream that is open at its end
+            last = request.action == ACTION_COMMIT
+            await stream.send_message(request, end=last)
             answer = await stream.recv_message()
+            if answer is None and last:
+                await stream.recv_trailing_metadata()  # raises what the client says
         if answer is None or answer.offset != after:
             raise Unavailable(f"the client's {self._store} did not take {blob.digest}")
 

@@ -14,8 +14,8 @@ import tarfile
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ketch.build.meter import Meter
 from ketch.buildkit.go_modes import GO_TYPE_MASK, unix_mode
-from ketch.buildkit.meter import Meter
 from ketch.buildkit.session_messages import (
     PACKET_DATA,
     PACKET_ERR,
@@ -171,6 +171,7 @@ class _Transfer:
             if packet.type != PACKET_STAT:
                 raise InvalidParameter(f"unexpected packet {packet.type} in a list of files")
             if packet.stat is None:
+                self._meter.add(2)  # as BuildKit counts it
                 return found
             told += _size(packet.stat)
             self._meter.add(_size(packet.stat) + _HEAD)

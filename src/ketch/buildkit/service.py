@@ -68,7 +68,7 @@ class Service:
             ),
         ]
         found = {
-            _CONTROL + name: Handler(guarded(call), kind, request, reply)
+            _CONTROL + name: Handler(guarded(call, coded=name != "Solve"), kind, request, reply)
             for name, call, kind, request, reply in rows
         }
         return {**found, **Bridge(self._jobs, self._solver).methods()}

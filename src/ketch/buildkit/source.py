@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ketch.build.ignore import parse_ignore
+from ketch.build.meter import Meter
 from ketch.buildkit import filesync
-from ketch.buildkit.meter import Meter
 from ketch.engine.pipes import fed
 from ketch.errors import InvalidParameter
 

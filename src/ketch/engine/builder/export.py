@@ -13,6 +13,7 @@ from ketch.build.attestations import Attestations
 from ketch.build.cache_options import INLINE
 from ketch.build.config import timestamp
 from ketch.build.exports import Export
+from ketch.build.meter import Meter
 from ketch.build.offers import EXPORT
 from ketch.build.solver import Built, familiar
 from ketch.engine.builder.attest import Attester, attached
@@ -23,9 +24,10 @@ from ketch.engine.builder.scanner import ImageScanner
 from ketch.engine.builder.tree import tree_stream
 from ketch.engine.images.export import TreeLayout
 from ketch.engine.images.tree import Form, ImageTree, TreeImage
-from ketch.engine.progress import Progress, reported
+from ketch.engine.progress import reported
 from ketch.errors import InvalidParameter
 from ketch.oci import digest as digests
+from ketch.oci import media_types
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 
@@ -58,6 +60,7 @@ class Exporting:
         self._executor = executor
         self._response: dict[str, str] = {}
         self._scanner: ImageScanner | None = None
+        self._attested: list[tuple[Attestations, list[list[Predicate]]]] = []
 
     @property
     def _images(self) -> ImageExporter:
@@ -109,9 +112,10 @@ class Exporting:
         if export.type in (kinds.TAR, kinds.LOCAL):
             attested = await self._predicates(export, results)
             pieces = await tree_stream(self._room, results, export, attested)
-            await self._deliver(number, pieces, unpacked=export.type == kinds.LOCAL)
+            unpacked = export.type == kinds.LOCAL
+            await self._deliver(number, _metered(pieces, report, unpacked), unpacked=unpacked)
         else:
-            await self._archive(number, export, results)
+            await self._archive(number, export, results, report)
         return Built("", ())
 
     async def _deliver(self, number: int, pieces: AsyncIterator[bytes], *, unpacked: bool) -> None:
@@ -122,10 +126,12 @@ class Exporting:
 
     # archives
 
-    async def _archive(self, number: int, export: Export, results: Sequence[Result]) -> None:
+    async def _archive(
+        self, number: int, export: Export, results: Sequence[Result], report: Report
+    ) -> None:
         docker = export.type == kinds.DOCKER
         with self._images.lease() as lease:
-            tree = await self._tree(export, results, lease)
+            tree = await self._tree(export, results, lease, report)
             if docker and len(tree.documents) > 1:
                 raise InvalidParameter(
                     "the docker output holds one image: several platforms and attestations need"
@@ -137,12 +143,16 @@ class Exporting:
             )
             layout = TreeLayout(tree, names, described, docker=docker)
             if export.archive:
-                await self._deliver(number, await layout.archive(), unpacked=False)
+                pieces = _metered(await layout.archive(), report)
+                await self._deliver(number, pieces, unpacked=False)
             else:
                 await self._room.offers.keep(number, EXPORT, layout, self._room.directory)
         self._tell(tree, export)
 
-    async def _tree(self, export: Export, results: Sequence[Result], lease: Lease) -> ImageTree:
+    async def _tree(
+        self, export: Export, results: Sequence[Result], lease: Lease, report: Report
+    ) -> ImageTree:
+        report.status("", "exporting layers")
         names, told = self._names(export), bool(self._attesting(export))
         oci = export.oci_types or bool(export.annotations) or export.compression == kinds.ZSTD
         oci = oci or told
@@ -161,6 +171,8 @@ class Exporting:
                 "annotations of an index's descriptor (index-descriptor) need an index: several"
                 " platforms, attestations, or annotations of the index itself"
             )
+        for text in _made(tree):
+            report.status("", text)
         return tree
 
     def _attesting(self, export: Export) -> Attestations | None:
@@ -179,10 +191,14 @@ class Exporting:
         wanted = self._attesting(export)
         if wanted is None:
             return [[] for _ in results]
-        call = msgspec.structs.replace(
-            self._invocation, finished=timestamp(), materials=tuple(self._executor.materials)
-        )
-        return await Attester(self._room, wanted, call, self._scanner).predicates(results)
+        known = next((found for asked, found in self._attested if asked == wanted), None)
+        if known is None:
+            call = msgspec.structs.replace(
+                self._invocation, finished=timestamp(), materials=tuple(self._executor.materials)
+            )
+            known = await Attester(self._room, wanted, call, self._scanner).predicates(results)
+            self._attested.append((wanted, known))  # the same in all outputs
+        return known
 
     # images
 
@@ -202,7 +218,7 @@ class Exporting:
         apart = len(results) > 1 or self._attesting(export) is not None
         if export.push or apart or not export.is_plain:
             with self._images.lease() as lease:
-                tree = await self._tree(export, results, lease)
+                tree = await self._tree(export, results, lease, report)
                 self._tell(tree, export)
                 if built.image and len(tree.documents) > 1:
                     await self._images.keep(names, tree)
@@ -225,11 +241,10 @@ class Exporting:
     async def _push(self, export: Export, tree: ImageTree, name: Reference, report: Report) -> None:
         auth = await self._room.account(name)
 
-        emit = reported(report, name)
         target = tree.root.digest if export.by_digest else ""
-        emit(Progress(status=f"pushing {name}"))
-        await self._images.push(tree, name, auth, emit, target)
-        emit(Progress(status=f"{name.familiar}: digest: {tree.root.digest}"))
+        report.status("", f"pushing {name}")
+        await self._images.push(tree, name, auth, reported(report, name), target)
+        report.status("", f"pushing manifest for {name}@{tree.root.digest}")
 
     def _names(self, export: Export) -> list[Reference]:
         return [references.parse(text).tagged() for text in self._texts(export)]
@@ -253,6 +268,35 @@ class Exporting:
         self._response["containerimage.descriptor"] = b64encode(msgspec.json.encode(root)).decode()
         if self._texts(export):
             self._response["image.name"] = _joined(self._names(export))
+
+
+def _made(tree: ImageTree) -> list[str]:
+    """What was made, in BuildKit's words."""
+    configs = iter(manifest.config.digest for manifest in tree.manifests)
+    found = []
+    for described, _ in tree.documents:
+        if (described.annotations or {}).get("vnd.docker.reference.type"):
+            found.append(f"exporting attestation manifest {described.digest}")
+        elif described.media_type in media_types.INDEXES:
+            found.append(f"exporting manifest list {described.digest}")
+        else:
+            found.append(f"exporting manifest {described.digest}")
+            found.append(f"exporting config {next(configs, '')}".rstrip())
+    return found
+
+
+async def _metered(
+    pieces: AsyncIterator[bytes], report: Report, unpacked: bool = False
+) -> AsyncIterator[bytes]:
+    """The same, counted on the way to the client."""
+    meter = Meter(report, "copying files" if unpacked else "sending tarball")
+    try:
+        async for piece in pieces:
+            meter.add(len(piece))
+            yield piece
+    finally:
+        await pieces.aclose()  # type: ignore[attr-defined]
+    meter.end()
 
 
 def _joined(names: Sequence[Reference]) -> str:

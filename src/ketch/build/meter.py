@@ -1,4 +1,4 @@
-"""Counts what a client sends, and says so now and then."""
+"""Counts what goes to a client or comes from it, and says so now and then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Meter:
     def __init__(self, report: Report | None = None, text: str = "") -> None:
         self._report = report
         self._text = text
-        self._bytes = 2  # of the end of the list
+        self._bytes = 0
         self._next = time.monotonic() + _BETWEEN
 
     def add(self, count: int) -> None:
