@@ -68,7 +68,7 @@ CASES = [
     ("${t//./}", "atargz"),
     ("${t/./$v}", "avaluetar.gz"),
     (r"${p/\/usr/X}", "X/local/lib"),
-    ("${t/a}", ".tar.gz"),
+    ("${t/a/}", ".tar.gz"),
     ("${none/a/b}", ""),
     ("한$v글", "한value글"),
     ("$v가", "value가"),
@@ -91,6 +91,7 @@ ERRORS = [
     ('"a', "double-quote"),
     ("${none:?give it}", "none: give it"),
     ("${none?}", "none: not allowed"),
+    ("${t/a}", "missing '/'"),
     ("${v:-" * 80, "nested too deep"),
 ]
 
@@ -122,7 +123,7 @@ def test_other_escape_character() -> None:
 
 
 def test_heredoc_keeps_quotes() -> None:
-    assert expand_text("'$v' \"a\" \\$v \\n", VARIABLES) == "'value' \"a\" $v \\n"
+    assert expand_text("'$v' \"a\" \\$v \\n", VARIABLES) == "'value' \"a\" $v n"
 
 
 def test_costly_patterns_are_refused() -> None:

@@ -106,7 +106,7 @@ def inspect_json(details: ImageDetails, version: Version, driver: str) -> dict[s
         "RepoTags": list(record.tags),
         "RepoDigests": list(record.digests),
         "Parent": record.parent,
-        "Comment": config.comment or "",
+        "Comment": config.comment or (config.history[-1].comment if config.history else "") or "",
         "Created": config.created or "",
         "DockerVersion": config.docker_version or "",
         "Author": config.author or "",
@@ -161,6 +161,7 @@ def config_json(run: RunConfig, version: Version) -> dict[str, Any]:
         "StopSignal": run.stop_signal,
         "StopTimeout": run.stop_timeout if version < (1, 50) else None,
         "Shell": run.shell,
+        "ArgsEscaped": run.args_escaped,
         "Healthcheck": _healthcheck(run.healthcheck),
     }
     return found | {name: value for name, value in optional.items() if value}

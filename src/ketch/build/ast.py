@@ -73,9 +73,10 @@ class Env(Instruction, frozen=True, kw_only=True):
 
 
 class Label(Instruction, frozen=True, kw_only=True):
-    """``LABEL key=value…``."""
+    """``LABEL key=value…``; or ``given`` by the client."""
 
     pairs: tuple[tuple[str, str], ...]
+    given: bool = False
 
 
 class RunMount(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,11 +126,15 @@ class Cursor:
         if form is None:
             return None
         words, end = form
-        if any("\0" in word for word in words):
-            raise self.error("a word holds a NUL character, which no program can be given")
         tail = self.line.text[end:].strip()
         if tail and not tail.startswith("#"):
             return None
+        if words is None:
+            raise self.error(
+                "when using JSON array syntax, arrays must be comprised of strings only"
+            )
+        if any("\0" in word for word in words):
+            raise self.error("a word holds a NUL character, which no program can be given")
         if tail:
             self.set_comment(skip_blank(self.line.text, end))
         return words

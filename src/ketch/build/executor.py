@@ -83,7 +83,7 @@ class StepMount(msgspec.Struct, frozen=True, kw_only=True):
 class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     """One RUN. ``env`` is complete but for what mounts add; ``script`` is the text of a
     here-document with a ``#!`` line, to be put at ``script_path`` while the step runs; ``platform``
-    is that of its programs ("" = this machine's)."""
+    is that of its programs ("" = this machine's); ``hostname`` "" is one of the executor's."""
 
     layers: tuple[str, ...]
     argv: tuple[str, ...]
@@ -95,6 +95,7 @@ class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     extra_hosts: tuple[str, ...] = ()
     script: str = ""
     script_path: str = ""
+    hostname: str = ""
     insecure: bool = False
     platform: str = ""
     mounts: tuple[StepMount, ...] = ()

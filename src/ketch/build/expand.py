@@ -113,8 +113,6 @@ class _Expander:
             return self.escape if not self.quotes else "", True
         following = self.text[self.position]
         self.position += 1
-        if not self.quotes and following not in ("$", self.escape):
-            return self.escape + following, True
         return following, True
 
     def _single(self) -> str:
@@ -220,10 +218,10 @@ class _Expander:
 
     def _replaced(self, value: str, *, everywhere: bool) -> str:
         pattern = self._pattern("/}")
-        word = ""
-        if self._at() == "/":
-            self.position += 1
-            word = self._operand("}")
+        if self._at() != "/":
+            raise self._error("missing '/' in substitution")
+        self.position += 1
+        word = self._operand("}")
         self.position += 1
         compiled = self._compile(pattern, value)
         return compiled.sub(lambda _: word, value, count=0 if everywhere else 1)

@@ -43,6 +43,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``network.host`` and ``security.insecure``, which a RUN must not take by itself. What ketch
     can't honour (``squash``, ``isolation``, ``security_options``) is
     here so that it can be refused by name. Without ``exports`` the result is an image.
+    ``buildkit`` has the history told in BuildKit's words (``wording``).
     ``verify`` builds twice without the cache and fails when the outcomes differ.
     """
 
@@ -74,6 +75,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     isolation: str = ""
     security_options: tuple[str, ...] = ()
     verify: bool = False
+    buildkit: bool = False
     exports: tuple[Export, ...] = ()
 
 

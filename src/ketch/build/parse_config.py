@@ -68,9 +68,8 @@ def _old_pair(cursor: Cursor) -> Pairs:
 
 
 def parse_cmd(cursor: Cursor) -> Cmd:
-    """``CMD``; an empty argument list is an empty command."""
+    """``CMD``; an empty list is no command, and nothing at all an empty line for the shell."""
     cursor.no_flags()
-    cursor.need()
     command = cursor.command()
     return Cmd(line=cursor.line, comment=cursor.comment, command=command)
 
@@ -78,7 +77,6 @@ def parse_cmd(cursor: Cursor) -> Cmd:
 def parse_entrypoint(cursor: Cursor) -> Entrypoint:
     """``ENTRYPOINT``; ``ENTRYPOINT []`` resets it."""
     cursor.no_flags()
-    cursor.need()
     command = cursor.command()
     return Entrypoint(line=cursor.line, comment=cursor.comment, command=command)
 
@@ -86,6 +84,7 @@ def parse_entrypoint(cursor: Cursor) -> Entrypoint:
 def parse_shell(cursor: Cursor) -> Shell:
     """``SHELL ["…"]``, exec form only."""
     cursor.no_flags()
+    cursor.need()
     words = cursor.json_words()
     if words is None:
         raise cursor.error("SHELL requires the arguments to be in JSON form")
@@ -108,7 +107,9 @@ def parse_volume(cursor: Cursor) -> Volume:
     paths = cursor.json_words()
     if paths is None:
         paths = tuple(word for _, word in cursor.blank_words())
-    if not paths or any(not path.strip() for path in paths):
+    if not paths:
+        raise cursor.error("VOLUME requires at least one argument")
+    if any(not path.strip() for path in paths):
         raise cursor.error("VOLUME specified can not be an empty string")
     return Volume(line=cursor.line, comment=cursor.comment, paths=paths)
 

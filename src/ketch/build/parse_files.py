@@ -65,8 +65,8 @@ def _words(cursor: Cursor) -> tuple[tuple[str, ...], tuple[str, ...]]:
         full = tuple(word for _, word in cursor.blank_words())
     if len(words) < 2:
         raise cursor.error(
-            f"{cursor.name} requires at least two arguments, but only {len(words)} provided. "
-            f"Destination could not be determined."
+            f"{cursor.name} requires at least two arguments, but only "
+            f"{'one was' if words else 'none was'} provided. Destination could not be determined"
         )
     return words, full if cursor.comment is not None else ()
 

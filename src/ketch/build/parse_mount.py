@@ -16,7 +16,7 @@ _COMMON = {"type", "target", "dst", "destination", "readonly", "ro", "readwrite"
 _KEYS = {
     "bind": {*_COMMON, "source", "src", "from"},
     "cache": {*_COMMON, "source", "src", "from", "id", "sharing", "mode", "uid", "gid"},
-    "tmpfs": {"type", "target", "dst", "destination", "size"},
+    "tmpfs": {*_COMMON, "size"},
     "secret": {
         *("type", "target", "dst", "destination", "source", "src"),
         *("id", "required", "mode", "uid", "gid", "env"),
@@ -44,7 +44,7 @@ class _Reader:
 
     def read(self) -> RunMount:
         pairs = self._pairs()
-        kind = next((value for key, value in pairs if key == "type"), "bind") or ""
+        kind = (next((value for key, value in pairs if key == "type"), "bind") or "").lower()
         if kind not in _KEYS:
             raise self._error(f'unsupported mount type "{kind}"{did_you_mean(kind, _KEYS)}')
         place = self._cursor.line.range(self._flag.start, self._flag.end)
@@ -52,7 +52,8 @@ class _Reader:
         for key, value in pairs:
             if key not in _KEYS[kind]:
                 raise self._unexpected(key, value, kind)
-            self._set(found, key, value)
+            if key != "type":
+                self._set(found, key, value)
         self._check(found)
         return RunMount(**found)
 

@@ -60,8 +60,9 @@ def parse_arg(cursor: Cursor) -> Arg:
 
 def parse_run(cursor: Cursor) -> Run:
     """``RUN``, in shell form, exec form or with here-documents."""
-    flags = cursor.flags(("mount*", "network", "security"))
-    cursor.need()
+    flags = cursor.flags(("mount*", "network", "security", "device*"))
+    for flag in flags.all("device"):
+        raise cursor.error("RUN --device is not supported by ketch", flag.start, flag.end)
     command = cursor.command()
     if not command.words:
         raise cursor.error("RUN requires at least one argument: the list is empty")

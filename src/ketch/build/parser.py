@@ -13,7 +13,7 @@ from ketch.build.parse_stage import STAGE_PARSERS
 from ketch.build.source import DockerfileError, Position, Range, did_you_mean
 
 PARSERS = {**STAGE_PARSERS, **FILE_PARSERS, **CONFIG_PARSERS}
-_NAME = re.compile(r"\S+")
+_NAME = re.compile(r"\S+", re.ASCII)
 _MOST_STAGES = 2000
 
 
@@ -45,7 +45,7 @@ def parse_instruction(raw: RawInstruction, escape: str = "\\") -> Instruction:
     parser = PARSERS.get(word.upper())
     if parser is None:
         hint = did_you_mean(word.upper(), PARSERS)
-        reason = f"unknown instruction: {word.upper()}{hint}"
+        reason = f"unknown instruction: {word}{hint}"
         raise raw.line.error(reason, start, start + len(word))
     instruction = parser(Cursor(raw, word.upper(), start + len(word), escape))
     if isinstance(instruction, Onbuild):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 
 import msgspec
 
 from ketch.build.ast import Copy, Dockerfile, Instruction, Run, Stage
 from ketch.build.scope import GlobalScope, expand_in
-from ketch.build.source import did_you_mean
+from ketch.build.source import DockerfileError, did_you_mean
 from ketch.errors import InvalidParameter
 
 
@@ -16,6 +17,7 @@ class PlannedStage(msgspec.Struct, frozen=True):
     """A stage with its base found out: an earlier stage's index, or an image (None, name).
 
     ``uses`` holds (place of a step, counted from 1; index of the stage that it takes files from).
+    ``error`` is why it can't be built, which matters only when it is needed.
     """
 
     stage: Stage
@@ -23,6 +25,7 @@ class PlannedStage(msgspec.Struct, frozen=True):
     image: str
     platform: str
     uses: tuple[tuple[int, int], ...]
+    error: DockerfileError | None = None
 
     def needs(self) -> set[int]:
         """Indices of the stages that this one waits for."""
@@ -31,9 +34,11 @@ class PlannedStage(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The needed stages in file order; the last one is the target."""
+    """The needed stages in file order; the last one is the target. ``all`` also has those that only
+    a trigger of a base image may need."""
 
     stages: tuple[PlannedStage, ...]
+    all: tuple[PlannedStage, ...] = ()
 
     @property
     def target(self) -> PlannedStage:
@@ -48,7 +53,8 @@ class Plan(msgspec.Struct, frozen=True):
 def make_plan(
     dockerfile: Dockerfile, scope: GlobalScope, target: str, contexts: Container[str] = ()
 ) -> Plan:
-    """Resolve bases and names; raises ``InvalidParameter`` for an unknown target.
+    """Resolve bases and names; raises ``InvalidParameter`` for an unknown target, and
+    ``DockerfileError`` for a needed stage that takes files from one that does not come before it.
 
     A stage whose name is that of a named context is not built: it is what the context holds.
     """
@@ -60,8 +66,11 @@ def make_plan(
     needed = {last}
     for planned in reversed(resolved[: last + 1]):
         if planned.stage.index in needed:
+            if planned.error is not None:
+                raise planned.error
             needed.update(planned.needs())
-    return Plan(tuple(planned for planned in resolved if planned.stage.index in needed))
+    stages = tuple(planned for planned in resolved if planned.stage.index in needed)
+    return Plan(stages, tuple(resolved))
 
 
 def find_stage(dockerfile: Dockerfile, name: str, before: int, *, numbers: bool) -> int | None:
@@ -86,7 +95,11 @@ def _resolve(dockerfile: Dockerfile, stage: Stage, scope: GlobalScope) -> Planne
         raise base.error(f"base name ({base.image}) should not be blank")
     platform = expand_in(base, base.platform, variables, scope.escape)
     parent = find_stage(dockerfile, image, stage.index, numbers=False)
-    return PlannedStage(stage, parent, image, platform, tuple(_used(dockerfile, stage)))
+    try:
+        uses, error = tuple(_used(dockerfile, stage)), None
+    except DockerfileError as found:
+        uses, error = (), found
+    return PlannedStage(stage, parent, image, platform, uses, error)
 
 
 def _used(dockerfile: Dockerfile, stage: Stage) -> list[tuple[int, int]]:
@@ -96,9 +109,19 @@ def _used(dockerfile: Dockerfile, stage: Stage) -> list[tuple[int, int]]:
             index = find_stage(dockerfile, name, stage.index, numbers=True)
             if index is not None:
                 found.append((place, index))
+            elif stage.base.alias and name.lower() == stage.base.alias:
+                raise step.error(f"circular dependency detected on stage: {name}")
             elif find_stage(dockerfile, name, len(dockerfile.stages), numbers=False) is not None:
-                raise step.error(f"the stage {name} must come before this one")
-            elif name.isascii() and name.isdigit():
+                raise step.error(
+                    f'cannot copy from stage "{name}", it needs to be defined before the stage '
+                    f"that uses it"
+                )
+            elif "$" in name:
+                raise step.error(
+                    "variable expansion is not supported for --from, define a new stage with FROM "
+                    "using ARG from global scope as a workaround"
+                )
+            elif re.fullmatch("-?[0-9]+", name):
                 raise step.error(
                     f"invalid from flag value {name}: there is no stage of that number "
                     "before this one"

@@ -58,7 +58,9 @@ def planned(
     dockerfile: Dockerfile, options: BuildOptions, platform: dict[str, str]
 ) -> tuple[GlobalScope, Plan]:
     """The arguments before the first FROM, and the stages that the target needs."""
-    scope = GlobalScope(options.build_args, platform, dockerfile.escape)
+    known = {**platform, "TARGETSTAGE": options.target or dockerfile.stages[-1].base.alias}
+    known["TARGETSTAGE"] = known["TARGETSTAGE"] or "default"
+    scope = GlobalScope(options.build_args, known, dockerfile.escape)
     for arg in dockerfile.global_args:
         scope.declare(arg)
     return scope, make_plan(dockerfile, scope, options.target, options.contexts)
@@ -71,6 +73,7 @@ def _with_labels(plan: Plan, labels: dict[str, str]) -> Plan:
     target = plan.target
     source = target.stage.base.line.source
     line = LogicalLine(text, ((0, Position(len(source.lines) + 1, 1)),), source)
-    steps = (*target.stage.steps, Label(line=line, pairs=pairs))
+    steps = (*target.stage.steps, Label(line=line, pairs=pairs, given=True))
     stage = Stage(target.stage.index, target.stage.base, steps)
-    return Plan((*plan.stages[:-1], msgspec.structs.replace(target, stage=stage)))
+    stages = (*plan.stages[:-1], msgspec.structs.replace(target, stage=stage))
+    return msgspec.structs.replace(plan, stages=stages)

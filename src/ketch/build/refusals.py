@@ -11,7 +11,7 @@ _REASONS = {
     "squash": "squash={!r} is not supported: use a last stage with COPY --from instead",
     "security_options": "securityopt={!r} is not supported for builds",
 }
-_REFUSED_ARGS = ("BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_MULTI_PLATFORM")
+_REFUSED_ARGS = ("BUILDKIT_MULTI_PLATFORM",)
 _ISOLATIONS = ("", "default")
 FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream")
 

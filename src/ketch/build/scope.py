@@ -69,10 +69,11 @@ class StageScope:
         self.args: dict[str, str | None] = {}
         self.newer: set[str] = set()
 
-    def inherit(self, parent: StageScope) -> None:
-        """What a stage that continues another one begins with."""
+    def inherit(self, parent: StageScope, env: Iterable[str]) -> None:
+        """What a stage that continues another one begins with: there the image's environment counts
+        as said last."""
         self.args.update(parent.args)
-        self.newer.update(parent.newer)
+        self.newer.update(parent.newer - set(env))
 
     def declare(self, arg: Arg, env: Mapping[str, str]) -> list[tuple[str, str | None]]:
         """Take in an ARG; returns names with their expanded defaults, for the history."""
@@ -116,6 +117,11 @@ class StageScope:
             and (name not in env or name in self.newer)
             and name not in PROXY_ARGS
         )
+
+    def declared_args(self, env: Mapping[str, str]) -> list[str]:
+        """``name=value`` of all that was declared, in that order, as BuildKit's history has it."""
+        values = self.variables(env)
+        return [f"{name}={values.get(name, '')}" for name in self.args if name not in PROXY_ARGS]
 
     def proxies(self, env: Mapping[str, str]) -> list[str]:
         """Proxy settings for RUN, which no cache key holds; in lower and upper case, since programs

@@ -109,9 +109,10 @@ class Solver:
         failure is cancelled and waited for."""
         for planned in self.prepared.plan.stages:
             self.stages[planned.stage.index] = asyncio.create_task(self._stage(planned))
+        needed = list(self.stages.values())
         try:
-            await asyncio.wait(self.stages.values(), return_when=asyncio.FIRST_EXCEPTION)
-            for task in self.stages.values():
+            await asyncio.wait(needed, return_when=asyncio.FIRST_EXCEPTION)
+            for task in needed:
                 if task.done():
                     task.result()
             target = self.prepared.plan.target.stage.index
@@ -172,11 +173,23 @@ class Solver:
                 state.report.end(error=vertex_error(error))
                 raise
             state.report.end(state.image_id)
-        if not state.image_id:
+        if not state.image_id and planned is self.prepared.plan.target:
             raise StepFailed("No image was generated. Is your Dockerfile empty?")
         last = self.vertices.last(planned)
         self.shared.sink(StageDone(state.image_id, last))
         return state
+
+    def _need(self, index: int) -> None:
+        """A stage that only a trigger names begins, with all that it stands on."""
+        if index in self.stages:
+            return
+        planned = self.prepared.plan.all[index]
+        if planned.error is not None:
+            raise planned.error
+        for other in planned.needs():
+            self._need(other)
+        self.vertices.add(planned)
+        self.stages[index] = asyncio.create_task(self._stage(planned))
 
     async def _from(self, planned: PlannedStage) -> StageState:
         """The stage's base, with what its ONBUILD says already done."""
@@ -220,7 +233,8 @@ class Solver:
     def _inherit(self, state: StageState, planned: PlannedStage) -> None:
         """A stage that continues another one knows its arguments."""
         if planned.base_stage is not None:
-            state.scope.inherit(self.stages[planned.base_stage].result().scope)
+            parent = self.stages[planned.base_stage].result()
+            state.scope.inherit(parent.scope, state.env())
 
     async def _keep(self, state: StageState) -> None:
         """Store what there was before a failed step, for people to look into."""
@@ -267,9 +281,8 @@ class Solver:
 
     async def _tree(self, step: Instruction, name: str, index: int) -> Tree:
         stage = find_stage(self.prepared.dockerfile, name, index, numbers=True)
-        if stage is not None and stage not in self.stages:
-            raise step.error(f"the stage {name} was not built: only a trigger names it")
         if stage is not None:
+            self._need(stage)
             return Tree("layers", tuple((await self._done(stage)).layers))
         return await self.origins.tree(step, name)
 

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 
 from ketch.build.ast import Instruction
-from ketch.build.config import image_id, shell_words, timestamp, variables
+from ketch.build.config import image_id, timestamp, variables
 from ketch.build.epoch import epoch_of
 from ketch.build.executor import BaseImage, CacheEntry, Executor
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Report, Sink
 from ketch.build.scope import GlobalScope, StageScope
+from ketch.build.wording import BuildKit, Classic
 from ketch.oci.image import History, ImageConfig, RootFS, RunConfig, decode
 
 _KEY_VERSION = b"ketch build step 2\0"
@@ -36,6 +37,11 @@ class BuildContext(msgspec.Struct, frozen=True):
     scope: GlobalScope
     sink: Sink
     clock: Callable[[], str] = timestamp
+
+    @property
+    def words(self) -> Classic:
+        """How steps are told."""
+        return BuildKit() if self.options.buildkit else Classic()
 
 
 class StageState:
@@ -124,10 +130,12 @@ class StageState:
         self._append(found, created_by)
 
     def _append(self, entry: CacheEntry, created_by: str) -> None:
+        words = self.shared.words
         history = History(
             created=entry.created,
             created_by=created_by,
-            author=self.image.author,
+            author=self.image.author if words.author else "",
+            comment=words.comment,
             empty_layer=not entry.layer,
         )
         if entry.layer:
@@ -135,27 +143,21 @@ class StageState:
         self.image = msgspec.structs.replace(
             self.image,
             created=entry.created,
-            history=[*(self.image.history or ()), history],
+            history=[*(self.image.history or ()), *([history] if created_by else [])],
             rootfs=RootFS(diff_ids=list(self.layers)),
             docker_version="",
             comment="",
         )
         self.image_id = image_id(self.image)
 
-    async def configure(self, instruction: Instruction, comment: str) -> None:
-        """End a step that only changed the configuration; ``comment`` is Docker's wording.
+    async def configure(
+        self, instruction: Instruction, comment: str, buildkit: str | None = ""
+    ) -> None:
+        """End a step that only changed the configuration; ``comment`` is Docker's wording, and
+        ``buildkit`` BuildKit's where that is another one (None: no entry in the history).
 
         The configuration is already changed, so the state's key holds the outcome.
         """
         identity = f"config {instruction.name} {comment}"
-        await self.commit(identity, nop(self.run, comment), key=self._key(self.run, identity))
-
-
-def nop(run: RunConfig, comment: str) -> str:
-    """``created_by`` of a step that only changed the configuration."""
-    return nop_file(run, f" {comment}")
-
-
-def nop_file(run: RunConfig, comment: str) -> str:
-    """``created_by`` of WORKDIR, COPY and ADD, which have one blank less."""
-    return " ".join([*shell_words(run), f"#(nop) {comment}"])
+        created_by = self.shared.words.configured(self.run, comment, buildkit)
+        await self.commit(identity, created_by, key=self._key(self.run, identity))

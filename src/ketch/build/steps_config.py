@@ -1,12 +1,9 @@
-"""Steps that change only the configuration: they make no layer.
-
-``created_by`` has the classic builder's form (``/bin/sh -c #(nop)  CMD ["x"]``), which tools that
-read ``docker history`` lean on.
-"""
+"""Steps that change only the configuration: they make no layer."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -28,12 +25,12 @@ from ketch.build.ast import (
 from ketch.build.config import shell_words, with_variable
 from ketch.build.durations import format_duration
 from ketch.build.quoting import go_quote
-from ketch.build.scope import expand_in, expand_list_in
+from ketch.build.scope import PROXY_ARGS, expand_in, expand_list_in
 from ketch.build.signals import check_signal
 from ketch.build.state import StageState
 from ketch.oci.image import Health
 
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]+))?")
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]*))?")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
@@ -60,25 +57,27 @@ async def do_env(state: StageState, step: Env) -> None:
 async def do_label(state: StageState, step: Label) -> None:
     """LABEL."""
     variables, escape = state.variables(), state.shared.scope.escape
-    pairs = {
-        expand_in(step, key, variables, escape): expand_in(step, value, variables, escape)
+    words = [
+        (expand_in(step, key, variables, escape), expand_in(step, value, variables, escape))
         for key, value in step.pairs
-    }
+    ]
+    pairs = dict(words)
     state.change(labels={**(state.run.labels or {}), **pairs})
-    await state.configure(step, "LABEL " + " ".join(f"{k}={v}" for k, v in pairs.items()))
+    buildkit = None if step.given else f"LABEL {_joined(words)}"
+    await state.configure(step, f"LABEL {_joined(pairs.items())}", buildkit)
 
 
 async def do_arg(state: StageState, step: Arg) -> None:
-    """ARG: what the client gave counts only where a RUN sees it."""
+    """ARG: what the client gave counts only where a RUN sees it; BuildKit's history tells it."""
     declared = state.scope.declare(step, state.env())
-    text = " ".join(name if value is None else f"{name}={value}" for name, value in declared)
-    await state.configure(step, f"ARG {text}")
+    values = [(n, None if n in PROXY_ARGS else state.scope.args[n]) for n, _ in declared]
+    await state.configure(step, f"ARG {_joined(declared)}", f"ARG {_joined(values)}")
 
 
 async def do_cmd(state: StageState, step: Cmd) -> None:
     """CMD."""
     words = _command(state, step)
-    state.change(cmd=words)
+    state.change(cmd=words or None, args_escaped=state.shared.words.args_escaped)
     state.cmd_set = True
     await state.configure(step, f"CMD {_list(words)}")
 
@@ -125,7 +124,7 @@ async def do_maintainer(state: StageState, step: Maintainer) -> None:
 async def do_onbuild(state: StageState, step: Onbuild) -> None:
     """ONBUILD."""
     state.change(on_build=[*(state.run.on_build or ()), step.trigger])
-    await state.configure(step, f"ONBUILD {step.trigger}")
+    await state.configure(step, f"ONBUILD {step.trigger}", None)
 
 
 async def do_volume(state: StageState, step: Volume) -> None:
@@ -146,7 +145,9 @@ async def do_expose(state: StageState, step: Expose) -> None:
     for word in words:
         ports.update(_ports(step, word))
     state.change(exposed_ports={**(state.run.exposed_ports or {}), **ports})
-    await state.configure(step, f"EXPOSE {' '.join(sorted(words))}")
+    await state.configure(
+        step, f"EXPOSE {' '.join(sorted(words))}", f"EXPOSE [{' '.join(sorted(ports))}]"
+    )
 
 
 async def do_healthcheck(state: StageState, step: Healthcheck) -> None:
@@ -171,6 +172,10 @@ def _command(state: StageState, step: Cmd | Entrypoint) -> list[str]:
     return [*shell_words(state.run), *words] if step.command.shell else words
 
 
+def _joined(pairs: Iterable[tuple[str, str | None]]) -> str:
+    return " ".join(name if value is None else f"{name}={value}" for name, value in pairs)
+
+
 def _list(words: list[str] | tuple[str, ...]) -> str:
     return "[" + " ".join(go_quote(word) for word in words) + "]"
 
@@ -180,9 +185,9 @@ def _ports(step: Expose, word: str) -> dict[str, dict[str, str]]:
     protocol = (match[3] or "tcp").lower() if match else ""
     first = int(match[1]) if match else 0
     last = int(match[2]) if match and match[2] else first
-    if match is None or not 0 < first <= last <= 65535 or protocol not in _PROTOCOLS:
+    if match is None or not 0 <= first <= last <= 65535 or protocol not in _PROTOCOLS:
         raise step.error(
             f"invalid containerPort: {word}: write port, port/protocol or first-last, with a "
-            "number from 1 to 65535 and tcp, udp or sctp"
+            "number to 65535 and tcp, udp or sctp"
         )
     return {f"{port}/{protocol}": {} for port in range(first, last + 1)}

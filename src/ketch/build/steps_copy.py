@@ -16,11 +16,11 @@ from ketch.build.failures import StepFailed
 from ketch.build.git_remote import is_git
 from ketch.build.globs import has_wildcard
 from ketch.build.scope import expand_in
-from ketch.build.state import StageState, nop_file
-from ketch.errors import KetchError, NotFound
+from ketch.build.state import StageState
+from ketch.errors import InvalidParameter, KetchError, NotFound
+from ketch.layers.modes import mode_change
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
-_MODE = re.compile(r"0?[0-7]{3,4}|[ugoa]*([-+=][rwxXst]*)+(,[ugoa]*([-+=][rwxXst]*)+)*")
 _MISSING = re.compile(r"stat (.*): file does not exist", re.DOTALL)
 _NUMBERS = re.compile(r"\d+(:\d+)?")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
@@ -48,7 +48,7 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
         link=step.link,
     )
     try:
-        await _commit(state, step, copy)
+        await _commit(state, step, copy, words)
     except NotFound as error:
         raise _missing(step, tree, error) from None
     except StepFailed:
@@ -57,14 +57,16 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
         raise StepFailed(f"{step.name} failed: {error}") from None
 
 
-async def _commit(state: StageState, step: Copy, copy: CopyStep) -> None:
+async def _commit(state: StageState, step: Copy, copy: CopyStep, words: CopyWords) -> None:
     executor = state.shared.executor
     sums = [await executor.checksum(part) for part in copy.parts]
     if _NOTHING in sums:
         state.report.warn(f"{step.name}: nothing matches the pattern", step.range.start.line)
     identity = _identity(step, copy, sums)
     shown = _shown(sums)
-    created_by = nop_file(state.run, f"{step.name} {shown} in {copy.destination} ")
+    created_by = state.shared.words.placed(
+        state.run, f"{step.name} {shown} in {copy.destination} ", _told(step, copy, words)
+    )
 
     async def make() -> str:
         return await executor.copy(copy)
@@ -82,6 +84,17 @@ def _identity(step: Copy, copy: CopyStep, sums: list[str]) -> str:
 def _stands_alone(copy: CopyStep) -> bool:
     """Whether the layer is the same on any base: then it outlives a new base image."""
     return copy.link and (not copy.owner or bool(_NUMBERS.fullmatch(copy.owner)))
+
+
+def _told(step: Copy, copy: CopyStep, words: CopyWords) -> str:
+    """BuildKit's words for it."""
+    inline = {document.word: f"<<{document.name}" for document in step.heredocs}
+    parts = [step.name]
+    parts += [f"--chown={copy.owner}"] if copy.owner else []
+    parts += [f"--chmod={copy.mode}"] if copy.mode else []
+    parts += [source for source in words.sources if source not in inline]
+    parts += [inline[source] for source in words.sources if source in inline]
+    return " ".join([*parts, words.destination, "# buildkit"])
 
 
 def _shown(sums: list[str]) -> str:
@@ -130,6 +143,8 @@ async def _parts(
     inline = {document.word: document for document in step.heredocs}
     plain = [s for s in words.sources if s not in inline and not (add and is_remote(s))]
     excludes = _excludes(state, step)
+    if isinstance(step, Add) and step.checksum and len(plain) + len(inline):
+        raise step.error("--checksum is for sources by HTTP(S) or git only")
     parts = []
     if plain:
         unpack = isinstance(step, Add) and step.unpack is not False
@@ -176,7 +191,7 @@ def _inline_files(state: StageState, step: Copy) -> tuple[tuple[str, bytes], ...
         text = document.text
         try:
             if document.expand:
-                text = expand_text(text, state.variables(), state.shared.scope.escape)
+                text = expand_text(text, state.variables())  # whatever the file's escape is
         except ExpansionError as error:
             raise step.error(f"{error} in the here-document {document.name}") from None
         name = document.name
@@ -199,14 +214,9 @@ def _url_name(url: str, destination: str) -> str:
 
 
 def _relative(step: Copy, source: str) -> str:
-    """A source below its tree's root; raises for one that leaves it."""
-    depth = 0
-    for part in source.split("/"):
-        depth += -1 if part == ".." else part not in ("", ".")
-        if depth < 0:
-            raise StepFailed(
-                f"{step.name} failed: forbidden path outside the build context: {source} ()"
-            )
+    """A source below its tree's root, which is its own parent, as in BuildKit."""
+    if step.parents and ".." in source.split("/"):
+        raise StepFailed(f"{step.name} failed: {source}: with --parents a path has no ..")
     if step.parents:
         return source.lstrip("/") or "."  # where a ``/./`` stands matters
     cleaned = posixpath.normpath("/" + source).lstrip("/") or "."
@@ -220,13 +230,6 @@ def _destination(state: StageState, step: Copy, words: CopyWords) -> str:
         or len(words.sources) > 1
         or any(has_wildcard(source) for source in words.sources)
     )
-    kinds = len(step.heredocs) + sum(map(is_remote, words.sources))
-    plain = len(words.sources) > kinds or not kinds
-    if kinds + plain > 1 and not text.endswith("/") and text not in (".", "..", ""):
-        raise StepFailed(
-            f"When using {step.name} with more than one source file, the "
-            "destination must be a directory and end with a /"
-        )
     directory = step.parents or text.endswith(("/", "/.", "/..")) or text in (".", "..", "")
     path = posixpath.normpath(posixpath.join("/", state.run.working_dir, text))
     path = "/" + path.lstrip("/")
@@ -235,11 +238,14 @@ def _destination(state: StageState, step: Copy, words: CopyWords) -> str:
 
 
 def _mode(step: Copy, text: str) -> str:
-    if text and not _MODE.fullmatch(text):
+    try:
+        if text:
+            mode_change(text)
+    except InvalidParameter:
         raise step.error(
             f"invalid chmod value {text!r}: write an octal mode such as 755, or changes such as "
             "u=rwX,go=rX"
-        )
+        ) from None
     return text
 
 

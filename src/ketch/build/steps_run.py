@@ -14,7 +14,7 @@ from ketch.build.executor import RunStep, StepMount
 from ketch.build.failures import StepFailed
 from ketch.build.run_mounts import Trees
 from ketch.build.scope import expand_in
-from ketch.build.state import StageState, nop_file
+from ketch.build.state import StageState
 
 _SCRIPT_DIRECTORY = "/dev/pipes/"
 
@@ -29,12 +29,17 @@ async def do_run(state: StageState, step: Run, trees: Trees) -> None:
     mounts = await run_mounts.resolve(state, step, trees)
     state.shared.executor.mounted(mounts)
     args = state.scope.run_args(state.env())
-    prefix = [f"|{len(args)}", *args] if args else []
-    created_by = " ".join([*prefix, *argv])
+    told = [*shell_words(state.run), path] if script else argv
+    declared = state.scope.declared_args(state.env())
+    created_by = state.shared.words.ran(told, args, declared)
     seen = await run_mounts.identity(state, mounts)
     network = step.network or state.shared.options.network_mode
     network = "" if network == "default" else network  # clients name it or leave it out
-    identity = "\0".join(["run", network, step.security, *args, "", *seen, "", *argv, script])
+    hostname = state.shared.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or ""
+    name = [f"on {hostname}"] if hostname else []
+    identity = "\0".join(
+        ["run", network, step.security, *name, *args, "", *seen, "", *argv, script]
+    )
     planned = _planned(state, step, mounts)
 
     async def make() -> str:
@@ -88,6 +93,7 @@ def _planned(state: StageState, step: Run, mounts: tuple[StepMount, ...]) -> Run
         working_dir=state.run.working_dir or "/",
         network=step.network or options.network_mode,
         limits=options.limits,
+        hostname=options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
         extra_hosts=options.extra_hosts,
         insecure=step.security == "insecure",
         platform=str(state.image.platform),
@@ -124,8 +130,6 @@ def _quoted(text: str) -> str:
 async def do_workdir(state: StageState, step: Workdir) -> None:
     """WORKDIR: relative to the one before; the directory is made if it is missing."""
     text = expand_in(step, step.path, state.variables(), state.shared.scope.escape)
-    if not text:
-        raise step.error("WORKDIR requires exactly one argument: it is empty after expansion")
     path = posixpath.normpath(posixpath.join("/", state.run.working_dir, text))
     path = "/" + path.lstrip("/")
     state.change(working_dir=path)
@@ -135,4 +139,4 @@ async def do_workdir(state: StageState, step: Workdir) -> None:
         return await executor.make_directory(tuple(state.layers), path, state.run.user)
 
     identity = f"workdir {path}" + (f" of {state.run.user}" if state.run.user else "")
-    await state.commit(identity, nop_file(state.run, f"WORKDIR {path}"), make)
+    await state.commit(identity, state.shared.words.placed(state.run, f"WORKDIR {path}"), make)

@@ -38,10 +38,21 @@ class Vertices:
         self._images = 0
         self._exports = 0
         self._first: dict[int, int] = {}  # stage index → number of its FROM
-        number = before + 1
+        self._steps: dict[int, int] = {}  # stage index → how many steps it has
+        self._next = before + 1
         for planned in plan.stages:
-            self._first[planned.stage.index] = number
-            number += 1 + len(planned.stage.steps)
+            self._number(planned)
+
+    def add(self, planned: PlannedStage) -> None:
+        """A stage more than was known at the beginning."""
+        self._number(planned)
+        self._total = max(self._total, self._next - 1)
+
+    def _number(self, planned: PlannedStage) -> None:
+        index = planned.stage.index
+        self._first[index] = self._next
+        self._steps[index] = len(planned.stage.steps)
+        self._next += 1 + len(planned.stage.steps)
 
     def step(
         self, planned: PlannedStage, place: int, variables: Mapping[str, str] | None = None
@@ -123,8 +134,7 @@ class Vertices:
         return (self._end_of(planned.base_stage),)
 
     def _end_of(self, index: int) -> str:
-        stage = next(found for found in self._plan.stages if found.stage.index == index)
-        return self._digest(index, len(stage.stage.steps))
+        return self._digest(index, self._steps[index])
 
 
 def _makes_layer(planned: PlannedStage, place: int) -> bool:

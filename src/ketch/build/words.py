@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-_WORD = re.compile(r"\S+")
+_WORD = re.compile(r"\S+", re.ASCII)
 _JSON = json.JSONDecoder()
 _HALVES = re.compile("[\ud800-\udfff]")
 
@@ -22,7 +22,7 @@ class Flag(msgspec.Struct, frozen=True):
 
 
 def split_blank(text: str, start: int = 0) -> list[tuple[int, str]]:
-    """Words by white space alone, with their offsets."""
+    """Words by (ASCII's) white space alone, with their offsets."""
     return [(match.start(), match[0]) for match in _WORD.finditer(text, start)]
 
 
@@ -81,8 +81,9 @@ def skip_blank(text: str, position: int) -> int:
     return position
 
 
-def exec_form(text: str, start: int) -> tuple[tuple[str, ...], int] | None:
-    """A JSON array of strings at ``start`` and the offset behind it; None when there is none.
+def exec_form(text: str, start: int) -> tuple[tuple[str, ...] | None, int] | None:
+    """A JSON array at ``start`` (None in place of one that does not hold strings alone) and the
+    offset behind it; None when there is none.
 
     Halves of surrogate pairs become U+FFFD, as in Go's JSON.
     """
@@ -93,7 +94,7 @@ def exec_form(text: str, start: int) -> tuple[tuple[str, ...], int] | None:
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(item, str) for item in value):
-        return None
+        return None, end
     return tuple(_HALVES.sub("\ufffd", item) for item in value), end
 
 

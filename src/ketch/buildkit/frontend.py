@@ -35,6 +35,7 @@ def build_options(
     _check(attrs)
     no_cache, stages = _no_cache(attrs)
     return BuildOptions(
+        buildkit=True,
         dockerfile=attrs.get("filename") or "Dockerfile",
         tags=tuple(name for export in exports for name in export.names),
         exports=exports,

@@ -42,10 +42,11 @@ class LayerWriter:
         self._files: set[Path] = set()
         self._now = time.time_ns()
 
-    def make_directories(self, path: bytes) -> Path:
-        """A directory and those above it, made as mode 0755 where there is none."""
+    def make_directories(self, path: bytes, top: Entry | None = None) -> Path:
+        """A directory and those above it, made as mode 0755 where there is none; the directory gets
+        the time of ``top``, and its mode changed if it is new."""
         parts = tuple(part for part in path.split(b"/") if part not in (b"", b"."))
-        self._enter(parts)
+        self._enter(parts, top)
         return parts
 
     def put(self, base: Path, entry: Entry, fd: int) -> None:
@@ -97,7 +98,7 @@ class LayerWriter:
         self._files.add(parts)
         self._writer.add(entry)
 
-    def _enter(self, parts: Path) -> bool:
+    def _enter(self, parts: Path, top: Entry | None = None) -> bool:
         """See to it that the layer has a directory; whether the tree below has it too."""
         there = self._directories.get(parts)
         if there is not None:
@@ -107,6 +108,10 @@ class LayerWriter:
         above = self._enter(parts[:-1])
         there = above and self._is_there(parts, stat.S_ISDIR)
         entry = self._as_below(parts) if there else self._new(parts)
+        if top is not None:
+            entry.mtime = top.mtime
+            if not there:
+                self._ownership.apply(entry)
         self._date(entry)
         self._writer.add(entry)
         self._directories[parts] = there

@@ -14,8 +14,8 @@ from ketch.errors import InvalidParameter
 ModeChange = Callable[[int], int]
 """From a whole ``st_mode`` to its new permission bits."""
 
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXst]*)+)")
-_ACTION = re.compile(r"([-+=])([rwxXst]*)")
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _BITS = {"r": 4, "w": 2, "x": 1}
 _PLACES = {"u": (6, stat.S_ISUID), "g": (3, stat.S_ISGID), "o": (0, 0)}
 
@@ -56,6 +56,8 @@ def _applied(mode: int, who: str, operator: str, letters: str) -> int:
 
 
 def _wanted(mode: int, letters: str) -> int:
+    if letters in _PLACES:  # another's permissions
+        return mode >> _PLACES[letters][0] & 7
     bits = 0
     for letter in letters:
         bits |= _BITS.get(letter, 0)

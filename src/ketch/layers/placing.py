@@ -1,24 +1,28 @@
 """Where COPY and ADD put what they take: Docker's rules for destinations.
 
 Source: Dockerfile reference, "COPY" and "ADD". A destination that ends in ``/``, is a directory
-already, or gets several sources is a directory; else it names the file itself. A source directory
-gives its contents.
+already, or gets several sources is a directory; else it names the file itself, or the one that a
+link of that name leads to. A source directory gives its contents, and alone its time too.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from typing import BinaryIO, cast
 
 from ketch.errors import InvalidParameter
 from ketch.layers.compression import decompressed, detect
+from ketch.layers.create import set_mtime
 from ketch.layers.entry import Entry
 from ketch.layers.layerwrite import LayerWriter, NotPlain
 from ketch.layers.streams import FileWindow
 from ketch.layers.tarread import BLOCK, TarReader, looks_like_tar
 from ketch.layers.unpack import Fill, Ownership, Unpacker, make_directories
 from ketch.linux.paths import open_in_root
+
+_MOST_LINKS = 40
 
 
 class Placing:
@@ -44,6 +48,8 @@ class Placing:
         self._unpacker: Unpacker | None = None
         self._rename: bytes | None = None
         self._archives = 0
+        self._made = False  # the destination, by this
+        self._top: Entry | None = None
 
     @property
     def entries(self) -> int:
@@ -58,6 +64,8 @@ class Placing:
             self._unpack_archive(fd, entry.size)
             return
         unpacker = self._target(is_file_source, int(head[1:]))
+        if is_top(entry):
+            self._top = entry
         entry.name = self._rename if is_file_source and self._rename is not None else below
         if entry.hardlink:
             entry.link = entry.link.partition(b"/")[2]
@@ -67,24 +75,51 @@ class Placing:
         """Set the directories' times."""
         if self._unpacker is not None:
             self._unpacker.finish()
+        if self._top is None:
+            return
+        fd = open_in_root(self._root_fd, self._destination, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if self._made and self._ownership.chmod is not None:
+                os.fchmod(fd, self._ownership.chmod(stat.S_IFDIR | 0o755))
+            set_mtime(fd, self._top.mtime)
+        finally:
+            os.close(fd)
 
     def _target(self, is_file: bool, count: int) -> Unpacker:
         if self._unpacker is None:
             base = self._destination
             if is_file and count == 1 and not self._is_directory():
-                base, name = posixpath.split(posixpath.normpath(base))
+                base, name = posixpath.split(posixpath.normpath(self._followed()))
                 self._rename = os.fsencode(name)
             elif count > 1 and not self._destination.endswith("/") and not self._is_directory():
                 raise InvalidParameter(
                     f"several sources, but {self._destination!r} is not a directory: "
                     "end the destination with /"
                 )
+            self._made = not self._is_directory("")
             self._make(base)
             self._unpacker = Unpacker(self._root_fd, os.fsencode(base), ownership=self._ownership)
         return self._unpacker
 
-    def _is_directory(self) -> bool:
-        if self._destination.endswith(("/", "/.")):
+    def _followed(self) -> str:
+        """The destination of a file, links followed inside the root; they may lead to nothing."""
+        path = self._destination
+        for _ in range(_MOST_LINKS):
+            try:
+                fd = open_in_root(self._root_fd, path, os.O_PATH | os.O_NOFOLLOW)
+            except (FileNotFoundError, NotADirectoryError):
+                return path
+            try:
+                if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                    return path
+                target = os.readlink("", dir_fd=fd)
+            finally:
+                os.close(fd)
+            path = posixpath.join(posixpath.dirname(path), target)
+        raise InvalidParameter(f"{self._destination}: too many symbolic links")
+
+    def _is_directory(self, marks: str = "/") -> bool:
+        if marks and self._destination.endswith(("/", "/.")):
             return True
         try:
             os.close(open_in_root(self._root_fd, self._destination, os.O_PATH | os.O_DIRECTORY))
@@ -120,25 +155,32 @@ class LayerPlacing:
         head, _, below = entry.name.partition(b"/")
         is_file_source = head.startswith(b"f")
         if self._base is None:
-            self._begin(is_file_source, int(head[1:]))
+            self._begin(is_file_source, int(head[1:]), entry if is_top(entry) else None)
         assert self._base is not None
         entry.name = self._rename if is_file_source and self._rename is not None else below
         if entry.hardlink:
             entry.link = entry.link.partition(b"/")[2]
         self._layer.put(self._base, entry, fd)
 
-    def _begin(self, is_file: bool, count: int) -> None:
+    def _begin(self, is_file: bool, count: int, top: Entry | None) -> None:
         base = self._destination
         if not self._is_directory():
             if count > 1:
                 raise NotPlain  # refused, unless a link leads to a directory
             if is_file:
+                if os.path.islink(base):
+                    raise NotPlain
                 base, name = posixpath.split(posixpath.normpath(base))
                 self._rename = os.fsencode(name)
-        self._base = self._layer.make_directories(os.fsencode(base))
+        self._base = self._layer.make_directories(os.fsencode(base), top)
 
     def _is_directory(self) -> bool:
         return self._destination.endswith(("/", "/.")) or os.path.isdir(self._destination)
+
+
+def is_top(entry: Entry) -> bool:
+    """Whether an entry of the stream is the only source, a directory."""
+    return entry.name == b"d1" and entry.is_dir
 
 
 def unpack_stream(stream: BinaryIO, unpacker: Unpacker) -> int:

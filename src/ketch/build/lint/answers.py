@@ -19,9 +19,11 @@ from ketch.build.lint.rules import Finding
 from ketch.build.plan import Plan
 from ketch.build.scope import GlobalScope, StageScope
 from ketch.build.source import DockerfileError, Range, excerpt
+from ketch.errors import KetchError
 
 VERSION = "1.0.0"
 LINT, OUTLINE, TARGETS = "frontend.lint", "frontend.outline", "frontend.targets"
+_ALWAYS_TOLD = ("warnings", "Opts", "Inputs", "Refs", "Description", "definition")
 DESCRIBE = "frontend.subrequests.describe"
 _RESULTS = ("result.json", "result.txt")
 _KNOWN = {
@@ -42,11 +44,24 @@ class Answer(msgspec.Struct, frozen=True):
     def metadata(self) -> dict[str, bytes]:
         """As the result of a front end carries it."""
         return {
-            "result.json": json.dumps(self.document, indent=2).encode(),
+            "result.json": json.dumps(_told_only(self.document), indent=2).encode(),
             "result.txt": self.text.encode(),
             "result.statuscode": str(self.status).encode(),
             "version": VERSION.encode(),
         }
+
+
+def _told_only(document: Any) -> Any:
+    """Without members that say nothing, as Go's JSON leaves them out."""
+    if isinstance(document, list):
+        return [_told_only(each) for each in document]
+    if isinstance(document, dict):
+        return {
+            key: _told_only(value)
+            for key, value in document.items()
+            if value or key in _ALWAYS_TOLD
+        }
+    return document
 
 
 def describe() -> Answer:
@@ -71,8 +86,13 @@ def describe() -> Answer:
     return Answer(found, _table(rows))
 
 
-def lint(dockerfile: Dockerfile, data: bytes, findings: Sequence[Finding]) -> Answer:
-    """What the checks found."""
+def lint(
+    dockerfile: Dockerfile,
+    data: bytes,
+    findings: Sequence[Finding],
+    error: KetchError | None = None,
+) -> Answer:
+    """What the checks found, and the error that a build would end with."""
     warnings = [
         {
             "ruleName": finding.rule.name,
@@ -86,8 +106,11 @@ def lint(dockerfile: Dockerfile, data: bytes, findings: Sequence[Finding]) -> An
     ]
     text = "".join(_told(dockerfile, finding) for finding in findings)
     sources = [_source(dockerfile.source.name, data)]
-    document = {"warnings": warnings, "sources": sources}
-    return Answer(document, text, int(bool(findings)))
+    document: dict[str, Any] = {"warnings": warnings, "sources": sources}
+    if error is not None:
+        document["buildError"] = _build_error(error)
+        text += f"ERROR: {error}\n"
+    return Answer(document, text, int(bool(findings or error)))
 
 
 def lint_error(error: DockerfileError, data: bytes) -> Answer:
@@ -95,9 +118,15 @@ def lint_error(error: DockerfileError, data: bytes) -> Answer:
     document = {
         "warnings": [],
         "sources": [_source(error.source.name, data)],
-        "buildError": {"message": error.head, "location": _location(error.where)},
+        "buildError": _build_error(error),
     }
     return Answer(document, f"ERROR: {error}\n", 1)
+
+
+def _build_error(error: KetchError) -> dict[str, Any]:
+    if not isinstance(error, DockerfileError):
+        return {"message": str(error)}
+    return {"message": error.head, "location": _location(error.where)}
 
 
 def targets(dockerfile: Dockerfile, data: bytes) -> Answer:

@@ -96,10 +96,16 @@ class _Place:
             await self._bind(mount)
 
     def _tmpfs(self, mount: StepMount) -> None:
-        self._found.points.append(MountPoint(type="tmpfs", source="", target=mount.target))
+        self._found.points.append(
+            MountPoint(type="tmpfs", source="", target=mount.target, writable=mount.writable)
+        )
         self._found.specs.append(
             MountSpec(
-                type="tmpfs", target=mount.target, tmpfs_size=mount.size, tmpfs_options=("exec",)
+                type="tmpfs",
+                target=mount.target,
+                tmpfs_size=mount.size,
+                tmpfs_options=("exec",),
+                read_only=not mount.writable,
             )
         )
 

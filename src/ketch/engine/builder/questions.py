@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,8 @@ from ketch.build.ignore import IgnoreRules, parse_ignore
 from ketch.build.lint import answers
 from ketch.build.lint.check import check_all
 from ketch.build.lint.choice import choice_of
-from ketch.build.prepared import parsed, planned
+from ketch.build.prepared import Prepared, parsed, planned
+from ketch.build.rehearsal import rehearse
 from ketch.build.source import DockerfileError
 from ketch.engine.progress import all_of
 from ketch.errors import KetchError, NotFound, Unsupported
@@ -71,30 +71,32 @@ class Questions:
     ) -> Answer:
         try:
             dockerfile = parsed(data, options)
-            scope, _ = planned(dockerfile, options, platform)
+            scope, plan = planned(dockerfile, options, platform)
         except DockerfileError as error:
             return answers.lint_error(error, data)
         choice = choice_of(dockerfile, options.build_args)
-        known = await self._environments(dockerfile, scope, platform)
+        configs = await self._configs(dockerfile, scope, platform)
+        known = {word: set(variables(decode(config).run)) for word, (_, config) in configs.items()}
         found = check_all(dockerfile, platform, choice, ignore, known.get)
-        return answers.lint(dockerfile, data, found)
+        prepared = Prepared(dockerfile, plan, scope, options)
+        fault = await rehearse(prepared, dict(configs.values()))
+        return answers.lint(dockerfile, data, found, fault)
 
-    async def _environments(
+    async def _configs(
         self, dockerfile: Dockerfile, scope: GlobalScope, platform: dict[str, str]
-    ) -> dict[str, Collection[str]]:
-        """The names of the variables of base images, by the words of FROM."""
+    ) -> dict[str, tuple[str, bytes]]:
+        """Names of base images and their configurations, by the words of FROM."""
         stages = {stage.base.alias for stage in dockerfile.stages} | {"scratch"}
         words = {stage.base.image for stage in dockerfile.stages} - stages
         target = platforms.parse(platform["TARGETPLATFORM"])
-        found: dict[str, Collection[str]] = {}
+        found: dict[str, tuple[str, bytes]] = {}
 
         async def look(word: str) -> None:
             try:
                 image = expand(word, scope.variables(), scope.escape)
-                config = await self._config(image, target)
+                found[word] = (image, await self._config(image, target))
             except (ExpansionError, KetchError):
                 return
-            found[word] = set(variables(decode(config).run))
 
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ketch.runtime.remote import Shim
 
 _SIGKILL = 9
+_HOSTNAME = "buildkitsandbox"  # BuildKit's; always the same, as what is built should be
 _SHM_SIZE = 64 << 20  # bytes
 
 
@@ -103,6 +104,7 @@ class StepRunner:
             user="",
             working_dir="/",
             network=options.network_mode,
+            hostname=options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
             limits=options.limits,
             extra_hosts=options.extra_hosts,
         )
@@ -217,6 +219,7 @@ def _spec(step: RunStep) -> ContainerSpec:
         privileged=step.insecure,
         user=step.user,
         working_dir=step.working_dir,
+        hostname=step.hostname or _HOSTNAME,
         network_mode=network,
         extra_hosts=step.extra_hosts,
         log=LogConfig(driver="none"),
