@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import os
 import stat
+import subprocess
 import tarfile
 import threading
 
@@ -198,6 +199,7 @@ def test_two_processes_store_one_layer(store):
 
 def test_leftovers_of_a_crash_are_swept(store):
     os.makedirs(f"{store._root}/tmp/layer-dead/fs/deep/er")
+    os.makedirs(f"{store._root}/apart/snapshot-dead/upper")
     os.makedirs(f"{store._root}/tmp/somebody-elses")
     kept = store.add_layer(io.BytesIO(layer_tar(a="a"))).diff_id
     store.prepare("s", [kept])
@@ -212,10 +214,27 @@ def test_leftovers_of_a_crash_are_swept(store):
     store.remove("s")
     store.sweep_tmp()
     assert os.listdir(f"{store._root}/tmp") == ["somebody-elses"]
-    assert len(os.listdir(f"{store._root}/trash")) == 2
+    assert os.listdir(f"{store._root}/apart") == []
+    assert len(os.listdir(f"{store._root}/trash")) == 3
     store.sweep_trash(0)
     assert os.listdir(f"{store._root}/trash") == []
     assert store.has_layer(kept)
+
+
+def test_apart_is_in_a_block_group_of_its_own(store):
+    """Where the file system knows of them: chattr's T is on the directory that chooses."""
+    store.prepare("near", ())
+    store.prepare("far", (), apart=True)
+    assert sorted(os.listdir(f"{store._root}/snapshots/far")) == ["upper", "work"]
+    assert os.listdir(f"{store._root}/apart") == []
+    assert os.stat(store.upper("far")).st_mode == os.stat(store.upper("near")).st_mode
+    if told(["stat", "-f", "-c", "%T", store._root]).startswith("ext"):
+        flags = told(["lsattr", "-d", f"{store._root}/tmp", f"{store._root}/apart"])
+        assert ["T" in line.split()[0] for line in flags.splitlines()] == [False, True]
+
+
+def told(words) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
 # worker functions

@@ -2,7 +2,7 @@
 
 Layout in the data root: ``layers/<hex>/`` (with ``info.json``), ``snapshots/<key>/{upper,work}``,
 ``tmp/`` and ``trash/``. Everything is made complete in ``tmp`` and renamed into place; everything
-goes by a rename into ``trash``.
+goes by a rename into ``trash``. ``apart/`` is like ``tmp``, for what is to be stored far away.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
 
 from ketch.errors import Conflict, DataCorrupt, InvalidParameter, NotFound
 from ketch.layers.remove import remove
+from ketch.linux.inode_flags import spread_directories
 from ketch.linux.writeback import sync_directory
 from ketch.mounts import Mount, Rootfs
 from ketch.snapshots.protocol import LayerInfo, Usage
@@ -126,13 +128,13 @@ class LayerStore(ABC):
 
     # snapshots
 
-    def prepare(self, key: str, layers: Sequence[str]) -> None:
-        """Make a writable snapshot over ``layers`` (diff IDs, base first)."""
+    def prepare(self, key: str, layers: Sequence[str], *, apart: bool = False) -> None:
+        """See the protocol."""
         for diff_id in layers:
             if not self.has_layer(diff_id):
                 raise NotFound(f"layer {diff_id} is not stored")
         target = self._snapshot_dir(key)
-        directory = self._scratch("snapshot-")
+        directory = self._apart("snapshot-") if apart else self._scratch("snapshot-")
         try:
             os.mkdir(os.path.join(directory, "upper"), 0o755)
             os.mkdir(os.path.join(directory, "work"), 0o700)
@@ -175,9 +177,10 @@ class LayerStore(ABC):
 
     def sweep_tmp(self) -> None:
         """At start: what a crash left in ``tmp`` goes to the trash."""
-        for name in os.listdir(os.path.join(self._root, "tmp")):
-            if name.startswith(_TMP_PREFIXES):
-                self._discard(os.path.join(self._root, "tmp", name))
+        for folder in (os.path.join(self._root, "tmp"), self._apart_root):
+            for name in os.listdir(folder) if os.path.exists(folder) else ():
+                if name.startswith(_TMP_PREFIXES):
+                    self._discard(os.path.join(folder, name))
 
     def sweep_trash(self, pause: float = 0.01) -> None:
         """Delete the trash slowly: ``pause`` seconds after every 200 inodes. Blocks."""
@@ -197,6 +200,19 @@ class LayerStore(ABC):
             os.close(fd)
 
     # inside
+
+    @property
+    def _apart_root(self) -> str:
+        return os.path.join(self._root, "apart")
+
+    def _apart(self, prefix: str) -> str:
+        """A scratch directory in a block group of its own; its random name decides which."""
+        with suppress(FileExistsError):
+            os.mkdir(self._apart_root, 0o710)
+            spread_directories(self._apart_root)
+        path = os.path.join(self._apart_root, prefix + os.urandom(8).hex())
+        os.mkdir(path, 0o710)
+        return path
 
     def _scratch(self, prefix: str, name: str = "") -> str:
         path = os.path.join(self._root, "tmp", prefix + (name or os.urandom(8).hex()))

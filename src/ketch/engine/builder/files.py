@@ -129,7 +129,7 @@ class StepFiles:
     async def _snapshot(self, layers: tuple[str, ...]) -> AsyncIterator[str]:
         key = f"build-{secrets.token_hex(16)}"
         snapshots = self._room.parts.snapshots
-        snapshots.prepare(key, layers or (self._room.floor,))
+        snapshots.prepare(key, layers or (self._room.floor,), apart=True)
         try:
             yield key
         finally:

@@ -174,7 +174,7 @@ class _Place:
         if not writable:
             return view
         key = f"build-{secrets.token_hex(16)}"
-        snapshots.prepare(key, (self._room.floor,))
+        snapshots.prepare(key, (self._room.floor,), apart=True)
         self._stack.push_async_callback(asyncio.to_thread, snapshots.remove, key)
         scratch = snapshots.rootfs(key)
         return Rootfs(view.lowers, scratch.upper, scratch.work, volatile=True)

@@ -79,7 +79,8 @@ class StepRunner:
         started: Callable[[str], None],
         report: Report,
     ) -> RunOutcome:
-        self._room.parts.snapshots.prepare(record.id, (self._room.floor, *record.layers))
+        layers = (self._room.floor, *record.layers)
+        self._room.parts.snapshots.prepare(record.id, layers, apart=True)
         started(record.id)
         shims: list[Shim] = []
         try:
