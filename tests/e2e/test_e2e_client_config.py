@@ -44,6 +44,35 @@ def test_proxies(ketchd: Ketchd, program: str, tmp_path: Path) -> None:
     assert "got http://proxy.test:3128" in out("build", "--no-cache", str(tmp_path))
 
 
+@pytest.mark.parametrize("program", [docker_path() or "docker", KETCH])
+def test_the_engine_for_a_container(ketchd: Ketchd, program: str, tmp_path: Path) -> None:
+    auths = {"registry.test": {"auth": "dTpw"}, "token.test": {"identitytoken": "t"}}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auths, "psFormat": "x"}))
+    env = {**ketchd.env(), "DOCKER_CONFIG": str(tmp_path)}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        line = [program, "run", "--rm", "--use-api-socket", *words]
+        return subprocess.run(
+            line, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    look = "test -S /var/run/docker.sock; echo $?; cat $DOCKER_CONFIG/config.json"
+    status, _, config = run("busybox", "sh", "-c", look).stdout.partition("\n")
+    assert (status, set(json.loads(config))) == ("0", {"auths"})
+    assert json.loads(config)["auths"]["registry.test"] == {"auth": "dTpw"}
+    assert json.loads(config)["auths"]["token.test"]["identitytoken"] == "t"
+    secret = run("-u", "guest", "busybox", "cat", "/run/secrets/docker/config.json")
+    assert "Permission denied" in secret.stderr
+    own = run("-e", "DOCKER_CONFIG=/own", "busybox", "ls", "/run/secrets")
+    assert own.returncode == 1
+    failed = run("--read-only", "busybox", "true")
+    assert failed.returncode == 125
+    assert "config.json into" in failed.stderr
+    env["DOCKER_HOST"] = env["KETCH_HOST"] = "tcp://127.0.0.1:1"
+    elsewhere = run("busybox", "true")
+    assert "can only be used with unix sockets" in elsewhere.stderr
+
+
 def test_prune_of_everything_by_a_label(ketchd: Ketchd) -> None:
     """Build records have no labels: none is found, as with dockerd."""
     done = ketchd.out("system", "prune", "-af", "--filter", "label=no-such-label")

@@ -18,7 +18,6 @@ REFUSED = {
     "io-maxbandwidth": "it is for Windows containers",
     "io-maxiops": "it is for Windows containers",
     "link-local-ip": "networks give no further link-local addresses",
-    "use-api-socket": "mount the engine's socket with -v where you trust the container",
 }
 
 

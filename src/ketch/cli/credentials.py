@@ -63,6 +63,12 @@ def find(registry: str) -> "Entry":
 
 def all_headers() -> str:
     """The value of X-Registry-Config: every registry's credentials, for builds. Empty if none."""
+    found = every()
+    return encoded(found) if found else ""  # type: ignore[arg-type]
+
+
+def every() -> "dict[str, Entry]":
+    """What is known for all registries; those whose helper fails are left out."""
     config = config_file.load()
     registries = {
         *config_file.mapping(config, "auths"),
@@ -81,7 +87,7 @@ def all_headers() -> str:
             continue
         if entry:
             found[registry] = entry
-    return encoded(found) if found else ""  # type: ignore[arg-type]
+    return found
 
 
 def store(registry: str, entry: "Entry") -> str:
@@ -96,7 +102,7 @@ def store(registry: str, entry: "Entry") -> str:
         _run(helper, "store", fastjson.dumps(document))
         auths[registry] = {}
     else:
-        auths[registry] = _file_entry(entry)
+        auths[registry] = file_entry(entry)
     config_file.save(config)
     return "" if helper else config_file.path()
 
@@ -117,7 +123,10 @@ def helper_of(config: "dict[str, Any]", registry: str) -> str:
     return str(helpers.get(registry) or config.get("credsStore") or "")
 
 
-def _file_entry(entry: "Entry") -> "dict[str, str]":
+def file_entry(entry: "Entry") -> "dict[str, str]":
+    """Credentials as ``auths`` holds them."""
+    if token := entry.get("registrytoken"):
+        return {"registrytoken": token}
     import base64
 
     pair = f"{entry.get('username', '')}:{entry.get('password', '')}"

@@ -92,10 +92,17 @@ def _create(client: "Client", parsed: Parsed) -> str:
         from ketch.cli import proxies
 
         proxies.add_to_container(body, client)
+    accounts = False
+    if parsed["use-api-socket"]:
+        from ketch.cli import api_socket
+
+        accounts = api_socket.add(body, client)
     cidfile = _open_cidfile(parsed["cidfile"])
     query = {"name": parsed["name"] or None, "platform": parsed["platform"] or None}
     try:
         answer = _post(client, query, body, parsed)
+        if accounts:
+            api_socket.give_accounts(client, str(answer["Id"]))
     except BaseException:
         if cidfile is not None:
             os.unlink(parsed["cidfile"])

@@ -45,9 +45,9 @@ def of_directory(name: str) -> "list[bytes]":
     return [_head(name.rstrip("/"), "", info, 0)]
 
 
-def of_bytes(name: str, content: bytes) -> "list[bytes]":
-    """A regular file of these bytes, mode 0644."""
-    info = os.stat_result((stat.S_IFREG | 0o644, 0, 0, 1, 0, 0, len(content), 0, 0, 0))
+def of_bytes(name: str, content: bytes, mode: int = 0o644) -> "list[bytes]":
+    """A regular file of these bytes."""
+    info = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, 0, 0, len(content), 0, 0, 0))
     return [_head(name, "", info, len(content)), content, bytes(-len(content) % 512)]
 
 
