@@ -25,7 +25,7 @@ async def test_ping_tells_the_client_everything(client: Client) -> None:
     assert (old.status, old.headers["Api-Version"]) == (200, "1.51")
 
 
-@pytest.mark.parametrize("version", ["1.40", "1.41", "1.44", "1.51"])
+@pytest.mark.parametrize("version", ["1.24", "1.32", "1.41", "1.44", "1.51"])
 async def test_served_versions(client: Client, version: str) -> None:
     assert (await client.ask("GET", f"/v{version}/containers/json")).status == 200
 
@@ -38,7 +38,7 @@ async def test_too_new_and_too_old(client: Client) -> None:
     assert old.status == 400
     assert old.headers["Content-Type"].startswith("text/plain")
     assert old.body.decode().startswith(
-        "client version 1.23 is too old. Minimum supported API version is 1.40, please upgrade "
+        "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade "
         "your client to a newer version"
     )
 

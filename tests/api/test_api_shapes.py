@@ -27,7 +27,7 @@ from ketch.engine.images.values import ImageRecord
 SECOND = 1_000_000_000
 
 
-@pytest.mark.parametrize("version", [(1, 40), (1, 43), (1, 44), (1, 51)])
+@pytest.mark.parametrize("version", [(1, 24), (1, 40), (1, 43), (1, 44), (1, 51)])
 def test_inspect_has_dockers_shape(version: tuple[int, int]) -> None:
     found = inspect_json(record(), version, driver="erofs")
     openapi.check(found, "ContainerInspectResponse")

@@ -41,7 +41,7 @@ NUMBERS = (
     1e308,
 )
 WRONG = (None, "", 7, [], {}, -1, "text", True, {"a": {"b": []}}, 1.5, [None], [[]], {"": None})
-VERSIONS = ("1.40", "1.41", "1.42", "1.43", "1.44", "1.47", "1.48", "1.49", "1.50", "1.51")
+VERSIONS = ("1.24", "1.40", "1.41", "1.42", "1.43", "1.44", "1.47", "1.48", "1.49", "1.50", "1.51")
 ODD_VERSIONS = ("1.39", "1.24", "1.23", "9.9", "1", "1.51.1", "01.51", "1.9999999")
 TYPES = ("application/json", "application/x-tar", "text/plain", "", "application/json; charset=x")
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")

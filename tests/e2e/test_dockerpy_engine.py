@@ -111,7 +111,9 @@ def test_not_part_of_a_swarm(api: docker.APIClient) -> None:
         api.inspect_plugin("x")
 
 
-@pytest.mark.parametrize("version", ["1.40", "1.41", "1.43", "1.44", "1.47", "1.51"])
+@pytest.mark.parametrize(
+    "version", ["1.25", "1.35", "1.40", "1.41", "1.43", "1.44", "1.47", "1.51"]
+)
 def test_older_versions(ketchd: Ketchd, version: str, name: str) -> None:
     client = docker.DockerClient(base_url=f"unix://{ketchd.socket}", version=version)
     container = client.containers.run("busybox", "sleep 600", detach=True, name=name)

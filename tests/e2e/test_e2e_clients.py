@@ -14,7 +14,7 @@ from e2e.ketchd_process import Ketchd
 pytestmark = pytest.mark.root
 
 
-@pytest.mark.parametrize("version", ["1.40", "1.41", "1.43", "1.44", "1.47"])
+@pytest.mark.parametrize("version", ["1.25", "1.32", "1.40", "1.41", "1.43", "1.44", "1.47"])
 def test_the_cli_at_older_versions(
     ketchd: Ketchd, monkeypatch: pytest.MonkeyPatch, name: str, version: str
 ) -> None:

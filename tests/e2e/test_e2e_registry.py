@@ -465,7 +465,7 @@ def test_skopeo_and_our_socket(ketchd: Ketchd) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode
-    assert "is too old. Minimum supported API version is 1.40, please upgrade" in done.stderr
+    assert "is too old. Minimum supported API version is 1.24, please upgrade" in done.stderr
 
 
 @PROGRAMS

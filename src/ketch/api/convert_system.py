@@ -65,6 +65,10 @@ def info_json(info: SystemInfo, version: Version) -> dict[str, Any]:
 
 def _by_version(found: dict[str, Any], version: Version) -> None:
     """Members that came and went."""
+    if version < (1, 25):
+        found["SecurityOptions"] = [
+            option.partition(",")[0].removeprefix("name=") for option in found["SecurityOptions"]
+        ]
     if version < (1, 50):
         found |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}
     if version >= (1, 49):

@@ -14,12 +14,19 @@ from ketch.errors import InvalidParameter
 if TYPE_CHECKING:
     from ketch.api.schema.container import ContainerCreate
     from ketch.api.schema.exec import ExecCreate
-    from ketch.api.schema.host import Host, Mount
+    from ketch.api.schema.host import Host, Mount, Update
     from ketch.api.versions import Version
 
-_HOST_SINCE = {"CgroupnsMode": (1, 41), "ConsoleSize": (1, 42), "Annotations": (1, 43)}
+_HOST_SINCE = {
+    "AutoRemove": (1, 25),  # clients before removed it themselves
+    "KernelMemoryTCP": (1, 40),
+    "CgroupnsMode": (1, 41),
+    "ConsoleSize": (1, 42),
+    "Annotations": (1, 43),
+}
 _MOUNT_SINCE = {
     "BindOptions": {
+        "NonRecursive": (1, 40),
         "CreateMountpoint": (1, 42),
         "ReadOnlyNonRecursive": (1, 44),
         "ReadOnlyForceRecursive": (1, 44),
@@ -55,6 +62,8 @@ def _forget_host(host: Host, version: Version) -> None:
             setattr(host, name, None)
     if version >= (1, 42):
         host.KernelMemory = None
+    if version < (1, 40):
+        host.IpcMode = host.IpcMode or "shareable"  # the only way that there was
     for mount in host.Mounts or ():
         _forget_mount(mount, version)
 
@@ -68,6 +77,12 @@ def _forget_mount(mount: Mount, version: Version) -> None:
     if version < (1, 44) and mount.Type == "bind" and mount.ReadOnly:
         mount.BindOptions = mount.BindOptions or ForBind()
         mount.BindOptions.ReadOnlyNonRecursive = True  # the only way that there was
+
+
+def forget_newer_update(body: Update, version: Version) -> None:
+    """The same for an update."""
+    if version < (1, 40):
+        body.PidsLimit = None
 
 
 def forget_newer_exec(body: ExecCreate, version: Version) -> None:

@@ -8,7 +8,7 @@ from ketch.errors import InvalidParameter
 
 Version = tuple[int, int]
 
-MINIMUM: Version = (1, 40)
+MINIMUM: Version = (1, 24)
 MAXIMUM: Version = (1, 51)
 
 _PREFIX = re.compile(r"/v(\d[\d.]*)(/.*)", re.DOTALL)

@@ -54,8 +54,12 @@ _CONTROLS = "abcdefghijklmnopqrstuvwxyz@[\\]^_"
 
 
 async def wait(call: Call) -> StreamResponse:
-    """POST /containers/{id}/wait: the head goes out at once, the body at the exit."""
-    word = call.text("condition") or WaitCondition.NOT_RUNNING.value
+    """POST /containers/{id}/wait: the head goes out at once, the body at the exit.
+
+    Before API 1.30 there was one condition.
+    """
+    word = call.text("condition") if call.version >= (1, 30) else ""
+    word = word or WaitCondition.NOT_RUNNING.value
     try:
         condition = WaitCondition(word)
     except ValueError:

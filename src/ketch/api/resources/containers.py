@@ -11,7 +11,7 @@ from ketch.api.convert_create import container_spec
 from ketch.api.convert_image import descriptor_json
 from ketch.api.convert_summary import summary_json
 from ketch.api.filters import keys, resolve_until
-from ketch.api.older_bodies import forget_newer
+from ketch.api.older_bodies import forget_newer, forget_newer_update
 from ketch.api.schema.container import ContainerCreate
 from ketch.api.schema.host import Limits, Update
 from ketch.engine.containers.list import ListOptions
@@ -97,10 +97,16 @@ def _manifests(call: Call) -> Mapping[str, Descriptor]:
     return call.engine.images.platform_manifests() if call.version >= (1, 48) else {}
 
 
+_NOTHING = 7  # bytes of a body that says nothing, however it is written: null, {}, with line ends
+
+
 async def start(call: Call) -> StreamResponse:
     """POST /containers/{id}/start"""
-    if (call.request.content_length or 0) > 2:  # old clients send {}
-        raise InvalidParameter("a start with a request body is not supported: configure at create")
+    if (call.request.content_length or 0) > _NOTHING:
+        raise InvalidParameter(
+            "starting container with non-empty request body was deprecated since API v1.22 and "
+            "removed in v1.24: configure at create"
+        )
     await call.engine.containers.start(call.id)
     return responses.empty()
 
@@ -160,6 +166,7 @@ async def remove(call: Call) -> StreamResponse:
 async def update(call: Call) -> StreamResponse:
     """POST /containers/{id}/update"""
     body = await call.json(Update)
+    forget_newer_update(body, call.version)
     named = body.RestartPolicy is not None and body.RestartPolicy.Name  # "" leaves it as it is
     policy = convert_limits.restart_policy(body.RestartPolicy) if named else None
     changes = convert_update.changes(body.Ketch) if body.Ketch is not None else None

@@ -29,9 +29,10 @@ async def create(call: Call) -> StreamResponse:
 
 async def _pull(call: Call) -> StreamResponse:
     name, tag = call.text("fromImage"), call.text("tag")
+    platform = call.text("platform") if call.version >= (1, 32) else ""
     lines = call.engine.images.pull(
         named(name, tag),
-        platform=platform_text(call.text("platform")),
+        platform=platform_text(platform),
         auth=credentials(call),
         all_tags=not tag and ":" not in name.rpartition("/")[2] and "@" not in name,
     )

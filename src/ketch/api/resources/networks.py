@@ -23,8 +23,12 @@ _PRUNE_FILTERS = keys("until label label!")
 
 async def list_(call: Call) -> StreamResponse:
     """GET /networks"""
-    found = await call.engine.networks.list(call.filters(_LIST_FILTERS))
-    return responses.json([network_json(network) for network in found])
+    networks = call.engine.networks
+    found = await networks.list(call.filters(_LIST_FILTERS))
+    if call.version >= (1, 28):
+        return responses.json([network_json(network) for network in found])
+    rows = [network_json(network, await networks.members(network.id)) for network in found]
+    return responses.json(rows)
 
 
 async def create(call: Call) -> StreamResponse:
