@@ -20,6 +20,7 @@ from ketch.build.executor import (
     Tree,
 )
 from ketch.build.failures import StepFailed
+from ketch.build.options import ImageInput
 from ketch.build.prepared import Prepared
 from ketch.build.progress import Report
 from ketch.build.solver import Solver
@@ -63,10 +64,15 @@ class _Rehearsing:
     async def of_layout(self, value: str, platform: str, report: Report) -> NoReturn:
         raise NotFound(f"nothing is known of {value}")
 
+    def of_input(self, image: ImageInput) -> BaseImage:
+        return BaseImage("input", image.config, ())
+
     def mounted(self, mounts: tuple[StepMount, ...]) -> None:
         pass
 
-    async def outcome(self, key: str, make: MakeEntry, *, reuse: bool) -> tuple[CacheEntry, bool]:
+    async def outcome(
+        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+    ) -> tuple[CacheEntry, bool]:
         return CacheEntry("", timestamp()), True
 
     async def run(
