@@ -11,20 +11,26 @@ import hashlib
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import subprocess
+import tarfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from e2e.ketchd_process import Ketchd, docker_path, wait_for
+from e2e.buildx_client import Buildx
+from e2e.ketchd_process import Ketchd, docker_path, parent_of, wait_for
+from e2e.storm_victims import kill_one
 
 GONE = "gone"
+_NUMBERS = re.compile(r"[0-9a-f]{6,}|[0-9]+")
 # What a container may be after an acknowledged verb, with the next verb perhaps in flight.
 ALLOWED = {
-    "create": {"created", "running"},
+    "create": {"created", "running", "exited"},
     "start": {"running", "exited"},
     "stop": {"exited", GONE},
     "rm": {GONE},
@@ -32,13 +38,23 @@ ALLOWED = {
 
 
 class Storm:
-    """Workers on one daemon, and its killer."""
+    """Workers on one daemon, and its killer.
 
-    def __init__(self, daemon: Ketchd, pulled: str) -> None:
+    ``servants``: the daemon's other processes are killed too. Then every command may fail, with
+    words.
+    """
+
+    def __init__(
+        self, daemon: Ketchd, pulled: str, buildx: Buildx | None = None, servants: bool = False
+    ) -> None:
         self.daemon = daemon
         self.pulled = pulled
+        self.buildx = buildx
+        self.servants = servants
         self.wrong: list[str] = []
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
+        self.killed: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self._over = threading.Event()
         self._up = threading.Event()
         self._up.set()
@@ -51,21 +67,25 @@ class Storm:
         self.daemon.docker("save", "-o", str(self.archive), self.loaded)
         self.daemon.docker("rmi", self.loaded)
         self.daemon.docker("builder", "prune", "-af")
+        self.context = self.daemon.folder / "context"
+        self.context.mkdir()
+        (self.context / "file").write_text("content")
+        pid = int(self.daemon.out("inspect", "-f", "{{.State.Pid}}", "bystander"))
+        self._spared = {pid, parent_of(pid)}
 
     def rage(self, kills: int, pause: tuple[float, float] = (0.05, 0.9)) -> None:
         """Kill the daemon ``kills`` times, after random seconds each; raises what is wrong."""
-        loops = (self._lives, self._lives, self._pulls, self._builds, self._commits, self._loads,
-                 self._volumes)  # fmt: skip
+        loops = [self._lives, self._lives, self._pulls, self._builds, self._commits, self._loads,
+                 self._volumes, self._runs, self._execs, self._saves]  # fmt: skip
+        if self.buildx is not None:
+            loops.append(self._buildkit)
         workers = [threading.Thread(target=self._guarded, args=(loop,)) for loop in loops]
         for worker in workers:
             worker.start()
         try:
             for _ in range(kills):
                 time.sleep(random.uniform(*pause))
-                self._up.clear()
-                self.daemon.stop(signal.SIGKILL)
-                self.daemon.start()
-                self._up.set()
+                self._kill()
                 if self.wrong:
                     break
         finally:
@@ -75,6 +95,16 @@ class Storm:
                 worker.join(60)
         assert not self.wrong, self.wrong
 
+    def _kill(self) -> None:
+        if self.servants and random.random() < 0.8:
+            self.killed[kill_one(self.daemon, self._spared)] += 1
+            return
+        self.killed["daemon"] += 1
+        self._up.clear()
+        self.daemon.stop(signal.SIGKILL)
+        self.daemon.start()
+        self._up.set()
+
     def _guarded(self, loop: Callable[[], None]) -> None:
         try:
             while not self._over.is_set():
@@ -82,20 +112,30 @@ class Storm:
         except Exception as error:
             self.wrong.append(f"{loop.__name__}: {type(error).__name__}: {error}")
 
-    def _ask(self, *words: str, data: bytes | None = None) -> tuple[bool, str]:
+    def _ask(
+        self,
+        *words: str,
+        data: bytes | None = None,
+        code: int = 0,
+        env: dict[str, str] | None = None,
+    ) -> tuple[bool, str]:
         """(acknowledged, output); a refusal by a daemon that lives is wrong."""
         self._up.wait()
         done = subprocess.run(
-            [str(docker_path()), *words], env=self.daemon.env(), input=data, capture_output=True,
-            timeout=60, check=False,
+            [str(docker_path()), *words], env=env or self.daemon.env(), input=data,
+            capture_output=True, timeout=60, check=False,
         )  # fmt: skip
         said = (done.stdout + done.stderr).decode(errors="replace")
-        if done.returncode == 0:
-            self.counts[words[0]] = self.counts.get(words[0], 0) + 1
-            return True, done.stdout.decode()
+        if done.returncode == code:
+            self.counts[words[0]] += 1
+            return True, done.stdout.decode(errors="replace")
         cut = ("Cannot connect", "error during connect", "EOF", "connection reset", "broken pipe",
                "use of closed network connection")  # fmt: skip
-        if not any(word in said for word in cut):
+        if any(word in said for word in cut):
+            return False, said
+        if self.servants and said:
+            self.failures[f"{words[0]} {done.returncode}: {_NUMBERS.sub('#', said[-300:])}"] += 1
+        else:
             self.wrong.append(f"{' '.join(words)}: exit {done.returncode}: {said[-600:]}")
         return False, said
 
@@ -179,6 +219,45 @@ class Storm:
         if found:
             self._ask("rmi", self.loaded)
 
+    def _runs(self) -> None:
+        """Exit code and log are those of the program; 137 is a supervisor's that was killed."""
+        name = f"run-{secrets.token_hex(4)}"
+        script = "echo said; exit 7"
+        acknowledged, _ = self._ask("run", "-d", "--name", name, "busybox", "sh", "-c", script)
+        if acknowledged:
+            code = self._look("wait", name)
+            self._expect(f"{name}'s exit code", code, {"7", "137"} if self.servants else {"7"})
+            if code == "7":
+                self._expect(f"{name}'s log", self._look("logs", name), {"said"})
+        while self._look("inspect", "-f", "{{.Id}}", name):
+            if self._ask("rm", "-f", name)[0] or self._over.is_set():
+                break
+
+    def _execs(self) -> None:
+        acknowledged, said = self._ask(
+            "exec", "bystander", "sh", "-c", "echo inside; exit 3", code=3
+        )
+        if acknowledged:
+            self._expect("an exec's output", said, {"inside\n"})
+
+    def _saves(self) -> None:
+        path = self.daemon.folder / "saved.tar"
+        if self._ask("save", "-o", str(path), "busybox")[0]:
+            self._expect("a saved image", _flaw(path), {""})
+        path.unlink(missing_ok=True)
+
+    def _buildkit(self) -> None:
+        assert self.buildx is not None
+        tag = f"bx:{secrets.token_hex(4)}"
+        text = f"FROM busybox\nCOPY file /\nRUN --mount=type=cache,target=/c echo {tag} >/a\n"
+        words = ("buildx", "build", "-q", "-t", tag, "-f", "-", str(self.context))
+        acknowledged, _ = self._ask(*words, data=text.encode(), env=self.buildx.env())
+        found = self._look("inspect", "-f", "{{.Id}}", tag)
+        if acknowledged:
+            self._expect(tag, "there" if found else GONE, {"there"})
+        if found:
+            self._ask("rmi", tag)
+
     def _volumes(self) -> None:
         name = f"volume-{secrets.token_hex(4)}"
         acknowledged, _ = self._ask("volume", "create", name)
@@ -227,6 +306,24 @@ def damaged(daemon: Ketchd) -> list[str]:
             if "sha256:" + hashlib.file_digest(tar, "sha256").hexdigest() != diff_id:
                 wrong.append(diff_id)
     return wrong
+
+
+def _flaw(archive: Path) -> str:
+    """What is wrong with a saved image; "" when its parts are what their digests say."""
+    with tarfile.open(archive) as tar:
+
+        def read(name: str) -> bytes:
+            file = tar.extractfile(name)
+            assert file is not None
+            return file.read()
+
+        (image,) = json.loads(read("manifest.json"))
+        config = read(image["Config"])
+        if hashlib.sha256(config).hexdigest() not in image["Config"]:
+            return "the configuration"
+        wanted = json.loads(config)["rootfs"]["diff_ids"]
+        found = [f"sha256:{hashlib.sha256(read(name)).hexdigest()}" for name in image["Layers"]]
+        return "" if found == wanted else f"layers {found} instead of {wanted}"
 
 
 def _sha256(path: Path) -> str:

@@ -10,12 +10,13 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from e2e.conftest import IMAGE
 from e2e.ketch_program import KETCH, ketch, out
-from e2e.ketchd_process import Ketchd, Terminal, wait_for
+from e2e.ketchd_process import Ketchd, Terminal, parent_of, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -140,6 +141,35 @@ def test_its_pid_is_known_to_the_daemon_that_comes_next(ketchd: Ketchd, box: str
     wait_for(lambda: [row["PID"] for row in execs(ketchd, box)] == [pid], "another pid, or none")
     client.kill()
     client.wait()
+
+
+def test_an_end_that_no_daemon_saw(ketchd: Ketchd, box: str) -> None:
+    """Its supervisor has left by the time the next daemon comes: the status is kept."""
+    ketchd.docker("exec", "-d", box, "sh", "-c", "until [ -e /go ]; do sleep 0.02; done; exit 7")
+    pid = next(row["PID"] for row in execs(ketchd, box))
+    supervisor = parent_of(int(pid))
+    ketchd.stop(signal.SIGKILL)
+    Path(f"/proc/{pid}/root/go").touch()
+    wait_for(lambda: not os.path.exists(f"/proc/{supervisor}"), "its supervisor does not leave")
+    ketchd.start()
+    assert [row["Status"] for row in execs(ketchd, box, "-a")] == ["Exited (7)"]
+    assert not [name for name in (ketchd.run / "shims").iterdir() if name.suffix == ".ended"]
+
+
+def test_a_killed_supervisor_takes_its_process_along(ketchd: Ketchd, box: str) -> None:
+    """Nobody is told that it ended well, and nothing of it stays."""
+    client = start(ketchd, box, "sleep", "5010")
+    wait_for(lambda: runs(ketchd, box, "5010"), "no process")
+    (row,) = execs(ketchd, box)
+    os.kill(parent_of(int(row["PID"])), signal.SIGKILL)
+    assert client.wait(60) == 137
+    assert [row["Status"] for row in execs(ketchd, box, "-a")] == ["Exited (137)"]
+    assert row["ID"] not in sockets(ketchd)
+
+
+def sockets(daemon: Ketchd) -> set[str]:
+    """Of supervisors: whose they are."""
+    return {path.stem for path in (daemon.run / "shims").iterdir()}
 
 
 def test_who_detaches_leaves_it_alone(ketchd: Ketchd, box: str) -> None:

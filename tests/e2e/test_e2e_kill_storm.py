@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.buildx_client import Buildx
 from e2e.conftest import assert_clean, clean_up, load_busybox
 from e2e.ketchd_process import Ketchd, busybox_tar
 from e2e.kill_storm import Bystander, Storm, clear, damaged, settle
@@ -35,10 +36,11 @@ def stage() -> Iterator[tuple[Ketchd, str]]:
         clean_up(daemon)
 
 
-def storm(stage: tuple[Ketchd, str], kills: int) -> Storm:
+def storm(stage: tuple[Ketchd, str], kills: int, servants: bool = False) -> Storm:
     daemon, pulled = stage
     bystander = Bystander(daemon)
-    raging = Storm(daemon, pulled)
+    buildx = Buildx(daemon, "sid", daemon.folder / "buildx") if kills > 16 else None
+    raging = Storm(daemon, pulled, buildx, servants)
     raging.prepare()
     raging.rage(kills)
     bystander.check()
@@ -53,6 +55,17 @@ def test_kill_storm(stage: tuple[Ketchd, str]) -> None:
     counts = storm(stage, 16).counts
     assert {"create", "start"} <= counts.keys()
     assert len(counts) >= 6  # on a busy machine one of them may never come to its end
+
+
+def test_servants_are_killed(stage: tuple[Ketchd, str]) -> None:
+    """The same for launcher, zygote, nursery, workers, supervisors, and what is made ahead."""
+    raging = storm(stage, 40, servants=True)
+    assert {"launcher", "shim"} <= raging.killed.keys()
+
+
+@pytest.mark.long
+def test_long_storm_of_servants(stage: tuple[Ketchd, str]) -> None:
+    storm(stage, 200, servants=True)
 
 
 @pytest.mark.long

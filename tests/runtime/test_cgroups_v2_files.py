@@ -59,6 +59,8 @@ def test_written(group: Cgroup, resources: dict[str, Any], written: dict[str, st
 @pytest.mark.parametrize(
     ("resources", "named"),
     [
+        ({"network": {"classID": 5}}, "classID"),
+        ({"memory": {"kernelTCP": 1 << 20}}, "kernelTCP"),
         ({"memory": {"swappiness": 0}}, "swappiness"),
         ({"memory": {"disableOOMKiller": True}}, "disableOOMKiller"),
         ({"memory": {"swap": 1 << 20}}, "memory.swap needs memory.limit"),

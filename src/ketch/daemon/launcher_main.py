@@ -73,7 +73,7 @@ def _start(exec_root: str) -> "Launcher | None":
     if os.path.lexists(socket_path):
         os.unlink(socket_path)
     os.makedirs(f"{exec_root}/shims", 0o700, exist_ok=True)
-    rehearse(f"{exec_root}/rehearsal-{os.getpid()}")
+    rehearse(f"{exec_root}/rehearsal")
     hostmounts.leave()
     sandbox.warm_up()
     rehearsal_inside.rehearse()

@@ -1,4 +1,8 @@
-"""``exit.json``: how a container ended, kept until the daemon has it on record."""
+"""``exit.json``: how a container ended, kept until the daemon has it on record.
+
+The end of an exec process is beside its supervisor's socket, and only if no daemon was there to
+hear of it.
+"""
 
 import os
 
@@ -9,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME = "exit.json"
+ENDED = ".ended"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _ROOM = b" " * 256
 
@@ -61,3 +66,31 @@ def prepare(bundle: str) -> None:
         os.write(fd, _ROOM)
     finally:
         os.close(fd)
+
+
+def leave(socket_path: str, status: "dict[str, Any]") -> None:
+    """How an exec process ended, for the next daemon: it need not outlive the machine. Raises
+    OSError."""
+    path = _beside(socket_path)
+    fd = os.open(f"{path}.tmp", _FLAGS | os.O_TRUNC, 0o600)
+    try:
+        os.write(fd, fastjson.dumps(status))
+    finally:
+        os.close(fd)
+    os.rename(f"{path}.tmp", path)
+
+
+def take(socket_path: str) -> "int | None":
+    """The exit status that was left, which is then forgotten; None when there is none."""
+    path = _beside(socket_path)
+    try:
+        with open(path, "rb") as file:
+            status = fastjson.loads(file.read())
+        os.unlink(path)
+    except (OSError, ValueError):
+        return None
+    return int(status["status"])
+
+
+def _beside(socket_path: str) -> str:
+    return socket_path.removesuffix(".sock") + ENDED

@@ -22,8 +22,11 @@ NOWHERE = "ketch-rehearsal"  # a cgroup that is never made
 
 
 def rehearse(directory: str) -> None:
-    """Supervise children that print a line, in an empty ``directory``, which is removed."""
-    os.mkdir(directory, 0o700)
+    """Supervise children that print a line, in ``directory``, which is removed.
+
+    It is there already when a launcher was killed in its rehearsal.
+    """
+    os.makedirs(directory, 0o700, exist_ok=True)
     try:
         for one_round in (_one_round, _one_exec):
             one_round(directory)

@@ -122,19 +122,18 @@ def mount_rootfs(rootfs: "Rootfs", cache: LayerMounts) -> int:
 def mount_overlay(lowers: "list[str]", upper: str, work: str, *, volatile: bool = False) -> int:
     """A detached overlay; ``lowers`` topmost first; read-only without ``upper``.
 
-    Layers are given one by one (``lowerdir+``, Linux 6.5), or all in one string before, when
-    ``volatile`` is not honoured either.
+    Layers are given one by one (``lowerdir+``, Linux 6.5), or all in one string before.
     """
+    unsynced: list[tuple[str, str | None]] = [("volatile", None)] if volatile else []
     try:
-        options: list[tuple[str, str | None]] = [("lowerdir+", lower) for lower in lowers]
-        return _overlay([*options, *([("volatile", None)] if volatile else [])], upper, work)
+        return _overlay([*(("lowerdir+", lower) for lower in lowers), *unsynced], upper, work)
     except OSError as error:
         if error.errno != 22:
             raise
     joined = ":".join(_escape(lower) for lower in lowers)
     if len(os.fsencode(joined)) <= _LONGEST:
-        return _overlay([("lowerdir", joined)], upper, work)
-    return _overlay_by_mount(joined, upper, work)
+        return _overlay([("lowerdir", joined), *unsynced], upper, work)
+    return _overlay_by_mount(lowers, upper, work, ",volatile" if volatile else "")
 
 
 def _overlay(given: "list[tuple[str, str | None]]", upper: str, work: str) -> int:
@@ -149,13 +148,32 @@ def _escape(path: str) -> str:
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
 
 
-def _overlay_by_mount(joined: str, upper: str, work: str) -> int:
-    """mount(2) takes a page of options; the mount is detached from where it had to be made."""
-    data = f"redirect_dir=off,metacopy=off,index=off,lowerdir={joined}"
-    if upper:
-        data += f",upperdir={_escape(upper)},workdir={_escape(work)}"
-    if len(os.fsencode(data)) >= 4096:
-        raise OSError(7, "too many layers for this kernel")
+def _overlay_by_mount(lowers: "list[str]", upper: str, work: str, more: str) -> int:
+    """mount(2) takes a page of options: names as short as can be, those of open descriptors.
+
+    So the kernel's own limit of 500 layers is the one that counts. The mount is detached from where
+    it had to be made.
+    """
+    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    opened: list[int] = []
+    try:
+        opened.extend(os.open(lower, os.O_PATH | os.O_CLOEXEC) for lower in lowers)
+        data = (
+            f"redirect_dir=off,metacopy=off,index=off{more},lowerdir={':'.join(map(str, opened))}"
+        )
+        if upper:
+            data += f",upperdir={_escape(upper)},workdir={_escape(work)}"
+        if len(os.fsencode(data)) >= 4096:
+            raise OSError(7, "too many layers for this kernel")
+        os.chdir("/proc/self/fd")
+        return _mount_and_detach(data)
+    finally:
+        os.fchdir(here)
+        for fd in (here, *opened):
+            os.close(fd)
+
+
+def _mount_and_detach(data: str) -> int:
     target = "/tmp"
     m.mount("overlay", target, "overlay", 0, data)
     try:

@@ -83,7 +83,7 @@ class Supervisor:
         self._job = job
         self.loop = self._loop = Loop()
         self._terminal = bool(job["terminal"])
-        self._is_exec = "log" not in job  # nobody asks for its end but the daemon that is there
+        self._is_exec = "log" not in job  # nobody asks for its end but a daemon
         self._control = Control(self._loop, self._handle)
         self._control.add(control)
         self._clients = Attachments(self._loop, self._terminal, self._detached)
@@ -128,6 +128,8 @@ class Supervisor:
             self._loop.turn()
             if self._exit is not None and not self._announced:
                 self._settle()
+        if self._is_exec and not self._reaped:
+            self._leave_exit()
         self._control.close()
 
     def _connect(self, stdio: "Stdio", log: "Log | None") -> None:
@@ -248,6 +250,12 @@ class Supervisor:
             return
         # Whoever comes now reads the file, and the container may be started anew at once.
         self._control.stop_listening()
+
+    def _leave_exit(self) -> None:
+        try:
+            exit_file.leave(self._job["socket"], self._exit or {})
+        except OSError as error:
+            complain(f"the exit of {self._job['id']} cannot be kept: {error}")
 
     def _destroy(self) -> None:
         assert self._running is not None

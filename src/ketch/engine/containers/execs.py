@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import struct
 from signal import SIGKILL
@@ -34,6 +35,7 @@ from ketch.errors import (
     StartFailed,
     os_reason,
 )
+from ketch.runtime import exit_file
 from ketch.runtime.remote import connect_shim
 
 if TYPE_CHECKING:
@@ -167,6 +169,8 @@ class Execs:
         )
 
     def _failed(self, record: ExecRecord, exit_code: int) -> None:
+        with contextlib.suppress(FileNotFoundError):  # there when its supervisor was killed
+            os.unlink(self._parts.config.shim_socket(record.id))
         if self._store.find(record.id) is not None:
             self._store.put(msgspec.structs.replace(record, running=False, exit_code=exit_code))
         self._up.pop(record.id, asyncio.Event()).set()
@@ -178,16 +182,27 @@ class Execs:
         watcher.add_done_callback(lambda _: self._watchers.pop(exec_id, None))
 
     async def _watch(self, exec_id: str, shim: Shim) -> None:
-        exit = await shim.exited()
+        try:
+            status = (await shim.exited()).status
+        except KetchError:  # the supervisor was killed, and the process with it
+            status = self._unseen(exec_id)
         self._shims.pop(exec_id, None)
         record = self._store.find(exec_id)
         if record is not None:
-            record = msgspec.structs.replace(record, running=False, pid=0, exit_code=exit.status)
+            record = msgspec.structs.replace(record, running=False, pid=0, exit_code=status)
             with self._parts.events.telling():
                 self._publish(record, "exec_die")
                 self._store.put(record)
         shim.reap()
         shim.close()
+
+    def _unseen(self, exec_id: str) -> int:
+        """The exit status of a process whose supervisor does not answer; its socket goes."""
+        path = self._parts.config.shim_socket(exec_id)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        status = exit_file.take(path)
+        return _LOST if status is None else status
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         """Set the terminal's size; before the process is up this waits for it."""
@@ -212,10 +227,12 @@ class Execs:
         """
         shim = self._shims.get(exec_id)
         if self._store.by_id(exec_id).running and shim is not None:
-            with contextlib.suppress(KetchError):
-                state = await shim.state()
-                if state.get("exit") is not None:
-                    await self._settled(exec_id)
+            try:
+                ended = (await shim.state()).get("exit") is not None
+            except KetchError:
+                ended = True  # and its supervisor has left
+            if ended:
+                await self._settled(exec_id)
         return self._store.by_id(exec_id)
 
     async def _settled(self, exec_id: str) -> None:
@@ -262,18 +279,21 @@ class Execs:
             try:
                 shim = await connect_shim(self._parts.config.shim_socket(record.id))
             except KetchError:
+                status = self._unseen(record.id)
                 self._store.put(
-                    msgspec.structs.replace(record, running=False, pid=0, exit_code=_LOST)
+                    msgspec.structs.replace(record, running=False, pid=0, exit_code=status)
                 )
                 continue
             self._shims[record.id] = shim
             self._background.spawn(self._adopted(record, shim))
+            self._watch_soon(record.id, shim)
 
     async def _adopted(self, record: ExecRecord, shim: Shim) -> None:
         """The supervisor tells first what only the daemon before knew."""
         with contextlib.suppress(KetchError):
-            self._note(record, await shim.started())
-        self._watch_soon(record.id, shim)
+            started = await shim.started()
+            if (present := self._store.find(record.id)) is not None and present.running:
+                self._note(present, started)
 
     def _detached(self, exec_id: str) -> None:
         record = self._store.find(exec_id)

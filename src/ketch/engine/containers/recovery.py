@@ -148,9 +148,12 @@ class Recovery:
                 _removed(group)
 
     def _sweep_sockets(self) -> None:
-        """Those of shims that were killed."""
+        """Those of shims that were killed, and what exec processes left that no record names."""
         folder = os.path.dirname(self._parts.config.shim_socket("x"))
         for name in os.listdir(folder):
+            if not name.endswith(".sock"):
+                os.unlink(f"{folder}/{name}")
+                continue
             try:
                 unixpath.connect(f"{folder}/{name}").close()
             except ConnectionRefusedError:

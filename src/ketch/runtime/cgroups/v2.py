@@ -41,6 +41,8 @@ def apply(directory: str, resources: "dict[str, Any]") -> None:
     _apply_memory(directory, resources.get("memory") or {})
     _apply_cpu(directory, resources.get("cpu") or {})
     _apply_block_io(directory, resources.get("blockIO") or {})
+    if any((resources.get("network") or {}).values()):
+        raise Unsupported("network.classID and network.priorities do not exist on cgroup v2")
     limit = (resources.get("pids") or {}).get("limit")
     if limit:
         files.set_limit(directory, "pids.max", str(limit) if limit > 0 else "max", "pids.limit")
@@ -64,6 +66,8 @@ def _apply_memory(directory: str, memory: "dict[str, Any]") -> None:
             raise Unsupported("memory.swap needs memory.limit on cgroup v2")
         value = str(swap - limit) if swap > 0 else "max"
         files.set_limit(directory, "memory.swap.max", value, "memory.swap")
+    if memory.get("kernelTCP"):
+        raise Unsupported("memory.kernelTCP does not exist on cgroup v2")
     if memory.get("disableOOMKiller"):
         raise Unsupported("memory.disableOOMKiller does not exist on cgroup v2")
     if memory.get("swappiness") is not None:  # 0 means something too
