@@ -181,7 +181,8 @@ def test_nested_groups_are_removed_too(group: Cgroup) -> None:
 
 @pytest.mark.root
 def test_device_program_on_v2(group: Cgroup) -> None:
-    """The eBPF program decides as v1's files would: the last rule that matches."""
+    """The eBPF program decides as v1's files would: the last rule that matches, and of two
+    programs the last one alone."""
     unified = [one for one in group.hierarchies if one.version == 2]
     if not unified:
         pytest.skip("no cgroup v2 hierarchy is mounted")
@@ -193,6 +194,7 @@ def test_device_program_on_v2(group: Cgroup) -> None:
         {"allow": True, "type": "c", "major": 1, "minor": 9, "access": "rw"},
         {"allow": False, "type": "c", "major": 1, "minor": 9, "access": "w"},
     ]
+    device_program.attach(directory, [{"allow": False, "access": "rwm"}])  # as the pool does
     device_program.attach(directory, rules)
 
     def look() -> list[str]:

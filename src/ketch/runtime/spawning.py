@@ -14,7 +14,7 @@ from ketch.linux.process import pidfd_open
 from ketch.runtime.wire import settle
 
 ENTRY = Path(__file__).resolve().parent.parent / "daemon" / "launcher_main.py"
-_TIMEOUT = 10.0  # seconds
+_TIMEOUT = 30.0  # seconds: on a machine that is emulated it may need ten
 
 
 async def spawn(exec_root: str, entry: Path = ENTRY) -> bool:

@@ -35,6 +35,7 @@ class BuildWorker:
         """Fork it; it waits for a build. ``ahead``: there is none yet."""
         self._socket, theirs = socket.socketpair()
         self._running = asyncio.create_task(self._run(theirs, ahead))
+        self._running.add_done_callback(_noted)
 
     @property
     def alive(self) -> bool:
@@ -122,3 +123,9 @@ class BuildWorker:
             self._streams[1].close()
         else:
             self._socket.close()
+
+
+def _noted(run: asyncio.Task[None]) -> None:
+    """How a worker ended is told to the next request, if there is one: it is no fault if not."""
+    if not run.cancelled():
+        run.exception()
