@@ -96,6 +96,8 @@ class FakeContainers:
                 return item
         raise NotFound(f"No such container: {ref}")
 
+    settled = get
+
     async def list(self, options: Any) -> list[ContainerRecord]:
         self.calls.append(("list", options))
         return list(self.records.values())

@@ -28,7 +28,7 @@ _IMAGES = {
     *("rewrite-timestamp", "context"),
 }
 _ATTRIBUTES = {
-    IMAGE: {*_IMAGES, "push", "push-by-digest", "store", "unpack"},
+    IMAGE: {*_IMAGES, "push", "push-by-digest", "store", "load", "unpack"},
     DOCKER: {*_IMAGES, "dest", "tar"},
     OCI: {*_IMAGES, "dest", "tar"},
     TAR: _FILES,
@@ -52,11 +52,12 @@ class Annotation(msgspec.Struct, frozen=True):
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """One ``--output``.
 
-    ``names`` are references of the image; ``store`` keeps it here, ``push`` sends it to its
-    registries. ``level`` of the compression is None for the default; ``recompress`` compresses
-    layers anew that came compressed in another way. ``archive`` False asks for a directory where
-    an archive is usual. ``split`` says whether each platform has a directory of its own; None: if
-    there are several. ``attestation_prefix`` begins the names of attestations beside a tree.
+    ``names`` are references of the image; ``store`` (compose says ``load``) keeps it here, ``push``
+    sends it to its registries. ``level`` of the compression is None for the default; ``recompress``
+    compresses layers anew that came compressed in another way. ``archive`` False asks for a
+    directory where an archive is usual. ``split`` says whether each platform has a directory of its
+    own; None: if there are several. ``attestation_prefix`` begins the names of attestations beside
+    a tree.
     """
 
     type: str = IMAGE
@@ -107,7 +108,7 @@ def parse_export(type: str, attributes: Mapping[str, str]) -> Export:
     return Export(
         type=kind,
         names=tuple(name for name in rest.get("name", "").split(",") if name),
-        store=flag_of(rest, "store", type != "registry"),
+        store=flag_of(rest, "store", flag_of(rest, "load", type != "registry")),
         push=push or flag_of(rest, "push-by-digest", False),
         by_digest=flag_of(rest, "push-by-digest", False),
         compression=compression,

@@ -78,7 +78,7 @@ async def list_(call: Call) -> StreamResponse:
 async def inspect(call: Call) -> StreamResponse:
     """GET /containers/{id}/json"""
     engine = call.engine
-    record = await engine.containers.get(call.id)
+    record = await engine.containers.settled(call.id)
     sizes = await engine.containers.sizes(record.id) if call.flag("size") else None
     document = inspect_json(
         record,

@@ -7,7 +7,9 @@ removes on one name gives some linear history of success and ``Conflict``.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ketch.engine.containers import links as container_links
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from ketch.engine.spec.validate import Facts
     from ketch.engine.tasks import Background
 
+_REVIVAL = 10.0  # seconds
 Records = list[ContainerRecord]
 Changes = list[Change]
 
@@ -91,15 +94,13 @@ class Containers:
 
     async def restart(self, ref: str, timeout: int | None = None, signal: str = "") -> None:
         """Stop if it runs, and start."""
-        try:
-            await self._stopper.stop(ref, timeout, signal, by="restart")
-        except NotModified:
-            pass
-        record = self._parts.store.resolve(ref)
-        try:
-            await self._starter.start(record.id)
-        except NotModified:
-            pass  # somebody else was quicker
+        id = self._parts.store.resolve(ref).id
+        with self._parts.live[id].revived():
+            with suppress(NotModified):
+                await self._stopper.stop(id, timeout, signal, by="restart")
+            record = self._parts.store.resolve(id)
+            with suppress(NotModified):  # somebody else was quicker
+                await self._starter.start(id)
         self._parts.publish(record, "restart")
 
     async def kill(self, ref: str, signal: str = "") -> None:
@@ -181,6 +182,18 @@ class Containers:
     async def get(self, ref: str) -> ContainerRecord:
         """The record."""
         return self._parts.store.resolve(ref)
+
+    async def settled(self, ref: str) -> ContainerRecord:
+        """The record, but none that shows an end which a restart is about to undo.
+
+        Docker keeps who asks waiting meanwhile, and clients rely on that: compose's ``logs -f``
+        looks at a container that died, and stays if it runs.
+        """
+        record = self._parts.store.resolve(ref)
+        reviving = self._parts.live[record.id].reviving
+        if reviving is not None and not record.state.running:
+            await asyncio.wait({reviving}, timeout=_REVIVAL)
+        return self._parts.store.resolve(record.id)
 
     async def list(self, options: ListOptions) -> Records:
         """Records, newest first."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ketch.engine.containers.attach_options import AttachOptions
@@ -25,6 +27,7 @@ class Live:
         "freezes",
         "releasing",
         "restart",
+        "reviving",
         "shim",
         "stopping",
         "stops",
@@ -39,10 +42,22 @@ class Live:
         self.stopping = False
         self.restart: asyncio.Task[None] | None = None
         self.releasing: asyncio.Task[None] | None = None
+        self.reviving: asyncio.Future[None] | None = None
         self.backoff = 0.0
         self.watched_since = 0  # ns; when this run was asked for with denied calls logged, or 0
         self.stops = 0  # requests to end it that are under way
         self.freezes = 0  # how often it was paused
+
+    @contextmanager
+    def revived(self) -> Iterator[None]:
+        """A user's restart: the end of the old run is not the container's."""
+        reviving = self.reviving = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        finally:
+            reviving.set_result(None)
+            if self.reviving is reviving:
+                self.reviving = None
 
     async def released(self) -> None:
         """Wait until what the last run held is given back."""
