@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
+import signal
+import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from e2e.buildx_client import Buildx
+from e2e.conftest import another
+from e2e.ketchd_process import Ketchd, wait_for
+from e2e.leaks import remove_cgroup_parent
 
 pytestmark = pytest.mark.root
 
@@ -147,3 +153,79 @@ def test_several_outputs_of_one_build(each_buildx: Buildx, tmp_path: Path) -> No
     for line in ("copying files", "sending tarball", "exporting manifest sha256:", "naming to "):
         assert re.search(rf"^#\d+ {line}.* done$", done.stderr, re.MULTILINE), done.stderr
     assert each_buildx.docker("image", "inspect", "-f", "{{.Size}}", "several:1").stdout == "7\n"
+
+
+FLAGS = """\
+FROM busybox
+ARG X
+RUN cat /etc/hosts; ulimit -n; df -k /dev/shm; echo X=$X
+"""
+
+
+def test_flags_of_steps_and_what_buildx_learns_of_the_builder(
+    each_buildx: Buildx, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(FLAGS)
+    limits = ("--ulimit", "nofile=1000:2000", "--shm-size", "10m")
+    hosts = ("--add-host", "foo=192.0.2.7", "--add-host", "outside=host-gateway")
+    done = each_buildx.build("--no-cache", *limits, *hosts, "--build-arg", "X=5", str(tmp_path))
+    gateway = f"10.199.{each_buildx.daemon.octet}.1"
+    for said in ("192.0.2.7\tfoo", f"{gateway}\toutside", "1000\n", " 10240 ", "X=5\n"):
+        assert said in done.stderr
+    told = each_buildx.docker("buildx", "inspect").stdout
+    assert re.search(r"BuildKit version: v0\.\d\d+\.\d+\+ketch\.", told)
+    assert re.search(r"Platforms: +linux/amd64.*linux/386", told) or platform.machine() != "x86_64"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        ("FROM busybox\nRUN --security=insecure true\n", (), "--allow security.insecure"),
+        ("FROM busybox\nRUN --network=host true\n", (), "--allow network.host"),
+        ("FROM busybox\n", ("--allow", "device"), "the entitlement device is not supported"),
+        ("# syntax=foo/bar:1\nFROM busybox\n", (), "the front end 'foo/bar:1' is not supported"),
+        ("FROM busybox\n", ("--build-arg", "BUILDKIT_SYNTAX=foo/bar"), "front end 'foo/bar' is"),
+        ("FROM busybox\n", ("-o", "type=bogus"), "'bogus' is not supported: image, docker, oci"),
+        ("FROM busybox\n", ("--target", "no"), 'target stage "no" could not be found'),
+        ("FROM busybox\nRUN --mount=type=secret,id=s,required true\n", (), "secret s: not found"),
+        ("FROM busybox\n", ("--push",), "tag is needed when pushing to registry"),
+    ],
+)
+def test_what_is_refused(
+    buildx: Buildx, tmp_path: Path, text: str, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "Dockerfile").write_text(text)
+    done = buildx.build(*words, str(tmp_path), code=1)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ERROR: failed to build: ")
+    assert said in last
+    assert not re.search("^ERROR: .*(Unimplemented|InvalidArgument|NotFound):", last)
+
+
+def cgroups(parent: str) -> list[Path]:
+    """Of steps below a parent, in whichever hierarchies there are."""
+    return [
+        path
+        for tree in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir())
+        for path in Path(f"{tree}{parent}").glob("?" * 64)
+    ]
+
+
+def test_a_cgroup_parent_and_the_death_of_the_daemon(ketchd: Ketchd, tmp_path: Path) -> None:
+    """Nothing of a step outlives the daemon that ran it, wherever its cgroup is."""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo begun; sleep 600\n")
+    with another(ketchd) as daemon:
+        client = Buildx(daemon, "sid", tmp_path / "config")
+        parent = f"{daemon.cgroup}-builds"
+        words = ("build", "--progress=plain", "--cgroup-parent", parent, str(tmp_path))
+        try:
+            with client.popen(*words, stderr=subprocess.PIPE) as build:
+                assert build.stderr is not None
+                assert any(b"begun" in line and b"RUN" not in line for line in build.stderr)
+                assert cgroups(parent)
+                daemon.stop(signal.SIGKILL)
+                build.kill()
+            daemon.start()
+            wait_for(lambda: not cgroups(parent), "the step was not ended", 10)
+        finally:
+            remove_cgroup_parent(parent)

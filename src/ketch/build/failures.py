@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ketch.build.source import Range, Source
+from ketch.build.source import DockerfileError, Range, Source
 from ketch.errors import KetchError
 
 
@@ -31,4 +31,6 @@ class StepFailed(KetchError):
 
 def vertex_error(error: BaseException) -> str:
     """What the vertex says whose work ended so."""
+    if isinstance(error, DockerfileError):
+        return error.head  # clients show the place
     return (error.told if isinstance(error, StepFailed) else str(error)) or "canceled"

@@ -25,8 +25,8 @@ def check_options(options: BuildOptions) -> None:
     for name in _REFUSED_ARGS:
         if (options.build_args.get(name) or "0").lower() not in ("0", "false"):
             raise Unsupported(f"the build argument {name} is not supported")
-    if options.limits.cgroup_parent:
-        raise Unsupported("cgroupparent is not supported for builds")
+    if "device" in options.allow:
+        raise Unsupported("the entitlement device is not supported: RUN has no --device")
     if options.isolation not in _ISOLATIONS:
         raise Unsupported(f"isolation={options.isolation!r} is not supported on Linux")
 

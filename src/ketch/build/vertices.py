@@ -119,7 +119,7 @@ class Vertices:
             return f"[{self._label}{self.stage_name(planned)}] "
         counted = [_makes_layer(planned, at) for at in range(len(planned.stage.steps) + 1)]
         number, count = sum(counted[: place + 1]), sum(counted)
-        name = f"{self.stage_name(planned)} " if len(self._plan.stages) > 1 else ""
+        name = f"{self.stage_name(planned)} " if len(self._plan.all) > 1 else ""
         return f"[{self._label}{name}{number:>{len(str(count))}}/{count}] "
 
     def _inputs(self, planned: PlannedStage, place: int) -> tuple[str, ...]:

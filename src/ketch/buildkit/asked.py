@@ -52,6 +52,7 @@ def _without_gateway(frontend: str, attrs: Mapping[str, str]) -> dict[str, str]:
         name = attrs.get("source", "").partition("@")[0].removeprefix("docker.io/")
         if name.partition(":")[0] in FRONTENDS:
             return {key: value for key, value in attrs.items() if key != "source"}
+        frontend = attrs.get("source", "") or frontend
     raise Unsupported(
         f"the front end {frontend!r} is not supported: only docker/dockerfile is built in"
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ketch.buildkit.jobs import Jobs
     from ketch.buildkit.solve import BuildkitSolver
+    from ketch.engine.builder.builder import Builder
 
 _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD_ID = "buildkit-controlapi-buildid"
@@ -34,8 +35,9 @@ _LLB_CAPS = [
 class Bridge:
     """Front ends for the builds that were opened by ``Control.Solve``."""
 
-    def __init__(self, jobs: Jobs, solver: BuildkitSolver) -> None:
+    def __init__(self, jobs: Jobs, solver: BuildkitSolver, builder: Builder) -> None:
         self._jobs = jobs
+        self._builder = builder
         self._solver = solver
 
     def methods(self) -> dict[str, Handler]:
@@ -60,8 +62,9 @@ class Bridge:
         """What a client may use."""
         await stream.recv_message()
         caps = [gateway.Cap(ID=name, Enabled=True) for name in _FRONTEND_CAPS]
+        workers = [worker(self._builder)]
         await stream.send_message(
-            gateway.PongResponse(FrontendAPICaps=caps, LLBCaps=_LLB_CAPS, Workers=[worker()])
+            gateway.PongResponse(FrontendAPICaps=caps, LLBCaps=_LLB_CAPS, Workers=workers)
         )
 
     async def solve(self, stream: Stream[Any, Any]) -> None:

@@ -71,12 +71,12 @@ class Service:
             _CONTROL + name: Handler(guarded(call, coded=name != "Solve"), kind, request, reply)
             for name, call, kind, request, reply in rows
         }
-        return {**found, **Bridge(self._jobs, self._solver).methods()}
+        return {**found, **Bridge(self._jobs, self._solver, self._builder).methods()}
 
     async def list_workers(self, stream: Stream[Any, Any]) -> None:
         """One worker: this engine."""
         await stream.recv_message()
-        await stream.send_message(control.ListWorkersResponse(record=[worker()]))
+        await stream.send_message(control.ListWorkersResponse(record=[worker(self._builder)]))
 
     async def info(self, stream: Stream[Any, Any]) -> None:
         """The version."""

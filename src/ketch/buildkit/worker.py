@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ketch import __version__
 from ketch.buildkit import control_messages as control
-from ketch.oci import platform as platforms
+from ketch.engine.emulation import runnable
+
+if TYPE_CHECKING:
+    from ketch.engine.builder.builder import Builder
+
+_SPEAKS = "0.25.0"
+"""The version of BuildKit whose API is spoken here. Clients compare it with the versions of their
+features (attestations 0.11, several outputs 0.13): it must not be ketch's own number."""
+
+_LABEL = "org.mobyproject.buildkit.worker."
 
 
 def version() -> control.BuildkitVersion:
-    """Of the engine."""
-    return control.BuildkitVersion(package="ketch", version=f"v{__version__}")
+    """Of the API, with the engine's as build metadata (semver.org, 10)."""
+    return control.BuildkitVersion(package="ketch", version=f"v{_SPEAKS}+ketch.{__version__}")
 
 
-def worker() -> control.WorkerRecord:
+def worker(builder: Builder) -> control.WorkerRecord:
     """What it can do."""
-    host = platforms.host()
+    labels = {
+        f"{_LABEL}executor": "ketch",
+        # by this one buildx's docker driver knows that all kinds of outputs work
+        f"{_LABEL}snapshotter": "ketch",
+    }
+    if gateway := builder.gateway():
+        labels[f"{_LABEL}moby.host-gateway-ip"] = gateway  # buildx fills in host-gateway itself
     return control.WorkerRecord(
         ID="ketch",
-        Labels={
-            "org.mobyproject.buildkit.worker.executor": "ketch",
-            # by this one buildx's docker driver knows that all kinds of outputs work
-            "org.mobyproject.buildkit.worker.snapshotter": "ketch",
-        },
+        Labels=labels,
         platforms=[
-            control.Platform(Architecture=host.architecture, OS=host.os, Variant=host.variant)
+            control.Platform(Architecture=p.architecture, OS=p.os, Variant=p.variant)
+            for p in runnable()
         ],
         version=version(),
     )

@@ -33,6 +33,14 @@ def check_runs(platform: str, registered: str = REGISTERED) -> None:
         raise InvalidParameter(f"RUN for {wanted} can't run on {platforms.host()}: {reason}")
 
 
+def runnable(registered: str = REGISTERED) -> list[Platform]:
+    """The platforms whose programs run on this machine, its own first."""
+    native = list(platforms.accepted(platforms.host()))
+    known = {found.architecture for found in native}
+    others = [platforms.parse(f"linux/{name}") for name in _MACHINES if name not in known]
+    return [*native, *(other for other in others if not lacking(other, registered))]
+
+
 def lacking(wanted: Platform, registered: str = REGISTERED) -> str:
     """Why programs of a platform can't run on this machine; "" when they can.
 

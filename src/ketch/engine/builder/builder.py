@@ -22,6 +22,7 @@ from ketch.build.failures import StepFailed
 from ketch.build.offers import Given, Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.engine.builder import floor as builder_floor
+from ketch.engine.builder import leftover
 from ketch.engine.builder.cache import BuildCache
 from ketch.engine.builder.cache_import import CacheSources
 from ketch.engine.builder.cachemounts import CacheMounts
@@ -218,6 +219,10 @@ class Builder:
         """End the worker that waits for the next build."""
         await self._spare.close()
 
+    def gateway(self) -> str:
+        """The address of the host on the network of steps; "" without one."""
+        return self._parts.networks.host_gateway()
+
     def _kept(self) -> Iterator[str]:
         """Layers that must not be collected: of the cache, of running builds, the floor."""
         held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
@@ -244,10 +249,11 @@ class Builder:
         root = self._parts.config.data_root
         self._caches.start()
         self.history.start()
-        leftover = f"{self._parts.config.exec_root}/{SECRETS}"
-        await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
+        secret = f"{self._parts.config.exec_root}/{SECRETS}"
+        await asyncio.to_thread(shutil.rmtree, secret, ignore_errors=True)
         for name in os.listdir(f"{root}/tmp"):
             if name.startswith(PREFIX):
+                await asyncio.to_thread(leftover.end_steps, f"{root}/tmp/{name}")
                 os.rename(f"{root}/tmp/{name}", f"{root}/trash/{name}")
                 self._background.spawn(asyncio.to_thread(_delete, f"{root}/trash/{name}"))
 

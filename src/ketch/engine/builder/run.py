@@ -19,6 +19,7 @@ import msgspec
 
 from ketch.build.executor import RunOutcome, RunStep
 from ketch.build.progress import Report
+from ketch.engine.builder import leftover
 from ketch.engine.builder.mounts import Made, made
 from ketch.engine.builder.output import relay
 from ketch.engine.containers.attach import attach_wire
@@ -118,6 +119,8 @@ class StepRunner:
         )
         identity = secrets.token_hex(32)
         bundle = self._room.make_directory(identity)
+        if spec.cgroup_parent:
+            leftover.note(bundle, spec.cgroup_parent)
         points = list(mounts.points)
         if step.script_path:
             script = f"{bundle}/script"
@@ -174,7 +177,7 @@ class StepRunner:
 
     def _launch(self, record: ContainerRecord, connection: Connection, warm: str) -> Launch:
         parts = self._room.parts
-        parent = parts.config.cgroup_parent
+        parent = record.spec.cgroup_parent or parts.config.cgroup_parent
         where = place(parts, record, f"{parent}/{record.id}", connection.endpoints)
         return Launch(
             config=oci_config(record, where),
@@ -226,6 +229,7 @@ def _spec(step: RunStep) -> ContainerSpec:
         log=LogConfig(driver="none"),
         resources=with_defaults(_resources(step.limits)),
         shm_size=step.limits.shm_size or _SHM_SIZE,
+        cgroup_parent=step.limits.cgroup_parent,
     )
 
 

@@ -253,6 +253,12 @@ class Networks:
         self._tell("create", record)
         return record
 
+    def host_gateway(self) -> str:
+        """The host's address on the default bridge; "" without that."""
+        with suppress(NotFound):
+            return next((gateway for _, gateway in self._store.resolve("bridge").subnets), "")
+        return ""
+
     async def get(self, ref: str) -> NetworkRecord:
         """By name or ID; raises ``NotFound``."""
         return self._store.resolve(ref)
