@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2e.ketchd_process import Ketchd, parent_of, wait_for
-from free_networks import free_port
+from free_networks import free_octet, free_port
 
 pytestmark = pytest.mark.root
 
@@ -102,6 +102,43 @@ def test_networks(ketchd: Ketchd, name: str) -> None:
     done = ketchd.docker("network", "create", "default", code=1)
     assert b"operation is not permitted on predefined default network" in done.stderr
     assert ketchd.out("network", "inspect", "host", "-f", "{{json .IPAM.Config}}") == "null"
+
+
+def test_addresses_and_ports_of_a_users_network(ketchd: Ketchd, name: str) -> None:
+    network, prefix = f"{name}-r", f"10.{free_octet('10')}.7"
+    option = "com.docker.network.bridge."
+    ketchd.docker(
+        "network", "create", "--subnet", f"{prefix}.0/24", "--ip-range", f"{prefix}.128/25",
+        "--aux-address", f"a={prefix}.129", "-o", f"{option}host_binding_ipv4=127.0.0.1",
+        "-o", f"{option}enable_icc=true", "-o", f"{option}enable_ip_masquerade=false", network,
+    )  # fmt: skip
+    try:
+        document = json.loads(ketchd.out("network", "inspect", network))[0]
+        assert document["IPAM"]["Config"] == [{
+            "Subnet": f"{prefix}.0/24", "IPRange": f"{prefix}.128/25", "Gateway": f"{prefix}.128",
+            "AuxiliaryAddresses": {"a": f"{prefix}.129"},
+        }]  # fmt: skip
+        ketchd.stop(signal.SIGTERM)
+        ketchd.start()  # the same addresses are left alone by the next daemon
+        ketchd.docker(
+            "run", "-d", "--name", name, "--network", network, "-p", "80", "-p", "0.0.0.0::81",
+            "busybox", "sleep", "600",
+        )  # fmt: skip
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        assert ketchd.out("inspect", "-f", form, name) == f"{prefix}.130"
+        published = ketchd.out("port", name).splitlines()
+        assert [line.rpartition(":")[0] for line in published] == [
+            "80/tcp -> 127.0.0.1", "81/tcp -> 0.0.0.0",
+        ]  # fmt: skip
+        ketchd.docker("rm", "-f", name)
+    finally:
+        ketchd.docker("network", "rm", network)
+    for words, message in (
+        (("--subnet", f"{prefix}.1/24"), f"it should be {prefix}.0/24"),
+        (("--subnet", "x"), "invalid CIDR block notation"),
+    ):
+        done = ketchd.docker("network", "create", *words, network, code=1)
+        assert message in done.stderr.decode()
 
 
 def test_unknown_network(ketchd: Ketchd, name: str) -> None:

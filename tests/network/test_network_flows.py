@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from free_networks import free_octet
@@ -316,6 +317,22 @@ def test_loopback_of_the_host_is_out_of_reach(world: World) -> None:
         assert ask_from_host("127.0.0.1", world.port(82)) == world.at(0, 1)
     finally:
         world.firewall.unpublish([forward])
+
+
+def test_a_network_that_keeps_its_addresses(world: World) -> None:
+    """Without masquerade the LAN sees the container, and answers by way of the host."""
+    rules = BridgeRules(world.bridges[0], world.at(0, 0, "/24"))
+    assert world.neighbour.ask(world.at(2, 2), 80) == world.at(2, 1)
+    world.firewall.add_bridge(msgspec.structs.replace(rules, masquerade=False))
+    forward = Forward("tcp", "", world.port(86), world.at(0, 2), 80)
+    try:
+        assert world.firewall.is_intact()
+        assert world.neighbour.ask(world.at(2, 2), 80) == world.at(0, 3)
+        world.firewall.publish([forward])
+        assert world.neighbour.ask(world.at(0, 1), world.port(86)) == world.at(0, 1)  # hairpin
+    finally:
+        world.firewall.unpublish([forward])
+        world.firewall.add_bridge(rules)
 
 
 def test_an_internal_network_is_shut_both_ways(world: World) -> None:

@@ -45,6 +45,41 @@ def test_static_addresses() -> None:
         pool.reserve("10.9.0.1")
 
 
+def test_addresses_of_a_range() -> None:
+    """The gateway has its first address; static ones may be anywhere."""
+    pool = AddressPool("10.9.0.0/24", "", "10.9.0.128/30", ("10.9.0.130", "10.9.0.9"))
+    assert pool.gateway == "10.9.0.128"
+    assert [pool.allocate(), pool.allocate()] == ["10.9.0.129", "10.9.0.131"]
+    with pytest.raises(Forbidden, match="no available IPv4 addresses"):
+        pool.allocate()
+    pool.reserve("10.9.0.5")
+    for taken in ("10.9.0.9", "10.9.0.130"):
+        with pytest.raises(Conflict, match="already in use"):
+            pool.reserve(taken)
+        pool.release(taken)  # nobody's, so nobody gets it
+    pool.release("10.9.0.129")
+    assert pool.allocate() == "10.9.0.129"
+    first = AddressPool("10.9.0.0/24", "", "10.9.0.0/30")
+    assert (first.gateway, first.allocate(), first.allocate()) == (
+        "10.9.0.1", "10.9.0.2", "10.9.0.3",
+    )  # fmt: skip
+    assert AddressPool("10.9.0.0/24", "10.9.0.9", "10.9.0.64/26").allocate() == "10.9.0.64"
+
+
+@pytest.mark.parametrize(
+    ("ip_range", "reserved", "error"),
+    [
+        ("10.8.0.0/25", (), InvalidParameter), ("x", (), InvalidParameter),
+        ("10.0.0.0/8", (), InvalidParameter), ("fd00::/64", (), InvalidParameter),
+        ("", ("10.9.0.1",), Conflict), ("", ("10.9.0.5", "10.9.0.5"), Conflict),
+        ("", ("10.8.0.1",), InvalidParameter), ("", ("x",), InvalidParameter),
+    ],
+)  # fmt: skip
+def test_ranges_refused(ip_range: str, reserved: tuple[str, ...], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        AddressPool("10.9.0.0/24", "", ip_range, reserved)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=60))
 def test_no_address_is_given_twice(steps: list[tuple[bool, int]]) -> None:
     pool = AddressPool("10.9.0.0/28")

@@ -31,6 +31,8 @@ from ketch.state.database import Database
 pytestmark = pytest.mark.root
 
 BRIDGE_NAME, MTU = "com.docker.network.bridge.name", "com.docker.network.driver.mtu"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
 
 
 class Daemons:
@@ -227,6 +229,10 @@ async def test_warm_links_become_a_containers(daemons: Daemons) -> None:
         ({MTU: "9" * 5000}, InvalidParameter),
         ({MTU: "67"}, InvalidParameter),
         ({"x": "y"}, Unsupported),
+        ({MASQUERADE: "maybe"}, InvalidParameter),
+        ({HOST_BINDING: "::1"}, InvalidParameter),
+        ({HOST_BINDING: "x"}, InvalidParameter),
+        ({"com.docker.network.bridge.enable_icc": "false"}, Unsupported),
     ],
 )
 async def test_hostile_options(

@@ -30,25 +30,31 @@ def network_spec(body: NetworkCreate) -> NetworkSpec:
         internal=bool(body.Internal),
         attachable=bool(body.Attachable),
         enable_ipv6=bool(body.EnableIPv6),
-        subnets=_subnets(body.IPAM),
+        **_addresses(body.IPAM),
         options=body.Options or {},
         labels=body.Labels or {},
     )
 
 
-def _subnets(ipam: Ipam | None) -> tuple[tuple[str, str], ...]:
+def _addresses(ipam: Ipam | None) -> dict[str, Any]:
     if ipam is None:
-        return ()
+        return {}
     if ipam.Driver not in (None, "", "default"):
         raise refused(f"IPAM.Driver {ipam.Driver!r}")
     refuse_fields(ipam, "IPAM", ("Options",))
-    return tuple(_subnet(pool) for pool in ipam.Config or () if pool.Subnet or pool.Gateway)
+    pools = [pool for pool in ipam.Config or () if pool.Subnet or pool.Gateway or pool.IPRange]
+    if not pools:
+        return {}
+    return {
+        "subnets": tuple(_subnet(pool) for pool in pools),
+        "ip_range": str(_network("ip-range", pools[0].IPRange)) if pools[0].IPRange else "",
+        "reserved": pools[0].AuxiliaryAddresses or pools[0].AuxAddress or {},
+    }
 
 
 def _subnet(pool: Pool) -> tuple[str, str]:
-    refuse_fields(pool, "IPAM.Config", ("IPRange", "AuxiliaryAddresses", "AuxAddress"))
+    network = _network("subnet", pool.Subnet or "")
     try:
-        network = ipaddress.ip_network(pool.Subnet or "", strict=False)
         gateway = ipaddress.ip_address(pool.Gateway) if pool.Gateway else None
     except ValueError as error:
         raise InvalidParameter(f"invalid network config: {error}") from None
@@ -57,6 +63,21 @@ def _subnet(pool: Pool) -> tuple[str, str]:
             f"invalid network config: the gateway {gateway} is not in the subnet {network}"
         )
     return str(network), str(gateway or "")
+
+
+def _network(what: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A subnet in the form that a subnet has; raises in Docker's words."""
+    try:
+        found = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise InvalidParameter(
+            f"invalid network config:\ninvalid {what} {text}: invalid CIDR block notation"
+        ) from None
+    if text.partition("/")[0] != str(found.network_address):
+        raise InvalidParameter(
+            f"invalid network config:\ninvalid {what} {text}: it should be {found}"
+        )
+    return found
 
 
 def network_json(network: NetworkRecord, members: Iterable[Member] = ()) -> dict[str, Any]:
@@ -72,7 +93,7 @@ def network_json(network: NetworkRecord, members: Iterable[Member] = ()) -> dict
         "IPAM": {
             "Driver": "default",
             "Options": None,
-            "Config": [_pool_json(*subnet) for subnet in network.subnets] or None,
+            "Config": [_pool_json(*pair, network) for pair in network.subnets] or None,
         },
         "Internal": network.internal,
         "Attachable": network.attachable,
@@ -85,8 +106,13 @@ def network_json(network: NetworkRecord, members: Iterable[Member] = ()) -> dict
     }
 
 
-def _pool_json(subnet: str, gateway: str) -> dict[str, str]:
-    return {"Subnet": subnet, "Gateway": gateway} if gateway else {"Subnet": subnet}
+def _pool_json(subnet: str, gateway: str, network: NetworkRecord) -> dict[str, Any]:
+    optional = {
+        "IPRange": network.ip_range,
+        "Gateway": gateway,
+        "AuxiliaryAddresses": network.reserved,
+    }
+    return {"Subnet": subnet} | {name: value for name, value in optional.items() if value}
 
 
 def _member_json(member: Member) -> dict[str, str]:

@@ -27,11 +27,13 @@ from ketch.linux import nft
 
 
 class BridgeRules(msgspec.Struct, frozen=True):
-    """A bridge as the rules see it."""
+    """A bridge as the rules see it; without ``masquerade`` its containers keep their addresses
+    beyond the host."""
 
     name: str
     subnet: str
     internal: bool = False
+    masquerade: bool = True
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -216,11 +218,17 @@ class Firewall:
 
     def _text(self) -> str:
         bridges = self._bridges.values()
+        outward = [bridge for bridge in bridges if not bridge.internal]
         masquerade = "\n".join(
-            f'    ip saddr {bridge.subnet} oifname != "{bridge.name}" masquerade\n'
-            f'    ip saddr {bridge.subnet} oifname "{bridge.name}" ct status dnat masquerade'
-            for bridge in bridges
-            if not bridge.internal
+            [
+                f'    ip saddr {bridge.subnet} oifname != "{bridge.name}" masquerade'
+                for bridge in outward
+                if bridge.masquerade
+            ]
+            + [
+                f'    ip saddr {bridge.subnet} oifname "{bridge.name}" ct status dnat masquerade'
+                for bridge in outward
+            ]
         )
         forwards = self._forwards.values()
         return _TABLE.format(

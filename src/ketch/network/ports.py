@@ -80,6 +80,15 @@ def is_ipv6(address: str) -> bool:
     return ":" in address
 
 
+def is_ipv4(text: str) -> bool:
+    """Whether a text is an address of IPv4."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 class HostPorts:
     """The ports held.
 

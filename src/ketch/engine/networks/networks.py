@@ -74,7 +74,7 @@ class Networks:
         for record in self._store.bridged():
             self._ensure(record)
         held = [forward for stored in self._members.values() for forward in stored.forwards()]
-        self._firewall.rebuild(map(_rules, self._store.bridged()), held)
+        self._firewall.rebuild(map(self._rules, self._store.bridged()), held)
         self._warn_of_foreign_rules()
         self._healer.start()
 
@@ -114,7 +114,7 @@ class Networks:
             self._ports.hold_again(stored)
             published += stored.forwards()
             found[container_id] = Connection(None, stored.endpoints, stored.ports)
-        self._firewall.rebuild(map(_rules, self._store.bridged()), published)
+        self._firewall.rebuild(map(self._rules, self._store.bridged()), published)
         return found
 
     def _ends_on(self, record: NetworkRecord) -> list[str]:
@@ -150,7 +150,7 @@ class Networks:
         _refuse_unreachable(record, container.spec)
         endpoint, link = self._endpoints.plan(container.spec, record, lease)
         try:
-            ports = self._ports.publish(container, endpoint)
+            ports = self._ports.publish(container, endpoint, self._store.host_address(record))
         except BaseException:
             self._endpoints.release(endpoint)
             raise
@@ -172,7 +172,8 @@ class Networks:
             yield ()
             return
         _refuse_unreachable(record, container.spec)
-        with self._ports.exchanged(container, stored) as ports:
+        host = self._store.host_address(record)
+        with self._ports.exchanged(container, stored, host) as ports:
             now = msgspec.structs.replace(stored, ports=ports)
             with self._database.transaction():
                 self._held.put(container.id, now)
@@ -245,7 +246,7 @@ class Networks:
         record = self._store.make(spec)
         try:
             self._ensure(record)
-            self._firewall.add_bridge(_rules(record))
+            self._firewall.add_bridge(self._rules(record))
         except BaseException:
             self._store.forget(record)
             bridge.remove(record.bridge)
@@ -330,6 +331,10 @@ class Networks:
     def _ensure(self, record: NetworkRecord) -> None:
         bridge.ensure(record.bridge, *self._store.bridge_address(record))
 
+    def _rules(self, record: NetworkRecord) -> BridgeRules:
+        masquerade = self._store.masquerades(record)
+        return BridgeRules(record.bridge, record.subnets[0][0], record.internal, masquerade)
+
     def _tell(self, action: str, record: NetworkRecord, container: str = "") -> None:
         attributes = {"name": record.name, "type": record.driver}
         if container:
@@ -343,7 +348,3 @@ def _refuse_unreachable(record: NetworkRecord, spec: ContainerSpec) -> None:
             f"ports cannot be published on the internal network {record.name}: nothing outside "
             "reaches it"
         )
-
-
-def _rules(record: NetworkRecord) -> BridgeRules:
-    return BridgeRules(record.bridge, record.subnets[0][0], record.internal)

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import msgspec
+
 from ketch.engine.containers.record import ContainerRecord, Endpoint, PortBinding
 from ketch.engine.containers.spec import ContainerSpec, PortSpec
 from ketch.engine.networks.values import Stored, forwards
@@ -35,14 +37,17 @@ class PublishedPorts:
         await self._background.close()
         self._ports.close()
 
-    def publish(self, container: ContainerRecord, endpoint: Endpoint) -> tuple[PortBinding, ...]:
-        """Publish what a container's specification asks for, all or nothing.
+    def publish(
+        self, container: ContainerRecord, endpoint: Endpoint, host: str = ""
+    ) -> tuple[PortBinding, ...]:
+        """Publish what a container's specification asks for, all or nothing; where it names no
+        address of the host, on ``host``, or on every one.
 
         Raises ``Conflict`` with Docker's words for a port that is taken.
         """
         bindings: list[PortBinding] = []
         try:
-            for port in wanted_ports(container.spec):
+            for port in wanted_ports(container.spec, host):
                 bindings += self._bind(port, container.name, endpoint)
             self._firewall.publish(forwards((endpoint,), bindings))
         except BaseException:
@@ -53,14 +58,14 @@ class PublishedPorts:
 
     @contextmanager
     def exchanged(
-        self, container: ContainerRecord, stored: Stored
+        self, container: ContainerRecord, stored: Stored, host: str = ""
     ) -> Iterator[tuple[PortBinding, ...]]:
         """Publish what the specification asks for now, instead of what the container holds.
 
         Yields what is published then; when the block fails everything is as it was. Raises
         ``KetchError`` for a port that is taken.
         """
-        kept, gone, wanted = _compared(stored.ports, wanted_ports(container.spec))
+        kept, gone, wanted = _compared(stored.ports, wanted_ports(container.spec, host))
         added: list[PortBinding] = []
         lent = {_key(port) for port in gone if self._ports.socket_of(*_key(port)) is None}
         self._let_go(gone)
@@ -215,8 +220,11 @@ def _fits(binding: PortBinding, port: PortSpec) -> bool:
     )
 
 
-def wanted_ports(spec: ContainerSpec) -> list[PortSpec]:
-    """The ports to publish: ``-p``, and with ``-P`` every exposed one that is not among them."""
+def wanted_ports(spec: ContainerSpec, host: str = "") -> list[PortSpec]:
+    """The ports to publish: ``-p``, and with ``-P`` every exposed one that is not among them.
+
+    ``host`` is the address of those that name none; "" is every one.
+    """
     ports = list(spec.ports)
     if spec.publish_all:
         given = {(port.container_port, port.protocol) for port in ports}
@@ -224,6 +232,8 @@ def wanted_ports(spec: ContainerSpec) -> list[PortSpec]:
             number, _, protocol = text.partition("/")
             if (int(number), protocol or "tcp") not in given:
                 ports.append(PortSpec(container_port=int(number), protocol=protocol or "tcp"))
+    if host:
+        ports = [msgspec.structs.replace(port, host_ip=port.host_ip or host) for port in ports]
     return ports
 
 

@@ -13,6 +13,7 @@ from ketch.errors import Conflict, Forbidden, InvalidParameter, NotFound, Unsupp
 from ketch.network import subnets
 from ketch.network.bridge import exists
 from ketch.network.pool import AddressPool
+from ketch.network.ports import EVERY_IPV4, is_ipv4
 from ketch.state.database import Database, Table
 
 PREDEFINED = ("bridge", "host", "none")
@@ -21,7 +22,11 @@ _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 _NO_INTERFACES = (".", "..", "all", "default")  # directories of /proc/sys/net/ipv4/conf
 _MTU = re.compile("[0-9]{2,5}")
 BRIDGE_NAME, MTU = "com.docker.network.bridge.name", "com.docker.network.driver.mtu"
-_OPTIONS = {BRIDGE_NAME, MTU}
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
+_AMONG_EACH_OTHER = "com.docker.network.bridge.enable_icc"
+_OPTIONS = {BRIDGE_NAME, MTU, MASQUERADE, HOST_BINDING, _AMONG_EACH_OTHER}
+_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
 
 
 class NetworkStore:
@@ -35,7 +40,9 @@ class NetworkStore:
         self._predefine()
         for record in self._records.values():
             if record.subnets:
-                self.pools[record.id] = AddressPool(*record.subnets[0])
+                self.pools[record.id] = AddressPool(
+                    *record.subnets[0], record.ip_range, record.reserved.values()
+                )
 
     def values(self) -> list[NetworkRecord]:
         """Every network, the oldest first."""
@@ -54,6 +61,16 @@ class NetworkStore:
         """Bytes; 0 is the kernel's own."""
         return int(record.options.get(MTU) or self._config.mtu)
 
+    def masquerades(self, record: NetworkRecord) -> bool:
+        """Whether what leaves the network bears the host's address."""
+        return record.options.get(MASQUERADE, "true") in _TRUE
+
+    def host_address(self, record: NetworkRecord) -> str:
+        """Where ports are published that name no address of the host; "" is every one, of IPv6
+        too, as it is where the option says 0.0.0.0."""
+        address = record.options.get(HOST_BINDING, "")
+        return "" if address == EVERY_IPV4 else address
+
     def resolve(self, ref: str) -> NetworkRecord:
         """By name, ID or a unique beginning of an ID; raises ``NotFound``."""
         for record in self._records.values():
@@ -71,7 +88,7 @@ class NetworkStore:
         self._check(spec)
         subnet, gateway = self._subnet(spec)
         identity = secrets.token_hex(32)
-        pool = AddressPool(subnet, gateway)
+        pool = AddressPool(subnet, gateway, spec.ip_range, spec.reserved.values())
         record = NetworkRecord(
             id=identity,
             name=spec.name,
@@ -80,6 +97,8 @@ class NetworkStore:
             internal=spec.internal,
             attachable=spec.attachable,
             subnets=((subnet, pool.gateway),),
+            ip_range=spec.ip_range,
+            reserved=spec.reserved,
             bridge=spec.options.get(BRIDGE_NAME) or f"br-{identity[:12]}",
             options=spec.options,
             labels=spec.labels,
@@ -128,9 +147,7 @@ class NetworkStore:
         if spec.enable_ipv6:
             raise Unsupported("IPv6 networks (EnableIPv6) are not supported yet")
         if len(spec.subnets) > 1:
-            raise Unsupported(
-                "a network has one subnet (IPAM.Config with several is not supported)"
-            )
+            raise Unsupported("bridge driver doesn't support multiple subnets")
         unknown = sorted(set(spec.options) - _OPTIONS)
         if unknown:
             raise Unsupported(f"network option {unknown[0]} is not supported")
@@ -148,6 +165,7 @@ class NetworkStore:
                     f"an interface named {bridge} exists already: ketch makes its bridges itself,"
                     f" choose another {BRIDGE_NAME}"
                 )
+        _check_words(options)
         mtu = options.get(MTU)
         if mtu is not None and not (_MTU.fullmatch(mtu) and 68 <= int(mtu) <= 65535):
             raise InvalidParameter(f"invalid {MTU} {mtu!r}: a number from 68 to 65535")
@@ -157,7 +175,7 @@ class NetworkStore:
         if not spec.subnets or not spec.subnets[0][0]:
             return str(subnets.choose([*taken, *own], self._config.pools)), ""
         subnet, gateway = spec.subnets[0]
-        wanted = AddressPool(subnet, gateway).subnet
+        wanted = AddressPool(subnet, gateway, spec.ip_range, spec.reserved.values()).subnet
         if any(wanted.overlaps(other) for other in own):
             raise Forbidden(
                 "invalid pool request: Pool overlaps with other one on this address space"
@@ -217,3 +235,21 @@ class NetworkStore:
             return old.subnets
         pool = AddressPool(str(subnets.choose([*taken, *self._own()], self._config.pools)))
         return ((str(pool.subnet), pool.gateway),)
+
+
+def _check_words(options: dict[str, str]) -> None:
+    """Options that are switches or addresses; what is not honoured is refused."""
+    for name in (MASQUERADE, _AMONG_EACH_OTHER):
+        value = options.get(name, "true")
+        if value not in (*_TRUE, *_FALSE):
+            raise InvalidParameter(f"failed to parse {name} value: {value}: it is true or false")
+    if options.get(_AMONG_EACH_OTHER, "true") in _FALSE:
+        raise Unsupported(
+            f"network option {_AMONG_EACH_OTHER}=false is not supported: containers of a network "
+            "reach each other; give each a network of its own"
+        )
+    address = options.get(HOST_BINDING)
+    if address is not None and not is_ipv4(address):
+        raise InvalidParameter(
+            f"failed to parse {HOST_BINDING} value: {address}: it is an IPv4 address"
+        )

@@ -24,6 +24,8 @@ class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
     enable_ipv6: bool = False
     subnets: tuple[tuple[str, str], ...] = ()  # (CIDR, gateway)
     bridge: str = ""
+    ip_range: str = ""  # where addresses are chosen, a part of the subnet
+    reserved: dict[str, str] = {}  # name → address that nobody is given
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
 
@@ -37,6 +39,8 @@ class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     attachable: bool = False
     enable_ipv6: bool = False
     subnets: tuple[tuple[str, str], ...] = ()
+    ip_range: str = ""  # where addresses are chosen, a part of the subnet
+    reserved: dict[str, str] = {}  # name → address that nobody is given
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
 
