@@ -67,6 +67,22 @@ def test_until_close(engine: Callable[[bytes], Client]) -> None:
     assert engine(b"HTTP/1.1 200 OK\r\n\r\nabc").call("GET", "/x") == "abc"
 
 
+def test_a_connection_made_ahead_is_the_next_exchanges(
+    engine: Callable[[bytes], Client],
+) -> None:
+    client = engine(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")  # to one connection only
+    client.connect_ahead()
+    client.connect_ahead()
+    assert client.stream("GET", "/x").body() == b"abc"
+
+
+def test_nobody_to_connect_to_ahead_shows_at_the_exchange(tmp_path: Path) -> None:
+    client = Client(Address(f"unix://{tmp_path}/nobody.sock"))
+    client.connect_ahead()
+    with pytest.raises(EngineUnreachable):
+        client.call("GET", "/x")
+
+
 @pytest.mark.parametrize(
     ("status", "category"), [(404, NotFound), (409, Conflict), (400, InvalidParameter)]
 )

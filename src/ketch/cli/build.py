@@ -44,6 +44,7 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
     else:
         pieces, dockerfile = build_context.context_of(parsed)
         asked = query(parsed, dockerfile)
+    client.connect_ahead()
     quiet = parsed["quiet"] or parsed["progress"] == "quiet"
     asked["progress"] = "events"
     from ketch.cli import credentials, proxies

@@ -4,6 +4,8 @@ This module and what it imports are on the path of every command: 12 ms at most 
 interpreter, so nothing here imports more than it must.
 """
 
+import gc
+import posix
 import sys
 
 from ketch.cli import commands, exits
@@ -33,6 +35,21 @@ GLOBAL_FLAGS = (
     Flag("tlsverify", "", "switch", "Use TLS and verify the remote"),
     Flag("version", "v", "switch", "Print version information and quit"),
 )  # fmt: skip
+
+
+GARBAGE = 20_000  # objects; one that runs for a moment leaves next to none that refer to each other
+
+
+def program() -> None:
+    """Be the program ``ketch``: run its command line and end the process."""
+    gc.set_threshold(GARBAGE)
+    code = main()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # nobody reads, or the disk is full
+        code = code or exits.FAILED
+    posix._exit(code)  # taking the interpreter down costs 3 ms and frees nothing that matters
 
 
 def main(argv: "list[str] | None" = None) -> int:

@@ -43,6 +43,7 @@ def run(client: "Client", argv: "list[str]") -> int:
     parsed = parse(FLAGS, argv, interspersed=False)
     count(parsed, "run", 1, None)
     _check(parsed)
+    client.connect_ahead()
     if parsed["build"]:
         code = _build_first(client, parsed)
         if code:

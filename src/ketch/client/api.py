@@ -4,7 +4,7 @@ Paths are sent without a version, which every engine answers by its newest rules
 connection is kept and reused; a call that streams or waits takes a connection of its own.
 """
 
-from ketch.client.connection import Connection, Response
+from ketch.client.connection import Connection, EngineUnreachable, Response
 from ketch.errors import (
     Conflict,
     Forbidden,
@@ -44,6 +44,21 @@ class Client:
     def __init__(self, address: "Address") -> None:
         self.address = address
         self._idle: Connection | None = None
+        self._ahead: Connection | None = None
+
+    def connect_ahead(self) -> None:
+        """Connect to an engine of this machine now, for the next exchange: it accepts while the
+        caller still prepares. Whether that works shows at the exchange."""
+        if self.address.scheme == "unix" and self._ahead is None:
+            try:
+                self._ahead = Connection(self.address)
+            except EngineUnreachable:
+                pass
+
+    def _fresh(self) -> Connection:
+        """A connection of one's own."""
+        ahead, self._ahead = self._ahead, None
+        return ahead or Connection(self.address)
 
     def call(
         self,
@@ -56,7 +71,7 @@ class Client:
 
         Raises the ``ketch.errors`` category of the status with the engine's message.
         """
-        connection = self._idle or Connection(self.address)
+        connection = self._idle or self._fresh()
         self._idle = None
         response = self._exchange(connection, method, path + encode_query(query), body)
         answer = response.body()
@@ -74,7 +89,7 @@ class Client:
         headers: "dict[str, str] | None" = None,
     ) -> Response:
         """One exchange on a connection of its own; the caller reads the body as it comes."""
-        connection = Connection(self.address)
+        connection = self._fresh()
         return self._exchange(connection, method, path + encode_query(query), body, headers)
 
     def json_lines(
@@ -89,7 +104,7 @@ class Client:
         self, path: str, query: "dict[str, Any] | None" = None, body: object = None
     ) -> "tuple[_socket.socket, bytes, Response]":
         """POST and take the connection over: (socket, bytes already read, answer)."""
-        connection = Connection(self.address)
+        connection = self._fresh()
         upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
         response = self._exchange(connection, "POST", path + encode_query(query), body, upgrade)
         return connection.sock, connection.buffer, response
