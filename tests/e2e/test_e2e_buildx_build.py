@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e import git_server
 from e2e.buildx_client import Buildx
 from e2e.conftest import another
 from e2e.ketchd_process import Ketchd, wait_for
@@ -229,3 +230,38 @@ def test_a_cgroup_parent_and_the_death_of_the_daemon(ketchd: Ketchd, tmp_path: P
             wait_for(lambda: not cgroups(parent), "the step was not ended", 10)
         finally:
             remove_cgroup_parent(parent)
+
+
+def test_contexts_of_all_kinds(each_buildx: Buildx, tmp_path: Path) -> None:
+    """An archive on standard input with directories and images by name, a repository."""
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (other / "g").write_text("of-other")
+    (other / "left").write_text("out")
+    (other / ".dockerignore").write_text("left\n")
+    (folder / "f").write_text("of-archive")
+    text = "FROM base\nCOPY f /f\nCOPY --from=other . /o/\nRUN cat /f /o/g; ls /o\n"
+    (folder / "x.Dockerfile").write_text(text)
+    subprocess.run(["tar", "-C", folder, "-czf", tmp_path / "t.tgz", "."], check=True)
+    archive = (tmp_path / "t.tgz").read_bytes()
+    done = each_buildx.build(
+        "--no-cache", "-f", "x.Dockerfile", "--build-context", f"other={other}",
+        "--build-context", "base=docker-image://busybox", "-", input=archive,
+    )  # fmt: skip
+    assert "of-archiveof-other" in done.stderr
+    assert not re.search(r"^#\d+ [\d.]+ left$", done.stderr, re.MULTILINE)
+    assert {
+        "[internal] load remote build context",
+        "[internal] load metadata for docker.io/library/busybox:latest",
+        "[context other] load .dockerignore",
+        "[context other] load from client",
+    } <= set(re.findall(r"^#\d+ (\[[ci].*)$", done.stderr, re.MULTILINE))
+    (tmp_path / "git").mkdir()
+    with git_server.serving(tmp_path / "git") as git:
+        git.make("app", {"Dockerfile": "FROM busybox\nCOPY f /\nRUN cat /f\n", "f": "of-git"})
+        url = f"{git.address}/app.git#main".replace("http://", "http://who:secret@")
+        done = each_buildx.build("--no-cache", url)
+    assert "[internal] load git source http://xxxxx:xxxxx@127.0.0.1" in done.stderr
+    assert "of-git" in done.stderr
+    assert "who:secret" not in done.stderr

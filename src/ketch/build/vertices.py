@@ -80,7 +80,9 @@ class Vertices:
         if planned.base_stage is not None or planned.image == SCRATCH:
             return ""
         named = named_contexts.find(self._contexts, planned.image, planned.platform)
-        return "" if named is not None else step_names.image(planned.image)
+        if named is not None and not named.startswith(named_contexts.IMAGE):
+            return ""
+        return step_names.image((named or planned.image).removeprefix(named_contexts.IMAGE))
 
     def last(self, planned: PlannedStage) -> int:
         """The number of a stage's last instruction."""

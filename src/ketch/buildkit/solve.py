@@ -25,8 +25,10 @@ from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located, Returned
 from ketch.buildkit.results import named
 from ketch.buildkit.source import Locals, SessionSource
+from ketch.buildkit.upload import is_upload, uploaded
 from ketch.engine.builder.channel import Channel
-from ketch.engine.builder.remote import OwnDockerfile, remote_source
+from ketch.engine.builder.remote import OwnDockerfile, WithDirectories, remote_source
+from ketch.engine.builder.source import REMOTE_CONTEXT, TarSource
 from ketch.errors import Cancelled, InvalidParameter, KetchError
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ class BuildkitSolver:
         attrs = asked.attrs
         options = with_inputs(build_options(attrs), asked.inputs)
         session = await self._sessions.get(job.request.Session)
-        source = _source(self._locals(session, attrs), attrs)
+        source = _source(session, self._locals(session, attrs), attrs)
         async with _told(job) as channel:
             answer = await self._builder.ask(
                 attrs["requestid"], source, options, session, channel=channel
@@ -130,7 +132,7 @@ class BuildkitSolver:
         self, job: Job, target: Target, options: BuildOptions, attrs: Mapping[str, str]
     ) -> Built:
         session = await self._sessions.get(job.request.Session)
-        source = _source(self._locals(session, attrs), attrs)
+        source = _source(session, self._locals(session, attrs), attrs)
         ref = "" if job.request.Internal else job.request.Ref
         async with _told(job) as channel:
             running = self._builder.running(
@@ -182,8 +184,9 @@ async def _followed(target: Target, build: RunningBuild) -> Built:
         await build.cancel()
 
 
-def _source(directories: Locals, attrs: Mapping[str, str]) -> Source:
-    """The client's directories, or a context by URL, with its Dockerfile or one of the client's."""
+def _source(session: Session, directories: Locals, attrs: Mapping[str, str]) -> Source:
+    """The client's directories, or a context that it uploads or that is fetched from a URL, with
+    its Dockerfile or one of the client's."""
     own = SessionSource(
         directories,
         attrs.get("dockerfilekey") or "dockerfile",
@@ -192,8 +195,13 @@ def _source(directories: Locals, attrs: Mapping[str, str]) -> Source:
     url = attrs.get("context", "")
     if not is_remote(url):
         return own
-    remote = remote_source(url, build_options(attrs).build_args)
-    return OwnDockerfile(own, remote) if attrs.get("dockerfilekey") else remote
+    remote: Source
+    if is_upload(url):
+        remote = TarSource(uploaded(session, url), title=REMOTE_CONTEXT)
+    else:
+        remote = remote_source(url, build_options(attrs).build_args)
+    own_dockerfile = bool(attrs.get("dockerfilekey"))
+    return OwnDockerfile(own, remote) if own_dockerfile else WithDirectories(remote, own)
 
 
 def _image(state: StageState) -> ImageInput:

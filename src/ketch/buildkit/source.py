@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ketch.build.ignore import parse_ignore
 from ketch.build.meter import Meter
 from ketch.buildkit import filesync
+from ketch.engine.builder.source import definition_title
 from ketch.engine.pipes import fed
 from ketch.errors import InvalidParameter
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ketch.engine.builder.workers import BuildWorkers
 
 _IGNORE = ".dockerignore"
-_CONTEXT = "transferring context:"
 
 
 class Locals:
@@ -54,6 +54,10 @@ class SessionSource:
         self._context_dir = context_dir
         self._ignore: bytes | None = None
 
+    def title(self, path: str) -> str:
+        """See ``Source``."""
+        return definition_title(path)
+
     async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """With the ``.dockerignore`` of its own, if it has one."""
         spare = path.lower() if path == "Dockerfile" else path
@@ -87,14 +91,16 @@ class SessionSource:
     async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
         """What the ignore file excludes is not sent at all."""
         directory = name or self._context_dir
+        where = f"context {name}" if name else "internal"
+        told = f"transferring {name or 'context'}:"
         if name or self._ignore is None:
-            with report.beside("[internal] load .dockerignore") as beside:
-                ignore = await self._ignore_of(directory, Meter(beside, _CONTEXT))
+            with report.beside(f"[{where}] load .dockerignore") as beside:
+                ignore = await self._ignore_of(directory, Meter(beside, told))
         else:
             ignore = self._ignore
         rules = parse_ignore(ignore)
         patterns = [("!" if rule.exception else "") + rule.text for rule in rules.patterns]
-        meter = Meter(report, _CONTEXT)
+        meter = Meter(report, told)
         session = await self._locals.of(directory)
         stream = filesync.tar_stream(session, directory, patterns, meter)
 

@@ -34,7 +34,7 @@ async def loaded(room: BuildRoom) -> bytes:
 
 
 def _begun(room: BuildRoom) -> Report:
-    return room.reporting(f"[internal] load build definition from {room.options.dockerfile}")
+    return room.reporting(f"[internal] {room.source.title(room.options.dockerfile)}")
 
 
 async def _read(room: BuildRoom, report: Report) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from ketch.build.git_remote import is_git, parse_remote
-from ketch.engine.builder.source import Source, TarSource
+from ketch.engine.builder.source import REMOTE_CONTEXT, Source, TarSource
 from ketch.engine.builder.workers import directory_of
 from ketch.engine.http_get import chunks
 from ketch.errors import InvalidParameter, NotFound, Unsupported
@@ -23,6 +24,7 @@ _MAGICS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _LARGEST_TEXT = 4 << 20
 
 
+_PASSWORD = re.compile(r"//[^/@:]*:[^/@]*@")
 _KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 
 
@@ -33,23 +35,29 @@ def remote_source(url: str, build_args: Mapping[str, str | None]) -> Source:
     """
     if is_git(url):
         keep = build_args.get(_KEEP_GIT_DIR) in ("1", "true")
-        return GitSource(parse_remote(url, keep_git_dir=keep))
+        return GitSource(url, parse_remote(url, keep_git_dir=keep))
     if url.lower().startswith(("http://", "https://")):
-        return TarSource(archive(url))
+        return TarSource(archive(url), title=REMOTE_CONTEXT)
     raise Unsupported(f"the build context {url!r} is of a kind that is not supported")
 
 
 class GitSource:
     """A commit of a repository."""
 
-    def __init__(self, remote: GitRemote) -> None:
+    def __init__(self, url: str, remote: GitRemote) -> None:
+        self._url = url
         self._remote = remote
         self._ignore = b""
+
+    def title(self, path: str) -> str:
+        """See ``Source``."""
+        return f"load git source {_PASSWORD.sub('//xxxxx:xxxxx@', self._url)}"
 
     async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """Clones; the Dockerfile is of the repository."""
         tree = directory_of("")
-        await workers.cloner.clone(self._remote, tree)
+        commit = await workers.cloner.clone(self._remote, tree)
+        report.status("", f"{commit} {self._remote.ref or 'HEAD'}")
         try:
             found = await workers.ask("adopt", tree=tree, dockerfile=path)
         except NotFound as error:
@@ -67,12 +75,41 @@ class GitSource:
             raise InvalidParameter(f"the build has no context named {name!r}")
 
 
+class WithDirectories:
+    """A context that is fetched, Dockerfile and all, beside directories of the client's."""
+
+    def __init__(self, context: Source, directories: Source) -> None:
+        self._context = context
+        self._directories = directories
+
+    def title(self, path: str) -> str:
+        """The context's."""
+        return self._context.title(path)
+
+    async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
+        """The context's."""
+        return await self._context.dockerfile(workers, path, report)
+
+    async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
+        """The context's."""
+        return await self._context.ignore(workers, path)
+
+    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+        """Named directories are the client's."""
+        source = self._directories if name else self._context
+        await source.files(workers, name, report)
+
+
 class OwnDockerfile:
     """A context that the engine fetches, built by a Dockerfile of the client's."""
 
     def __init__(self, dockerfiles: Source, context: Source) -> None:
         self._dockerfiles = dockerfiles
         self._context = context
+
+    def title(self, path: str) -> str:
+        """The client's."""
+        return self._dockerfiles.title(path)
 
     async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """The client's."""

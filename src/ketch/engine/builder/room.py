@@ -115,7 +115,8 @@ class BuildRoom:
         return f"{self.directory}/{image_of(name)}"
 
     async def _load(self, name: str) -> None:
-        report = self.reporting(f"[internal] load build context {name}".rstrip())
+        title = f"[context {name}] load from client" if name else "[internal] load build context"
+        report = self.reporting(title)
         try:
             await self.source.files(self.workers, name, report)
         except BaseException as error:

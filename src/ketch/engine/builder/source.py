@@ -22,6 +22,9 @@ class Source(Protocol):
     Files arrive through a worker (``BuildWorkers.receive`` and ``receive_image``).
     """
 
+    def title(self, path: str) -> str:
+        """What bringing the Dockerfile is called."""
+
     async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """The Dockerfile's bytes; raises ``InvalidParameter`` when there is none.
 
@@ -35,17 +38,34 @@ class Source(Protocol):
         """Bring the build context ("") or another local directory of the client's by its name."""
 
 
+REMOTE_CONTEXT = "load remote build context"
+
+
+def definition_title(path: str) -> str:
+    """What bringing a Dockerfile by itself is called."""
+    return f"load build definition from {path}"
+
+
 class TarSource:
     """Everything in one tar stream (plain, gzip, bzip2, xz or zstd), Dockerfile included, and the
     ``named`` contexts below ``.ketch-contexts/`` and their names in hexadecimal."""
 
     def __init__(
-        self, stream: AsyncIterator[bytes], named: Iterable[str] = (), directory: str = ""
+        self,
+        stream: AsyncIterator[bytes],
+        named: Iterable[str] = (),
+        directory: str = "",
+        title: str = "",
     ) -> None:
         self._stream = stream
+        self._title = title
         self._directory = directory
         self._named = frozenset(named)
         self._ignore = b""
+
+    def title(self, path: str) -> str:
+        """See ``Source``."""
+        return self._title or definition_title(path)
 
     async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """Takes the context too, since nobody knows where in the stream the Dockerfile is."""
