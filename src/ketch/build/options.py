@@ -44,6 +44,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     can't honour (``squash``, ``isolation``, ``security_options``) is
     here so that it can be refused by name. Without ``exports`` the result is an image.
     ``buildkit`` has the history told in BuildKit's words (``wording``).
+    ``attributes`` are the client's own words for all this, for the history.
     ``verify`` builds twice without the cache and fails when the outcomes differ.
     """
 
@@ -77,6 +78,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool = False
     buildkit: bool = False
     exports: tuple[Export, ...] = ()
+    attributes: dict[str, str] = {}
 
 
 class BuildOutput(msgspec.Struct, frozen=True, kw_only=True):

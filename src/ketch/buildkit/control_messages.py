@@ -239,6 +239,23 @@ class RpcStatus(Message):
     message: str = field(2)
 
 
+class BlobDescriptor(Message):
+    """``Descriptor``: a blob of the content store."""
+
+    media_type: str = field(1)
+    digest: str = field(2)
+    size: int = field(3)
+    annotations: dict[str, str] = field(5)
+
+
+class BuildResultInfo(Message):
+    """What a build came to; ``Results`` are by the number of the output."""
+
+    ResultDeprecated: BlobDescriptor | None = field(1)
+    Attestations: list[BlobDescriptor] = field(2)
+    Results: dict[int, BlobDescriptor] = field(3)
+
+
 class BuildHistoryRecord(Message):
     """One build."""
 
@@ -249,7 +266,10 @@ class BuildHistoryRecord(Message):
     error: RpcStatus | None = field(5)
     CreatedAt: Timestamp | None = field(6)
     CompletedAt: Timestamp | None = field(7)
+    logs: BlobDescriptor | None = field(8)
     ExporterResponse: dict[str, str] = field(9)
+    Result: BuildResultInfo | None = field(10)
+    Results: dict[str, BuildResultInfo] = field(11)
     Generation: int = field(12)
     numCachedSteps: int = field(15)
     numTotalSteps: int = field(16)

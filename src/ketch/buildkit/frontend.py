@@ -6,6 +6,7 @@ Source: BuildKit's docs/reference "dockerfile.v0" options and what ``docker buil
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 
 from ketch.build.attestations import parse_attestations
@@ -25,6 +26,8 @@ _PREFIXES = (
     *("build-arg:", "label:", "context:", "vcs:", "localdir:", "input-metadata:", "attest:"),
     "local-sessionid:",
 )
+_UNTOLD = ("attest:", "input-metadata:", "local-sessionid:", "frontend.caps", "cache-imports")
+_PASSWORD = re.compile(r"://[^/@\s]*@")
 _REFUSED = ("hostname", "contextsubdir", "override-copy-image")
 
 
@@ -52,7 +55,17 @@ def build_options(
         contexts=_of(attrs, "context:"),
         allow=tuple(allow),
         attestations=parse_attestations(_of(attrs, "attest:")),
+        attributes=kept_attributes(attrs),
     )
+
+
+def kept_attributes(attrs: Mapping[str, str]) -> dict[str, str]:
+    """What the history may tell: no values of build arguments, no passwords of URLs."""
+    return {
+        name: "" if name.startswith("build-arg:") else _PASSWORD.sub("://xxxxx@", text)
+        for name, text in attrs.items()
+        if not name.startswith(_UNTOLD)
+    }
 
 
 def _check(attrs: Mapping[str, str]) -> None:

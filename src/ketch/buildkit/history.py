@@ -6,21 +6,24 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from ketch.buildkit.control_messages import (
+    BlobDescriptor,
     BuildHistoryEvent,
     BuildHistoryRecord,
     BuildHistoryRequest,
-    RpcStatus,
     UpdateBuildHistoryRequest,
 )
+from ketch.buildkit.history_filter import Passes, passes_all
+from ketch.buildkit.history_record import message
+from ketch.buildkit.status import StatusWriter
 from ketch.errors import NotFound, Unsupported
-from ketch.protobuf import Timestamp
+from ketch.oci.digest import of
 
 if TYPE_CHECKING:
     from ketch.build.progress import Event
     from ketch.engine.builder.history import BuildHistory, BuildRecord
 
-STARTED, COMPLETE = 0, 1
-_UNKNOWN = 2  # of google.rpc.Code
+STARTED, COMPLETE, DELETED = 0, 1, 2
+_STATUS = "application/vnd.buildkit.status.v0"
 
 
 class HistoryFront:
@@ -28,20 +31,24 @@ class HistoryFront:
 
     def __init__(self, history: BuildHistory) -> None:
         self._history = history
+        self._logs: dict[str, bytes] = {}  # of the record that was asked for last, by digest
 
     async def listen(self, request: BuildHistoryRequest) -> AsyncIterator[BuildHistoryEvent]:
-        """The builds, newest first; with ``EarlyExit`` that is all, else those to come as well."""
-        if request.Filter:
-            raise Unsupported("filters of the build history are not supported by ketch")
+        """The builds, newest first; with ``EarlyExit`` that is all, else those to come as well, and
+        which are forgotten."""
+        passes = passes_all(request.Filter)
         known: dict[str, int] = {}
         while True:
             changed = None if request.EarlyExit else self._history.changed()
             try:
-                for record in self._chosen(request):
+                for record in self._chosen(request, passes):
                     kind = COMPLETE if record.completed_at else STARTED
                     if known.get(record.ref) != kind:
                         known[record.ref] = kind
-                        yield BuildHistoryEvent(type=kind, record=_message(record))
+                        yield BuildHistoryEvent(type=kind, record=self._told(record, request))
+                for ref in [ref for ref in known if not self._history.has(ref)]:
+                    del known[ref]
+                    yield BuildHistoryEvent(type=DELETED, record=BuildHistoryRecord(Ref=ref))
                 if changed is None:
                     return
                 await changed
@@ -49,14 +56,32 @@ class HistoryFront:
                 if changed is not None:
                     changed.cancel()
 
-    def _chosen(self, request: BuildHistoryRequest) -> list[BuildRecord]:
+    def _chosen(self, request: BuildHistoryRequest, passes: Passes) -> list[BuildRecord]:
         records = [
             record
             for record in self._history.all()
             if (not request.Ref or record.ref == request.Ref)
             and not (request.ActiveOnly and record.completed_at)
+            and passes(record)
         ]
         return records[: request.Limit] if request.Limit > 0 else records
+
+    def _told(self, record: BuildRecord, request: BuildHistoryRequest) -> BuildHistoryRecord:
+        """The output is written down for who asks for one build only."""
+        told = message(record)
+        if request.Ref and record.completed_at:
+            data = _logs(self._history.events(record))
+            digest = of(data)
+            self._logs = {digest: data}
+            told.logs = BlobDescriptor(media_type=_STATUS, digest=digest, size=len(data))
+        return told
+
+    def blob(self, digest: str) -> bytes:
+        """What a record names by its digest; raises ``NotFound``."""
+        found = self._logs.get(digest) or self._history.file(digest)
+        if found is None:
+            raise NotFound(f"content {digest:.100}: not found")
+        return found
 
     def update(self, request: UpdateBuildHistoryRequest) -> None:
         """Only deleting changes anything: nothing is pinned, and all is final when it is over."""
@@ -76,20 +101,7 @@ class HistoryFront:
         return self._history.events(record)
 
 
-def _message(record: BuildRecord) -> BuildHistoryRecord:
-    over = record.completed_at
-    attrs = {"filename": record.dockerfile, "target": record.target, "platform": record.platform}
-    response = {"containerimage.digest": record.image, "image.name": ",".join(record.tags)}
-    return BuildHistoryRecord(
-        Ref=record.ref,
-        Frontend="dockerfile.v0",
-        FrontendAttrs={name: text for name, text in attrs.items() if text},
-        error=RpcStatus(code=_UNKNOWN, message=record.error) if record.error else None,
-        CreatedAt=Timestamp.of(record.started_at),
-        CompletedAt=Timestamp.of(over) if over else None,
-        ExporterResponse={name: text for name, text in response.items() if text},
-        numCachedSteps=record.cached,
-        numTotalSteps=record.steps,
-        numCompletedSteps=record.done,
-        numWarnings=record.warnings,
-    )
+def _logs(events: tuple[Event, ...]) -> bytes:
+    """Status messages one after another, the length of each before it (32 bits, low byte first)."""
+    messages = [response.encode() for response in StatusWriter().responses(events)]
+    return b"".join(len(one).to_bytes(4, "little") + one for one in messages)

@@ -15,6 +15,7 @@ from ketch.buildkit.bridge import Bridge
 from ketch.buildkit.calls import guarded, received
 from ketch.buildkit.history import HistoryFront
 from ketch.buildkit.jobs import Jobs
+from ketch.buildkit.served_content import ServedContent
 from ketch.buildkit.sessions import Sessions
 from ketch.buildkit.solve import BuildkitSolver
 from ketch.buildkit.status import StatusWriter
@@ -71,7 +72,9 @@ class Service:
             _CONTROL + name: Handler(guarded(call, coded=name != "Solve"), kind, request, reply)
             for name, call, kind, request, reply in rows
         }
-        return {**found, **Bridge(self._jobs, self._solver, self._builder).methods()}
+        content = ServedContent(self._history).methods()
+        bridge = Bridge(self._jobs, self._solver, self._builder).methods()
+        return {**found, **content, **bridge}
 
     async def list_workers(self, stream: Stream[Any, Any]) -> None:
         """One worker: this engine."""

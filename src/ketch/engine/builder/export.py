@@ -19,6 +19,7 @@ from ketch.build.solver import Built, familiar
 from ketch.engine.builder.attest import Attester, attached
 from ketch.engine.builder.attestation_documents import Predicate
 from ketch.engine.builder.cache_export import CacheExporter, chosen, with_inline
+from ketch.engine.builder.history_files import KeptFile, kept_files
 from ketch.engine.builder.result import Result
 from ketch.engine.builder.scanner import ImageScanner
 from ketch.engine.builder.tree import tree_stream
@@ -193,12 +194,20 @@ class Exporting:
             return [[] for _ in results]
         known = next((found for asked, found in self._attested if asked == wanted), None)
         if known is None:
-            call = msgspec.structs.replace(
-                self._invocation, finished=timestamp(), materials=tuple(self._executor.materials)
-            )
-            known = await Attester(self._room, wanted, call, self._scanner).predicates(results)
+            attester = Attester(self._room, wanted, self._call(), self._scanner)
+            known = await attester.predicates(results)
             self._attested.append((wanted, known))  # the same in all outputs
         return known
+
+    def _call(self) -> Invocation:
+        return msgspec.structs.replace(
+            self._invocation, finished=timestamp(), materials=tuple(self._executor.materials)
+        )
+
+    def kept(self, results: Sequence[Result], *, stored: bool) -> list[KeptFile]:
+        """What the history keeps of the outcome."""
+        attested = self._attested[-1][1] if self._attested else ()
+        return kept_files(results, attested, self._call(), stored=stored)
 
     # images
 

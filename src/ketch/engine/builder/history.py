@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Began, Ended, Event, Log, Note, Sink, StageDone, Status, Warned
+from ketch.engine.builder.history_files import Attachment, KeptFile
 from ketch.errors import Conflict, InvalidParameter, NotFound
 from ketch.state.database import Database, Table
 
@@ -56,12 +57,16 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     cached: int = 0
     done: int = 0
     warnings: int = 0
+    attributes: dict[str, str] = {}  # as BuildKit's front end has them
+    attachments: tuple[Attachment, ...] = ()
 
 
 class BuildEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build said: in order, without stands on the way, its output bounded."""
+    """What a build said: in order, without stands on the way, its output bounded; and its
+    attachments by digest."""
 
     events: tuple[Event, ...]
+    files: dict[str, bytes] = {}
 
 
 class Recording:
@@ -117,7 +122,9 @@ class Recording:
 
         return both
 
-    def end(self, status: str, *, image: str = "", error: str = "") -> None:
+    def end(
+        self, status: str, *, image: str = "", error: str = "", files: Sequence[KeptFile] = ()
+    ) -> None:
         """The build is over; the second time is no error and changes nothing."""
         if self.record.completed_at:
             return
@@ -127,9 +134,11 @@ class Recording:
             status=status,
             image=image,
             error=error[:4096],
+            attachments=tuple(file.about for file in files),
             **self._counts,
         )
-        self._history.finish(self.record, BuildEvents(events=tuple(self._events)))
+        kept = {file.about.digest: file.data for file in files}
+        self._history.finish(self.record, BuildEvents(events=tuple(self._events), files=kept))
 
 
 class BuildHistory:
@@ -177,6 +186,7 @@ class BuildHistory:
             target=options.target,
             platform=options.platform,
             build_args=tuple(sorted(options.build_args)),
+            attributes=options.attributes,
         )
         with self._database.transaction(durable=False):
             self._table.put(record.ref, record)
@@ -244,6 +254,18 @@ class BuildHistory:
         """What a build said; nothing while it runs."""
         found = self._events.get(record.ref)
         return found.events if found is not None else ()
+
+    def has(self, ref: str) -> bool:
+        """Whether a build of exactly that name is on record."""
+        return ref in self._records
+
+    def file(self, digest: str) -> bytes | None:
+        """An attachment of some build."""
+        for record in self._records.values():
+            if any(one.digest == digest for one in record.attachments):
+                found = self._events.get(record.ref)
+                return found.files.get(digest) if found is not None else None
+        return None
 
     def remove(self, ref: str) -> None:
         """Forget a build; raises ``Conflict`` while it runs."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ketch.build.state import StageState
     from ketch.engine.builder.executor import BuildExecutor
     from ketch.engine.builder.history import Recording
+    from ketch.engine.builder.history_files import KeptFile
     from ketch.engine.builder.room import BuildRoom
 
 
@@ -50,6 +51,7 @@ class RunningBuild:
         self._solvers = self._made()
         self._exporting = Exporting(room, executor, _invocation(room, plans[0], self.ref))
         self._gate = gate
+        self._files: list[KeptFile] = []
         self._ready: asyncio.Future[list[StageState]] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
 
@@ -75,7 +77,8 @@ class RunningBuild:
         finally:
             self._ready.cancel()
             self._room.channel.close()
-        self._recording.end(COMPLETED, image=built.image if built else "")
+        image = built.image if built else ""
+        self._recording.end(COMPLETED, image=image, files=self._files)
         return built
 
     async def _steps(self) -> Built | None:
@@ -87,9 +90,12 @@ class RunningBuild:
         if not self._ready.done():
             self._ready.set_result(states)
         if self._gate is not None and not await self._gate:
+            self._files = self._exporting.kept([_result(state) for state in states], stored=False)
             return None
         results = [_result(state) for state in states]
-        return await self._exporting.run(results, self._solvers[0].reporting)
+        built = await self._exporting.run(results, self._solvers[0].reporting)
+        self._files = self._exporting.kept(results, stored=bool(built.image))
+        return built
 
     def _made(self) -> list[Solver]:
         """A solver for each platform; their steps are counted together."""

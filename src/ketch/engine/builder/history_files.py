@@ -1,0 +1,79 @@
+"""What a build's record keeps of its outcome: how it came to be, and the configurations of images.
+
+A provenance says what went into a build and how it was called; without being asked for more it has
+no values of build arguments. Source: what BuildKit's history of builds offers for download.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ketch.build.attestations import Provenance
+from ketch.engine.builder import attestation_documents as documents
+from ketch.engine.builder.attestation_documents import Predicate
+from ketch.oci.digest import of
+
+if TYPE_CHECKING:
+    from ketch.engine.builder.attestation_documents import Invocation
+    from ketch.engine.builder.result import Result
+
+IN_TOTO = "application/vnd.in-toto+json"
+CONFIG = "application/vnd.docker.container.image.v1+json"
+
+
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """One file: ``size`` in bytes; ``predicate`` is the type of a statement, "" for other files;
+    ``platform`` is that of the image that it is about."""
+
+    digest: str
+    size: int
+    media_type: str
+    platform: str
+    predicate: str = ""
+
+
+class KeptFile(msgspec.Struct, frozen=True):
+    """A file with its bytes."""
+
+    about: Attachment
+    data: bytes
+
+
+def kept_files(
+    results: Sequence[Result],
+    attested: Sequence[Sequence[Predicate]],
+    call: Invocation,
+    *,
+    stored: bool,
+) -> list[KeptFile]:
+    """Of each platform the configuration, if there is an image, and what was attested; without
+    anything its provenance."""
+    found = []
+    for result, predicates in zip(results, attested or [()] * len(results), strict=True):
+        platform = str(result.platform)
+        if stored:
+            found.append(_kept(result.config, CONFIG, platform))
+        for each in predicates or [_provenance(call, platform)]:
+            data = msgspec.json.format(msgspec.json.encode(each.document), indent=2)
+            found.append(_kept(data, IN_TOTO, platform, each.kind))
+    return found
+
+
+def _provenance(call: Invocation, platform: str) -> Predicate:
+    asked = Provenance()
+    document = documents.provenance(asked, msgspec.structs.replace(call, platform=platform))
+    return Predicate(documents.SLSA[asked.version], document, "")
+
+
+def _kept(data: bytes, media_type: str, platform: str, predicate: str = "") -> KeptFile:
+    about = Attachment(
+        digest=of(data),
+        size=len(data),
+        media_type=media_type,
+        platform=platform,
+        predicate=predicate,
+    )
+    return KeptFile(about, data)
