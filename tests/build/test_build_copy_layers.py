@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ketch.build import copy_tasks
+from ketch.errors import InvalidParameter
 from layers.chrooted import run_in_root
 
 pytestmark = pytest.mark.root
@@ -110,6 +111,38 @@ def test_the_same_as_in_a_snapshot(
     with tarfile.open(layer) as tar:
         names = tar.getnames()
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("destination", ["/etc", "/new/one", "/lib"])
+def test_a_directory_gives_its_time(
+    base: Path, source: Path, tmp_path: Path, destination: str
+) -> None:
+    """Its mode only to what is new, and only where one is asked for; as in BuildKit."""
+    os.utime(source / "src", (5, 5))
+    there = os.path.realpath(base / "etc/deep" if destination == "/lib" else f"{base}{destination}")
+    mode = os.stat(there).st_mode if os.path.exists(there) else stat.S_IFDIR | 0o710
+    args = {"sources": ["src"], "destination": destination, "chmod": "710"}
+    if written(base, source, tmp_path, args):
+        with tarfile.open(tmp_path / "layer.tar") as tar:
+            member = tar.getmember(destination[1:])
+            assert (member.mtime, member.mode) == (5, stat.S_IMODE(mode))
+    given = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
+    run_in_root(base, copy_tasks.copy, args, [given])
+    os.close(given)
+    found = os.stat(there)
+    assert (found.st_mtime, found.st_mode) == (5, mode)
+
+
+def test_a_link_to_a_file_is_followed(base: Path, source: Path) -> None:
+    args = {"sources": ["a.txt"], "destination": "/etc/link"}
+    given = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
+    run_in_root(base, copy_tasks.copy, args, [given])
+    os.symlink("/etc/loop", base / "etc/loop")
+    with pytest.raises(InvalidParameter, match="too many symbolic links"):
+        run_in_root(base, copy_tasks.copy, {**args, "destination": "/etc/loop"}, [given])
+    os.close(given)
+    assert (base / "etc/link").is_symlink()
+    assert (base / "etc/hosts").read_bytes() == (source / "a.txt").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from ketch.build.lexer import Heredoc
-from ketch.build.source import DockerfileError, LogicalLine, Range, Source
+from ketch.build.source import DockerfileError, LogicalLine, Position, Range, Source
 
 
 class Comment(msgspec.Struct, frozen=True):
@@ -41,6 +41,16 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     def range(self) -> Range:
         """From the first character to the last, here-documents apart."""
         return self.line.range()
+
+    @property
+    def whole(self) -> Range:
+        """The same with the here-documents."""
+        found = self.range
+        documents: tuple[Heredoc, ...] = getattr(self, "heredocs", ())
+        lines = sum(document.content.count("\n") + 1 for document in documents)
+        if not lines:
+            return found
+        return Range(found.start, Position(found.end.line + lines, 1))
 
     @property
     def name(self) -> str:

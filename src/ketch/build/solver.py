@@ -214,7 +214,7 @@ class Solver:
     def _failed(self, step: Instruction, error: BaseException) -> None:
         """Remember where the build failed: the first one counts, others are its consequences."""
         if self.failed_at is None and isinstance(error, KetchError):
-            self.failed_at = Place(step.line.source, step.range)
+            self.failed_at = Place(step.line.source, step.whole)
 
     async def _done(self, index: int) -> StageState:
         """An earlier stage at its end; raises what it raised."""

@@ -59,7 +59,7 @@ class DetailsCodec(StatusDetailsCodecBase):
 
 def details(place: Place) -> list[tuple[str, bytes]]:
     """For a ``GRPCError``."""
-    data = "\n".join(place.source.lines).encode()
+    data = "".join(f"{line}\n" for line in place.source.lines).encode()
     lines = {"start": {"line": place.where.start.line}, "end": {"line": place.where.end.line}}
     info = {
         "filename": place.source.name,

@@ -14,6 +14,7 @@ import os
 import posixpath
 import re
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -227,7 +228,10 @@ def _one(
         else:
             base = os.path.basename(path) or where[1]
             prefix = join(b"f%d" % count, os.fsencode(base))
-        yield from walk.tree(parent_fd, name, prefix)
+        for entry, fd in walk.tree(parent_fd, name, prefix):
+            if path == "/" and entry.name == prefix:
+                entry.mtime = time.time_ns()  # a tree's root has none that anybody gave it
+            yield entry, fd
     finally:
         os.close(parent_fd)
 

@@ -219,7 +219,7 @@ def _spec(step: RunStep) -> ContainerSpec:
     return ContainerSpec(
         image="",
         cmd=step.argv,
-        env=step.env,
+        env=("HOSTNAME", *step.env),  # which no step sees, as in BuildKit
         privileged=step.insecure,
         user=step.user,
         working_dir=step.working_dir,
