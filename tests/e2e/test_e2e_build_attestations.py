@@ -104,7 +104,8 @@ def test_attached_kept_and_pushed(
     told = found["https://slsa.dev/provenance/v0.2"]
     assert told["invocation"]["parameters"]["args"] == {"build-arg:WHO": "me"}
     assert told["materials"][0]["uri"].startswith("pkg:docker/busybox@latest?platform=linux%2F")
-    (source,) = told["metadata"]["urn:ketch:build:v1#metadata"]["source"]["infos"]
+    more = told["metadata"]["https://mobyproject.org/buildkit@v1#metadata"]
+    (source,) = more["source"]["infos"]
     assert b64decode(source["data"]).decode().strip() == TEXT.strip()
     document = found["https://spdx.dev/Document"]
     assert (document["spdxVersion"], document["SPDXID"]) == ("SPDX-2.3", "SPDXRef-DOCUMENT")

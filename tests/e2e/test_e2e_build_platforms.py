@@ -156,6 +156,14 @@ def test_verify(ketchd: Ketchd, tmp_path: Path) -> None:
     build(ketchd, *words, place)
     without = build(ketchd, "--verify", place, code=None)
     assert "SOURCE_DATE_EPOCH" in without.stderr.decode()
+    young = (
+        "--build-arg",
+        f"SOURCE_DATE_EPOCH={EPOCH}",
+        "-o",
+        "type=image,rewrite-timestamp=false",
+    )
+    refused = build(ketchd, *young, place, code=None)
+    assert "rewrite-timestamp=false is not supported" in refused.stderr.decode()
     (place / "Dockerfile").write_text(
         "FROM busybox\nRUN echo 1 > /same\nRUN cat /proc/sys/kernel/random/uuid > /other\n"
     )

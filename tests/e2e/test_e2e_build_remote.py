@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 import subprocess
@@ -196,11 +197,30 @@ def test_context_from_a_repository(
     code, out = said(ketchd, "build", "--no-cache", f"{url}#main:sub")
     assert (code, " below\n" in out) == (0, True), out
     assert said(ketchd, "build", "--check", url)[0] == 0
+    _check_provenance(ketchd, url, commits[1], tmp_path)
     code, out = said(ketchd, "build", "-f", "nothing", url)
     assert (code, "Cannot locate specified Dockerfile: nothing" in out) == (1, True)
     text = "FROM busybox\nCOPY --from=app name /\nRUN cat /name\nFROM app\nCOPY --from=0 /name /n\n"
     code, out = build(ketchd, text, tmp_path, "--build-context", f"app={url}#v1")
     assert (code, " one\n" in out) == (0, True), out
+
+
+def _check_provenance(ketchd: Ketchd, url: str, commit: str, tmp_path: Path) -> None:
+    """It names what was fetched: the context, and what steps add."""
+    words = ("--provenance=mode=min", "-o", str(tmp_path / "out"))
+    assert said(ketchd, "build", *words, f"{url}#main")[0] == 0
+    told = json.loads((tmp_path / "out/provenance.json").read_text())["predicate"]
+    source = {"uri": f"{url}#main", "digest": {"sha1": commit}}
+    assert told["invocation"]["configSource"] == {**source, "entryPoint": "Dockerfile"}
+    assert source in told["materials"]
+    assert told["metadata"]["completeness"]["materials"]
+    text = f"FROM scratch\nADD {url} /r\nADD {url.replace('/app', '/dumb/app')}/HEAD /h\n"
+    assert build(ketchd, text, tmp_path, *words)[0] == 0
+    told = json.loads((tmp_path / "out/provenance.json").read_text())["predicate"]
+    repository, file = told["materials"]
+    assert repository == {"uri": url, "digest": {"sha1": commit}}
+    assert list(file["digest"]) == ["sha256"]
+    assert not told["metadata"]["completeness"]["materials"]
 
 
 def test_context_from_an_archive_or_a_dockerfile(ketchd: Ketchd, tmp_path: Path) -> None:

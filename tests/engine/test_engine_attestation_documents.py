@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from google.protobuf import json_format
 from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
@@ -13,7 +14,8 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 
 from ketch.build.attestations import Provenance
 from ketch.engine.builder import attestation_documents as documents
-from ketch.engine.builder.attestation_documents import Invocation, Material
+from ketch.engine.builder.attestation_documents import Invocation, Lent, Material
+from ketch.engine.builder.invocation import without_password
 
 CALL = Invocation(
     ref="abc",
@@ -25,7 +27,7 @@ CALL = Invocation(
     arguments={"A": "b"},
     labels={"c": "d"},
     dockerfile=b"FROM scratch\n",
-    materials=(Material("pkg:docker/busybox@latest?platform=linux%2Famd64", "a" * 64),),
+    materials=(Material("pkg:docker/busybox@latest?platform=linux%2Famd64", "sha256:" + "a" * 64),),
 )
 
 
@@ -59,8 +61,52 @@ def test_slsa_v1(everything: bool) -> None:
     wanted = Provenance(version="v1", everything=everything, builder="https://b")
     told: dict[str, Any] = json.loads(json.dumps(documents.provenance(wanted, CALL), default=str))
     metadata = told["runDetails"]["metadata"]
-    for name in [name for name in metadata if "#" in name]:
-        del metadata[name]
+    for name in [name for name in metadata if name.startswith("buildkit_")]:
+        del metadata[name]  # "Producers MAY add extension fields named <vendor>_<fieldname>"
     parsed = json_format.ParseDict(told, provenance_pb2.Provenance())
     assert parsed.build_definition.resolved_dependencies[0].digest["sha256"] == "a" * 64
     assert parsed.run_details.metadata.started_on.seconds == 1704067200
+
+
+def test_what_a_build_was_lent_and_where_it_comes_from() -> None:
+    """The members are BuildKit's, as its clients read them."""
+    commit = Material("https://a/b.git#main", "sha1:" + "b" * 40)
+    call = msgspec.structs.replace(
+        CALL,
+        secrets=(Lent("s", False),),
+        agents=(Lent("default", True),),
+        vcs={"revision": "b" * 40},
+        origin=commit,
+        materials=(*CALL.materials, commit),
+        whole=True,
+    )
+    told = documents.provenance(Provenance(everything=True), call)
+    request = told["invocation"]["parameters"]
+    assert request["args"] == {"target": "final", "build-arg:A": "b", "label:c": "d"}
+    assert request["secrets"] == [{"id": "s", "optional": False}]
+    assert request["ssh"] == [{"id": "default", "optional": True}]
+    assert "locals" not in request
+    source = {"uri": commit.uri, "digest": {"sha1": "b" * 40}}
+    assert told["invocation"]["configSource"] == {**source, "entryPoint": "Dockerfile"}
+    assert told["materials"][1] == source
+    assert told["metadata"]["completeness"]["materials"]
+    assert told["metadata"]["https://mobyproject.org/buildkit@v1#metadata"]["vcs"] == call.vcs
+    least = documents.provenance(Provenance(version="v1"), call)
+    assert least["buildDefinition"]["externalParameters"]["request"]["args"] == {"target": "final"}
+    metadata = least["runDetails"]["metadata"]
+    assert metadata["buildkit_completeness"] == {"request": False, "resolvedDependencies": True}
+    assert metadata["buildkit_metadata"] == {"vcs": call.vcs}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://u:p@h:1/x?y", "https://h:1/x?y"),
+        ("https://token@h/x", "https://h/x"),
+        ("ssh://git@h/x", "ssh://git@h/x"),
+        ("ssh://git:p@h/x", "ssh://h/x"),
+        ("git@h:x", "git@h:x"),
+    ],
+)
+def test_no_password_is_told(url: str, shown: str) -> None:
+    assert without_password(url) == shown

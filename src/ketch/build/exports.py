@@ -56,8 +56,9 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     sends it to its registries. ``level`` of the compression is None for the default; ``recompress``
     compresses layers anew that came compressed in another way. ``archive`` False asks for a
     directory where an archive is usual. ``split`` says whether each platform has a directory of its
-    own; None: if there are several. ``attestation_prefix`` begins the names of attestations beside
-    a tree.
+    own; None: if there are several. ``rewrite`` says whether files are to be no younger than
+    SOURCE_DATE_EPOCH (None: not said). ``attestation_prefix`` begins the names of attestations
+    beside a tree.
     """
 
     type: str = IMAGE
@@ -72,6 +73,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     annotations: tuple[Annotation, ...] = ()
     archive: bool = True
     split: bool | None = None
+    rewrite: bool | None = None
     attestation_prefix: str = ""
 
     @property
@@ -105,6 +107,7 @@ def parse_export(type: str, attributes: Mapping[str, str]) -> Export:
             )
     compression, level = compression_of(rest)
     push = flag_of(rest, "push", type == "registry")
+    flag_of(rest, "unpack", True)  # what is kept here always is; "false" promises nothing else
     return Export(
         type=kind,
         names=tuple(name for name in rest.get("name", "").split(",") if name),
@@ -117,6 +120,7 @@ def parse_export(type: str, attributes: Mapping[str, str]) -> Export:
         oci_types=flag_of(rest, "oci-mediatypes", kind != DOCKER),
         annotations=annotations,
         archive=flag_of(rest, "tar", True),
+        rewrite=flag_of(rest, "rewrite-timestamp", False) if "rewrite-timestamp" in rest else None,
         attestation_prefix=_file_name(rest.get("attestation-prefix", "")),
         split=flag_of(rest, "platform-split", False) if "platform-split" in rest else None,
     )

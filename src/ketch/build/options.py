@@ -45,6 +45,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     here so that it can be refused by name. Without ``exports`` the result is an image.
     ``buildkit`` has the history told in BuildKit's words (``wording``).
     ``attributes`` are the client's own words for all this, for the history.
+    ``vcs`` is what the client says of the repository that the context is in.
     ``verify`` builds twice without the cache and fails when the outcomes differ.
     """
 
@@ -76,6 +77,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     isolation: str = ""
     security_options: tuple[str, ...] = ()
     verify: bool = False
+    vcs: dict[str, str] = {}
     buildkit: bool = False
     exports: tuple[Export, ...] = ()
     attributes: dict[str, str] = {}

@@ -45,6 +45,7 @@ def build_options(
         target=attrs.get("target", ""),
         build_args=dict(_of(attrs, "build-arg:")),
         labels=_of(attrs, "label:"),
+        vcs=_of(attrs, "vcs:"),
         no_cache=no_cache,
         no_cache_stages=stages,
         pull=attrs.get("image-resolve-mode") == "pull",

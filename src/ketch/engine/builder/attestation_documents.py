@@ -19,19 +19,30 @@ STATEMENT = "https://in-toto.io/Statement/v0.1"
 SPDX = "https://spdx.dev/Document"
 SLSA = {"v0.2": "https://slsa.dev/provenance/v0.2", "v1": "https://slsa.dev/provenance/v1"}
 BUILD_TYPE = "urn:ketch:build:v1"
+_METADATA = "https://mobyproject.org/buildkit@v1#metadata"  # by which clients know it
 _PURL = {"deb": "deb", "apk": "apk", "rpm": "rpm", "pypi": "pypi", "npm": "npm"}
 _SPACES = {"deb": "debian", "apk": "alpine", "rpm": "redhat"}
 
 
 class Material(msgspec.Struct, frozen=True):
-    """Something that went into a build: its URI (a package URL for images), its sha256 in hex."""
+    """Something that went into a build: its URI (a package URL for images), its digest
+    (``sha1:…`` of a commit)."""
 
     uri: str
-    sha256: str
+    digest: str
+
+
+class Lent(msgspec.Struct, frozen=True):
+    """A secret or an agent of the client's."""
+
+    id: str
+    optional: bool
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
-    """How a build was called; times in RFC 3339. ``dockerfile`` is the file's text."""
+    """How a build was called; times in RFC 3339. ``dockerfile`` is the file's text, ``origin`` the
+    repository that it came with, ``vcs`` what the client says of the one it is in. ``whole`` says
+    that the materials are all there is."""
 
     ref: str
     started: str
@@ -41,8 +52,13 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     arguments: Mapping[str, str]
     labels: Mapping[str, str]
+    secrets: Sequence[Lent] = ()
+    agents: Sequence[Lent] = ()
+    vcs: Mapping[str, str] = {}
     dockerfile: bytes
     materials: Sequence[Material]
+    origin: Material | None = None
+    whole: bool = False
 
 
 class Predicate(msgspec.Struct, frozen=True):
@@ -80,34 +96,51 @@ def provenance(wanted: Provenance, call: Invocation) -> dict[str, Any]:
     """The predicate of SLSA in the version asked for."""
     arguments = {f"build-arg:{key}": value for key, value in call.arguments.items()}
     labels = {f"label:{key}": value for key, value in call.labels.items()}
+    more: dict[str, Any] = {
+        "args": {**arguments, **labels},
+        "secrets": [msgspec.to_builtins(each) for each in call.secrets],
+        "ssh": [msgspec.to_builtins(each) for each in call.agents],
+    }
+    target = {"target": call.target} if call.target else {}
     request: dict[str, Any] = {
         "frontend": "dockerfile.v0",
-        "args": {**({"target": call.target} if call.target else {})},
-        "locals": [{"name": "context"}, {"name": "dockerfile"}],
+        **(more if wanted.everything else {}),
+        "args": {**target, **(more["args"] if wanted.everything else {})},
+        "locals": [] if call.origin else [{"name": "context"}, {"name": "dockerfile"}],
     }
-    if wanted.everything:
-        request["args"] |= {**arguments, **labels}
-    if not request["args"]:
-        del request["args"]
-    materials = [{"uri": m.uri, "digest": {"sha256": m.sha256}} for m in call.materials]
+    told = wanted.everything or not any(more.values())
+    request = {key: value for key, value in request.items() if value}
     version = _v1 if wanted.version == "v1" else _v02
-    found = version(wanted, call, request, materials)
+    return version(wanted, call, request, told)
+
+
+def _metadata(wanted: Provenance, call: Invocation) -> dict[str, Any]:
+    """What BuildKit tells beyond SLSA."""
+    found: dict[str, Any] = {"vcs": dict(call.vcs)} if call.vcs else {}
     if wanted.everything:
-        source = {"filename": call.filename, "data": call.dockerfile}
-        place = found["runDetails"]["metadata"] if wanted.version == "v1" else found["metadata"]
-        place[f"{BUILD_TYPE}#metadata"] = {"source": {"infos": [source]}}
+        source = {"filename": call.filename, "language": "Dockerfile", "data": call.dockerfile}
+        found["source"] = {"infos": [source]}
     return found
 
 
+def _told(material: Material) -> dict[str, Any]:
+    kind, _, digits = material.digest.partition(":")
+    return {"uri": material.uri, "digest": {kind: digits}}
+
+
 def _v02(
-    wanted: Provenance, call: Invocation, request: dict[str, Any], materials: list[Any]
+    wanted: Provenance, call: Invocation, request: dict[str, Any], told: bool
 ) -> dict[str, Any]:
+    metadata = _metadata(wanted, call)
     return {
         "builder": {"id": wanted.builder},
         "buildType": BUILD_TYPE,
-        "materials": materials,
+        "materials": [_told(material) for material in call.materials],
         "invocation": {
-            "configSource": {"entryPoint": call.filename},
+            "configSource": {
+                **(_told(call.origin) if call.origin else {}),
+                "entryPoint": call.filename,
+            },
             "parameters": request,
             "environment": {"platform": call.platform},
         },
@@ -116,27 +149,32 @@ def _v02(
             "buildStartedOn": call.started,
             "buildFinishedOn": call.finished,
             "completeness": {
-                "parameters": wanted.everything,
+                "parameters": told,
                 "environment": True,
-                "materials": False,
+                "materials": call.whole,
             },
             "reproducible": wanted.reproducible,
+            **({_METADATA: metadata} if metadata else {}),
         },
     }
 
 
 def _v1(
-    wanted: Provenance, call: Invocation, request: dict[str, Any], materials: list[Any]
+    wanted: Provenance, call: Invocation, request: dict[str, Any], told: bool
 ) -> dict[str, Any]:
+    metadata = _metadata(wanted, call)
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {
-                "configSource": {"path": call.filename},
+                "configSource": {
+                    **(_told(call.origin) if call.origin else {}),
+                    "path": call.filename,
+                },
                 "request": request,
             },
             "internalParameters": {"builderPlatform": call.platform},
-            "resolvedDependencies": materials,
+            "resolvedDependencies": [_told(material) for material in call.materials],
         },
         "runDetails": {
             "builder": {"id": wanted.builder},
@@ -144,6 +182,9 @@ def _v1(
                 "invocationId": call.ref,
                 "startedOn": call.started,
                 "finishedOn": call.finished,
+                **({"buildkit_metadata": metadata} if metadata else {}),
+                "buildkit_completeness": {"request": told, "resolvedDependencies": call.whole},
+                **({"buildkit_reproducible": True} if wanted.reproducible else {}),
             },
         },
     }

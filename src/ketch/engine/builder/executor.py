@@ -22,6 +22,7 @@ from ketch.build.git_remote import is_git, parse_remote
 from ketch.build.progress import Report
 from ketch.engine.builder.attestation_documents import Material, image_url, layout_url
 from ketch.engine.builder.fetch import fetch
+from ketch.engine.builder.invocation import git_material, without_password
 from ketch.engine.builder.layout_image import LayoutImages, parse_place
 from ketch.engine.builder.remote import archive
 from ketch.engine.builder.run import StepRunner
@@ -91,7 +92,7 @@ class BuildExecutor:
         """Of the client's; not stored as an image."""
         image, digest = await self._layouts.image(value, platform, report)
         found = str(configs.decode(image.config).platform)
-        self._use(layout_url(parse_place(value).store, digest, found), digest)
+        self._use(Material(layout_url(parse_place(value).store, digest, found), digest))
         return image
 
     def of_input(self, image: ImageInput) -> BaseImage:
@@ -109,11 +110,10 @@ class BuildExecutor:
         digest = next((each.digest for each in known if each.name == name.name), record.id)
         platform = str(self._room.parts.images.config(record.id).platform)
         uri = image_url(name.familiar_name, name.tag or name.digest or "latest", platform)
-        self._use(uri, digest)
+        self._use(Material(uri, digest))
 
-    def _use(self, uri: str, digest: str) -> None:
-        material = Material(uri, digest.partition(":")[2])
-        if material not in self.materials:
+    def _use(self, material: Material | None) -> None:
+        if material is not None and material not in self.materials:
             self.materials.append(material)
 
     def _local(self, reference: str, platform: str) -> ImageRecord | None:
@@ -221,6 +221,7 @@ class BuildExecutor:
         digest = await fetch(url, f"{self._room.directory}/{tree.handle}/{name}")
         if checksum and digest != checksum:
             raise InvalidParameter(f"digest mismatch of {url}: {digest}, wanted {checksum}")
+        self._use(Material(without_password(url), digest))
         return tree
 
     async def clone(self, url: str, checksum: str, *, keep_git_dir: bool, report: Report) -> Tree:
@@ -229,6 +230,7 @@ class BuildExecutor:
         tree = self._next_tree()
         commit = await self._room.workers.cloner.clone(remote, tree.handle)
         report.note(f"{remote.url} is at {commit}\n")
+        self._use(git_material(remote.url, remote.ref, commit))
         return tree
 
     async def unpacked(self, url: str, report: Report) -> Tree:

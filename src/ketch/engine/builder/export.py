@@ -11,7 +11,6 @@ import msgspec
 from ketch.build import exports as kinds
 from ketch.build.attestations import Attestations
 from ketch.build.cache_options import INLINE
-from ketch.build.config import timestamp
 from ketch.build.exports import Export
 from ketch.build.meter import Meter
 from ketch.build.offers import EXPORT
@@ -20,6 +19,7 @@ from ketch.engine.builder.attest import Attester, attached
 from ketch.engine.builder.attestation_documents import Predicate
 from ketch.engine.builder.cache_export import CacheExporter, chosen, with_inline
 from ketch.engine.builder.history_files import KeptFile, kept_files
+from ketch.engine.builder.invocation import ended
 from ketch.engine.builder.result import Result
 from ketch.engine.builder.scanner import ImageScanner
 from ketch.engine.builder.tree import tree_stream
@@ -200,9 +200,7 @@ class Exporting:
         return known
 
     def _call(self) -> Invocation:
-        return msgspec.structs.replace(
-            self._invocation, finished=timestamp(), materials=tuple(self._executor.materials)
-        )
+        return ended(self._invocation, self._room, self._executor.materials)
 
     def kept(self, results: Sequence[Result], *, stored: bool) -> list[KeptFile]:
         """What the history keeps of the outcome."""

@@ -24,6 +24,11 @@ def check(options: BuildOptions) -> None:
             "verify needs the build argument SOURCE_DATE_EPOCH: without it every build has a time"
             " of its own (for example the time of the last commit: git log -1 --format=%ct)"
         )
+    if epoch is not None and any(export.rewrite is False for export in options.exports):
+        raise Unsupported(
+            "rewrite-timestamp=false is not supported with SOURCE_DATE_EPOCH: files of new layers "
+            "are never younger, leave one of the two out"
+        )
     each_platform(options)
     if options.network_mode.startswith("container:"):
         raise Unsupported(f"networkmode={options.network_mode!r} is not supported for builds")

@@ -46,7 +46,8 @@ class GitSource:
 
     def __init__(self, url: str, remote: GitRemote) -> None:
         self._url = url
-        self._remote = remote
+        self.remote = remote
+        self.commit = ""  # as soon as it is known
         self._ignore = b""
 
     def title(self, path: str) -> str:
@@ -56,8 +57,8 @@ class GitSource:
     async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """Clones; the Dockerfile is of the repository."""
         tree = directory_of("")
-        commit = await workers.cloner.clone(self._remote, tree)
-        report.status("", f"{commit} {self._remote.ref or 'HEAD'}")
+        self.commit = await workers.cloner.clone(self.remote, tree)
+        report.status("", f"{self.commit} {self.remote.ref or 'HEAD'}")
         try:
             found = await workers.ask("adopt", tree=tree, dockerfile=path)
         except NotFound as error:
@@ -105,7 +106,7 @@ class OwnDockerfile:
 
     def __init__(self, dockerfiles: Source, context: Source) -> None:
         self._dockerfiles = dockerfiles
-        self._context = context
+        self.context = context
 
     def title(self, path: str) -> str:
         """The client's."""
@@ -124,7 +125,7 @@ class OwnDockerfile:
         if name:
             await self._dockerfiles.files(workers, name, report)
         else:
-            await self._context.dockerfile(workers, "", report)
+            await self.context.dockerfile(workers, "", report)
 
 
 async def archive(url: str) -> AsyncIterator[bytes]:

@@ -11,13 +11,12 @@ from ketch.build.epoch import epoch_of, epoch_text
 from ketch.build.prepared import Prepared
 from ketch.build.solver import Built, Solver, outcome_of
 from ketch.build.vertices import Vertices
-from ketch.engine.builder.attestation_documents import Invocation
 from ketch.engine.builder.export import Exporting
 from ketch.engine.builder.history import CANCELED, COMPLETED, ERROR
+from ketch.engine.builder.invocation import begun
 from ketch.engine.builder.result import Result
 from ketch.engine.builder.verify import check_same
 from ketch.errors import Cancelled
-from ketch.oci import platform as platforms
 
 if TYPE_CHECKING:
     from ketch.build.failures import Place
@@ -49,7 +48,7 @@ class RunningBuild:
         self._executor = executor
         self._sink = room.sink
         self._solvers = self._made()
-        self._exporting = Exporting(room, executor, _invocation(room, plans[0], self.ref))
+        self._exporting = Exporting(room, executor, begun(room, plans[0], self.ref))
         self._gate = gate
         self._files: list[KeptFile] = []
         self._ready: asyncio.Future[list[StageState]] = asyncio.get_running_loop().create_future()
@@ -157,21 +156,4 @@ def _result(state: StageState) -> Result:
     config, parent = outcome_of(state)
     return Result(
         platform=state.image.platform, config=config, layers=tuple(state.layers), parent=parent
-    )
-
-
-def _invocation(room: BuildRoom, plan: Prepared, ref: str) -> Invocation:
-    """How the build was called, for its provenance."""
-    options = room.options
-    return Invocation(
-        ref=ref,
-        started=timestamp(),
-        finished="",
-        filename=options.dockerfile,
-        target=options.target,
-        platform=str(platforms.host()),
-        arguments={k: v for k, v in options.build_args.items() if v is not None},
-        labels=options.labels,
-        dockerfile="\n".join(plan.dockerfile.source.lines).encode(),
-        materials=(),
     )
