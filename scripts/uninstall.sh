@@ -17,7 +17,10 @@ if [ -z "$root" ]; then
     fi
     # Ends the launcher, removes bridges, rules and cgroups; says so when containers run.
     [ ! -x /usr/local/bin/ketchd ] || /usr/local/bin/ketchd --cleanup || {
-        echo "uninstall: nothing was removed; the daemon is stopped" >&2
+        [ ! -d /run/systemd/system ] || {
+            systemctl enable --quiet ketch.service && systemctl enable --quiet --now ketch.socket
+        } 2>/dev/null || true
+        echo "uninstall: nothing was removed" >&2
         exit 1
     }
 fi

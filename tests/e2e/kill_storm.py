@@ -41,7 +41,7 @@ class Storm:
     """Workers on one daemon, and its killer.
 
     ``servants``: the daemon's other processes are killed too. Then every command may fail, with
-    words.
+    words; 137 says enough.
     """
 
     def __init__(
@@ -131,9 +131,10 @@ class Storm:
             return True, done.stdout.decode(errors="replace")
         cut = ("Cannot connect", "error during connect", "EOF", "connection reset", "broken pipe",
                "use of closed network connection")  # fmt: skip
-        if any(word in said for word in cut):
+        lost = words[0] == "exec" and done.returncode == 255  # nobody there to ask for the status
+        if lost or any(word in said for word in cut):
             return False, said
-        if self.servants and said:
+        if self.servants and (said or done.returncode == 137):
             self.failures[f"{words[0]} {done.returncode}: {_NUMBERS.sub('#', said[-300:])}"] += 1
         else:
             self.wrong.append(f"{' '.join(words)}: exit {done.returncode}: {said[-600:]}")

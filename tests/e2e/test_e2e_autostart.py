@@ -43,6 +43,37 @@ trap clean EXIT
 """
 
 
+SERVICE = r"""
+mkdir -p /run/systemd/system /etc/systemd/system "$WORK/bin"
+touch /etc/systemd/system/ketch.socket
+cat > "$WORK/bin/systemctl" <<END
+#!/bin/sh
+echo "systemctl \$*" >&2
+"$(dirname "$KETCH")/ketchd" >/dev/null 2>&1 &
+until [ -S /run/ketch/ketch.sock ]; do sleep 0.02; done
+END
+chmod 755 "$WORK/bin/systemctl"
+PATH=$WORK/bin:$PATH
+"""
+
+
+def test_a_service_is_started(tmp_path: Path) -> None:
+    """Where units are installed, a daemon of our own would be in the way of systemd's."""
+    before, mark, after = SCRIPT.partition('"$KETCH" image')
+    tag = f"kt{secrets.token_hex(3)}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", before + SERVICE + mark + after],
+        env={"PATH": PATH, "WORK": str(tmp_path), "TAG": tag, "KETCH": KETCH},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines().count("systemctl start ketch.socket") == 1
+    assert "it just works" in done.stdout
+
+
 def test_a_daemon_is_started(tmp_path: Path) -> None:
     tag = f"kt{secrets.token_hex(3)}"
     done = subprocess.run(

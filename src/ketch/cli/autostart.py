@@ -1,7 +1,8 @@
 """A client that starts the daemon when nobody answers at the default socket.
 
 People expect a tool that just works: ``ketch`` run by root with no daemon running starts one,
-detached, and waits until it answers. Only for the default address: who names a host means it.
+detached, and waits until it answers; where it is installed as a service, systemd starts it. Only
+for the default address: who names a host means it.
 """
 
 import os
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0  # seconds until a daemon that does not come up is given up
 LOG = "/run/ketch/ketchd.log"
+UNITS = ("/etc/systemd/system/ketch.socket", "/lib/systemd/system/ketch.socket")
 
 
 class AutoClient(Client):
@@ -66,6 +68,9 @@ def start_daemon(address: Address) -> None:
             f"no ketch daemon answers at {address.text} and only root can start one:"
             " run 'sudo systemctl start ketch' or 'sudo ketchd', or use sudo"
         )
+    if _is_a_service():
+        _start_service()
+        return  # systemd holds the socket: who connects waits until the daemon is there
     os.makedirs(os.path.dirname(LOG), mode=0o711, exist_ok=True)
     pid = _spawn()
     deadline = time.monotonic() + PATIENCE
@@ -76,6 +81,21 @@ def start_daemon(address: Address) -> None:
             break
         time.sleep(0.02)
     raise LocalFault(f"the ketch daemon did not come up:\n{_log_tail()}")
+
+
+def _is_a_service() -> bool:
+    """Whether systemd keeps the daemon: one of our own would be in the way of its."""
+    return os.path.isdir("/run/systemd/system") and any(map(os.path.exists, UNITS))
+
+
+def _start_service() -> None:
+    words = ["systemctl", "start", "ketch.socket"]
+    try:
+        pid = os.posix_spawnp(words[0], words, os.environ)
+    except FileNotFoundError:
+        raise LocalFault("cannot start the ketch service: systemctl is missing") from None
+    if os.waitpid(pid, 0)[1]:
+        raise LocalFault("the ketch service could not be started: see 'systemctl status ketch'")
 
 
 def _spawn() -> int:
