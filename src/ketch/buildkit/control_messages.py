@@ -158,12 +158,24 @@ class BuildkitVersion(Message):
     revision: str = field(3)
 
 
+class GCPolicy(Message):
+    """What of the cache goes by itself; sizes in bytes, durations in nanoseconds."""
+
+    all: bool = field(1)
+    keepDuration: int = field(2)
+    reservedSpace: int = field(3)
+    filters: list[str] = field(4)
+    maxUsedSpace: int = field(5)
+    minFreeSpace: int = field(6)
+
+
 class WorkerRecord(Message):
     """A worker; ketch is one."""
 
     ID: str = field(1)
     Labels: dict[str, str] = field(2)
     platforms: list[Platform] = field(3)
+    GCPolicy: list[GCPolicy] = field(4)
     version: BuildkitVersion | None = field(5)
 
 

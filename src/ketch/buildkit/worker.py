@@ -10,6 +10,7 @@ from ketch.engine.emulation import runnable
 
 if TYPE_CHECKING:
     from ketch.engine.builder.builder import Builder
+    from ketch.engine.builder.gc import Rule
 
 _SPEAKS = "0.25.0"
 """The version of BuildKit whose API is spoken here. Clients compare it with the versions of their
@@ -39,5 +40,18 @@ def worker(builder: Builder) -> control.WorkerRecord:
             control.Platform(Architecture=p.architecture, OS=p.os, Variant=p.variant)
             for p in runnable()
         ],
+        GCPolicy=[_policy(rule) for rule in builder.cache.rules()],
         version=version(),
+    )
+
+
+def _policy(rule: Rule) -> control.GCPolicy:
+    """Layers that images hold go from the cache too: ``all``."""
+    return control.GCPolicy(
+        all=True,
+        keepDuration=rule.unused_for,
+        filters=[f"{key}=={value}" for key, values in rule.filters.items() for value in values],
+        reservedSpace=rule.amounts.reserved,
+        maxUsedSpace=rule.amounts.max_used,
+        minFreeSpace=rule.amounts.min_free,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine.builder.cache import CacheUsage
-from ketch.engine.builder.gc import Amounts, check_filters, chosen, matching
+from ketch.engine.builder.gc import Amounts, Rule, check_filters, chosen, matching
 from ketch.engine.filters import Filters
 from ketch.engine.prune_report import PruneReport
 
@@ -107,10 +107,14 @@ class Pruner:
         self._next_collection = now + _COLLECTION_EVERY
         await self.collect()
 
+    def rules(self) -> Sequence[Rule]:
+        """By which the cache is kept in its bounds."""
+        found = os.statvfs(self._parts.config.data_root)
+        return self._parts.config.build_cache.on(found.f_blocks * found.f_frsize)
+
     async def collect(self) -> None:
         """By the rules of the daemon's configuration."""
-        found = os.statvfs(self._parts.config.data_root)
-        for rule in self._parts.config.build_cache.on(found.f_blocks * found.f_frsize):
+        for rule in self.rules():
             filters = dict(rule.filters)
             if rule.unused_for:
                 filters["until"] = (str(time.time_ns() - rule.unused_for),)
