@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from base64 import b64decode
 from collections.abc import Iterator
@@ -161,6 +162,8 @@ RUN printf '%s\n' '#!/bin/sh' 'set -e' \
   'out=$BUILDKIT_SCAN_DESTINATION$(basename $BUILDKIT_SCAN_SOURCE).spdx.json' \
   'printf "%s" "{\"_type\":\"https://in-toto.io/Statement/v0.1\",\"predicateType\":\
 \"https://spdx.dev/Document\",\"predicate\":{\"name\":\"$(echo $id | tr -d \")\"}}" >$out' \
+  'more=$BUILDKIT_SCAN_SOURCE_EXTRAS' 'test -z "$more" || sed "s/{.name.*}}/{\"name\": \
+\"$(echo $(ls $more))\"}}/" <$out >${out%/*}/more.spdx.json' \
   > /scan && chmod +x /scan
 ENTRYPOINT ["/scan"]
 CMD ["more"]
@@ -183,10 +186,47 @@ def test_a_scanner_of_ones_own(ketchd: Ketchd, folder: Path, tmp_path: Path) -> 
     assert told["predicateType"] == "https://spdx.dev/Document"
     failed = build(ketchd, "--sbom", "generator=scanner:1", "-o", out, folder, code=None)
     assert b"the SBOM generator scanner:1 ended with exit code 1" in failed.stderr
-    context = ("--build-arg", "BUILDKIT_SBOM_SCAN_CONTEXT=true")
-    refused = build(ketchd, *words, *context, folder, code=None)
-    assert b"BUILDKIT_SBOM_SCAN_CONTEXT is not supported" in refused.stderr
+    (folder / "Dockerfile").write_text(MORE)
+    build(ketchd, *words, folder)
+    told = json.loads((out / "more.spdx.json").read_text())
+    assert told["predicate"] == {"name": "sbom-context sbom-one"}
     ketchd.docker("rmi", "scanner:1")
+
+
+MORE = """ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
+FROM busybox AS one
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
+COPY root /
+FROM busybox AS other
+RUN true
+FROM scratch
+COPY --from=one /etc /etc
+COPY --from=other /etc /etc
+"""
+
+
+def test_stages_and_the_context_are_scanned_when_asked(
+    ketchd: Ketchd, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "Dockerfile").write_text(MORE)
+    out = tmp_path / "out"
+    assert scans(ketchd, folder, out) == {"sbom": 0, "sbom-one": 5, "sbom-context": 2}
+    none = ("--build-arg", "BUILDKIT_SBOM_SCAN_STAGE=false")
+    context = ("--build-arg", "BUILDKIT_SBOM_SCAN_CONTEXT=nobody")
+    assert set(scans(ketchd, folder, out, *none, *context)) == {"sbom"}
+    some = ("--build-arg", "BUILDKIT_SBOM_SCAN_STAGE=other,one")
+    assert set(scans(ketchd, folder, out, *some, *context)) == {"sbom", "sbom-one"}
+
+
+def scans(ketchd: Ketchd, folder: Path, out: Path, *words: str) -> dict[str, int]:
+    """How many packages each bill of materials names."""
+    shutil.rmtree(out, ignore_errors=True)
+    build(ketchd, "--sbom=true", *words, "-o", out, folder)
+    files = {path.name.removesuffix(".spdx.json"): path for path in out.glob("*.spdx.json")}
+    told = {name: json.loads(path.read_text()) for name, path in files.items()}
+    spaces = {one["predicate"]["documentNamespace"] for one in told.values()}
+    assert len(spaces) == len(told)
+    return {name: len(one["predicate"]["packages"]) for name, one in told.items()}
 
 
 def test_in_a_layout(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:

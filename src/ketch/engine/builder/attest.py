@@ -11,6 +11,7 @@ import msgspec
 from ketch.build.attestations import Attestations
 from ketch.build.config import timestamp
 from ketch.build.epoch import epoch_of, epoch_text
+from ketch.build.executor import Tree
 from ketch.engine.builder import attestation_documents as documents
 from ketch.engine.builder.attestation_documents import Predicate
 from ketch.engine.images.tree import ImageTree, data_piece
@@ -61,22 +62,24 @@ class Attester:
         if self._wanted.sbom and self._scanner is not None:
             found += await self._scanner.predicates(result)
         elif self._wanted.sbom:
-            found.append(Predicate(documents.SPDX, await self._sbom(result), "sbom.spdx.json"))
+            core = Tree("layers", result.layers)
+            for name, tree in (("sbom", core), *result.scanned):
+                told = await self._sbom(result, name, tree)
+                found.append(Predicate(documents.SPDX, told, f"{name}.spdx.json"))
         return found
 
-    async def _sbom(self, result: Result) -> dict[str, Any]:
+    async def _sbom(self, result: Result, name: str, tree: Tree) -> dict[str, Any]:
         scanned: dict[str, Any] = {"packages": [], "distribution": "", "unread": []}
-        parts = self._room.parts
-        if result.layers:
-            scanned = await parts.launcher.work(
-                "ketch.build.packages:scan", {}, [], parts.snapshots.view(result.layers)
+        if tree.kind != "layers" or tree.layers:
+            scanned = await self._room.parts.launcher.work(
+                "ketch.build.packages:scan", {}, [], await self._room.view(tree)
             )
         epoch = epoch_of(self._room.options.build_args)
         created = timestamp()[:19] + "Z" if epoch is None else epoch_text(epoch)
         return documents.spdx(
             scanned["packages"],
             scanned["distribution"],
-            of(result.config),
+            of(result.config) + name.removeprefix("sbom"),
             created,
             scanned["unread"],
         )

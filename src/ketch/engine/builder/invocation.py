@@ -12,7 +12,7 @@ import msgspec
 from ketch.build.ast import Run
 from ketch.build.config import timestamp
 from ketch.engine.builder.attestation_documents import Invocation, Lent, Material
-from ketch.engine.builder.remote import GitSource, OwnDockerfile
+from ketch.engine.builder.remote import GitSource, OwnDockerfile, WithDirectories
 from ketch.oci import platform as platforms
 
 if TYPE_CHECKING:
@@ -45,13 +45,15 @@ def begun(room: BuildRoom, plan: Prepared, ref: str) -> Invocation:
 def ended(call: Invocation, room: BuildRoom, used: Sequence[Material]) -> Invocation:
     """With what went into the build: what its steps ``used``, and the context if it was fetched."""
     source = room.source
+    whole = isinstance(source, GitSource)
+    source = source.context if isinstance(source, WithDirectories) else source
     origin = repository(source) if isinstance(source, GitSource) else None
     context = origin
     if isinstance(source, OwnDockerfile) and isinstance(source.context, GitSource):
         context = repository(source.context)
     materials = (*used, *((context,) if context and context not in used else ()))
     return msgspec.structs.replace(
-        call, finished=timestamp(), materials=materials, origin=origin, whole=origin is not None
+        call, finished=timestamp(), materials=materials, origin=origin, whole=whole
     )
 
 

@@ -80,24 +80,24 @@ class WithDirectories:
     """A context that is fetched, Dockerfile and all, beside directories of the client's."""
 
     def __init__(self, context: Source, directories: Source) -> None:
-        self._context = context
+        self.context = context
         self._directories = directories
 
     def title(self, path: str) -> str:
         """The context's."""
-        return self._context.title(path)
+        return self.context.title(path)
 
     async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """The context's."""
-        return await self._context.dockerfile(workers, path, report)
+        return await self.context.dockerfile(workers, path, report)
 
     async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
         """The context's."""
-        return await self._context.ignore(workers, path)
+        return await self.context.ignore(workers, path)
 
     async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
         """Named directories are the client's."""
-        source = self._directories if name else self._context
+        source = self._directories if name else self.context
         await source.files(workers, name, report)
 
 

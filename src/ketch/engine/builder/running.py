@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ketch.build.config import timestamp
 from ketch.build.epoch import epoch_of, epoch_text
 from ketch.build.prepared import Prepared
+from ketch.build.scanned import scanned
 from ketch.build.solver import Built, Solver, outcome_of
 from ketch.build.vertices import Vertices
 from ketch.engine.builder.export import Exporting
@@ -89,12 +90,15 @@ class RunningBuild:
         if not self._ready.done():
             self._ready.set_result(states)
         if self._gate is not None and not await self._gate:
-            self._files = self._exporting.kept([_result(state) for state in states], stored=False)
+            self._files = self._exporting.kept(self._results(states), stored=False)
             return None
-        results = [_result(state) for state in states]
+        results = self._results(states)
         built = await self._exporting.run(results, self._solvers[0].reporting)
         self._files = self._exporting.kept(results, stored=bool(built.image))
         return built
+
+    def _results(self, states: list[StageState]) -> list[Result]:
+        return [_result(*pair) for pair in zip(self._solvers, states, strict=True)]
 
     def _made(self) -> list[Solver]:
         """A solver for each platform; their steps are counted together."""
@@ -152,8 +156,12 @@ class RunningBuild:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-def _result(state: StageState) -> Result:
+def _result(solver: Solver, state: StageState) -> Result:
     config, parent = outcome_of(state)
     return Result(
-        platform=state.image.platform, config=config, layers=tuple(state.layers), parent=parent
+        platform=state.image.platform,
+        config=config,
+        layers=tuple(state.layers),
+        parent=parent,
+        scanned=scanned(solver),
     )

@@ -14,7 +14,7 @@ import msgspec
 
 from ketch.build.executor import RunStep, StepMount, Tree
 from ketch.engine.builder.attestation_documents import Predicate
-from ketch.errors import InvalidParameter, Unsupported
+from ketch.errors import InvalidParameter
 from ketch.oci import image as images
 from ketch.oci import platform as platforms
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from ketch.engine.builder.result import Result
     from ketch.engine.builder.room import BuildRoom
 
-_OUT, _SOURCE = "/run/out", "/run/src/core/sbom"
-_MORE = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")
+_OUT, _SOURCE, _EXTRAS = "/run/out", "/run/src/core/sbom", "/run/src/extras"
 
 
 class _Statement(msgspec.Struct, rename="camel"):
@@ -48,31 +47,30 @@ class ImageScanner:
         self._executor = executor
         self._scanner = scanner
         self._reporting = reporting
-        self._known: dict[tuple[str, ...], list[Predicate]] = {}
+        self._known: dict[tuple[object, ...], list[Predicate]] = {}
 
     async def predicates(self, result: Result) -> list[Predicate]:
         """What the image says of a result; raises ``InvalidParameter`` when it fails."""
-        for name in _MORE:
-            if self._room.options.build_args.get(name) not in (None, "", "0", "false"):
-                raise Unsupported(f"{name} is not supported: only the result is scanned")
-        if result.layers not in self._known:
+        key = (result.layers, result.scanned)
+        if key not in self._known:
             report = self._reporting(
                 f"[{result.platform}] generating sbom using {self._scanner.image}"
             )
             try:
-                self._known[result.layers] = await self._scan(result, report)
+                self._known[key] = await self._scan(result, report)
             except BaseException as error:
                 report.end(error=str(error) or "canceled")
                 raise
             report.end()
-        return self._known[result.layers]
+        return self._known[key]
 
     async def _scan(self, result: Result, report: Report) -> list[Predicate]:
         base = await self._executor.base(
             self._scanner.image, str(platforms.host()), pull=False, report=report
         )
         step = self._step(images.decode(base.config), base.layers, result)
-        for place in (_OUT, _SOURCE):
+        extras = [f"{_EXTRAS}/{name}" for name, _ in result.scanned]
+        for place in (_OUT, _SOURCE, *extras):
             made = await self._executor.make_directory(step.layers, place)
             if made:
                 step = msgspec.structs.replace(step, layers=(*step.layers, made))
@@ -92,8 +90,9 @@ class ImageScanner:
             raise InvalidParameter(f"the SBOM generator {self._scanner.image} has no command")
         told = {f"BUILDKIT_SCAN_{key}": value for key, value in self._scanner.parameters}
         told |= {"BUILDKIT_SCAN_DESTINATION": f"{_OUT}/", "BUILDKIT_SCAN_SOURCE": _SOURCE}
-        tree = Tree("layers", layers=result.layers)
-        source = StepMount(type="bind", target=_SOURCE, tree=tree)
+        told |= {"BUILDKIT_SCAN_SOURCE_EXTRAS": f"{_EXTRAS}/"} if result.scanned else {}
+        trees = {_SOURCE: Tree("layers", layers=result.layers)} if result.layers else {}
+        trees |= {f"{_EXTRAS}/{name}": tree for name, tree in result.scanned}
         return RunStep(
             layers=layers,
             argv=argv,
@@ -103,7 +102,7 @@ class ImageScanner:
             network="",
             limits=self._room.options.limits,
             mounts=(
-                *((source,) if result.layers else ()),
+                *(StepMount(type="bind", target=at, tree=tree) for at, tree in trees.items()),
                 StepMount(type="tmpfs", target="/tmp", mode=0o1777),
             ),
         )
