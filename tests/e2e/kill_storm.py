@@ -351,6 +351,7 @@ class Bystander:
         said = [int(line) for line in self._daemon.out("logs", "bystander").split()]
         assert said == list(range(len(said)))
         assert os.path.exists(f"/proc/{self._pid}")
+        assert self._daemon.out("exec", "bystander", "echo", "alive", timeout=30) == "alive"
 
 
 def settle(daemon: Ketchd) -> None:

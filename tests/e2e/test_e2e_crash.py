@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from e2e.ketchd_process import Ketchd, wait_for
+from ketch.runtime.cgroups.group import Cgroup
 
 pytestmark = pytest.mark.root
 
@@ -39,6 +42,28 @@ def test_running_containers_are_adopted(ketchd: Ketchd, name: str) -> None:
     assert done.stdout == b"got input\n"
     assert waiter.communicate(timeout=60)[0] == b"6\n"
     assert ketchd.out("logs", name) == "before\ngot input"
+
+
+def group_of(pid: object) -> Cgroup:
+    lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    path = next(path for _, names, path in lines if names in ("freezer", ""))
+    return Cgroup(*os.path.split(path))
+
+
+def test_a_daemon_killed_while_it_commits(ketchd: Ketchd, name: str) -> None:
+    """It had stopped the container for that, or was about to pause it: the record counts."""
+    ketchd.docker("run", "-d", "--name", name, "busybox", "sleep", "600")
+    group = group_of(state(ketchd, name)["Pid"])
+    group.freeze()
+    crash(ketchd)
+    assert ketchd.out("exec", name, "echo", "goes on", timeout=20) == "goes on"
+    ketchd.docker("pause", name)
+    group.freeze(False)
+    crash(ketchd)
+    assert group.is_frozen()
+    assert state(ketchd, name)["Status"] == "paused"
+    ketchd.docker("unpause", name)
+    assert not group.is_frozen()
 
 
 def test_exit_while_the_daemon_is_away(ketchd: Ketchd, name: str) -> None:

@@ -90,6 +90,15 @@ async def freeze(state: ContainerState, frozen: bool) -> None:
         raise KetchError(f"cannot {'pause' if frozen else 'unpause'}: {error}") from None
 
 
+async def freeze_again(state: ContainerState, frozen: bool) -> None:
+    """See that it is frozen, or not, whatever a daemon that was killed left half done."""
+    try:
+        if of(state).is_frozen() != frozen:
+            await freeze(state, frozen)
+    except (KetchError, OSError) as error:
+        _log.warning("a container cannot be %s: %s", "paused" if frozen else "unpaused", error)
+
+
 def update(state: ContainerState, resources: Resources) -> None:
     """Set limits live; raises ``Unsupported`` naming the option that the kernel refuses.
 

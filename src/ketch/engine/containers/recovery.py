@@ -92,6 +92,8 @@ class Recovery:
                 started_at=started.started_at,
                 cgroup=started.cgroup,
             )
+        state = self._parts.store.by_id(record.id).state
+        await container_cgroup.freeze_again(state, state.status is Status.PAUSED)  # a commit, say
         self._parts.live[record.id].started(shim)
         self._supervisor.watch(record.id, shim)
         return None

@@ -202,6 +202,17 @@ class Cgroup:
                 return
         raise Unsupported("pausing needs the freezer controller or cgroup v2")
 
+    def is_frozen(self) -> bool:
+        """Whether ``freeze`` was asked for last; raises OSError when the group is gone."""
+        found = self.directory_of("freezer")
+        if found:
+            return files.read(found[1], "freezer.state").strip() != "THAWED"
+        return any(
+            files.read(self.directory(one), "cgroup.freeze").strip() == "1"
+            for one in self.hierarchies
+            if one.version == 2
+        )
+
     def kill(self) -> None:
         """SIGKILL to every process inside; a frozen group is thawed so that it can die."""
         for hierarchy in self.hierarchies:
