@@ -34,7 +34,8 @@ def copy(args: Args, fds: list[int]) -> Args:
 
     ``{"destination": absolute path, a trailing slash counts, "chown": [uid, gid] or None (keep),
     "chmod": text as chmod(1) reads it or "", "extract": bool (unpack archives), "archive_chown":
-    [uid, gid] or None (as the archive says)}`` → ``{"entries"}``.
+    [uid, gid] or None (as the archive says), "several": bool (others are copied there too)}`` →
+    ``{"entries"}``.
     """
 
     def run(root_fd: int) -> Args:
@@ -100,6 +101,7 @@ def _placing(root_fd: int, args: Args) -> Placing:
         _ownership(args),
         extract=bool(args.get("extract")),
         archive_chown=owner_of(args, "archive_chown"),
+        several=bool(args.get("several")),
     )
 
 

@@ -25,6 +25,7 @@ _MISSING = re.compile(r"stat (.*): file does not exist", re.DOTALL)
 _NUMBERS = re.compile(r"\d+(:\d+)?")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 _NOTHING = f"multi:{hashlib.sha256().hexdigest()}"
+_UNNAMED = "__unnamed__"  # BuildKit's name for what a URL without a path gives
 _LONGEST_NAME = 255  # bytes of a file's name
 
 
@@ -145,6 +146,10 @@ async def _parts(
     excludes = _excludes(state, step)
     if isinstance(step, Add) and step.checksum and len(plain) + len(inline):
         raise step.error("--checksum is for sources by HTTP(S) or git only")
+    if isinstance(step, Add) and step.checksum and len(words.sources) > 1:
+        raise step.error("--checksum can't be given for several sources")
+    if not add and any(is_url(source) for source in words.sources):
+        raise step.error("a source of COPY can't be a URL: use ADD")
     parts = []
     if plain:
         unpack = isinstance(step, Add) and step.unpack is not False
@@ -153,7 +158,7 @@ async def _parts(
         parts.append(CopyPart(tree, paths, unpack, step.parents, excludes, owners))
     if isinstance(step, Add):
         remote = [source for source in words.sources if is_remote(source)]
-        parts += [await _remote(state, step, url, words.destination) for url in remote]
+        parts += [await _remote(state, step, url) for url in remote]
     files = _inline_files(state, step)
     if files:
         parts.append(CopyPart(await executor.inline(files), tuple(name for name, _ in files)))
@@ -164,7 +169,7 @@ def _excludes(state: StageState, step: Copy) -> tuple[str, ...]:
     return tuple(_expand(state, step, pattern) for pattern in step.excludes)
 
 
-async def _remote(state: StageState, step: Add, url: str, destination: str) -> CopyPart:
+async def _remote(state: StageState, step: Add, url: str) -> CopyPart:
     """A URL or a git repository."""
     executor = state.shared.executor
     checksum = _expand(state, step, step.checksum)
@@ -176,11 +181,9 @@ async def _remote(state: StageState, step: Add, url: str, destination: str) -> C
     if checksum and not _CHECKSUM.fullmatch(checksum):
         raise step.error(f"invalid checksum {checksum!r}: write sha256: and 64 hexadecimal digits")
     try:
-        name = _url_name(url, destination)
+        name = _url_name(url)
     except ValueError as error:
         raise step.error(f"invalid URL {url}: {error}") from None
-    if not name:
-        raise step.error(f"cannot determine filename from url: {url}")
     tree = await executor.fetch(url, name, checksum)
     return CopyPart(tree, (name,), step.unpack is True)
 
@@ -203,14 +206,17 @@ def _inline_files(state: StageState, step: Copy) -> tuple[tuple[str, bytes], ...
 
 def is_remote(source: str) -> bool:
     """Whether ADD fetches it: a URL or a git repository."""
-    return bool(_URL.match(source)) or is_git(source)
+    return is_url(source) or is_git(source)
 
 
-def _url_name(url: str, destination: str) -> str:
-    name = posixpath.basename(unquote(urlsplit(url).path))
-    if not name and destination.endswith("/"):
-        return ""
-    return name if name not in ("", ".", "..") and "\0" not in name else "download"
+def is_url(source: str) -> bool:
+    """Whether it begins as URLs of http and https do."""
+    return bool(_URL.match(source))
+
+
+def _url_name(url: str) -> str:
+    name = posixpath.basename(unquote(urlsplit(url).path).rstrip("/")) or _UNNAMED
+    return name if name not in (".", "..") and "\0" not in name else "download"
 
 
 def _relative(step: Copy, source: str) -> str:

@@ -28,7 +28,8 @@ _MOST_LINKS = 40
 class Placing:
     """Puts a stream of ``layers.sources`` at ``destination`` inside the tree ``root_fd``.
 
-    ``archive_chown`` is the owner of what comes out of unpacked archives (None: as they say).
+    ``archive_chown`` is the owner of what comes out of unpacked archives (None: as they say);
+    ``several`` says that more than this stream is put there.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Placing:
         *,
         extract: bool = False,
         archive_chown: tuple[int, int] | None = None,
+        several: bool = False,
     ) -> None:
         self._root_fd = root_fd
         self._destination = destination
         self._ownership = ownership
         self._extract = extract
         self._archive_chown = archive_chown
+        self._several = several
         self._unpacker: Unpacker | None = None
         self._rename: bytes | None = None
         self._archives = 0
@@ -63,7 +66,7 @@ class Placing:
         if self._extract and is_file_source and entry.is_file and is_archive(fd, entry.size):
             self._unpack_archive(fd, entry.size)
             return
-        unpacker = self._target(is_file_source, int(head[1:]))
+        unpacker = self._target(is_file_source, int(head[1:]) + self._several)
         if is_top(entry):
             self._top = entry
         entry.name = self._rename if is_file_source and self._rename is not None else below

@@ -77,6 +77,7 @@ class StepFiles:
             "destination": step.destination,
             "chown": await self._owner(step),
             "chmod": step.mode,
+            "several": len(step.parts) > 1,
         }
         args["archive_chown"] = args["chown"] if step.owner else None
         layers = () if step.link else step.layers
