@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from e2e.buildx_client import Buildx
+from e2e.git_server import serving
 from e2e.ketchd_process import Ketchd
 
 pytestmark = pytest.mark.root
@@ -179,3 +180,39 @@ def test_what_fails_names_its_target(buildx: Buildx, project: Path) -> None:
     policy.write_text('{"rules": [{"action": "DENY", "selector": {"identifier": "*"}}]}')
     said = bake(buildx, project, "base", code=1, EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=str(policy))
     assert "source policies are not supported by ketch" in said
+
+
+def test_definitions_from_elsewhere(ketchd: Ketchd, buildx: Buildx, tmp_path: Path) -> None:
+    """A repository: its bake file is read there, its directories are contexts; a file by URL."""
+    hcl = """
+    group "default" { targets = ["a", "b"] }
+    target "a" { tags = ["remote/a"] }
+    target "b" {
+      context = "sub"
+      contexts = { base = "target:a" }
+      tags = ["remote/b"]
+    }
+    """
+    files = {
+        "docker-bake.hcl": hcl,
+        "Dockerfile": "FROM busybox\nCOPY file /file\n",
+        "file": "of the repository",
+        "sub/Dockerfile": "FROM base\nCOPY more /more\n",
+        "sub/more": "of its directory",
+    }
+    with serving(tmp_path) as repositories:
+        repositories.make("repo", files)
+        repository = f"{repositories.address}/repo.git#main"
+        bake(buildx, tmp_path, repository)
+        shown = ketchd.out("run", "--rm", "remote/b", "cat", "/file", "/more")
+        assert shown == "of the repositoryof its directory"
+        assert "couldn't find remote ref" in bake(buildx, tmp_path, f"{repository}x", code=1)
+        asked = len(repositories.asked)
+        bake(buildx, tmp_path, repository, "--print")
+        assert sum("upload-pack" in path for path in repositories.asked[asked:]) < 8  # one clone
+        file = f"{repositories.address}/dumb/bake.json"
+        inline = {"dockerfile-inline": "FROM busybox\nENV from=url", "tags": ["remote/url"]}
+        (tmp_path / "bake.json").write_text(json.dumps({"target": {"default": inline}}))
+        shown = bake(buildx, tmp_path, file, "--print")
+        assert "from=url" in shown
+    ketchd.docker("rmi", "remote/a", "remote/b")

@@ -20,6 +20,7 @@ from typing import Any
 from ketch.build import context_image, stubs
 from ketch.build.copy_tasks import checksum
 from ketch.build.ignore import IgnoreRules, parse_ignore
+from ketch.build.look_tasks import look
 from ketch.errors import InvalidParameter, NotFound, StartFailed
 from ketch.layers.compression import decompressed
 from ketch.layers.create import open_umask
@@ -60,6 +61,7 @@ def _requests(stream: int, build_fd: int) -> dict[str, Callable[[Args], Args]]:
         "adopt": lambda request: _adopt(request, build_fd),
         "checksum": lambda request: _in_tree(checksum, request, build_fd),
         "ingest": _ingest,
+        "look": lambda request: _in_tree(look, request, build_fd),
         "store": lambda request: _store(request, build_fd),
         "unpack": lambda request: _unpack(request, build_fd),
     }

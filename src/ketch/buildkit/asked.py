@@ -9,6 +9,7 @@ import msgspec
 
 from ketch.build.refusals import FRONTENDS
 from ketch.buildkit.control_messages import Attributes, SolveRequest
+from ketch.buildkit.graphs import files_of
 from ketch.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -28,10 +29,15 @@ class Asked(msgspec.Struct, frozen=True):
 
 def check_request(request: SolveRequest | GatewaySolveRequest) -> None:
     """Raises ``Unsupported`` for what ketch can't honour."""
-    if request.definition is not None and request.definition.ops:
+    if has_graph(request) and (isinstance(request, SolveRequest) or request.Frontend):
         raise Unsupported("build graphs (LLB) of a client's own are not supported by ketch")
     if request.SourcePolicy if isinstance(request, SolveRequest) else request.SourcePolicies:
         raise Unsupported("source policies are not supported by ketch")
+
+
+def has_graph(request: SolveRequest | GatewaySolveRequest) -> bool:
+    """Whether the client sends a build graph."""
+    return request.definition is not None and bool(request.definition.ops)
 
 
 def asked_of(request: SolveRequest | GatewaySolveRequest) -> Asked:
@@ -39,9 +45,15 @@ def asked_of(request: SolveRequest | GatewaySolveRequest) -> Asked:
     check_request(request)
     if isinstance(request, SolveRequest):
         attrs = _without_gateway(request.Frontend, request.FrontendAttrs)
-        return Asked(attrs, request.FrontendInputs)
+        return Asked(_placed(attrs, request.FrontendInputs), request.FrontendInputs)
     attrs = _without_gateway(request.Frontend, request.FrontendOpt)
+    attrs = _placed(attrs, request.FrontendInputs)
     return Asked(attrs, request.FrontendInputs, request.CacheImports)
+
+
+def _placed(attrs: dict[str, str], inputs: Mapping[str, Definition]) -> dict[str, str]:
+    """A context that is an input is one by URL."""
+    return {**attrs, "context": files_of(inputs["context"]).url} if "context" in inputs else attrs
 
 
 def _without_gateway(frontend: str, attrs: Mapping[str, str]) -> dict[str, str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Any
 
 from grpclib.const import Cardinality, Handler
 
 from ketch import errors
 from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit.asked import has_graph
 from ketch.buildkit.calls import guarded, received
+from ketch.buildkit.go_modes import go_mode
 from ketch.buildkit.results import result_of
+from ketch.buildkit.session_messages import Stat
 from ketch.buildkit.worker import worker
 
 if TYPE_CHECKING:
@@ -25,10 +29,16 @@ _FRONTEND_CAPS = (
     *("solve.base", "return", "returnmap", "proto.refarray", "gateway.solve.metadata"),
     *("gateway.solve.evaluate", "gateway.evaluate.solve", "frontend.caps", "gateway.warnings"),
     *("gateway.evaluate", "reference.output", "frontend.inputs"),
+    *("readfile", "statfile"),
 )
 _LLB_CAPS = [
     gateway.Cap(ID=name, Enabled=True)
-    for name in ("exporter.image.attestations", "exporter.image.annotations", "exporter.multiple")
+    for name in (
+        *("exporter.image.attestations", "exporter.image.annotations", "exporter.multiple"),
+        *("source.git", "source.git.fullurl", "source.git.httpauth", "source.git.knownsshhosts"),
+        *("source.git.keepgitdir", "source.git.mountsshsock", "source.http", "file.base"),
+        *("platform", "constraints", "meta.description"),  # what bake's own graphs need
+    )
 ]
 
 
@@ -50,6 +60,8 @@ class Bridge:
             ("Evaluate", self.evaluate, g.EvaluateRequest, g.EvaluateResponse),
             ("Inputs", self.inputs, g.InputsRequest, g.InputsResponse),
             ("Warn", self.warn, g.WarnRequest, g.WarnResponse),
+            ("ReadFile", self.read_file, g.ReadFileRequest, g.ReadFileResponse),
+            ("StatFile", self.stat_file, g.StatFileRequest, g.StatFileResponse),
         ]
         return {
             _BRIDGE + name: Handler(
@@ -77,6 +89,11 @@ class Bridge:
                 gateway.GatewaySolveResponse(result=gateway.Result(metadata=answer))
             )
             return
+        if has_graph(request):
+            name = await self._solver.fetch(job, request)
+            result = gateway.Result(ref=gateway.Ref(id=name, definition=request.definition))
+            await stream.send_message(gateway.GatewaySolveResponse(ref=name, result=result))
+            return
         target = await self._solver.run_frontend(job, request)
         result = result_of(target.id, target.images.result(), arrays=request.allowResultArrayRef)
         await stream.send_message(gateway.GatewaySolveResponse(ref=target.id, result=result))
@@ -98,6 +115,29 @@ class Bridge:
         """Front ends have no inputs here."""
         await received(stream)
         await stream.send_message(gateway.InputsResponse())
+
+    async def read_file(self, stream: Stream[Any, Any]) -> None:
+        """Some of a file that was fetched, or all of it."""
+        request = await received(stream)
+        job = await self._jobs.get(_build_id(stream))
+        part = request.Range or gateway.FileRange(Length=-1)
+        seen = await self._solver.look(
+            job, request.Ref, request.FilePath, part.Offset, part.Length or -1
+        )
+        await stream.send_message(gateway.ReadFileResponse(Data=seen.data))
+
+    async def stat_file(self, stream: Stream[Any, Any]) -> None:
+        """The facts of a file that was fetched."""
+        request = await received(stream)
+        job = await self._jobs.get(_build_id(stream))
+        seen = await self._solver.look(job, request.Ref, request.Path)
+        stat = Stat(
+            path=posixpath.basename(request.Path),
+            mode=go_mode(seen.mode),
+            size=seen.size,
+            modTime=seen.modified,
+        )
+        await stream.send_message(gateway.StatFileResponse(stat=stat))
 
     async def warn(self, stream: Stream[Any, Any]) -> None:
         """A client's own warnings are shown by it."""

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from ketch.buildkit.go_modes import GO_BITS, GO_TYPES
+from ketch.buildkit.go_modes import go_mode
 from ketch.buildkit.session_messages import (
     PACKET_DATA,
     PACKET_ERR,
@@ -44,7 +44,6 @@ _KINDS = {
     tarfile.BLKTYPE: stat.S_IFBLK,
     tarfile.FIFOTYPE: stat.S_IFIFO,
 }
-_GO_OF = {unix: go for go, unix in GO_TYPES.items()}
 
 
 class Caller(Protocol):
@@ -144,8 +143,7 @@ def _members(spool: IO[bytes]) -> list[tarfile.TarInfo]:
 
 def _stat(member: tarfile.TarInfo) -> Stat:
     kind = _KINDS.get(member.type, stat.S_IFREG)
-    mode = _GO_OF.get(kind, 0) | member.mode & 0o777
-    mode |= sum(go for go, bit in GO_BITS.items() if member.mode & bit)
+    mode = go_mode(kind | stat.S_IMODE(member.mode))
     xattrs = {
         name.removeprefix("SCHILY.xattr."): value.encode("utf-8", "surrogateescape")
         for name, value in member.pax_headers.items()

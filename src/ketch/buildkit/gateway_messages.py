@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ketch.buildkit.control_messages import Attributes, WorkerRecord
 from ketch.buildkit.graph_messages import Definition
+from ketch.buildkit.session_messages import Stat
 from ketch.protobuf import Message, field
 
 
@@ -82,6 +83,40 @@ class Status(Message):
     code: int = field(1)
     message: str = field(2)
     details: list[Any] = field(3)
+
+
+class FileRange(Message):
+    """A part of a file in bytes."""
+
+    Offset: int = field(1)
+    Length: int = field(2)
+
+
+class ReadFileRequest(Message):
+    """A file of a result."""
+
+    Ref: str = field(1)
+    FilePath: str = field(2)
+    Range: FileRange | None = field(3)
+
+
+class ReadFileResponse(Message):
+    """Its bytes."""
+
+    Data: bytes = field(1)
+
+
+class StatFileRequest(Message):
+    """What a file is."""
+
+    Ref: str = field(1)
+    Path: str = field(2)
+
+
+class StatFileResponse(Message):
+    """Its facts."""
+
+    stat: Stat | None = field(1)
 
 
 class ReturnRequest(Message):

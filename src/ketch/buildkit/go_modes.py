@@ -13,6 +13,7 @@ GO_TYPES = {  # os.FileMode of Go → S_IFMT
     1 << 24: stat.S_IFSOCK,
 }
 GO_TYPE_MASK = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21
+_GO_OF = {unix: go for go, unix in GO_TYPES.items()}
 GO_BITS = {1 << 23: stat.S_ISUID, 1 << 22: stat.S_ISGID, 1 << 20: stat.S_ISVTX}
 
 
@@ -21,3 +22,9 @@ def unix_mode(mode: int) -> int:
     kind = GO_TYPES.get(mode & GO_TYPE_MASK, stat.S_IFREG)
     bits = sum(bit for go, bit in GO_BITS.items() if mode & go)
     return kind | bits | mode & 0o777
+
+
+def go_mode(mode: int) -> int:
+    """The Go ``FileMode`` of an ``st_mode``."""
+    bits = sum(go for go, bit in GO_BITS.items() if mode & bit)
+    return _GO_OF.get(stat.S_IFMT(mode), 0) | bits | mode & 0o777

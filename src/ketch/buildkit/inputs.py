@@ -17,7 +17,8 @@ import msgspec
 from ketch.build.named_contexts import INPUT
 from ketch.build.options import BuildOptions, ImageInput
 from ketch.buildkit.graph_messages import Definition, Input, Op, OpMetadata, SourceOp
-from ketch.errors import InvalidParameter, Unsupported
+from ketch.buildkit.graphs import digest_of, files_of, outcome
+from ketch.errors import InvalidParameter
 from ketch.oci.digest import is_digest
 
 _RESULT = "ketch-result://"
@@ -29,34 +30,33 @@ def definition_of(image: ImageInput) -> Definition:
     name = hashlib.sha256(image.config + "\0".join(image.layers).encode()).hexdigest()
     attrs = {_CONFIG: image.config.decode(), _LAYERS: ",".join(image.layers)}
     vertex = Op(source=SourceOp(identifier=_RESULT + name, attrs=attrs)).encode()
-    digest = _digest(vertex)
+    digest = digest_of(vertex)
     outcome = Op(inputs=[Input(digest=digest)]).encode()
     described = {digest: OpMetadata(description={"llb.customname": "result of another build"})}
     return Definition(ops=[vertex, outcome], metadata=described)
 
 
 def with_inputs(options: BuildOptions, inputs: Mapping[str, Definition]) -> BuildOptions:
-    """With the images that named contexts of the kind ``input:`` mean.
+    """With what named contexts of the kind ``input:`` mean: images, or files that are fetched.
 
-    Raises ``InvalidParameter`` for an input that is not there, ``Unsupported`` for one that is no
-    result of ketch's.
+    Raises ``InvalidParameter`` for an input that is not there, ``Unsupported`` for another graph.
     """
-    wanted = [v.removeprefix(INPUT) for v in options.contexts.values() if v.startswith(INPUT)]
-    found = {}
-    for key in wanted:
+    contexts, found = dict(options.contexts), {}
+    for name, value in options.contexts.items():
+        key = value.removeprefix(INPUT)
+        if key == value:
+            continue
         if key not in inputs:
             raise InvalidParameter(f"the build has no input {key!r}")
-        found[key] = _image(key, inputs[key])
-    return msgspec.structs.replace(options, inputs=found) if found else options
+        source = outcome(inputs[key]).source
+        if source is not None and source.identifier.startswith(_RESULT):
+            found[key] = _image(key, source)
+        else:
+            contexts[name] = files_of(inputs[key]).url
+    return msgspec.structs.replace(options, contexts=contexts, inputs=found)
 
 
-def _image(key: str, definition: Definition) -> ImageInput:
-    source = _outcome(key, definition).source
-    if source is None or not source.identifier.startswith(_RESULT):
-        raise Unsupported(
-            f"the input {key!r} is a build graph (LLB) of the client's own: ketch takes results of"
-            " its own builds only"
-        )
+def _image(key: str, source: SourceOp) -> ImageInput:
     layers = tuple(filter(None, source.attrs.get(_LAYERS, "").split(",")))
     config = source.attrs.get(_CONFIG, "").encode("utf-8", "surrogateescape")
     try:
@@ -66,16 +66,3 @@ def _image(key: str, definition: Definition) -> ImageInput:
     if not is_object or not all(map(is_digest, layers)):
         raise InvalidParameter(f"the input {key!r} is no result of a build")
     return ImageInput(config=config, layers=layers)
-
-
-def _outcome(key: str, definition: Definition) -> Op:
-    """The vertex that the last one of a graph names."""
-    vertices = {_digest(data): data for data in definition.ops}
-    last = Op.decode(definition.ops[-1]) if definition.ops else Op()
-    if len(last.inputs) != 1 or last.inputs[0].digest not in vertices:
-        raise InvalidParameter(f"the input {key!r} is a build graph without an outcome")
-    return Op.decode(vertices[last.inputs[0].digest])
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -23,13 +23,14 @@ from ketch.buildkit.frontend import build_options
 from ketch.buildkit.inputs import with_inputs
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located, Returned
+from ketch.buildkit.looked import LookedTrees
 from ketch.buildkit.results import named
 from ketch.buildkit.source import Locals, SessionSource
 from ketch.buildkit.upload import is_upload, uploaded
 from ketch.engine.builder.channel import Channel
 from ketch.engine.builder.remote import OwnDockerfile, WithDirectories, remote_source
 from ketch.engine.builder.source import REMOTE_CONTEXT, TarSource
-from ketch.errors import Cancelled, InvalidParameter, KetchError
+from ketch.errors import Cancelled, InvalidParameter, KetchError, NotFound
 
 if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ketch.buildkit.gateway_messages import GatewaySolveRequest
     from ketch.buildkit.sessions import Session, Sessions
     from ketch.engine.builder.builder import Builder
+    from ketch.engine.builder.looking import Seen
     from ketch.engine.builder.running import RunningBuild
     from ketch.engine.builder.source import Source
 
@@ -61,6 +63,7 @@ class BuildkitSolver:
         self._sessions = sessions
         self._jobs = jobs
         self._targets: dict[Job, dict[str, Target]] = {}
+        self._looked: dict[Job, LookedTrees] = {}
 
     async def solve(self, request: SolveRequest) -> SolveResponse:
         """Run to the end; raises what ended it."""
@@ -101,6 +104,24 @@ class BuildkitSolver:
         if not target.images.done():
             await target.task
         return target
+
+    async def fetch(self, job: Job, request: GatewaySolveRequest) -> str:
+        """The name of the files that a client's own graph comes to."""
+        check_request(request)
+        assert request.definition is not None
+        session = await self._sessions.get(job.request.Session)
+        if job not in self._targets:
+            raise InvalidParameter("the build is over")
+        trees = self._looked.setdefault(job, LookedTrees(self._builder))
+        async with _told(job) as channel:
+            return await trees.add(request.definition, session, channel)
+
+    async def look(self, job: Job, tree: str, path: str, offset: int = 0, size: int = 0) -> Seen:
+        """A file of those; ``size`` -1 is all of it."""
+        trees = self._looked.get(job)
+        if trees is None:
+            raise NotFound("the build has no files to look at")
+        return await trees.get(tree).look(path, offset, size)
 
     def _start(self, job: Job, request: SolveRequest | GatewaySolveRequest) -> Target:
         asked = asked_of(request)
@@ -153,6 +174,9 @@ class BuildkitSolver:
             if not target.task.done():
                 target.task.cancel()
             await asyncio.gather(target.task, return_exceptions=True)
+        looked = self._looked.pop(job, None)
+        if looked is not None:
+            await looked.close()
         await self._jobs.close(job)
 
 

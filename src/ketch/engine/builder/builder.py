@@ -32,6 +32,7 @@ from ketch.engine.builder.executor import BuildExecutor
 from ketch.engine.builder.files import StepFiles
 from ketch.engine.builder.git import Cloner
 from ketch.engine.builder.history import BuildHistory, Recording
+from ketch.engine.builder.looking import FetchedTree
 from ketch.engine.builder.mount_transfer import MountTransfer
 from ketch.engine.builder.mounts import SECRETS
 from ketch.engine.builder.offers import OfferDesk
@@ -41,7 +42,7 @@ from ketch.engine.builder.questions import Questions
 from ketch.engine.builder.room import PREFIX, BuildRoom
 from ketch.engine.builder.run import StepRunner
 from ketch.engine.builder.running import RunningBuild
-from ketch.engine.builder.source import Source
+from ketch.engine.builder.source import Source, TarSource
 from ketch.engine.builder.spare import SpareWorker
 from ketch.engine.builder.workers import BuildWorkers
 from ketch.engine.spec.validate import Facts
@@ -173,6 +174,16 @@ class Builder:
         finally:
             await asyncio.shield(self._close_room(room))
 
+    @asynccontextmanager
+    async def looking(self, offers: Offers, channel: Channel) -> AsyncIterator[FetchedTree]:
+        """A place for files that a client looks at; they go with the block."""
+        source = TarSource(_nothing())
+        room = await self._make_room(source, BuildOptions(), offers, channel, channel.put)
+        try:
+            yield FetchedTree(room)
+        finally:
+            await asyncio.shield(self._close_room(room))
+
     async def _make_room(
         self, source: Source, options: BuildOptions, offers: Offers, channel: Channel, sink: Sink
     ) -> BuildRoom:
@@ -275,6 +286,12 @@ async def _classic(build: RunningBuild, *, quiet: bool) -> AsyncIterator[BuildOu
     else:
         for output in text.closing(built.image, built.tags):
             yield output
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    pieces: tuple[bytes, ...] = ()
+    for piece in pieces:
+        yield piece
 
 
 def _delete(path: str) -> None:
