@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import docker
 
 IMAGE = "busybox:latest"
+_shared: list[Ketchd] = []  # the session's daemon, once there is one
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,11 +53,24 @@ def ketchd() -> Iterator[Ketchd]:
     try:
         daemon.start()
         load_busybox(daemon)
+        _shared.append(daemon)
         yield daemon
         daemon.shutdown_everything()
         assert_clean(daemon)
     finally:
+        _shared.clear()
         clean_up(daemon)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaves_no_container() -> Iterator[None]:
+    """What a module leaves in the session's daemon would hold the image that others remove."""
+    yield
+    for daemon in _shared:
+        left = daemon.out("ps", "-a", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.Command}}")
+        for line in left.splitlines():
+            daemon.docker("rm", "-fv", line.split()[0])
+        assert not left, f"containers left behind:\n{left}"
 
 
 def assert_clean(daemon: Ketchd) -> None:

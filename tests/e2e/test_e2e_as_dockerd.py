@@ -83,9 +83,3 @@ def test_names_are_regular_expressions(ketchd: Ketchd, name: str) -> None:
 def test_ports_of_a_filter_are_numbers(ketchd: Ketchd) -> None:
     done = ketchd.docker("ps", "--filter", "publish=abc", code=1)
     assert b"invalid filter: port abc" in done.stderr
-
-
-def test_an_exec_that_cannot_begin(ketchd: Ketchd, name: str) -> None:
-    ketchd.docker("run", "-d", "--name", name, "busybox", "sleep", "600")
-    done = ketchd.docker("exec", "-u", "nobody-here", name, "id", code=126)
-    assert b"unable to find user nobody-here" in done.stdout + done.stderr

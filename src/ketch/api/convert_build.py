@@ -35,7 +35,7 @@ def build_options(call: Call) -> BuildOptions:
     if call.text("version") not in ("", "1", "2"):
         raise refused(f"the builder version {call.text('version')}")
     return BuildOptions(
-        buildkit=call.text("version") == "2",
+        buildkit=call.text("version") == "2" or bool(call.text("progress")),  # ketch build
         dockerfile=call.text("dockerfile") or "Dockerfile",
         tags=tuple(tag for tag in call.query.getall("t", ()) if tag),
         target=call.text("target"),

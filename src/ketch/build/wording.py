@@ -1,7 +1,8 @@
 """How the steps of a build are told in the image's history.
 
 Tools that read ``docker history`` know two dialects: the classic builder's, which the plain ``POST
-/build`` speaks (``/bin/sh -c #(nop)  CMD ["x"]``), and BuildKit's (``CMD ["x"]``).
+/build`` speaks (``/bin/sh -c #(nop)  CMD ["x"]``), and BuildKit's (``CMD ["x"]``), which its own
+clients get and ``ketch build``: what today's ``docker build`` makes is what it makes.
 """
 
 from __future__ import annotations
