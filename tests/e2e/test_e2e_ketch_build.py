@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import subprocess
+import tarfile
 import threading
 import xml.etree.ElementTree as xml
 from contextlib import suppress
@@ -16,6 +17,7 @@ import pytest
 
 from e2e.ketch_program import KETCH, ketch
 from e2e.ketchd_process import Ketchd, Terminal
+from e2e.unix_http import UnixConnection
 
 pytestmark = pytest.mark.root
 
@@ -60,6 +62,25 @@ def test_plain_progress_and_its_history(ketchd: Ketchd, tmp_path: Path) -> None:
     run(ketchd, "build", "history", "rm", record["Ref"])
     gone = run(ketchd, "build", "history", "inspect", record["Ref"])
     assert (gone.returncode, b"no such build" in gone.stderr) == (1, True)
+
+
+def test_a_quiet_build_is_told_its_outcome_alone(ketchd: Ketchd, tmp_path: Path) -> None:
+    context = folder(tmp_path, "FROM busybox\nRUN sleep 0.05; echo said\n")
+    quiet = [run(ketchd, "build", "-q", *more, context).stdout for more in (["--no-cache"], [], [])]
+    assert quiet[1] == quiet[2] == quiet[0]
+    assert "said" in run(ketchd, "build", "history", "logs", "^2").stdout.decode()
+    with tarfile.open(tmp_path / "context.tar", "w") as tar:
+        tar.add(tmp_path / "Dockerfile", "Dockerfile")
+    for query, lines in (("&q=1", ["built"]), ("", ["began", "ended", "built"])):
+        connection = UnixConnection(str(ketchd.socket))
+        archive = (tmp_path / "context.tar").read_bytes()
+        connection.request("POST", f"/build?progress=events{query}", archive)
+        answer = connection.getresponse().read().splitlines()
+        connection.close()
+        types = list(dict.fromkeys(json.loads(line)["type"] for line in answer))
+        assert [each for each in types if each in lines] == lines
+        assert len(types) == 1 or not query
+        assert json.loads(answer[-1])["image"] == quiet[0].decode().strip()
 
 
 @pytest.mark.skipif(

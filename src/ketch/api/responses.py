@@ -56,6 +56,11 @@ def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None
     )
 
 
+def at_once(lines: bytes) -> Response:
+    """JSON documents on lines of their own that are all there: a stream that is over."""
+    return Response(body=lines, headers={**HEADERS, "Content-Type": JSON})
+
+
 def empty(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
     """No body."""
     return Response(status=status, headers={**HEADERS, **(headers or {})})

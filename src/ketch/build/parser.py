@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ketch.build.ast import Arg, Dockerfile, From, Instruction, Onbuild, Stage
 from ketch.build.cursor import Cursor
@@ -15,10 +16,20 @@ from ketch.build.source import DockerfileError, Position, Range, did_you_mean
 PARSERS = {**STAGE_PARSERS, **FILE_PARSERS, **CONFIG_PARSERS}
 _NAME = re.compile(r"\S+", re.ASCII)
 _MOST_STAGES = 2000
+_OFTEN = 16 << 10  # bytes of a file whose instructions are kept
 
 
 def parse(data: bytes, name: str = "Dockerfile") -> Dockerfile:
-    """The whole file; raises ``DockerfileError``."""
+    """The whole file; raises ``DockerfileError``. The latest are kept: builds come again."""
+    return _parsed_once(data, name) if len(data) <= _OFTEN else _parsed(data, name)
+
+
+@lru_cache(maxsize=16)
+def _parsed_once(data: bytes, name: str) -> Dockerfile:
+    return _parsed(data, name)
+
+
+def _parsed(data: bytes, name: str) -> Dockerfile:
     tokens = lex(data, name)
     if not tokens.instructions:
         raise _empty(tokens)

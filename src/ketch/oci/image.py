@@ -7,6 +7,7 @@ and what a commit or a build writes.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from ketch.oci import digest, strictjson
 from ketch.oci.platform import Platform
 
 LARGEST_CONFIG = 8 * 1024 * 1024
+_OFTEN = 16 << 10  # bytes of a blob whose value is kept
 Strings = list[str] | None
 
 
@@ -109,7 +111,20 @@ class ImageConfig(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True)
 
 
 def decode(blob: bytes) -> ImageConfig:
-    """Decode a configuration blob; raises ``DataCorrupt`` when it is none."""
+    """Decode a configuration blob; raises ``DataCorrupt`` when it is none.
+
+    Blobs that are asked for again, as in builds and events, are decoded once: take the value as
+    it is.
+    """
+    return _decoded_once(blob) if len(blob) <= _OFTEN else _decoded(blob)
+
+
+@lru_cache(maxsize=64)
+def _decoded_once(blob: bytes) -> ImageConfig:
+    return _decoded(blob)
+
+
+def _decoded(blob: bytes) -> ImageConfig:
     strictjson.check(blob, "the image configuration", largest=LARGEST_CONFIG)
     try:
         config = msgspec.json.decode(blob, type=ImageConfig)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ketch.api import responses
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ketch.api.call import Call
     from ketch.build.offers import Offers
     from ketch.build.options import BuildOptions
+    from ketch.build.progress import Event
     from ketch.engine.builder.running import RunningBuild
 
 _PRUNE_FILTERS = keys(
@@ -94,12 +96,24 @@ async def _with_events(call: Call, options: BuildOptions, offers: Offers | None)
         raise InvalidParameter(f"invalid progress {call.text('progress')!r}: there is 'events'")
     builder = call.engine.builder
     async with builder.running(_source(call, options), options, offers) as build:
+        bursts = build.bursts()
+        told = _lines(await anext(bursts, []), options)
+        if build.has_told_all:  # nearly all is from the cache: one packet wakes the client once
+            whole = responses.at_once(told + responses.encode(await _outcome(build)))
+            await whole.prepare(call.request)
+            await whole.write_eof()  # nobody needs to wait until all is tidied up
+            return whole
         response = await responses.stream(call, responses.JSON)
-        async for events in build.bursts():
-            await response.write(b"".join(map(event_line, events)))
+        await response.write(told)
+        async for events in bursts:
+            await response.write(_lines(events, options))
         await response.write(responses.encode(await _outcome(build)))
-        await response.write_eof()  # nobody needs to wait until all is tidied up
+        await response.write_eof()
         return response
+
+
+def _lines(events: Iterable[Event], options: BuildOptions) -> bytes:
+    return b"" if options.quiet else b"".join(map(event_line, events))
 
 
 async def _outcome(build: RunningBuild) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from ketch.build.progress import Event
 
 _ROOM = 256
+_MOMENT = 0.01  # seconds: what happens within it is told at once, with one wake-up of the client
 
 
 class Channel:
@@ -34,10 +36,20 @@ class Channel:
         self._changed.set()
 
     async def get(self) -> list[Event]:
-        """The events that wait, one at least; none at the end."""
+        """The events of a moment, one at least; none at the end."""
         while not self._waiting and not self._closed:
             self._changed.clear()
             await self._changed.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_MOMENT):
+                while not self._closed and len(self._waiting) <= _ROOM:
+                    self._changed.clear()
+                    await self._changed.wait()
         events, self._waiting = self._waiting, []
         self._changed.set()
         return events
+
+    @property
+    def closed(self) -> bool:
+        """Whether what ``get`` gave last was all."""
+        return self._closed and not self._waiting

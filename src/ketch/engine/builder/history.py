@@ -1,6 +1,7 @@
 """What builds there were: their steps, times, output and outcome, kept across daemons.
 
-A build is on record from its first step. One that a killed daemon left running is ``interrupted``.
+A build is on record as soon as it runs for a moment, or is over: one that finds everything in the
+cache is written once. One that a killed daemon left running is ``interrupted``.
 The latest ``MOST`` builds are kept; of each step's output the first ``_LOG_LIMIT`` characters. No
 value of a secret gets in, since none is part of an event or of the options that are kept; the
 values of build arguments are left out too.
@@ -9,6 +10,7 @@ values of build arguments are left out too.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +21,12 @@ import msgspec
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Began, Ended, Event, Log, Note, Sink, StageDone, Status, Warned
 from ketch.engine.builder.history_files import Attachment, KeptFile
-from ketch.errors import Conflict, InvalidParameter, NotFound
+from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound
 from ketch.state.database import Database, Table
 
+_log = logging.getLogger("ketch.engine.builder")
 MOST = 100
+_SOON = 0.1  # seconds
 _LOG_LIMIT = 200_000  # characters of one step
 _PIECE = 4096  # characters up to which the pieces of a moment are kept as one
 _MOMENT = 10_000_000  # ns
@@ -150,6 +154,7 @@ class BuildHistory:
         self._events = Table(database, "build_history_events", BuildEvents)
         self._records = self._table.all()
         self._listeners: set[asyncio.Future[None]] = set()
+        self._unwritten: dict[str, asyncio.TimerHandle] = {}
 
     def changed(self) -> asyncio.Future[None]:
         """Done when a build begins, ends or is forgotten next; who no longer waits cancels it."""
@@ -188,11 +193,9 @@ class BuildHistory:
             build_args=tuple(sorted(options.build_args)),
             attributes=options.attributes,
         )
-        with self._database.transaction(durable=False):
-            self._table.put(record.ref, record)
         self._records[record.ref] = record
-        if len(self._records) > MOST:
-            self._forget_oldest()
+        loop = asyncio.get_running_loop()
+        self._unwritten[record.ref] = loop.call_later(_SOON, self._write, record)
         self._tell()
         return Recording(self, record)
 
@@ -208,22 +211,43 @@ class BuildHistory:
         finally:
             recording.end(CANCELED)
 
+    def _write(self, record: BuildRecord) -> None:
+        """It runs for longer than a moment."""
+        del self._unwritten[record.ref]
+        try:
+            self._keep(record)
+        except KetchError as error:
+            _log.warning("build %s is not on record yet: %s", record.ref, error)
+
     def finish(self, record: BuildRecord, events: BuildEvents) -> None:
         """Keep a build's outcome."""
         if record.ref not in self._records:
             return  # removed meanwhile
-        with self._database.transaction(durable=False):
-            self._table.put(record.ref, record)
-            self._events.put(record.ref, events)
+        unwritten = self._unwritten.pop(record.ref, None)
+        if unwritten is not None:
+            unwritten.cancel()
+        self._keep(record, events)
         self._records[record.ref] = record
         self._tell()
 
-    def _forget_oldest(self) -> None:
-        over = sorted(
-            (record for record in self._records.values() if record.completed_at),
-            key=lambda record: record.started_at,
-        )[: len(self._records) - MOST]
-        self._forget(record.ref for record in over)
+    def _keep(self, record: BuildRecord, events: BuildEvents | None = None) -> None:
+        """Write it, and forget the oldest where there are too many."""
+        oldest = self._oldest()
+        with self._database.transaction(durable=False):
+            self._table.put(record.ref, record)
+            if events is not None:
+                self._events.put(record.ref, events)
+            self._delete(oldest)
+        for ref in oldest:
+            del self._records[ref]
+
+    def _oldest(self) -> list[str]:
+        """Builds that are over, more than are kept."""
+        if len(self._records) <= MOST:
+            return []
+        over = [record for record in self._records.values() if record.completed_at]
+        over.sort(key=lambda record: record.started_at)
+        return [record.ref for record in over[: len(self._records) - MOST]]
 
     def all(self) -> list[BuildRecord]:
         """Every record, newest first."""
@@ -283,12 +307,15 @@ class BuildHistory:
     def _forget(self, refs: Iterable[str]) -> None:
         doomed = list(refs)
         with self._database.transaction(durable=False):
-            for ref in doomed:
-                self._table.delete(ref)
-                self._events.delete(ref)
+            self._delete(doomed)
         for ref in doomed:
             self._records.pop(ref, None)
         self._tell()
+
+    def _delete(self, refs: Iterable[str]) -> None:
+        for ref in refs:
+            self._table.delete(ref)
+            self._events.delete(ref)
 
 
 def _passes(status: Status) -> bool:

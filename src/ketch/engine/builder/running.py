@@ -138,9 +138,14 @@ class RunningBuild:
                 yield event
 
     async def bursts(self) -> AsyncIterator[list[Event]]:
-        """The same, as many at a time as there are."""
+        """The same, those of a moment at a time."""
         while events := await self._room.channel.get():
             yield events
+
+    @property
+    def has_told_all(self) -> bool:
+        """Whether no burst comes after the last one."""
+        return self._room.channel.closed
 
     async def built(self) -> Built:
         """The outcome; raises what ended the build: ``StepFailed``, other ``KetchError``, or
