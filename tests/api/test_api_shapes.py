@@ -73,6 +73,15 @@ def test_what_was_asked_of_the_network_is_shown_before_the_start() -> None:
     assert found["NetworkSettings"]["Networks"]["bridge"]["MacAddress"] == mac
 
 
+def test_a_stopped_container_knows_its_networks() -> None:
+    spec = ContainerSpec(image="x", network_mode="net1")
+    state = ContainerState(status=Status.EXITED, network_ids={"net1": "ab"})
+    found = inspect_json(record(spec=spec, state=state), (1, 51))
+    network = found["NetworkSettings"]["Networks"]["net1"]
+    assert (network["NetworkID"], network["EndpointID"]) == ("ab", "")
+    assert network["DNSNames"] == ["web", ID[:12]]
+
+
 def test_hosts_names_and_ports() -> None:
     spec = ContainerSpec(image="x", uts_mode="host", exposed_ports=("80/tcp",))
     found = inspect_json(record(spec=spec), (1, 51))

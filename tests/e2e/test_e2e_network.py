@@ -90,6 +90,10 @@ def test_networks(ketchd: Ketchd, name: str) -> None:
         assert [member["Name"] for member in inside.values()] == [name]
         done = ketchd.docker("network", "rm", network, code=1)
         assert b"has active endpoints" in done.stderr
+        ketchd.docker("kill", name)
+        form = "{{range .NetworkSettings.Networks}}{{.NetworkID}}{{end}}"
+        assert ketchd.out("inspect", "-f", form, name) == document["Id"]
+        assert ketchd.out("ps", "-a", "--filter", f"network={document['Id']}", "-q")
         ketchd.docker("rm", "-f", name)
     finally:
         ketchd.docker("network", "rm", network)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from images.image_rig import Registry, Rig, gather, skopeo, tar, words
+from ketch.api.convert_progress import progress_json
 from ketch.engine.images.values import Credentials
 from ketch.errors import InvalidParameter, NotFound, Unauthorized, Unavailable
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 async def pushed(rig: Rig, registry: Registry, name: str) -> str:
     await rig.make(BASE, TOP, tags=(f"{registry.host}/{name}",), cmd=["sh"], labels={"a": "b"})
     lines = await gather(rig.images.push(f"{registry.host}/{name}"))
+    assert isinstance(lines[-1].aux["Size"], int)  # clients read it as a number
     return str(lines[-1].aux["Digest"])
 
 
@@ -45,7 +47,7 @@ async def test_push_and_pull_again(rig: Rig, registry: Registry, tmp_path: Path)
     assert other.snapshots.open_tar(theirs.layers[0]).read() == BASE
     said = words(lines)
     assert said[0] == "Pulling from team/app"
-    assert lines[0].id == "1"
+    assert progress_json(lines[0]) == {"status": "Pulling from team/app", "id": "1"}
     assert said.count("Pull complete") == said.count("Download complete") == 2
     assert said[-2] == f"Digest: {pushed_digest}"
     assert said[-1] == f"Status: Downloaded newer image for {name}"

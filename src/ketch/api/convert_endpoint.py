@@ -12,7 +12,7 @@ from ketch.engine.containers.spec import EndpointSpec
 def network_settings(record: ContainerRecord, version: Version) -> dict[str, Any]:
     """``NetworkSettings`` of inspect; the flat members repeat the default bridge's endpoint."""
     state = record.state
-    ends = state.endpoints or tuple(_to_come(end.network, end) for end in record.spec.endpoints)
+    ends = state.endpoints or tuple(_idle(record, end.network) for end in record.spec.endpoints)
     default = next((end for end in ends if end.network == "bridge"), None)
     return {
         "Bridge": "",
@@ -57,7 +57,7 @@ def ports_json(record: ContainerRecord) -> dict[str, list[dict[str, str]] | None
 
 
 def networks_json(record: ContainerRecord, version: Version) -> dict[str, Any]:
-    """``Networks``: what is, or before the first start what was asked."""
+    """``Networks``: what is, or of one that does not run what was asked."""
     asked = {spec.network: spec for spec in record.spec.endpoints}
     found = {
         end.network: endpoint_json(end, asked.get(end.network), record, version)
@@ -68,13 +68,14 @@ def networks_json(record: ContainerRecord, version: Version) -> dict[str, Any]:
         return found
     names = [mode, *(name for name in asked if name != mode)]
     return {
-        name: endpoint_json(_to_come(name, asked.get(name)), asked.get(name), record, version)
-        for name in names
+        name: endpoint_json(_idle(record, name), asked.get(name), record, version) for name in names
     }
 
 
-def _to_come(name: str, asked: EndpointSpec | None) -> Endpoint:
-    return Endpoint(network=name, network_id="", mac=asked.mac if asked else "")
+def _idle(record: ContainerRecord, name: str) -> Endpoint:
+    """The endpoint of a container that does not run; the network has an ID after a start."""
+    mac = next((end.mac for end in record.spec.endpoints if end.network == name), "")
+    return Endpoint(network=name, network_id=record.state.network_ids.get(name, ""), mac=mac)
 
 
 def endpoint_json(

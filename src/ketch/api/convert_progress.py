@@ -28,7 +28,7 @@ def progress_json(progress: Progress) -> dict[str, Any]:
     if progress.current or progress.total:
         detail = {"current": progress.current, "total": progress.total}
         found["progressDetail"] = {name: value for name, value in detail.items() if value}
-    elif progress.id:
+    elif progress.id and not progress.heading:
         found["progressDetail"] = {}
     if progress.id:
         found["id"] = progress.id

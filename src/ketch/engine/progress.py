@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a long operation, in the terms of Docker's progress stream."""
+    """One line of a long operation, in the terms of Docker's progress stream.
+
+    ``heading``: it has an ID, but is no state of that, so clients draw no bar for it.
+    """
 
     status: str = ""
     id: str = ""
@@ -27,6 +30,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     stream: str = ""
     error: str = ""
     aux: dict[str, Any] = {}
+    heading: bool = False
 
 
 Emit = Callable[[Progress], None]

@@ -113,6 +113,7 @@ def _exited(record: ContainerRecord, value: str) -> bool:
 def _network(record: ContainerRecord, value: str) -> bool:
     names = {record.spec.network_mode, *(point.network for point in record.spec.endpoints)}
     ids = {point.network_id for point in record.state.endpoints}
+    ids |= set(record.state.network_ids.values())
     return value in names or any(found.startswith(value) for found in ids)
 
 

@@ -86,6 +86,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by_user: bool = False
     cgroup: dict[str, str] = {}  # controller (and "unified") → directory
     endpoints: tuple[Endpoint, ...] = ()
+    network_ids: dict[str, str] = {}  # by name, of the latest start: a stopped container's too
     ports: tuple[PortBinding, ...] = ()
     health: Health | None = None  # None = not probed
     exit_signal: int = 0  # what ended the last run, 0 = it ended by itself

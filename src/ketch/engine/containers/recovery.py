@@ -63,7 +63,10 @@ class Recovery:
             connection = held.get(record.id)
             if connection is not None and not record.state.endpoints:
                 self._parts.store.set_state(
-                    record.id, endpoints=connection.endpoints, ports=connection.ports
+                    record.id,
+                    endpoints=connection.endpoints,
+                    network_ids={end.network: end.network_id for end in connection.endpoints},
+                    ports=connection.ports,
                 )
             shim = self._parts.live[record.id].shim
             if shim is not None:

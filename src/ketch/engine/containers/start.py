@@ -250,6 +250,7 @@ class Starter:
             stopped_by_user=False,
             cgroup=started.cgroup,
             endpoints=connection.endpoints,
+            network_ids={end.network: end.network_id for end in connection.endpoints},
             ports=connection.ports,
             health=Health() if is_probed(record.spec.healthcheck) else None,
             last_signal=None,

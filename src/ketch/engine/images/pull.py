@@ -82,9 +82,8 @@ class Puller:
 
     async def _transfer(self, client: RegistryClient, resolved: Resolved, emit: Emit) -> bool:
         reference = client.reference
-        emit(
-            Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag)
-        )
+        which = reference.digest or reference.tag
+        emit(Progress(status=f"Pulling from {reference.path}", id=which, heading=True))
         before = self._known(reference)
         fetch = LayerFetch(self._parts, client, emit, self._unpacking)
         await fetch.run(resolved)

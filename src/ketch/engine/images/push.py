@@ -143,7 +143,7 @@ class Pusher:
 
 def _tell(name: Reference, digest: str, size: int, emit: Emit) -> None:
     emit(Progress(status=f"{name.tag}: digest: {digest} size: {size}"))
-    emit(Progress(aux={"Tag": name.tag, "Digest": digest, "Size": str(size)}))
+    emit(Progress(aux={"Tag": name.tag, "Digest": digest, "Size": size}))
 
 
 class Upload:
