@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from api.fake_engine import ID, FakeEngine
@@ -148,6 +150,27 @@ async def test_filters_in_both_forms(client: Client, engine: FakeEngine) -> None
 async def test_several_requests_on_one_connection(client: Client) -> None:
     for _ in range(3):
         assert (await client.ask("GET", "/_ping")).body == b"OK"
+
+
+async def test_who_has_said_everything_is_answered(client: Client) -> None:
+    """A script's ``nc -N -U`` ends its side at once; no further request can come."""
+    await client.send("GET", "/containers/json")
+    client.writer.write_eof()
+    assert (await client.answer()).status == 200
+    assert await asyncio.wait_for(client.reader.read(), 60) == b""
+
+
+async def test_half_a_request_is_not_waited_for(client: Client) -> None:
+    body = b"POST /containers/create HTTP/1.1\r\nHost: k\r\nContent-Length: 9\r\n\r\n{}"
+    client.writer.write(body)
+    client.writer.write_eof()
+    assert await asyncio.wait_for(client.reader.read(), 60) == b""
+
+
+async def test_long_lines_and_headers(client: Client, engine: FakeEngine) -> None:
+    """Build arguments and the accounts of many registries do not fit into 8 KiB."""
+    found = await client.ask("GET", "/_ping?" + "a" * 200_000, X_Registry_Config="b" * 200_000)
+    assert found.status == 200
 
 
 async def test_no_swarm_and_no_plugins(client: Client) -> None:

@@ -263,3 +263,11 @@ async def test_what_fails_in_the_middle_has_no_end(client: Client) -> None:
     assert (await client.head()).status == 200
     rest = await asyncio.wait_for(client.reader.read(), 60)
     assert rest == b"9\r\nbeginning\r\n"
+
+
+async def test_a_stream_without_end_ends_with_its_clients_side(client: Client) -> None:
+    """Behind ``docker system dial-stdio`` a client that has gone looks so, and never hangs up."""
+    await client.send("GET", "/events")
+    assert (await client.head()).status == 200
+    client.writer.write_eof()
+    assert await asyncio.wait_for(client.reader.read(), 60) == b""

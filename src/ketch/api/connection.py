@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import select
 import socket
 import termios
 from typing import TYPE_CHECKING, Any
@@ -18,19 +19,24 @@ if TYPE_CHECKING:
 
     from ketch.api.upgrades import Upgrades
 
+_LOOK_EVERY = 0.5  # seconds
+
 
 class Connection(RequestHandler):
     """Cancels the handler of a streaming route when its client goes away, and sets aside what
     follows a request that may be hijacked: from then on it is not HTTP, and a half-close means
     only that the client's input is at an end."""
 
-    __slots__ = ("_held", "_mid_head", "_unread", "remote", "streamed", "streaming", "upgrades")
+    __slots__ = (
+        "_held", "_mid_head", "_unread", "finite", "remote", "streamed", "streaming", "upgrades"
+    )  # fmt: skip
 
     def __init__(self, manager: Server, **options: Any) -> None:
         super().__init__(manager, loop=asyncio.get_running_loop(), **options)
         self.remote = False  # whether it came over TCP, where browsers can reach
         self.streamed: StreamResponse | None = None  # the answer that began last, in pieces
         self.streaming: asyncio.Task[Any] | None = None
+        self.finite = False  # whether what is streamed ends by itself
         self.upgrades: Upgrades | None = None
         self._unread = b""  # the beginning of a request, not yet shown to the parser
         self._held: bytes | None = None  # what came behind a request that may be hijacked
@@ -89,8 +95,45 @@ class Connection(RequestHandler):
         return (waits or self._request_count == 0) and not self._mid_head
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """True keeps the transport open: the client has no more input, but wants the output."""
-        return self._held is not None
+        """True keeps the transport open: the client has no more input, but wants the output.
+
+        As ``printf … | nc -N -U`` does it. A client that is gone looks the same, but for a hang-up;
+        one that is gone behind ``docker system dial-stdio`` has none, so what has no end ends here.
+        """
+        if self._held is not None:
+            return True
+        if self._between_requests() or self._unread or not self._wants_output():
+            return False
+        self.close()  # after this answer
+        asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look_for_client)
+        return True
+
+    def _wants_output(self) -> bool:
+        """Whether there is somebody whose requests are whole, and answers to give."""
+        payloads = [payload for _, payload in self._messages]
+        if self._current_request is not None:
+            payloads.append(self._current_request.content)
+        if not all(payload.is_eof() for payload in payloads):
+            return False
+        if self.streaming is None:
+            return True
+        return self.finite and not self.remote and not self._is_hung_up()
+
+    def _look_for_client(self) -> None:
+        """Nothing tells of the end of a connection that is no longer read, so look."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not self._wants_output():
+            self.transport.close()
+            return
+        asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look_for_client)
+
+    def _is_hung_up(self) -> bool:
+        """Whether a unix socket's other end is closed, both ways (POLLHUP, unix(7))."""
+        assert self.transport is not None
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), 0)
+        return bool(poll.poll(0))
 
     @property
     def idle(self) -> bool:

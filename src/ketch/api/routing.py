@@ -25,7 +25,9 @@ class Route(NamedTuple):
     """One row of the table.
 
     ``streams``: the handler is cancelled when the client goes away. Others run to their end, since
-    a half-made change is worse than an unread answer. ``since``/``until`` bound the API versions.
+    a half-made change is worse than an unread answer. ``finite``: a stream that ends by itself, so
+    a client that has ended its own side gets all of it, unless it follows. ``since``/``until``
+    bound the API versions.
     ``unversioned``: answers whatever version the path asks for (``/_ping``).
     """
 
@@ -33,6 +35,7 @@ class Route(NamedTuple):
     pattern: str
     handler: Handler
     streams: bool = False
+    finite: bool = False
     since: Version = MINIMUM
     until: Version = MAXIMUM
     plain_errors: bool = False  # errors as text/plain, as Docker's hijacked routes have it

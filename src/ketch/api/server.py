@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ketch.engine.engine import Engine
 
 _log = logging.getLogger(__name__)
+_LONGEST = 1 << 20
+"""Bytes of a request's line and of a header, as with Docker: build arguments are in the one, the
+accounts of many registries in the other."""
 
 
 class ApiServer:
@@ -43,7 +46,13 @@ class ApiServer:
         self._origin = origin or OriginPolicy()
         self._router = Router(ROUTES)
         self._server = ConnectionServer(
-            self.handle, access_log=None, auto_decompress=False, logger=_log, lingering_time=2.0
+            self.handle,
+            access_log=None,
+            auto_decompress=False,
+            logger=_log,
+            lingering_time=2.0,
+            max_line_size=_LONGEST,
+            max_field_size=_LONGEST,
         )
 
     def protocol_factory(self) -> Connection:
@@ -107,6 +116,7 @@ class ApiServer:
         if not route.streams:
             return await route.handler(call)
         call.connection.streaming = asyncio.current_task()
+        call.connection.finite = route.finite and not call.flag("follow")
         try:
             return await route.handler(call)
         finally:
