@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import platform
 import re
 import signal
@@ -265,3 +267,35 @@ def test_contexts_of_all_kinds(each_buildx: Buildx, tmp_path: Path) -> None:
     assert "[internal] load git source http://xxxxx:xxxxx@127.0.0.1" in done.stderr
     assert "of-git" in done.stderr
     assert "who:secret" not in done.stderr
+
+
+def test_the_next_build_is_sent_what_changed(buildx: Buildx, tmp_path: Path) -> None:
+    big, small, same = tmp_path / "big", tmp_path / "small", tmp_path / "same"
+    text = "FROM busybox\nCOPY . /c/\nRUN cd /c; sha256sum <big; echo $(cat small) $(cat same)\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    big.write_bytes(os.urandom(6 << 20))
+    small.write_text("one")
+    same.write_text("old")
+    os.utime(same, ns=(10**18, 10**18))  # a time that tools give: it says nothing
+
+    def sent() -> bool:
+        """Whether the large file was sent; the image has what is there."""
+        done = buildx.build(str(tmp_path))
+        if not re.search(r"\[3/3\] RUN .*\n#\d+ CACHED", done.stderr):
+            assert hashlib.sha256(big.read_bytes()).hexdigest() in done.stderr
+            assert f" {small.read_text()} {same.read_text()}\n" in done.stderr
+        return re.search(r"transferring context: [\d.]+MB", done.stderr) is not None
+
+    assert sent()
+    small.write_text("two")
+    assert not sent()
+    same.write_text("new")
+    os.utime(same, ns=(10**18, 10**18))
+    assert not sent()
+    same.unlink()
+    same.symlink_to("small")
+    assert not sent()
+    assert not sent()  # every time is certain now, and nothing changed
+    with big.open("r+b") as file:
+        file.write(b"changed")
+    assert sent()

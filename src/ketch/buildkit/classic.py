@@ -54,7 +54,7 @@ class ClassicBuilds:
         """
         session = await self._sessions.get(session_id)
         upload = await self._upload(name) if uploaded else None
-        source: Source = SessionSource(Locals(self._sessions, session))
+        source: Source = SessionSource(Locals(self._sessions, session), self._builder.contexts)
         if upload is not None:
             source = TarSource(upload.stream)
         elif options.remote:

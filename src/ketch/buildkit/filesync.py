@@ -8,6 +8,7 @@ worker that unpacks contexts: no file of the client's is opened in the daemon.
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import stat
 import tarfile
@@ -25,12 +26,14 @@ from ketch.buildkit.session_messages import (
     Packet,
     Stat,
 )
+from ketch.engine.builder.contexts import is_certain
 from ketch.errors import InvalidParameter, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from grpclib.client import Stream
 
     from ketch.buildkit.sessions import Session
+    from ketch.engine.builder.contexts import Earlier
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 _MOST_PATHS = 2_000_000
@@ -85,18 +88,49 @@ def _target(path: str, link: str) -> str:
 
 
 async def tar_stream(
-    session: Session, directory: str, exclude: Sequence[str] = (), meter: Meter | None = None
+    session: Session,
+    directory: str,
+    exclude: Sequence[str] = (),
+    meter: Meter | None = None,
+    earlier: Earlier | None = None,
 ) -> AsyncIterator[bytes]:
-    """A directory of the client's as a tar stream, without what the patterns exclude."""
-    transfer = _Transfer(session, directory, meter, exclude=exclude)
+    """A directory of the client's as a tar stream, without what the patterns exclude.
+
+    What ``earlier`` has is not asked for; when nothing changed, the stream is empty.
+    """
+    transfer = _Transfer(session, directory, meter, exclude=exclude, earlier=earlier)
+    at = 0
     async for entry, chunks in transfer.entries():
         head = _tar_entry(entry)
         if head is None:
             continue
-        yield _encoded(head)
-        async for piece in _padded(head, chunks):
+        data = _encoded(head)
+        yield data
+        start = at = at + len(data)
+        content = _Counted(chunks)
+        async for piece in _padded(head, content):
+            at += len(piece)
             yield piece
-    yield bytes(1024)
+        if earlier is not None and head.size and content.size == head.size:
+            earlier.note(entry.path, entry.size, entry.modTime, start)
+    if earlier is None or not earlier.unchanged:
+        yield bytes(1024)
+
+
+class _Counted:
+    """Pieces, and how many bytes they were."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+        self.size = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._pieces)
+        self.size += len(piece)
+        return piece
 
 
 async def _padded(head: tarfile.TarInfo, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -128,6 +162,7 @@ class _Transfer:
         meter: Meter | None,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        earlier: Earlier | None = None,
     ) -> None:
         self._session = session
         self._metadata = [
@@ -138,6 +173,7 @@ class _Transfer:
         self._directory = directory
         self._meter = meter or Meter()
         self._only = frozenset(include)
+        self._earlier = earlier
 
     def wants(self, entry: Stat) -> bool:
         """Whether there is content to ask for; a file with a link name is a hard link."""
@@ -149,9 +185,15 @@ class _Transfer:
         try:
             async with self._session.stream(METHOD, Packet, Packet, self._metadata) as stream:
                 paths = await self._paths(stream)
-                contents = _Contents(stream, [p for p in paths if self.wants(p[1])], self._meter)
+                if self._unchanged(paths):
+                    paths = []
+                kept = self._kept(paths)
+                asked = [p for p in paths if self.wants(p[1]) and p[0] not in kept]
+                contents = _Contents(stream, asked, self._meter)
                 for number, entry in paths:
-                    if self.wants(entry):
+                    if self._earlier is not None and number in kept:
+                        yield entry, self._earlier.read(kept[number], entry.size)
+                    elif self.wants(entry):
                         yield entry, contents.of(number)
                     else:
                         yield entry, _nothing()
@@ -162,6 +204,27 @@ class _Transfer:
             raise InvalidParameter(
                 f"the client offers no files, but the build wants its directory {self._directory!r}"
             ) from None
+
+    def _unchanged(self, paths: list[tuple[int, Stat]]) -> bool:
+        if self._earlier is None:
+            return False
+        told = hashlib.sha256(repr(self._metadata).encode())
+        for _, entry in paths:
+            told.update(repr(_facts(entry)).encode("utf-8", "backslashreplace"))
+        certain = all(is_certain(entry.modTime) for _, entry in paths if self.wants(entry))
+        return self._earlier.tell(told.hexdigest(), certain=certain)
+
+    def _kept(self, paths: list[tuple[int, Stat]]) -> dict[int, int]:
+        """Where the contents are that need not be sent, by number."""
+        if self._earlier is None:
+            return {}
+        found = {}
+        for number, entry in paths:
+            if self.wants(entry):
+                offset = self._earlier.find(entry.path, entry.size, entry.modTime)
+                if offset is not None:
+                    found[number] = offset
+        return found
 
     async def _paths(self, stream: Stream[Any, Any]) -> list[tuple[int, Stat]]:
         found: list[tuple[int, Stat]] = []
@@ -182,6 +245,13 @@ class _Transfer:
                     f"names and attributes of the context's files are more than {_MOST_TOLD} bytes"
                 )
             found.append((len(found), packet.stat))
+
+
+def _facts(entry: Stat) -> tuple[object, ...]:
+    """All that is told of a path."""
+    e = entry
+    where, what = (e.path, e.linkname, e.devmajor, e.devminor), (e.mode, e.uid, e.gid)
+    return (*where, *what, e.size, e.modTime, sorted(e.xattrs.items()))
 
 
 def _size(entry: Stat) -> int:

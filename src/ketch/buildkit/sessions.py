@@ -50,8 +50,12 @@ _CHUNK = 1 << 15
 class Session:
     """One client's session; an ``Offers`` for the builder."""
 
-    def __init__(self, id: str, name: str, methods: frozenset[str], channel: SocketChannel) -> None:
+    def __init__(
+        self, id: str, name: str, methods: frozenset[str], channel: SocketChannel, client: str = ""
+    ) -> None:
+        """``client`` is the same for all sessions about one directory of one client, or empty."""
         self.id = id
+        self.client = client
         self.name = name
         self._methods = methods
         self._channel = channel
@@ -254,4 +258,5 @@ def described(headers: Iterable[tuple[str, str]], channel: SocketChannel) -> Ses
             single[key] = value
     if not single.get("uuid"):
         raise InvalidParameter("a session needs the header X-Docker-Expose-Session-Uuid")
-    return Session(single["uuid"], single.get("name", ""), frozenset(methods), channel)
+    name, client = single.get("name", ""), single.get("sharedkey", "")
+    return Session(single["uuid"], name, frozenset(methods), channel, client)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ketch.buildkit.gateway_messages import GatewaySolveRequest
     from ketch.buildkit.sessions import Session, Sessions
     from ketch.engine.builder.builder import Builder
+    from ketch.engine.builder.contexts import KeptContexts
     from ketch.engine.builder.looking import Seen
     from ketch.engine.builder.running import RunningBuild
     from ketch.engine.builder.source import Source
@@ -142,7 +143,7 @@ class BuildkitSolver:
         attrs = asked.attrs
         options = with_inputs(build_options(attrs), asked.inputs)
         session = await self._sessions.get(job.request.Session)
-        source = _source(session, self._locals(session, attrs), attrs)
+        source = _source(session, self._locals(session, attrs), self._builder.contexts, attrs)
         async with _told(job) as channel:
             answer = await self._builder.ask(
                 attrs["requestid"], source, options, session, channel=channel
@@ -153,7 +154,7 @@ class BuildkitSolver:
         self, job: Job, target: Target, options: BuildOptions, attrs: Mapping[str, str]
     ) -> Built:
         session = await self._sessions.get(job.request.Session)
-        source = _source(session, self._locals(session, attrs), attrs)
+        source = _source(session, self._locals(session, attrs), self._builder.contexts, attrs)
         ref = "" if job.request.Internal else job.request.Ref
         async with _told(job) as channel:
             running = self._builder.running(
@@ -208,11 +209,14 @@ async def _followed(target: Target, build: RunningBuild) -> Built:
         await build.cancel()
 
 
-def _source(session: Session, directories: Locals, attrs: Mapping[str, str]) -> Source:
+def _source(
+    session: Session, directories: Locals, contexts: KeptContexts, attrs: Mapping[str, str]
+) -> Source:
     """The client's directories, or a context that it uploads or that is fetched from a URL, with
     its Dockerfile or one of the client's."""
     own = SessionSource(
         directories,
+        contexts,
         attrs.get("dockerfilekey") or "dockerfile",
         attrs.get("contextkey") or "context",
     )

@@ -12,10 +12,11 @@ from ketch.engine.pipes import fed
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from ketch.build.progress import Report
     from ketch.buildkit.sessions import Session, Sessions
+    from ketch.engine.builder.contexts import Earlier, KeptContexts
     from ketch.engine.builder.workers import BuildWorkers
 
 _IGNORE = ".dockerignore"
@@ -46,10 +47,12 @@ class SessionSource:
     def __init__(
         self,
         directories: Locals,
+        contexts: KeptContexts,
         dockerfile_dir: str = "dockerfile",
         context_dir: str = "context",
     ) -> None:
         self._locals = directories
+        self._contexts = contexts
         self._dockerfile_dir = dockerfile_dir
         self._context_dir = context_dir
         self._ignore: bytes | None = None
@@ -102,10 +105,37 @@ class SessionSource:
         patterns = [("!" if rule.exception else "") + rule.text for rule in rules.patterns]
         meter = Meter(report, told)
         session = await self._locals.of(directory)
-        stream = filesync.tar_stream(session, directory, patterns, meter)
+        earlier = self._contexts.open(session.client, directory)
+        try:
+            stream = filesync.tar_stream(session, directory, patterns, meter, earlier)
+            await self._take(workers, name, stream, earlier, (session.client, directory))
+        finally:
+            earlier.close()
+        meter.end()
+
+    async def _take(
+        self,
+        workers: BuildWorkers,
+        name: str,
+        stream: AsyncIterator[bytes],
+        earlier: Earlier,
+        whose: tuple[str, str],
+    ) -> None:
+        """The image of before when nothing changed, or a new one, which is kept."""
+        first = await anext(stream, b"")
+        image = workers.image_path(name)
+        if earlier.unchanged:
+            workers.received[name] = await self._contexts.adopt(earlier, image)
+            return
 
         async def receive(fd: int) -> Any:
             return await workers.receive_image(fd, name)
 
-        await fed(stream, receive)
-        meter.end()
+        received = await fed(_with(first, stream), receive)
+        self._contexts.keep(*whose, image, received, earlier)
+
+
+async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece

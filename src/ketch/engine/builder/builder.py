@@ -27,6 +27,7 @@ from ketch.engine.builder.cache import BuildCache
 from ketch.engine.builder.cache_import import CacheSources
 from ketch.engine.builder.cachemounts import CacheMounts
 from ketch.engine.builder.channel import Channel
+from ketch.engine.builder.contexts import KeptContexts
 from ketch.engine.builder.definition import definition, loaded
 from ketch.engine.builder.executor import BuildExecutor
 from ketch.engine.builder.files import StepFiles
@@ -76,7 +77,8 @@ class Builder:
         self._spare = SpareWorker(parts.launcher, self._background)
         self._open: dict[int, BuildRoom] = {}
         self._sums: dict[tuple[object, ...], str] = {}
-        self.cache = Pruner(parts, self._cache, self._caches, self._sums.clear)
+        self.contexts = KeptContexts(database, parts.config.data_root)
+        self.cache = Pruner(parts, self._cache, self._caches, self.contexts, self._sums.clear)
         parts.images.keep_layers(self._kept)
 
     async def build(
@@ -259,6 +261,7 @@ class Builder:
         """Before any build: throw away what builds of a daemon before left."""
         root = self._parts.config.data_root
         self._caches.start()
+        self.contexts.start()
         self.history.start()
         secret = f"{self._parts.config.exec_root}/{SECRETS}"
         await asyncio.to_thread(shutil.rmtree, secret, ignore_errors=True)

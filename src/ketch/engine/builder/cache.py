@@ -16,6 +16,7 @@ from ketch.build.executor import CacheEntry, MakeEntry
 from ketch.state.database import Database, Table
 
 STEP, MOUNT = "regular", "exec.cachemount"
+CONTEXT = "source.local"
 _MOST = 20_000
 _LONGEST_NAME = 200  # characters
 _ID_LENGTH = 25  # characters, as BuildKit's; 100 bits are enough to tell steps apart
@@ -38,7 +39,8 @@ class CacheUsage(NamedTuple):
     """A record of the cache for ``system df``: bytes; ns since the epoch.
 
     ``shared``: an image holds the layer too, so forgetting the record frees nothing. ``type`` is
-    BuildKit's: ``regular`` for a step, ``exec.cachemount`` for the directory of a cache mount.
+    BuildKit's: ``regular`` for a step, ``exec.cachemount`` for the directory of a cache mount,
+    ``source.local`` for a context that is kept.
     """
 
     key: str
@@ -55,7 +57,7 @@ class CacheUsage(NamedTuple):
     @property
     def id(self) -> str:
         """What clients call it: short enough for their tables."""
-        return self.key if self.is_mount else self.key.removeprefix("sha256:")[:_ID_LENGTH]
+        return self.key if self.type != STEP else self.key.removeprefix("sha256:")[:_ID_LENGTH]
 
     @property
     def is_mount(self) -> bool:

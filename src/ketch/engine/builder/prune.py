@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine.builder.cache import CacheUsage
+from ketch.engine.builder.cache import CONTEXT, STEP, CacheUsage
 from ketch.engine.builder.gc import Amounts, Rule, check_filters, chosen, matching
 from ketch.engine.filters import Filters
 from ketch.engine.prune_report import PruneReport
@@ -18,6 +18,7 @@ from ketch.engine.prune_report import PruneReport
 if TYPE_CHECKING:
     from ketch.engine.builder.cache import BuildCache
     from ketch.engine.builder.cachemounts import CacheMounts
+    from ketch.engine.builder.contexts import KeptContexts
     from ketch.engine.containers.parts import Parts
 
 _COLLECTION_EVERY = 600.0  # seconds
@@ -30,23 +31,31 @@ class CachePruneReport(PruneReport, frozen=True, kw_only=True):
 
 
 class Pruner:
-    """Of steps and of the directories of cache mounts; ``forgotten`` is called at every prune."""
+    """Of steps, directories of cache mounts and kept contexts; ``forgotten`` is called at every
+    prune."""
 
     def __init__(
-        self, parts: Parts, steps: BuildCache, mounts: CacheMounts, forgotten: Callable[[], None]
+        self,
+        parts: Parts,
+        steps: BuildCache,
+        mounts: CacheMounts,
+        contexts: KeptContexts,
+        forgotten: Callable[[], None],
     ) -> None:
         self._parts = parts
         self._steps = steps
         self._mounts = mounts
+        self._contexts = contexts
         self._forgotten = forgotten
         self._next_collection = time.monotonic() + _COLLECTION_EVERY
 
     async def usage(self) -> list[CacheUsage]:
-        """Every record, for ``system df``: steps and the directories of cache mounts."""
+        """Every record, for ``system df``."""
         images = self._parts.images
         held = frozenset(layer for image in images.records() for layer in image.layers)
         steps = await asyncio.to_thread(self._steps.usage, images.layer_size, held)
-        return [*steps, *await asyncio.to_thread(self._mounts.usage)]
+        mounts = await asyncio.to_thread(self._mounts.usage)
+        return [*steps, *mounts, *self._contexts.usage()]
 
     async def prune(
         self,
@@ -86,15 +95,16 @@ class Pruner:
         candidates = matching(records, known, expressions)
         if not all:
             candidates = [
-                one for one in candidates if one.is_mount or (one.layer and not one.shared)
+                one for one in candidates if one.type != STEP or (one.layer and not one.shared)
             ]
         doomed = chosen(records, candidates, amounts)
-        steps = [record.key for record in doomed if not record.is_mount]
+        steps = [record.key for record in doomed if record.type == STEP]
         self._steps.forget(steps)
         self._forgotten()
         mounts = set(self._mounts.drop([record.key for record in doomed if record.is_mount]))
+        self._contexts.drop([record.key for record in doomed if record.type == CONTEXT])
         gone = tuple(one for one in doomed if not one.is_mount or one.key in mounts)
-        freed = sum(one.size for one in gone if one.is_mount)
+        freed = sum(one.size for one in gone if one.type != STEP)
         reclaimed = await self._parts.images.collect_garbage() + freed
         deleted = tuple(one.id for one in gone)
         return CachePruneReport(deleted=deleted, reclaimed=reclaimed, records=gone)
@@ -113,7 +123,8 @@ class Pruner:
         return self._parts.config.build_cache.on(found.f_blocks * found.f_frsize)
 
     async def collect(self) -> None:
-        """By the rules of the daemon's configuration."""
+        """By the rules of the daemon's configuration, and contexts by their own bounds."""
+        self._contexts.trim()
         for rule in self.rules():
             filters = dict(rule.filters)
             if rule.unused_for:

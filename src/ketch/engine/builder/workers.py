@@ -60,6 +60,10 @@ class BuildWorkers:
         self.received[name] = await self._receive(stream, "receive_image", asked)
         return self.received[name]
 
+    def image_path(self, name: str) -> str:
+        """Where the image of a context is, or will be."""
+        return f"{self._directory}/{image_of(name)}"
+
     async def receive(self, stream: int, **request: Any) -> dict[str, Any]:
         """Unpack a tar stream, whose fd stays the caller's (``ketch.build.tasks.receive``)."""
         return await self._receive(stream, "receive", request)
