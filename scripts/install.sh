@@ -3,6 +3,7 @@
 # With DESTDIR set, only puts the files there (for packages). scripts/uninstall.sh takes all back.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/own_daemon.sh
 here=$(pwd)
 root=${DESTDIR:-}
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || { echo "install: root is needed" >&2; exit 1; }
@@ -26,23 +27,9 @@ for unit in ketch.service ketch.socket; do
     install -m 644 "packaging/systemd/$unit" "$root/etc/systemd/system/"
 done
 [ -z "$root" ] || exit 0
-# A daemon that `ketch` started by itself holds the socket and the data root. Containers go on.
-stop_own_daemon() {
-    pid=$(cat /run/ketch/ketchd.pid 2>/dev/null) || return 0
-    [ "$pid" != "$(systemctl show --property MainPID --value ketch.service)" ] || return 0
-    tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -q '/ketchd$' || return 0
-    kill "$pid"
-    for _ in $(seq 100); do
-        [ -d "/proc/$pid" ] || return 0
-        sleep 0.1
-    done
-    echo "install: ketchd (pid $pid) does not end; stop it, then install again" >&2
-    exit 1
-}
-
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
-    stop_own_daemon
+    stop_own_daemon || exit 1
     systemctl enable --now ketch.socket
     systemctl enable --quiet ketch.service # at boot, for containers with a restart policy
 fi

@@ -15,6 +15,8 @@ if [ -z "$root" ]; then
     if [ -d /run/systemd/system ]; then
         systemctl disable --now ketch.socket ketch.service 2>/dev/null || true
     fi
+    . "$(dirname "$0")/own_daemon.sh"
+    stop_own_daemon || exit 1
     # Ends the launcher, removes bridges, rules and cgroups; says so when containers run.
     [ ! -x /usr/local/bin/ketchd ] || /usr/local/bin/ketchd --cleanup || {
         [ ! -d /run/systemd/system ] || {
