@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PATIENCE = 20.0  # seconds until a daemon that does not come up is given up
+PATIENCE = 60.0  # seconds until a daemon that does not come up is given up; most die at once
 LOG = "/run/ketch/ketchd.log"
 UNITS = ("/etc/systemd/system/ketch.socket", "/lib/systemd/system/ketch.socket")
 
