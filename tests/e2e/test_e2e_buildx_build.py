@@ -299,3 +299,22 @@ def test_the_next_build_is_sent_what_changed(buildx: Buildx, tmp_path: Path) -> 
     with big.open("r+b") as file:
         file.write(b"changed")
     assert sent()
+
+
+def test_an_interrupted_build_ends_in_the_daemon(buildx: Buildx, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo begun; sleep 600\n")
+    parent = f"{buildx.daemon.cgroup}-interrupted"
+    words = ("build", "--progress=plain", "--cgroup-parent", parent, str(tmp_path))
+    try:
+        with buildx.popen(*words, stderr=subprocess.PIPE) as build:
+            assert build.stderr is not None
+            assert any(b"begun" in line and b"RUN" not in line for line in build.stderr)
+            build.send_signal(signal.SIGINT)
+            rest = build.stderr.read()
+        assert b" CANCELED\n" in rest
+        assert b"context canceled" in rest.splitlines()[-1]
+        assert build.returncode in (1, 130)
+        wait_for(lambda: not cgroups(parent), "the step goes on", 10)
+    finally:
+        remove_cgroup_parent(parent)
+    assert "Canceled" in buildx.docker("buildx", "history", "inspect").stdout

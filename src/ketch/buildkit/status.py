@@ -106,7 +106,8 @@ class StatusWriter:
             return
         shown.completed = Timestamp.of(event.at if image is None else event.at + 2)
         shown.cached = event.cached or (image is not None and not image.pulled)
-        shown.error = event.error
+        # by these words clients tell a step that was canceled from one that failed
+        shown.error = "context canceled" if event.error == "canceled" else event.error
         found.vertexes.append(shown)
 
     def _status(self, found: StatusResponse, event: Status) -> None:
