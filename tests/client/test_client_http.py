@@ -76,6 +76,22 @@ def test_a_connection_made_ahead_is_the_next_exchanges(
     assert client.stream("GET", "/x").body() == b"abc"
 
 
+def test_something_is_done_while_the_engine_works(tmp_path: Path) -> None:
+    path = str(tmp_path / "engine.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(65536).startswith(b"POST /x ")
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+
+        said = Client(Address("unix://" + path)).call("POST", "/x", meanwhile=answer)
+    assert said == "a"
+
+
 def test_nobody_to_connect_to_ahead_shows_at_the_exchange(tmp_path: Path) -> None:
     client = Client(Address(f"unix://{tmp_path}/nobody.sock"))
     client.connect_ahead()

@@ -45,7 +45,8 @@ class AutoClient(Client):
 
     def _retried(self, method: "Any", arguments: "Any", named: "Any") -> "Any":
         if self.says_what_it_does:
-            words = " ".join(str(word) for word in (*arguments, *named.values()))
+            said = (*arguments, *named.values())
+            words = " ".join(str(word) for word in said if not callable(word))
             sys.stderr.write(f"ketch: {self.address.text}: {words}\n")
         try:
             return method(*arguments, **named)

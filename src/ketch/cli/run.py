@@ -13,6 +13,7 @@ from ketch.errors import Conflict, KetchError, NotFound, os_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ketch.client.api import Client
@@ -49,7 +50,7 @@ def run(client: "Client", argv: "list[str]") -> int:
         if code:
             return code
     try:
-        identity = _create(client, parsed)
+        identity = _create(client, parsed, None if parsed["detach"] else _get_ready)
     except (KetchError, UsageError) as error:
         return _refused("run", error)
     if parsed["detach"]:
@@ -78,7 +79,12 @@ def _check(parsed: Parsed) -> None:
         raise Failure("the input device is not a TTY")
 
 
-def _create(client: "Client", parsed: Parsed) -> str:
+def _get_ready() -> None:
+    """What comes next is imported while the engine makes the container."""
+    from ketch.cli import attached_run  # noqa: F401
+
+
+def _create(client: "Client", parsed: Parsed, meanwhile: "Callable[[], None] | None" = None) -> str:
     """Create, pulling the image as ``--pull`` says; returns the container's ID."""
     if parsed["pull"] not in ("always", "missing", "never"):
         raise UsageError(
@@ -101,7 +107,7 @@ def _create(client: "Client", parsed: Parsed) -> str:
     cidfile = _open_cidfile(parsed["cidfile"])
     query = {"name": parsed["name"] or None, "platform": parsed["platform"] or None}
     try:
-        answer = _post(client, query, body, parsed)
+        answer = _post(client, query, body, parsed, meanwhile)
         if accounts:
             api_socket.give_accounts(client, str(answer["Id"]))
     except BaseException:
@@ -112,14 +118,20 @@ def _create(client: "Client", parsed: Parsed) -> str:
 
 
 def _post(
-    client: "Client", query: "dict[str, Any]", body: "dict[str, Any]", parsed: Parsed
+    client: "Client",
+    query: "dict[str, Any]",
+    body: "dict[str, Any]",
+    parsed: Parsed,
+    meanwhile: "Callable[[], None] | None",
 ) -> "dict[str, Any]":
     """Create, and again once the image is there."""
     image = parsed.words[0]
     if parsed["pull"] == "always":
         _pull(client, image, parsed)
     try:
-        answer: dict[str, Any] = client.call("POST", "/containers/create", query, body)
+        answer: dict[str, Any] = client.call(
+            "POST", "/containers/create", query, body, meanwhile=meanwhile
+        )
     except NotFound as error:
         if "No such image" not in error.message or parsed["pull"] == "never":
             raise

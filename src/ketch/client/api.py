@@ -21,7 +21,7 @@ from ketch.linux import fastjson
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from ketch.client.address import Address
@@ -66,14 +66,19 @@ class Client:
         path: str,
         query: "dict[str, Any] | None" = None,
         body: object = None,
+        meanwhile: "Callable[[], None] | None" = None,
     ) -> "Any":
         """One exchange with JSON both ways; returns the decoded answer or None.
 
-        Raises the ``ketch.errors`` category of the status with the engine's message.
+        ``meanwhile`` is called once the request is sent. Raises the ``ketch.errors`` category of
+        the status with the engine's message.
         """
         connection = self._idle or self._fresh()
         self._idle = None
-        response = self._exchange(connection, method, path + encode_query(query), body)
+        self._send(connection, method, path + encode_query(query), body)
+        if meanwhile is not None:
+            meanwhile()
+        response = self._received(connection, method)
         answer = response.body()
         self._idle = connection
         if "json" not in response.headers.get("content-type", ""):
@@ -117,6 +122,17 @@ class Client:
         body: object,
         headers: "dict[str, str] | None" = None,
     ) -> Response:
+        self._send(connection, method, path, body, headers)
+        return self._received(connection, method)
+
+    def _send(
+        self,
+        connection: Connection,
+        method: str,
+        path: str,
+        body: object,
+        headers: "dict[str, str] | None" = None,
+    ) -> None:
         sent = dict(headers or {})
         raw: bytes | Iterable[bytes] | None
         if body is None or isinstance(body, bytes) or hasattr(body, "__next__"):
@@ -125,6 +141,8 @@ class Client:
             raw = fastjson.dumps(body)
             sent["Content-Type"] = "application/json"
         connection.send_request(method, path, sent, raw)
+
+    def _received(self, connection: Connection, method: str) -> Response:
         response = connection.read_response()
         response.has_body = response.has_body and method != "HEAD"
         if response.status >= 300:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 _MAX_OPEN = 100
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove(dir_fd: int, name: bytes, on_inode: Callable[[], None] | None = None) -> None:
-    """Delete ``name`` in ``dir_fd`` and all that is in it; no error if it is not there.
+    """Delete ``name`` in ``dir_fd`` and all that is in it; no error if it is not there, or if
+    somebody else deletes it at the same time.
 
     ``on_inode`` is called after each deletion. Directories deeper than a hundred levels are
     renamed to the top first, so that open files stay bounded.
@@ -26,22 +28,30 @@ def _remove_one(dir_fd: int, name: bytes, pending: list[bytes], tell: Callable[[
     if _unlinked(dir_fd, name):
         tell()
         return
-    stack = [(dir_fd, name, os.open(name, _OPEN_DIR, dir_fd=dir_fd))]
+    stack: list[tuple[int, bytes, int]] = []
+    _enter(stack, dir_fd, name)
     try:
         while stack:
             parent, here, fd = stack[-1]
             deeper = _unlink_files(fd, tell)
             if deeper is None:
                 os.close(stack.pop()[2])
-                os.rmdir(here, dir_fd=parent)
-                tell()
+                with suppress(FileNotFoundError):
+                    os.rmdir(here, dir_fd=parent)
+                    tell()
             elif len(stack) < _MAX_OPEN:
-                stack.append((fd, deeper, os.open(deeper, _OPEN_DIR, dir_fd=fd)))
+                _enter(stack, fd, deeper)
             else:
-                pending.append(_lift(fd, deeper, dir_fd))
+                with suppress(FileNotFoundError):
+                    pending.append(_lift(fd, deeper, dir_fd))
     finally:
         for _, _, fd in stack:
             os.close(fd)
+
+
+def _enter(stack: list[tuple[int, bytes, int]], parent: int, name: bytes) -> None:
+    with suppress(FileNotFoundError):
+        stack.append((parent, name, os.open(name, _OPEN_DIR, dir_fd=parent)))
 
 
 def _unlink_files(fd: int, tell: Callable[[], None]) -> bytes | None:
