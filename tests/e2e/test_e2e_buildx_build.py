@@ -318,3 +318,21 @@ def test_an_interrupted_build_ends_in_the_daemon(buildx: Buildx, tmp_path: Path)
     finally:
         remove_cgroup_parent(parent)
     assert "Canceled" in buildx.docker("buildx", "history", "inspect").stdout
+
+
+def test_an_index_of_one_platform(buildx: Buildx, tmp_path: Path) -> None:
+    """BUILDKIT_MULTI_PLATFORM: as if there were several."""
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    words = ("--build-arg", "BUILDKIT_MULTI_PLATFORM=1", "--provenance=false", str(folder))
+    layout, files = tmp_path / "layout", tmp_path / "files"
+    buildx.build("-o", f"type=oci,tar=false,dest={layout}", "-o", f"{files}", *words)
+    (described,) = json.loads((layout / "index.json").read_text())["manifests"]
+    assert described["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    index = json.loads((layout / "blobs" / described["digest"].replace(":", "/")).read_text())
+    (manifest,) = index["manifests"]
+    assert manifest["platform"]["os"] == "linux"
+    (directory,) = files.iterdir()
+    assert directory.name.startswith("linux_")
+    assert (directory / "Dockerfile").exists()

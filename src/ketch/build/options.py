@@ -46,6 +46,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``buildkit`` has the history told in BuildKit's words (``wording``).
     ``attributes`` are the client's own words for all this, for the history.
     ``vcs`` is what the client says of the repository that the context is in.
+    ``as_index`` makes an index of one platform's image too (``wants_index``).
     ``verify`` builds twice without the cache and fails when the outcomes differ.
     """
 
@@ -77,10 +78,18 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     isolation: str = ""
     security_options: tuple[str, ...] = ()
     verify: bool = False
+    as_index: bool = False
     vcs: dict[str, str] = {}
     buildkit: bool = False
     exports: tuple[Export, ...] = ()
     attributes: dict[str, str] = {}
+
+    @property
+    def wants_index(self) -> bool:
+        """Whether the result is an index, whatever number of platforms it has: by the option or by
+        the build argument that says the same."""
+        asked = self.build_args.get("BUILDKIT_MULTI_PLATFORM") or "0"
+        return self.as_index or asked.lower() not in ("0", "f", "false")
 
 
 class BuildOutput(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ _REASONS = {
     "squash": "squash={!r} is not supported: use a last stage with COPY --from instead",
     "security_options": "securityopt={!r} is not supported for builds",
 }
-_REFUSED_ARGS = ("BUILDKIT_MULTI_PLATFORM",)
 _ISOLATIONS = ("", "default")
 FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream")
 
@@ -22,9 +21,6 @@ def check_options(options: BuildOptions) -> None:
         value = getattr(options, field)
         if value:
             raise Unsupported(sentence.format(value))
-    for name in _REFUSED_ARGS:
-        if (options.build_args.get(name) or "0").lower() not in ("0", "false"):
-            raise Unsupported(f"the build argument {name} is not supported")
     if "device" in options.allow:
         raise Unsupported("the entitlement device is not supported: RUN has no --device")
     if options.isolation not in _ISOLATIONS:

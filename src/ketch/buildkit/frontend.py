@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ketch.build.attestations import parse_attestations
-from ketch.build.exports import Export
+from ketch.build.exports import Export, flag_of
 from ketch.build.options import BuildLimits, BuildOptions
 from ketch.errors import InvalidParameter, Unsupported
 
@@ -51,6 +51,7 @@ def build_options(
         pull=attrs.get("image-resolve-mode") == "pull",
         network_mode=attrs.get("force-network-mode", ""),
         platform=attrs.get("platform", ""),
+        as_index=flag_of(attrs, "multi-platform", False),
         extra_hosts=tuple(_hosts(attrs.get("add-hosts", ""))),
         limits=_limits(attrs),
         contexts=_of(attrs, "context:"),

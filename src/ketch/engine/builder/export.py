@@ -111,6 +111,8 @@ class Exporting:
         if export.type == kinds.IMAGE:
             return await self._image(export, results, report)
         if export.type in (kinds.TAR, kinds.LOCAL):
+            if export.split is None and self._room.options.wants_index:
+                export = msgspec.structs.replace(export, split=True)
             attested = await self._predicates(export, results)
             pieces = await tree_stream(self._room, results, export, attested)
             unpacked = export.type == kinds.LOCAL
@@ -166,6 +168,7 @@ class Exporting:
             lease,
             annotations=export.annotations_of(kinds.INDEX),
             attached=lambda trees: attached(trees, predicates, names),
+            index=self._room.options.wants_index,
         )
         if len(tree.documents) == 1 and export.annotations_of(kinds.INDEX_DESCRIPTOR):
             raise InvalidParameter(
@@ -222,7 +225,8 @@ class Exporting:
         }
         if names:
             self._response["image.name"] = _joined(names)
-        apart = len(results) > 1 or self._attesting(export) is not None
+        apart = len(results) > 1 or self._room.options.wants_index
+        apart = apart or self._attesting(export) is not None
         if export.push or apart or not export.is_plain:
             with self._images.lease() as lease:
                 tree = await self._tree(export, results, lease, report)

@@ -54,16 +54,17 @@ class ImageExporter:
         *,
         annotations: Mapping[str, str] | None = None,
         attached: Callable[[list[ImageTree]], list[ImageTree]] = lambda trees: [],
+        index: bool = False,
     ) -> ImageTree:
-        """One manifest; or an index over several, over what is ``attached`` to them, or because it
-        has ``annotations`` of its own."""
+        """One manifest; or an index over several, over what is ``attached`` to them, because it
+        has ``annotations`` of its own, or is asked for."""
         for image in wanted:
             lease.add(*image.layers)
 
         def make(maker: TreeMaker) -> ImageTree:
             trees = [maker.image(image) for image in wanted]
             more = attached(trees)
-            if len(trees) == 1 and not more and not annotations:
+            if len(trees) == 1 and not (more or annotations or index):
                 return trees[0]
             return joined([*trees, *more], annotations or {}, oci=form.oci)
 
