@@ -33,7 +33,7 @@ RECORDS = [
         (["repository~=host"], "new"),
         (["startedAt>1h"], "new now"),
         (["startedAt<1971-01-01T00:00:00Z"], "old"),
-        (["completedAt>=30s"], "new"),
+        (["completedAt>=1h"], "new"),
         (["duration>=30s,duration<=90s"], "new"),
         (["duration<10s"], "old"),
     ],
