@@ -229,7 +229,7 @@ def _one(
             base = os.path.basename(path) or where[1]
             prefix = join(b"f%d" % count, os.fsencode(base))
         for entry, fd in walk.tree(parent_fd, name, prefix):
-            if path == "/" and entry.name == prefix:
+            if where == ("/", ".") and entry.name == prefix:
                 entry.mtime = time.time_ns()  # a tree's root has none that anybody gave it
             yield entry, fd
     finally:

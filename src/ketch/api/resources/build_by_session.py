@@ -10,7 +10,7 @@ import msgspec
 from ketch.api import responses
 from ketch.api.convert_build import build_options
 from ketch.api.resources.container_files import upload
-from ketch.build.failures import StepFailed, vertex_error
+from ketch.build.failures import vertex_error
 from ketch.errors import InvalidParameter, KetchError, Unsupported
 
 if TYPE_CHECKING:
@@ -46,11 +46,9 @@ async def build(call: Call) -> StreamResponse:
     except KetchError as error:
         if response is None:
             raise
-        told = vertex_error(error)
-        detail: dict[str, Any] = {"message": told}
-        if isinstance(error, StepFailed) and error.code:
-            detail["code"] = error.code
-        await response.write(responses.encode({"errorDetail": detail, "error": told}))
+        told = vertex_error(error)  # without a code: as with Docker, the client ends with 1
+        found = {"errorDetail": {"message": told}, "error": told}
+        await response.write(responses.encode(found))
     finally:
         await messages.aclose()  # type: ignore[attr-defined]
     assert response is not None

@@ -182,7 +182,7 @@ def _shell_form(stage: Stage) -> Iterator[Finding]:
     if any(isinstance(step, ShellInstruction) for step in stage.steps):
         return  # the shell is meant
     for step in stage.steps:
-        if isinstance(step, Cmd | Entrypoint) and step.command.shell and any(step.command.words):
+        if isinstance(step, Cmd | Entrypoint) and step.command.shell:
             words = ", ".join(json.dumps(word) for word in _as_words(step.command.words[0]))
             yield Finding(
                 rules.JSON_ARGS,
