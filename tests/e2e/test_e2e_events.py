@@ -173,7 +173,7 @@ def test_events_of_images_carry_their_labels(ketchd: Ketchd, name: str) -> None:
     ketchd.docker("rmi", f"{name}:1", f"{name}:2")
     found = events(ketchd, since, "label=team=a")
     assert actions(found) == [
-        "image tag", "image tag", "image untag", "image untag", "image delete",
+        "image create", "image tag", "image tag", "image untag", "image untag", "image delete",
     ]  # fmt: skip
     names = [event["Actor"]["Attributes"]["name"] for event in found[:2]]
     assert names == [f"{name}:1", f"{name}:2"]

@@ -32,8 +32,9 @@ class Maker:
         self._parts = parts
         self._collector = collector
 
-    async def create(self, new: NewImage) -> ImageRecord:
-        """Store a configuration and record the image; see ``Images.create``."""
+    async def create(self, new: NewImage, *, tell: bool = False) -> ImageRecord:
+        """Store a configuration and record the image; see ``Images.create``. ``tell``: that it was
+        made is an event too, as that of a commit is."""
         names = [tag_reference(tag) for tag in new.tags]
         config = images.decode(new.config)
         if config.diff_ids != new.layers:
@@ -51,7 +52,7 @@ class Maker:
                 size=size,
                 parent=new.parent,
             )
-            return self._record(image, names)
+            return self._record(image, names, tell)
 
     def _known_size(self, image_id: str) -> int | None:
         """Of an image that is here already."""
@@ -64,11 +65,13 @@ class Maker:
         self._parts.content.put(new.config)
         return sum(self._parts.snapshots.layer(diff_id).size for diff_id in new.layers)
 
-    def _record(self, image: StoredImage, names: list[Reference]) -> ImageRecord:
+    def _record(self, image: StoredImage, names: list[Reference], tell: bool) -> ImageRecord:
         store, content = self._parts.store, self._parts.content
         if not content.has(image.id) or not all(map(self._parts.snapshots.has_layer, image.layers)):
             raise NotFound("layers of the image were collected while it was made: try again")
         store.put(image, names)
+        if tell:
+            self._parts.publish("create", image.id, image.id)
         for name in names:
             self._parts.publish("tag", image.id, name.familiar)
         return store.record(store.get(image.id))
@@ -97,7 +100,8 @@ class Maker:
             history=[*(config.history or ()), step],
         )
         tags = (options.reference,) if options.reference else ()
-        return await self.create(NewImage(config=images.encode(changed), layers=layers, tags=tags))
+        new = NewImage(config=images.encode(changed), layers=layers, tags=tags)
+        return await self.create(new, tell=True)
 
     async def import_(
         self, stream: AsyncIterator[bytes], options: ImportOptions, emit: Emit
