@@ -289,7 +289,9 @@ def unaccounted(daemon: Ketchd) -> list[str]:
     root = daemon.data
     places = ("containers", "snapshots", "volumes", "tmp", "trash", "content/ingest")
     found = [str(path) for place in places for path in (root / place).glob("*")]
-    found += [str(path) for path in (root / "content" / "blobs").glob("*/*")]
+    found += [
+        str(path) for place in ("content/blobs", "nests") for path in (root / place).glob("*/*")
+    ]
     floor = 1  # the layer of mount points below every container
     layers = sorted((root / "layers").glob("*"))
     return found + [str(path) for path in layers[floor:]]

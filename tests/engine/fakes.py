@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -155,6 +156,9 @@ class FakeSnapshots:
 
     def remove(self, key: str) -> None:
         self.keys.discard(key)
+
+    def discard(self, path: str) -> None:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class FakeImages:

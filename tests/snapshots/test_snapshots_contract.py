@@ -202,6 +202,8 @@ def test_leftovers_of_a_crash_are_swept(store):
     os.makedirs(f"{store._root}/tmp/layer-dead/fs/deep/er")
     os.makedirs(f"{store._root}/apart/snapshot-dead/upper")
     os.makedirs(f"{store._root}/tmp/somebody-elses")
+    os.makedirs(f"{store._root}/nests/00/snapshot-dead/upper")
+    os.makedirs(f"{store._root}/nests/00/bundle-dead")
     kept = store.add_layer(io.BytesIO(layer_tar(a="a"))).diff_id
     store.prepare("s", [kept])
     deep = os.open(store.upper("s"), os.O_RDONLY)
@@ -216,7 +218,8 @@ def test_leftovers_of_a_crash_are_swept(store):
     store.sweep_tmp()
     assert os.listdir(f"{store._root}/tmp") == ["somebody-elses"]
     assert os.listdir(f"{store._root}/apart") == []
-    assert len(os.listdir(f"{store._root}/trash")) == 3
+    assert os.listdir(f"{store._root}/nests/00") == []
+    assert len(os.listdir(f"{store._root}/trash")) == 5
     store.sweep_trash(0)
     assert os.listdir(f"{store._root}/trash") == []
     assert store.has_layer(kept)

@@ -103,3 +103,6 @@ class Snapshotter(Protocol):
 
     def remove(self, key: str) -> None:
         """Remove a writable snapshot (renamed to the trash at once)."""
+
+    def discard(self, path: str) -> None:
+        """Rename a directory of the data root to the trash; no error if it is not there."""

@@ -1,8 +1,9 @@
 """What all snapshotters share: directories per layer and snapshot, trash, crash safety.
 
 Layout in the data root: ``layers/<hex>/`` (with ``info.json``), ``snapshots/<key>/{upper,work}``,
-``tmp/`` and ``trash/``. Everything is made complete in ``tmp`` and renamed into place; everything
-goes by a rename into ``trash``. ``apart/`` is like ``tmp``, for what is to be stored far away.
+``tmp/`` and ``trash/``. Everything is made complete in ``tmp``, or one of the ``Nests``, and
+renamed into place; everything goes by a rename into ``trash``. ``apart/`` is like ``tmp``, for what
+is to be stored far away.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import msgspec
 from ketch.errors import Conflict, DataCorrupt, InvalidParameter, NotFound
 from ketch.layers.remove import remove
 from ketch.linux.inode_flags import spread_directories
+from ketch.linux.nests import Nests
 from ketch.linux.writeback import sync_directory
 from ketch.mounts import Mount, Rootfs
 from ketch.snapshots.protocol import LayerInfo, Usage
@@ -30,7 +32,7 @@ from ketch.snapshots.usage import measure
 
 _DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_TMP_PREFIXES = ("layer-", "snapshot-")
+_TMP_PREFIXES = ("layer-", "snapshot-", "bundle-")
 _BATCH = 200
 _STACK_LINK = 3900  # bytes of one link's target; the kernel takes 4095
 
@@ -44,6 +46,7 @@ class LayerStore(ABC):
         self._root = root
         for child in ("layers", "snapshots", "tmp", "trash"):
             os.makedirs(os.path.join(root, child), mode=0o710, exist_ok=True)
+        self._nests = Nests(root)
 
     # what a subclass says
 
@@ -124,7 +127,7 @@ class LayerStore(ABC):
 
     def remove_layer(self, diff_id: str) -> None:
         """Forget a layer (renamed to the trash at once)."""
-        self._discard(self._layer_dir(diff_id))
+        self.discard(self._layer_dir(diff_id))
 
     # snapshots
 
@@ -134,14 +137,14 @@ class LayerStore(ABC):
             if not self.has_layer(diff_id):
                 raise NotFound(f"layer {diff_id} is not stored")
         target = self._snapshot_dir(key)
-        directory = self._apart("snapshot-") if apart else self._scratch("snapshot-")
+        directory = self._apart("snapshot-") if apart else self._nest("snapshot-")
         try:
             os.mkdir(os.path.join(directory, "upper"), 0o755)
             os.mkdir(os.path.join(directory, "work"), 0o700)
             _write_stack(directory, layers)
             os.rename(directory, target)
         except OSError as error:
-            self._discard(directory)
+            self.discard(directory)
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise Conflict(f"snapshot {key} is there already") from None
             raise
@@ -171,16 +174,23 @@ class LayerStore(ABC):
 
     def remove(self, key: str) -> None:
         """Remove a writable snapshot (renamed to the trash at once)."""
-        self._discard(self._snapshot_dir(key))
+        self.discard(self._snapshot_dir(key))
 
     # housekeeping
 
+    def discard(self, path: str) -> None:
+        """See the protocol."""
+        trash = os.path.join(self._root, "trash", os.urandom(8).hex())
+        try:
+            os.rename(path, trash)
+        except FileNotFoundError:
+            pass
+
     def sweep_tmp(self) -> None:
-        """At start: what a crash left in ``tmp`` goes to the trash."""
-        for folder in (os.path.join(self._root, "tmp"), self._apart_root):
-            for name in os.listdir(folder) if os.path.exists(folder) else ():
-                if name.startswith(_TMP_PREFIXES):
-                    self._discard(os.path.join(folder, name))
+        """At start: what a crash left in ``tmp`` and the like goes to the trash."""
+        for path in self._nests.everything(self._apart_root):
+            if os.path.basename(path).startswith(_TMP_PREFIXES):
+                self.discard(path)
 
     def sweep_trash(self, pause: float = 0.01) -> None:
         """Delete the trash slowly: ``pause`` seconds after every 200 inodes. Blocks."""
@@ -214,17 +224,16 @@ class LayerStore(ABC):
         os.mkdir(path, 0o710)
         return path
 
+    def _nest(self, prefix: str) -> str:
+        """A scratch directory in some other place than the one before."""
+        path = self._nests.path(prefix + os.urandom(8).hex())
+        os.mkdir(path, 0o710)
+        return path
+
     def _scratch(self, prefix: str, name: str = "") -> str:
         path = os.path.join(self._root, "tmp", prefix + (name or os.urandom(8).hex()))
         os.mkdir(path, 0o710)
         return path
-
-    def _discard(self, path: str) -> None:
-        trash = os.path.join(self._root, "trash", os.urandom(8).hex())
-        try:
-            os.rename(path, trash)
-        except FileNotFoundError:
-            pass
 
     def _publish(self, directory: str, info: LayerInfo) -> LayerInfo:
         """Rename a complete layer into place; one that is there already stays."""
@@ -235,7 +244,7 @@ class LayerStore(ABC):
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            self._discard(directory)
+            self.discard(directory)
         sync_directory(os.path.join(self._root, "layers"))
         return info
 

@@ -30,6 +30,7 @@ from ketch.engine.spec import validate as spec_validate
 from ketch.engine.spec.merge import merge
 from ketch.engine.spec.resources import with_defaults
 from ketch.errors import InvalidParameter, KetchError, NotFound, os_reason
+from ketch.linux.nests import Nests
 
 if TYPE_CHECKING:
     from ketch.engine.containers.parts import Parts
@@ -43,6 +44,7 @@ class Creator:
         self._parts = parts
         self._facts = facts
         self._planner = Planner(parts.store, parts.volumes, parts.images)
+        self._nests = Nests(parts.config.data_root)
 
     async def create(self, spec: ContainerSpec, name: str) -> tuple[str, tuple[str, ...]]:
         """Create; returns the ID and warnings."""
@@ -127,7 +129,9 @@ class Creator:
 
     def _bundle(self, container_id: str) -> str:
         bundle = self._parts.config.bundle(container_id)
-        os.mkdir(bundle, 0o710)
+        made = self._nests.path(f"bundle-{container_id}")
+        os.mkdir(made, 0o710)
+        os.rename(made, bundle)
         return bundle
 
     async def _take_back(self, container_id: str, points: tuple[MountPoint, ...]) -> None:

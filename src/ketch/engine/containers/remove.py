@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from ketch.engine.containers import links as container_links
@@ -100,18 +99,20 @@ class Remover:
         await self._parts.networks.forget(record)
         for pause in _PAUSES:
             try:
-                await asyncio.to_thread(self._release_files, record.id, record.spec.runtime)
+                if record.spec.runtime:
+                    forget = self._parts.runtimes.forget
+                    await asyncio.to_thread(forget, record.id, record.spec.runtime)
+                self._release_files(record.id)
                 break
             except OSError as error:  # no descriptor, no memory: the next start would find it
                 _log.warning("container %s left files behind: %s", record.id, os_reason(error))
                 await asyncio.sleep(pause)
         self._parts.images.empty_trash_soon()
 
-    def _release_files(self, container_id: str, runtime: str) -> None:
-        self._parts.runtimes.forget(container_id, runtime)
+    def _release_files(self, container_id: str) -> None:
+        """Into the trash: two renames, for which no thread is worth its while."""
         self._parts.snapshots.remove(container_id)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._parts.config.bundle(container_id))
+        self._parts.snapshots.discard(self._parts.config.bundle(container_id))
         with contextlib.suppress(FileNotFoundError):  # there when the shim was killed
             os.unlink(self._parts.config.shim_socket(container_id))
 
