@@ -2,8 +2,9 @@
 
 An event is written in the same transaction as the change that it tells (``telling``), so that a
 daemon killed at any instant has either both or neither; others go with the next transaction, at
-the latest at the end of the event loop's turn. A power cut may take the last ones back, with the
-changes they tell. The newest ``KEPT`` are kept; Docker keeps 256, in memory.
+the latest some milliseconds later (a container's start and end make several, which share one so).
+A power cut may take the last ones back, with the changes they tell. The newest ``KEPT`` are kept;
+Docker keeps 256, in memory.
 
 Streams read from the journal, so a slow client costs no memory and loses nothing until the journal
 forgets.
@@ -26,6 +27,7 @@ from ketch.state.database import Database
 from ketch.state.journal import Journal
 
 KEPT = 20_000
+_ALONE = 0.01  # seconds that an event waits for a transaction to go with
 _PAUSE = 1.0  # seconds until a journal that cannot be written is tried again
 
 _log = logging.getLogger("ketch.engine.events")
@@ -59,7 +61,7 @@ class Events:
             type=type, action=action, actor=actor, attributes=attributes or {}, time=self._time
         )
         if not self._pending:
-            asyncio.get_running_loop().call_soon(self.flush)
+            asyncio.get_running_loop().call_later(_ALONE, self.flush)
         self._pending.append(event)
 
     def pruned(self, type: str, reclaimed: int) -> None:
