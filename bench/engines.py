@@ -110,7 +110,9 @@ class Docker(Engine):
             *("--cgroup-parent", f"/ketch-bench-docker-{self.tag}"),
             "--config-file=" + str(self._config()),
         ]
-        inside = "ip link set lo up; exec " + " ".join(daemon)
+        # A containerd of the machine would be taken instead, and does not see our mounts.
+        hide = "[ ! -d /run/containerd ] || mount -t tmpfs tmpfs /run/containerd"
+        inside = f"ip link set lo up; {hide}; exec " + " ".join(daemon)
         return ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", inside]
 
     def _config(self) -> Path:
