@@ -47,6 +47,12 @@ def peer_uid(sock: "_socket.socket") -> int:
     return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
+def peer_pid(sock: "_socket.socket") -> int:
+    """The process that made the other end, or listens there (SO_PEERCRED)."""
+    credentials = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], sys.byteorder)
+
+
 def _seqpacket() -> "_socket.socket":
     return _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
 

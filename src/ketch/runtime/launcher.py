@@ -18,9 +18,10 @@ from ketch.linux.eventpoll import READ, Loop
 from ketch.mounts import Rootfs
 from ketch.runtime import failures, protocol, shim_part, zygote
 from ketch.runtime.groundwork import Groundwork
-from ketch.runtime.launcher_peers import Daemon, Member, Spare
+from ketch.runtime.launcher_peers import Daemon, Member, Shims, Spare
 from ketch.runtime.nursery import Nursery
 from ketch.runtime.protocol import Message, ProtocolError
+from ketch.runtime.returning import Home
 from ketch.runtime.sandbox import LayerMounts, mount_rootfs
 
 TYPE_CHECKING = False
@@ -49,7 +50,9 @@ class Launcher:
 
     def run(self) -> None:
         """Serve until ``shutdown``."""
-        self._zygote = zygote.start([self._listener.fileno(), *self._loop.fds()])
+        home = Home(self._socket_path)
+        self._zygote = zygote.start([self._listener.fileno(), *self._loop.fds()], home)
+        self._shims = Shims(self._loop, self._zygote)
         _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
         self._loop.watch(self._wake_read, READ, lambda _: self._reap())
@@ -128,8 +131,7 @@ class Launcher:
             self._members[member.id] = member
             self._loop.watch(ours.fileno(), READ, lambda _: self._heard(member))
             try:
-                fds = [theirs.fileno(), *groundwork.fds]
-                protocol.send_raw(self._zygote, message.raw, fds)
+                self._shims.hand_over(message.raw, [theirs.fileno(), *groundwork.fds])
             except OSError:
                 self._lose(member)
                 raise
@@ -188,8 +190,7 @@ class Launcher:
         except (KetchError, OSError) as error:
             raise shim_part.failure(error) from None
         try:
-            fds = [*roots, *message.fds, *groundwork.fds]
-            protocol.send_raw(self._zygote, message.raw, fds)
+            self._shims.hand_over(message.raw, [*roots, *message.fds, *groundwork.fds])
         except OSError:
             groundwork.give_up()
             raise
@@ -213,8 +214,10 @@ class Launcher:
             raise InvalidParameter("an exec needs a control socket, and a socket per client")
         pidfd = os.pidfd_open(int(job["init_pid"])) if index is None else os.dup(fds.pop(index))
         try:
-            if not self._spare.hand_over(message.raw, [pidfd, *fds]):
-                protocol.send_raw(self._zygote, message.raw, [pidfd, *fds])
+            fds = [pidfd, *fds]
+            if self._shims.reuse(message.raw, fds) or self._spare.hand_over(message.raw, fds):
+                return {}
+            protocol.send_raw(self._zygote, message.raw, fds)
         finally:
             os.close(pidfd)
         return {}
@@ -232,6 +235,9 @@ class Launcher:
         finally:
             close_all(roots)
         return {}
+
+    def _take_back(self, shim: Daemon, _message: Message) -> None:
+        self._shims.add(shim.detach())
 
     def _release_layers(self, _daemon: Daemon, message: Message) -> "Body":
         self._layers.release([str(source) for source in message.body["sources"]])
@@ -263,6 +269,7 @@ _OPERATIONS: "dict[str, Callable[[Launcher, Daemon, Message], Body | None]]" = {
     "start": Launcher._start,
     "exec": Launcher._exec,
     "work": Launcher._work,
+    "idle": Launcher._take_back,
     "release-layers": Launcher._release_layers,
     "shutdown": Launcher._shutdown,
 }

@@ -1,6 +1,7 @@
 """Whom the launcher talks to: daemons, warm members, the spare."""
 
 import _socket
+import os
 import time
 from collections import deque
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     Body = dict[str, Any]
 
 _MAX_WAITING = 1024  # answers
+_MOST_IDLE = 8  # shims
+_PATIENCE = 1.0  # seconds that shims wait after the latest one
 _REST = 0.05  # seconds between the use of a spare and the making of the next
 
 
@@ -65,6 +68,12 @@ class Daemon:
             self._open = False
             self._loop.forget(self._sock.fileno())
             self._sock.close()
+
+    def detach(self) -> "_socket.socket":
+        """It is no daemon: the connection is the caller's."""
+        self._open = False
+        self._loop.forget(self._sock.fileno())
+        return self._sock
 
 
 def _never(_events: int) -> None:
@@ -125,6 +134,64 @@ class Member:
             self.groundwork.give_up()
             raise StartFailed(error.message, 128) from None
         return True
+
+
+class Shims:
+    """Who becomes the supervisor of something: one that was before, or a new one.
+
+    Few wait, and not for long: they are for the rush, when a container follows the other.
+    """
+
+    def __init__(self, loop: "Loop", zygote: "_socket.socket") -> None:
+        self._loop = loop
+        self._zygote = zygote
+        self._idle: list[_socket.socket] = []
+
+    def hand_over(self, raw: bytes, fds: "Sequence[int]") -> None:
+        """Pass a message on; raises OSError when there is nobody any more."""
+        if not self.reuse(raw, fds):
+            protocol.send_raw(self._zygote, raw, fds)
+
+    def reuse(self, raw: bytes, fds: "Sequence[int]") -> bool:
+        """Pass a message on to one that waits; False when there is none."""
+        while self._idle:
+            sock = self._idle[-1]
+            try:
+                _send_with_namespace(sock, raw, fds)
+                return True
+            except OSError:
+                continue  # it has died, or there is no room for one more file
+            finally:
+                self._drop(sock)
+        return False
+
+    def add(self, sock: "_socket.socket") -> None:
+        """Someone has time."""
+        if len(self._idle) >= _MOST_IDLE:
+            sock.close()
+            return
+        self._idle.append(sock)
+        self._loop.watch(sock.fileno(), READ, lambda _: self._drop(sock))
+        self._loop.at(time.monotonic() + _PATIENCE, self._dismiss)
+
+    def _drop(self, sock: "_socket.socket") -> None:
+        self._idle.remove(sock)
+        self._loop.forget(sock.fileno())
+        sock.close()
+
+    def _dismiss(self) -> None:
+        """The rush is over."""
+        for sock in tuple(self._idle):
+            self._drop(sock)
+
+
+def _send_with_namespace(sock: "_socket.socket", raw: bytes, fds: "Sequence[int]") -> None:
+    """A message, and our mount namespace: an idle shim is in the host's."""
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        protocol.send_raw(sock, raw, (own, *fds), _socket.MSG_DONTWAIT)
+    finally:
+        os.close(own)
 
 
 class Spare:

@@ -219,6 +219,24 @@ def _open_namespace(name: str, path: str) -> int:
         ) from None
 
 
+class _ChildrenIn:
+    """Context manager: children are born in the pid namespace of a process; -1 for our own."""
+
+    def __init__(self, pidfd: int) -> None:
+        self._pidfd = pidfd
+        self._own = -1
+
+    def __enter__(self) -> None:
+        if self._pidfd >= 0:
+            self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            namespaces.setns(self._pidfd, CLONE_NEWPID)
+
+    def __exit__(self, *_: object) -> None:
+        if self._own >= 0:
+            namespaces.setns(self._own, CLONE_NEWPID)
+            os.close(self._own)
+
+
 def join(job: "Wire", pidfd: int, stdio: "Sequence[int]") -> Started:
     """Run a further process in a container; ``job`` is EXEC, ``pidfd`` its init's.
 
@@ -234,11 +252,10 @@ def join(job: "Wire", pidfd: int, stdio: "Sequence[int]") -> Started:
     ours, theirs = channel_pair()
     setup.cgroup_tasks, unified = handover.cgroup_doors(init)
     process.pidfd_send_signal(pidfd, 0)  # what was looked up by number is still that process
-    if flags & CLONE_NEWPID:
-        namespaces.setns(pidfd, CLONE_NEWPID)
-    pid, child_fd = process.clone3(0, unified)
-    if pid == 0:
-        run_exec(theirs, setup)
+    with _ChildrenIn(pidfd if flags & CLONE_NEWPID else -1):
+        pid, child_fd = process.clone3(0, unified)
+        if pid == 0:
+            run_exec(theirs, setup)
     theirs.close()
     close_all(setup.cgroup_tasks)
     if unified >= 0:

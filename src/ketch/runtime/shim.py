@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     Body = dict[str, Any]
 
 
-def run(message: "Message") -> None:
+def run(message: "Message") -> bool:
     """The shim of a ``warm`` or ``start`` request, or the supervisor of an ``exec``.
+
+    Whether this process can be the shim of another one now.
 
     Its fds are, for ``warm``, the maker's socket to the launcher; for ``start`` the root's mount,
     the control socket and the clients; for ``exec`` the pidfd of the container's init, then the
@@ -46,40 +48,39 @@ def run(message: "Message") -> None:
     """
     body, fds = message.body, message.fds
     if body["op"] == "spare":
-        _run_spare(_socket.socket(fileno=fds[0]))
-    elif body["op"] == "exec":
+        return _run_spare(_socket.socket(fileno=fds[0]))
+    if body["op"] == "exec":
         rename(b"ketch-exec")
-        run_exec(body["exec"], fds[0], fds[1:])
-    elif body["op"] == "warm":
-        _run_warm(body["warm"], fds)
-    else:
-        _run_cold(body["start"], fds)
+        return run_exec(body["exec"], fds[0], fds[1:])
+    if body["op"] == "warm":
+        return _run_warm(body["warm"], fds)
+    return _run_cold(body["start"], fds)
 
 
-def _run_warm(warm: "Body", fds: "list[int]") -> None:
+def _run_warm(warm: "Body", fds: "list[int]") -> bool:
     launcher = _socket.socket(fileno=fds[0])
     namespaces = warm["namespaces"]
     if not stands_alone(namespaces):
         _run_maker(lambda shim: maker.make_warm(warm, launcher, shim), fds)
-        return
+        return False
     origin = selfmade.Origin(warm["cgroup"], namespaces, warm.get("link"), fds[1:])
     try:
         box = selfmade.begin(origin, lambda channel: selfmade.wait(channel, origin, launcher))
     except OSError as error:
         origin.cgroup.destroy()
         protocol.send(launcher, {"ready": False, **failures.to_wire(error)})
-        return
+        return False
     launcher.close()
     close_all(fds[1:])
-    _become_shim(ByItself(box))
+    return _become_shim(ByItself(box))
 
 
-def _run_cold(start: "Body", fds: "list[int]") -> None:
+def _run_cold(start: "Body", fds: "list[int]") -> bool:
     if start.get("runtime"):
         process.set_child_subreaper()  # before there is anything to inherit
     if not is_selfmade(start):
         _run_maker(lambda shim: maker.make_cold(start, fds, shim), fds)
-        return
+        return False
     count = 2 + len(start.get("images", ())) + len(start["attach"])
     namespaces = start["spec"]["linux"]["namespaces"]
     origin = selfmade.Origin(start["cgroup"], namespaces, start["link"], fds[count:])
@@ -89,9 +90,9 @@ def _run_cold(start: "Body", fds: "list[int]") -> None:
     except OSError as error:
         control = _socket.socket(fileno=fds[1 + len(start.get("images", ()))])
         Supervisor(start, control).fail_with(error, origin.cgroup.destroy)
-        return
+        return False
     close_all(fds)
-    _become_shim(ByItself(box))
+    return _become_shim(ByItself(box))
 
 
 def _run_maker(make: "Callable[[Channel], None]", makers_fds: "list[int]") -> None:
@@ -109,21 +110,23 @@ def _run_maker(make: "Callable[[Channel], None]", makers_fds: "list[int]") -> No
     _become_shim(ByMaker(pid, ours))
 
 
-def _become_shim(origin: "ByItself | ByMaker") -> None:
+def _become_shim(origin: "ByItself | ByMaker") -> bool:
     hostmounts.come_back()
     rename(b"ketch-shim")
-    supervise(origin)
+    return supervise(origin)
 
 
-def supervise(origin: "ByItself | ByMaker") -> None:
+def supervise(origin: "ByItself | ByMaker") -> bool:
     """The shim's own part, while the container is started; then the container's life.
+
+    Whether there was one, and all of it is over.
 
     Rehearsed in the launcher (``rehearsal``): what runs here should be run there.
     """
     kind, part, received = origin.channel.receive()
     if kind != "job":
         origin.abandon()
-        return
+        return False
     job = part["job"]
     control, *fds = received
     supervisor = Supervisor(job, _socket.socket(fileno=control))
@@ -135,10 +138,10 @@ def supervise(origin: "ByItself | ByMaker") -> None:
         remains, master = origin.await_program(job)
     except FAULTS as error:
         supervisor.fail_with(error, origin.abandon)
-        return
+        return False
     if fault:
         supervisor.fail(fault, 128, remains.destroy)
-        return
+        return False
     running = Running(
         pid=remains.pid,
         pidfd=os.dup(remains.pidfd),
@@ -149,20 +152,24 @@ def supervise(origin: "ByItself | ByMaker") -> None:
         helper=origin.helper,
     )
     supervisor.run(running, Stdio.received(pipes), log, clients)
+    return True
 
 
-def _run_spare(launcher: "_socket.socket") -> None:
+def _run_spare(launcher: "_socket.socket") -> bool:
     """Wait for a process to supervise; the end of the socket says that none will come."""
     rename(b"ketch-exec")
     launcher.setblocking(True)
     message = protocol.receive(launcher)
     launcher.close()
-    if message is not None:
-        run_exec(message.body["exec"], message.fds[0], message.fds[1:])
+    if message is None:
+        return False
+    return run_exec(message.body["exec"], message.fds[0], message.fds[1:])
 
 
-def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:
+def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> bool:
     """Run a further process in the container of ``pidfd``, and supervise it.
+
+    Whether there was one, and an external runtime had no part in it.
 
     Rehearsed in the launcher, as ``supervise`` is.
     """
@@ -173,11 +180,12 @@ def run_exec(job: "Body", pidfd: int, fds: "list[int]") -> None:
         started = _join(job, pidfd, stdio)
     except FAULTS as error:
         supervisor.fail_with(error)
-        return
+        return False
     os.close(pidfd)
     stdio.close_theirs()
     running = Running(pid=started.pid, pidfd=started.pidfd, master=started.master_fd)
     supervisor.run(running, stdio, None, fds[1:])
+    return not job.get("runtime")
 
 
 def _join(job: "Body", pidfd: int, stdio: Stdio) -> sandbox.Started:

@@ -23,9 +23,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ketch.runtime.protocol import Message
+    from ketch.runtime.returning import Home
 
-def start(close: "Iterable[int]") -> "_socket.socket":
-    """Fork the zygote, which closes the fds ``close``; the launcher's socket to it."""
+
+def start(close: "Iterable[int]", home: "Home") -> "_socket.socket":
+    """Fork the zygote, which closes the fds ``close``; the launcher's socket to it.
+
+    ``home`` is where its shims offer themselves again.
+    """
     ours, theirs = _socket.socketpair(
         _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
     )
@@ -41,14 +47,14 @@ def start(close: "Iterable[int]") -> "_socket.socket":
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps our children
         resharing.populate()
         freeblocks.use_up()
-        _serve(theirs)
+        _serve(theirs, home)
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         os._exit(0)
 
 
-def _serve(launcher: "_socket.socket") -> None:
+def _serve(launcher: "_socket.socket", home: "Home") -> None:
     while True:
         packet = protocol.receive_packet(launcher)
         if packet is None:
@@ -56,19 +62,21 @@ def _serve(launcher: "_socket.socket") -> None:
         data, fds = packet
         try:
             if not os.fork():
-                _become_shim(launcher, data, fds)
+                _become_shim(launcher, home, data, fds)
         except OSError as error:  # EAGAIN, ENOMEM: the sockets' ends tell the others
             print(f"ketch: cannot fork a shim: {error}", file=sys.stderr, flush=True)
         close_all(fds)
 
 
-def _become_shim(launcher: "_socket.socket", data: bytes, fds: "list[int]") -> None:
+def _become_shim(launcher: "_socket.socket", home: "Home", data: bytes, fds: "list[int]") -> None:
     status = 70  # EX_SOFTWARE
     try:
         launcher.close()
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         os.setsid()  # a signal to the launcher's group is none of the shim's business
-        shim.run(protocol.decode(data, fds))
+        message: Message | None = protocol.decode(data, fds)
+        while message is not None and shim.run(message):
+            message = home.next()
         status = 0
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
