@@ -43,6 +43,8 @@ def test_what_there_is_and_what_goes(ketchd: Ketchd, buildx: Buildx, tmp_path: P
 
     # an image's own steps stay unless all is to go, so that its next build finds them
     assert buildx.docker("buildx", "prune", "-f", "--filter", "until=1h").stdout == "Total:\t0B\n"
+    amounts = ("--max-used-space", "1gb", "--min-free-space", "1kb", "--reserved-space", "1mb")
+    assert buildx.docker("buildx", "prune", "-f", *amounts).stdout == "Total:\t0B\n"
     gone = buildx.docker("buildx", "prune", "-f").stdout
     assert str(found[dropped]["ID"]) in gone
     assert str(mount["ID"]) in gone

@@ -38,6 +38,7 @@ _LLB_CAPS = [
         *("source.git", "source.git.fullurl", "source.git.httpauth", "source.git.knownsshhosts"),
         *("source.git.keepgitdir", "source.git.mountsshsock", "source.http", "file.base"),
         *("platform", "constraints", "meta.description"),  # what bake's own graphs need
+        "gc.freespacefilter",  # amounts of buildx prune
     )
 ]
 
