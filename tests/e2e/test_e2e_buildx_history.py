@@ -20,7 +20,8 @@ def test_builds_are_told_of(ketchd: Ketchd, buildx: Buildx, tmp_path: Path) -> N
         return done.stdout + done.stderr
 
     (tmp_path / "Dockerfile").write_text(
-        "FROM busybox AS first\nARG WORD\nRUN echo $WORD >/word\nFROM busybox\nRUN exit 7\n"
+        "FROM busybox AS first\nARG WORD\nRUN echo $WORD >/word\n"
+        "FROM busybox\nRUN echo out; exit 7\n"
     )
     file = tmp_path / "metadata.json"
     buildx.build(
@@ -54,6 +55,19 @@ def test_builds_are_told_of(ketchd: Ketchd, buildx: Buildx, tmp_path: Path) -> N
 
     assert "exit code: 7" in history("logs", failed)
     assert json.loads(history("inspect", "--format", "json", failed))["Status"] == "failed"
+    shown = history("inspect", failed)
+    for words in (
+        "exit code: 7\n",
+        "Dockerfile:5\n",
+        "5 | >>> RUN echo out; exit 7\n",
+        "\n> out\n",
+    ):
+        assert words in shown
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUNN true\n")
+    buildx.build(str(tmp_path), code=1)
+    shown = history("inspect")
+    assert "unknown instruction: RUNN" in shown
+    assert "2 | >>> RUNN true\n" in shown
     history("export", ref, "-o", str(tmp_path / "bundle"))
     with tarfile.open(tmp_path / "bundle") as bundle:
         assert f"blobs/{image.replace(':', '/')}" in bundle.getnames()

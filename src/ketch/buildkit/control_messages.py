@@ -286,6 +286,7 @@ class BuildHistoryRecord(Message):
     numCachedSteps: int = field(15)
     numTotalSteps: int = field(16)
     numCompletedSteps: int = field(17)
+    externalError: BlobDescriptor | None = field(18)
     numWarnings: int = field(19)
 
 

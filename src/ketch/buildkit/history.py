@@ -14,6 +14,7 @@ from ketch.buildkit.control_messages import (
 )
 from ketch.buildkit.history_filter import Passes, passes_all
 from ketch.buildkit.history_record import message
+from ketch.buildkit.located import failure_status
 from ketch.buildkit.status import StatusWriter
 from ketch.errors import NotFound, Unsupported
 from ketch.oci.digest import of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 STARTED, COMPLETE, DELETED = 0, 1, 2
 _STATUS = "application/vnd.buildkit.status.v0"
+_FAILURE = "application/vnd.googeapis.google.rpc.status+proto"  # as BuildKit writes it
 
 
 class HistoryFront:
@@ -69,6 +71,11 @@ class HistoryFront:
     def _told(self, record: BuildRecord, request: BuildHistoryRequest) -> BuildHistoryRecord:
         """The output is written down for who asks for one build only."""
         told = message(record)
+        if record.failure is not None:
+            data = failure_status(record.failure)
+            told.externalError = BlobDescriptor(
+                media_type=_FAILURE, digest=of(data), size=len(data)
+            )
         if request.Ref and record.completed_at:
             data = _logs(self._history.events(record))
             digest = of(data)
@@ -78,10 +85,14 @@ class HistoryFront:
 
     def blob(self, digest: str) -> bytes:
         """What a record names by its digest; raises ``NotFound``."""
-        found = self._logs.get(digest) or self._history.file(digest)
+        found = self._logs.get(digest) or self._history.file(digest) or self._failure(digest)
         if found is None:
             raise NotFound(f"content {digest:.100}: not found")
         return found
+
+    def _failure(self, digest: str) -> bytes | None:
+        failures = (failure_status(r.failure) for r in self._history.all() if r.failure)
+        return next((data for data in failures if of(data) == digest), None)
 
     def update(self, request: UpdateBuildHistoryRequest) -> None:
         """Only deleting changes anything: nothing is pinned, and all is final when it is over."""

@@ -11,6 +11,7 @@ from ketch.buildkit.control_messages import (
     BuildResultInfo,
     RpcStatus,
 )
+from ketch.buildkit.located import UNKNOWN
 from ketch.engine.builder.history import CANCELED
 from ketch.protobuf import Timestamp
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ketch.engine.builder.history import BuildRecord
     from ketch.engine.builder.history_files import Attachment
 
-_CANCELED, _UNKNOWN = 1, 2  # of google.rpc.Code
+_CANCELED = 1  # of google.rpc.Code
 _PREDICATE = "in-toto.io/predicate-type"
 
 
@@ -56,7 +57,9 @@ def _attributes(record: BuildRecord) -> dict[str, str]:
 def _error(record: BuildRecord) -> RpcStatus | None:
     if record.status == CANCELED:
         return RpcStatus(code=_CANCELED, message="context canceled")
-    return RpcStatus(code=_UNKNOWN, message=record.error) if record.error else None
+    if record.failure is not None:
+        return RpcStatus(code=UNKNOWN, message=record.failure.told)
+    return RpcStatus(code=UNKNOWN, message=record.error) if record.error else None
 
 
 def _result(attachments: tuple[Attachment, ...], platform: str) -> BuildResultInfo:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpclib.encoding.base import StatusDetailsCodecBase
 
@@ -18,7 +18,12 @@ from ketch.buildkit.gateway_messages import Any as Packed
 from ketch.buildkit.gateway_messages import Status
 from ketch.errors import KetchError
 
+if TYPE_CHECKING:
+    from ketch.engine.builder.history_files import Failure
+
 _TYPE = "github.com/moby/buildkit/errdefs.Source+json"
+_VERTEX = "github.com/moby/buildkit/errdefs.Vertex+json"
+UNKNOWN = 2  # of google.rpc.Code
 
 
 class Located(KetchError):
@@ -59,11 +64,23 @@ class DetailsCodec(StatusDetailsCodecBase):
 
 def details(place: Place) -> list[tuple[str, bytes]]:
     """For a ``GRPCError``."""
-    data = "".join(f"{line}\n" for line in place.source.lines).encode()
-    lines = {"start": {"line": place.where.start.line}, "end": {"line": place.where.end.line}}
-    info = {
-        "filename": place.source.name,
-        "data": base64.b64encode(data).decode(),
-        "language": "Dockerfile",
-    }
-    return [(_TYPE, json.dumps({"info": info, "ranges": [lines]}).encode())]
+    data = "".join(f"{line}\n" for line in place.source.lines)
+    return [_source(place.source.name, data, place.where.start.line, place.where.end.line)]
+
+
+def failure_status(failure: Failure) -> bytes:
+    """A failure of the history as a ``google.rpc.Status``: its place, and the step whose output
+    belongs to it."""
+    found = [(_VERTEX, json.dumps({"Digest": failure.vertex}).encode())] if failure.vertex else []
+    if failure.lines:
+        data = "\n" * (failure.begin - 1) + "".join(f"{line}\n" for line in failure.lines)
+        found.append(_source(failure.filename, data, failure.first, failure.last))
+    packed = [Packed(type_url=url, value=value) for url, value in found]
+    return Status(code=UNKNOWN, message=failure.told, details=packed).encode()
+
+
+def _source(name: str, data: str, first: int, last: int) -> tuple[str, bytes]:
+    lines = {"start": {"line": first}, "end": {"line": last}}
+    text = base64.b64encode(data.encode()).decode()
+    info = {"filename": name, "data": text, "language": "Dockerfile"}
+    return _TYPE, json.dumps({"info": info, "ranges": [lines]}).encode()

@@ -20,7 +20,7 @@ import msgspec
 
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Began, Ended, Event, Log, Note, Sink, StageDone, Status, Warned
-from ketch.engine.builder.history_files import Attachment, KeptFile
+from ketch.engine.builder.history_files import Attachment, Failure, KeptFile, failure_of
 from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound
 from ketch.state.database import Database, Table
 
@@ -63,6 +63,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     warnings: int = 0
     attributes: dict[str, str] = {}  # as BuildKit's front end has them
     attachments: tuple[Attachment, ...] = ()
+    failure: Failure | None = None
 
 
 class BuildEvents(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +118,11 @@ class Recording:
             counts["cached"] += event.cached
             counts["done"] += not event.error
 
+    def _placed(self, failure: Failure | None) -> Failure | None:
+        """With the step that failed."""
+        failed = (e.digest for e in self._events if isinstance(e, Ended) and _is_cause(e.error))
+        return failure and msgspec.structs.replace(failure, vertex=next(failed, ""))
+
     def tee(self, sink: Sink) -> Sink:
         """A sink that hands everything on to another one too."""
 
@@ -127,7 +133,13 @@ class Recording:
         return both
 
     def end(
-        self, status: str, *, image: str = "", error: str = "", files: Sequence[KeptFile] = ()
+        self,
+        status: str,
+        *,
+        image: str = "",
+        error: str = "",
+        files: Sequence[KeptFile] = (),
+        failure: Failure | None = None,
     ) -> None:
         """The build is over; the second time is no error and changes nothing."""
         if self.record.completed_at:
@@ -139,10 +151,15 @@ class Recording:
             image=image,
             error=error[:4096],
             attachments=tuple(file.about for file in files),
+            failure=self._placed(failure),
             **self._counts,
         )
         kept = {file.about.digest: file.data for file in files}
         self._history.finish(self.record, BuildEvents(events=tuple(self._events), files=kept))
+
+
+def _is_cause(error: str) -> bool:
+    return bool(error) and error != "canceled"
 
 
 class BuildHistory:
@@ -206,7 +223,7 @@ class BuildHistory:
         try:
             yield recording
         except Exception as error:
-            recording.end(ERROR, error=str(error))
+            recording.end(ERROR, error=str(error), failure=failure_of(error))
             raise
         finally:
             recording.end(CANCELED)

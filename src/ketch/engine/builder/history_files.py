@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.build.attestations import Provenance
+from ketch.build.failures import Place, StepFailed
+from ketch.build.source import DockerfileError
 from ketch.engine.builder import attestation_documents as documents
 from ketch.engine.builder.attestation_documents import Predicate
 from ketch.oci.digest import of
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ketch.engine.builder.attestation_documents import Invocation
     from ketch.engine.builder.result import Result
 
+_AROUND = 6  # lines before and after
+_LONGEST = 1000  # characters
 IN_TOTO = "application/vnd.in-toto+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 
@@ -33,6 +37,40 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str
     platform: str
     predicate: str = ""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a build failed, in the words that clients show, and where: lines ``first`` to ``last`` of
+    the Dockerfile, of which ``lines`` are some from number ``begin`` on; ``vertex`` is the digest
+    of the step."""
+
+    told: str
+    filename: str = ""
+    first: int = 0
+    last: int = 0
+    begin: int = 1
+    lines: tuple[str, ...] = ()
+    vertex: str = ""
+
+
+def failure_of(error: Exception, place: Place | None = None) -> Failure:
+    """Of a step that failed, or of anything else that ended a build."""
+    told = error.told if isinstance(error, StepFailed) else str(error)
+    if isinstance(error, DockerfileError):
+        told, place = error.head, Place(error.source, error.where)
+    if place is None:
+        return Failure(told=told[:_LONGEST])
+    first, last = place.where.start.line, place.where.end.line
+    begin = max(1, first - _AROUND)
+    lines = place.source.lines[begin - 1 : min(last, first + 50) + _AROUND]
+    return Failure(
+        told=told[:_LONGEST],
+        filename=place.source.name,
+        first=first,
+        last=last,
+        begin=begin,
+        lines=tuple(line[:_LONGEST] for line in lines),
+    )
 
 
 class KeptFile(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from ketch.build.solver import Built, Solver, outcome_of
 from ketch.build.vertices import Vertices
 from ketch.engine.builder.export import Exporting
 from ketch.engine.builder.history import CANCELED, COMPLETED, ERROR
+from ketch.engine.builder.history_files import failure_of
 from ketch.engine.builder.invocation import begun
 from ketch.engine.builder.result import Result
 from ketch.engine.builder.verify import check_same
@@ -72,7 +73,8 @@ class RunningBuild:
             self._recording.end(CANCELED)
             raise
         except Exception as error:
-            self._recording.end(ERROR, error=str(error))
+            failure = failure_of(error, self.failed_at)
+            self._recording.end(ERROR, error=str(error), failure=failure)
             raise
         finally:
             self._ready.cancel()
