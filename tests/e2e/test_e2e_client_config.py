@@ -45,7 +45,9 @@ def test_proxies(ketchd: Ketchd, program: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", [docker_path() or "docker", KETCH])
-def test_the_engine_for_a_container(ketchd: Ketchd, program: str, tmp_path: Path) -> None:
+def test_the_engine_for_a_container(
+    ketchd: Ketchd, program: str, tmp_path: Path, name: str
+) -> None:
     auths = {"registry.test": {"auth": "dTpw"}, "token.test": {"identitytoken": "t"}}
     (tmp_path / "config.json").write_text(json.dumps({"auths": auths, "psFormat": "x"}))
     env = {**ketchd.env(), "DOCKER_CONFIG": str(tmp_path)}
@@ -65,7 +67,7 @@ def test_the_engine_for_a_container(ketchd: Ketchd, program: str, tmp_path: Path
     assert "Permission denied" in secret.stderr
     own = run("-e", "DOCKER_CONFIG=/own", "busybox", "ls", "/run/secrets")
     assert own.returncode == 1
-    failed = run("--read-only", "busybox", "true")
+    failed = run("--name", name, "--read-only", "busybox", "true")  # docker leaves it there
     assert failed.returncode == 125
     assert "config.json into" in failed.stderr
     env["DOCKER_HOST"] = env["KETCH_HOST"] = "tcp://127.0.0.1:1"
