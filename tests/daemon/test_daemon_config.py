@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ketch.daemon import config, flags
-from ketch.daemon.builder_settings import collection
+from ketch.daemon.builder_settings import collection, grantable
 from ketch.engine.builder.gc import Amounts, Rule, usual
 from ketch.errors import InvalidParameter
 
@@ -64,6 +64,7 @@ def test_defaults_and_dockers_keys(tmp_path: Path) -> None:
         ({"iptables": False}, "iptables"),
         ({"builder": {"bogus": 1}}, "bogus"),
         ({"builder": {"gc": {"enabled": 7}}}, "builder.gc.enabled"),
+        ({"builder": {"entitlements": {"device": True}}}, "device"),
         ({"builder": {"gc": {"defaultMaxUsedSpace": "much"}}}, "defaultMaxUsedSpace: invalid size"),
         ({"builder": {"gc": {"policy": [{"filter": ["colour=red"]}]}}}, "filtered by 'colour'"),
         ({"builder": {"gc": {"policy": [{"filter": ["type=fast"]}]}}}, "type=fast"),
@@ -178,3 +179,12 @@ def test_program_help_version_and_mistakes(tmp_path: Path) -> None:
     wrong = run("--config-file", str(path))
     assert wrong.returncode == 1
     assert "unknown key 'bogus'" in wrong.stderr
+
+
+def test_what_builds_are_granted(tmp_path: Path) -> None:
+    def read(value: Any) -> frozenset[str]:
+        return grantable(load(tmp_path, {"builder": value}).builder)
+
+    assert read({}) == {"network.host"}
+    asked = {"Entitlements": {"network-host": False, "security-insecure": True}}
+    assert read(asked) == {"security.insecure"}

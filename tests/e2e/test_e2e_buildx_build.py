@@ -185,6 +185,11 @@ def test_flags_of_steps_and_what_buildx_learns_of_the_builder(
     [
         ("FROM busybox\nRUN --security=insecure true\n", (), "--allow security.insecure"),
         ("FROM busybox\nRUN --network=host true\n", (), "--allow network.host"),
+        (
+            "FROM busybox\n",
+            ("--allow", "security.insecure"),
+            "granting entitlement security.insecure is not allowed by build daemon configuration",
+        ),
         ("FROM busybox\n", ("--allow", "device"), "the entitlement device is not supported"),
         ("# syntax=foo/bar:1\nFROM busybox\n", (), "the front end 'foo/bar:1' is not supported"),
         ("FROM busybox\n", ("--build-arg", "BUILDKIT_SYNTAX=foo/bar"), "front end 'foo/bar' is"),

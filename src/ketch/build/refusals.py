@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from ketch.build.ast import Dockerfile
 from ketch.build.options import BuildOptions
 from ketch.build.source import DockerfileError, Position, Range
-from ketch.errors import Unsupported
+from ketch.errors import Forbidden, Unsupported
 
 _REASONS = {
     "squash": "squash={!r} is not supported: use a last stage with COPY --from instead",
@@ -25,6 +27,16 @@ def check_options(options: BuildOptions) -> None:
         raise Unsupported("the entitlement device is not supported: RUN has no --device")
     if options.isolation not in _ISOLATIONS:
         raise Unsupported(f"isolation={options.isolation!r} is not supported on Linux")
+
+
+def check_grants(asked: Iterable[str], grantable: Collection[str]) -> None:
+    """Raises ``Forbidden`` when a build asks for more than the daemon's configuration grants."""
+    for name in asked:
+        if name not in grantable:
+            raise Forbidden(
+                f"granting entitlement {name} is not allowed by build daemon configuration: see"
+                f" builder.entitlements.{name.replace('.', '-')} in daemon.json"
+            )
 
 
 def check_syntax(dockerfile: Dockerfile, given: str) -> None:

@@ -1,4 +1,5 @@
-"""``builder`` of ``daemon.json``: the bounds of the build cache, in Docker's words.
+"""``builder`` of ``daemon.json``: the bounds of the build cache and what builds may be granted, in
+Docker's words.
 
 Keys are read in upper or lower case, as Docker does. ``keepStorage`` and ``defaultKeepStorage`` are
 the older names of ``reservedSpace`` and ``defaultReservedSpace``.
@@ -44,10 +45,18 @@ class Gc(msgspec.Struct, frozen=True, kw_only=True, rename=_joined, forbid_unkno
     default_min_free_space: str = ""
 
 
+class Entitlements(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
+    """``entitlements``: whether ``--allow`` is heard."""
+
+    network_host: bool = True
+    security_insecure: bool = False
+
+
 class BuilderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``builder``."""
 
     gc: Gc = Gc()
+    entitlements: Entitlements = Entitlements()
 
 
 def lowered(value: Any) -> Any:
@@ -57,6 +66,15 @@ def lowered(value: Any) -> Any:
     if isinstance(value, list):
         return [lowered(inner) for inner in value]
     return value
+
+
+def grantable(settings: BuilderSettings) -> frozenset[str]:
+    """The entitlements that a build gets when it asks for them."""
+    given = {
+        "network.host": settings.entitlements.network_host,
+        "security.insecure": settings.entitlements.security_insecure,
+    }
+    return frozenset(name for name, granted in given.items() if granted)
 
 
 def collection(settings: BuilderSettings) -> Collection:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ketch.content.store import ContentStore
-from ketch.daemon.builder_settings import collection
+from ketch.daemon.builder_settings import collection, grantable
 from ketch.daemon.config import default_ulimits, log_config, programs
 from ketch.distribution.hosts import RegistrySettings
 from ketch.engine.builder.builder import Builder
@@ -136,4 +136,5 @@ def _engine_config(settings: Settings) -> Config:
         runtimes=programs(settings),
         default_runtime=settings.default_runtime,
         build_cache=collection(settings.builder),
+        entitlements=grantable(settings.builder),
     )

@@ -21,6 +21,7 @@ from ketch.build.classic import ClassicText
 from ketch.build.failures import StepFailed
 from ketch.build.offers import Given, Offers
 from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.refusals import check_grants
 from ketch.engine.builder import floor as builder_floor
 from ketch.engine.builder import leftover
 from ketch.engine.builder.cache import BuildCache
@@ -119,6 +120,7 @@ class Builder:
         Raises what is wrong before the first step, as ``build`` does.
         """
         check(options)
+        check_grants(options.allow, self._parts.config.entitlements)
         channel = channel or Channel()
         with self.history.recording(options, ref) as recording:
             given = offers or Given(options.secrets, options.credentials)

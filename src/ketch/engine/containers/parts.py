@@ -47,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     runtimes: dict[str, Program] = {}  # external ones, by name
     default_runtime: str = ""  # empty: ours
     build_cache: Collection = Collection()
+    entitlements: frozenset[str] = frozenset({"network.host"})  # what builds get when they ask
 
     def bundle(self, container_id: str) -> str:
         """The directory of a container's files."""
