@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from ketch.linux.inode_flags import spread_directories
 
-_COUNT = 32
+_COUNT = 8  # what is read from the disk for the first use of a group costs a millisecond or two
 
 
 class Nests:
