@@ -37,11 +37,12 @@ def idle(docker: Docker, ketch: Ketch) -> list[Row]:
 
 
 def supervisors(docker: Docker, ketch: Ketch) -> list[Row]:
-    """Private_Dirty and PSS of one supervisor, median of 15."""
+    """Private_Dirty and PSS of one supervisor at rest, median of 15."""
     names = [f"bench-memory-{index}" for index in range(CONTAINERS)]
     for engine in (docker, ketch):
         for name in names:
             engine.docker("run", "-d", "--name", name, "busybox", "sleep", "3600")
+    time.sleep(REST)  # the youngest have not come to rest yet
     rows = [
         _row(
             "Private_Dirty", "private memory of a supervisor, 15 containers", docker, ketch, names
