@@ -16,7 +16,10 @@ done
 [ -n "$wanted" ] || exit 0
 
 mkdir -p "$target" "$state/lists/partial" "$state/archives/partial"
-mirror=${MIRROR:-http://deb.debian.org/debian}
+# the mirror that this machine's own packages come from
+mirror=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' |
+    awk '$2 == "Debian" { print $1; exit }')}
+[ -n "$mirror" ] || { echo "newer: apt knows no mirror of Debian: set MIRROR" >&2; exit 1; }
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 echo "deb [signed-by=$keyring] $mirror $suite main" >"$state/sources.list"
 newer_apt() {
