@@ -37,7 +37,9 @@ class Dockerd:
             "--add-runtime", f"ketch={RUNTIME}", "--default-runtime", "ketch",
         ]  # fmt: skip
         apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        script = "ip link set lo up; exec " + " ".join(daemon)
+        # a containerd of the machine would be taken instead, and is in other namespaces
+        hide = "[ ! -d /run/containerd ] || mount -t tmpfs tmpfs /run/containerd"
+        script = f"ip link set lo up; {hide}; exec " + " ".join(daemon)
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [*apart, "--propagation", "private", "sh", "-c", script],

@@ -32,27 +32,34 @@ def run(hook: "dict[str, Any]", state: "dict[str, Any]", env: "dict[str, str]") 
     if hook.get("env") is not None:
         env = dict(str(entry).partition("=")[::2] for entry in hook["env"])
     reader, writer = os.pipe()
+    told, telling = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become_hook(path, args, env, reader)
+        _become_hook(path, args, env, reader, telling)
     os.close(reader)
+    os.close(telling)
     try:
         os.write(writer, fastjson.dumps(state))
     except BrokenPipeError:
         pass
     finally:
         os.close(writer)
+    why_not = os.read(told, 200).decode()  # empty as soon as it is executed
+    os.close(told)
     status = _wait(pid, hook.get("timeout"))
     if status != 0:
-        raise StartFailed(f"hook {path} failed: {_words(status)}", 128)
+        raise StartFailed(f"hook {path} failed: {why_not or _words(status)}", 128)
 
 
-def _become_hook(path: str, args: "list[str]", env: "dict[str, str]", stdin: int) -> None:
+def _become_hook(
+    path: str, args: "list[str]", env: "dict[str, str]", stdin: int, telling: int
+) -> None:
     try:
         os.dup2(stdin, 0)
         process.close_on_exec_from(3)
         os.execve(path, args, env)
-    except OSError:
+    except OSError as error:
+        os.write(telling, f"it cannot be executed: {error.strerror}".encode())
         os._exit(127)
 
 

@@ -122,10 +122,18 @@ def test_hooks_in_order(oci: Machine, tmp_path: Path) -> None:
     assert json.loads((oci.bundle / "rootfs/said").read_text())["status"] == "created"
 
 
-def test_failing_hook_stops_create(oci: Machine) -> None:
-    oci.spec["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/bin/false", "exit status 1"),
+        ("/bin/not-there", "it cannot be executed: No such file or directory"),
+        ("/etc/passwd", "it cannot be executed: Permission denied"),
+    ],
+)
+def test_failing_hook_stops_create(oci: Machine, path: str, why: str) -> None:
+    oci.spec["hooks"] = {"createRuntime": [{"path": path}]}
     assert oci.call("create", *oci.write("a", "true"), "a").returncode == 1
-    assert "hook /bin/false failed" in oci.last_error()
+    assert f"hook {path} failed: {why}" in oci.last_error()
     assert not oci.leftovers()
 
 
