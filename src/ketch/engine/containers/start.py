@@ -165,6 +165,32 @@ class Starter:
         self, record: ContainerRecord, live: Live, member: Member | None, connection: Connection
     ) -> tuple[Shim, Started]:
         """Hand everything to the launcher and wait until the process runs."""
+        launch = self._planned(record, member, connection)
+        clients = live.take_waiting()
+        try:
+            wire = start_wire(record, launch)
+            if live.watched_since:
+                wire["seccomp_flags"] = FLAG_LOG
+            shim = await self._parts.launcher.start(
+                wire,
+                [(client.sock, attach_wire(client)) for client in clients],
+            )
+            return shim, await shim.started()
+        except StartFailed as error:
+            error = self._explained(record, error)
+            raise prefixed(_PREFIX if launch.runtime else _PREFIX + _OURS, error) from None
+        except Unavailable:  # there is no supervisor that would do it
+            for name in (record.id, launch.warm):
+                await asyncio.to_thread(container_cgroup.sweep, launch.cgroup_parent, name)
+            raise
+        finally:
+            for client in clients:
+                client.sock.close()
+
+    def _planned(
+        self, record: ContainerRecord, member: Member | None, connection: Connection
+    ) -> Launch:
+        """What the launcher is told besides the record; raises what is wrong with it."""
         parent = record.spec.cgroup_parent or self._parts.config.cgroup_parent
         parent = container_cgroup.absolute(parent)
         if record.spec.resources.cpu_rt_runtime:
@@ -179,7 +205,7 @@ class Starter:
             seccomp = self._parts.filters.of(record.spec)
         else:
             config = external_config(config, self._parts.filters.profile(record.spec))
-        launch = Launch(
+        return Launch(
             config=config,
             runtime=runtime,
             rootfs=self._parts.snapshots.rootfs(record.id),
@@ -195,26 +221,6 @@ class Starter:
                 for point in image_points(record.mount_points)
             ),
         )
-        clients = live.take_waiting()
-        try:
-            wire = start_wire(record, launch)
-            if live.watched_since:
-                wire["seccomp_flags"] = FLAG_LOG
-            shim = await self._parts.launcher.start(
-                wire,
-                [(client.sock, attach_wire(client)) for client in clients],
-            )
-            return shim, await shim.started()
-        except StartFailed as error:
-            error = self._explained(record, error)
-            raise prefixed(_PREFIX if runtime else _PREFIX + _OURS, error) from None
-        except Unavailable:  # there is no supervisor that would do it
-            for name in (record.id, launch.warm):
-                await asyncio.to_thread(container_cgroup.sweep, parent, name)
-            raise
-        finally:
-            for client in clients:
-                client.sock.close()
 
     def _explained(self, record: ContainerRecord, error: StartFailed) -> StartFailed:
         """What the kernel has no words for: a program of another machine's."""
