@@ -14,6 +14,7 @@ from ketch.runtime.launcher_peers import Shims
 from launcher.conftest import Bench
 
 TEXT = b"from the container before"
+PATIENCE = 30  # seconds: then something hangs
 
 
 def parent(pid: int) -> int:
@@ -27,16 +28,18 @@ def kept_open(pid: int) -> set[str]:
 
 async def until_free(bench: Bench, shim: int) -> None:
     """Until it is idle, or gone."""
-    with contextlib.suppress(OSError):
-        while Path(f"/proc/{shim}/comm").read_text() != "ketch-idle\n":
-            await asyncio.sleep(0.002)
+    async with asyncio.timeout(PATIENCE):
+        with contextlib.suppress(OSError):
+            while Path(f"/proc/{shim}/comm").read_text() != "ketch-idle\n":
+                await asyncio.sleep(0.002)
     for _ in range(3):  # turns of the launcher: connection, message
         await bench.launcher.hello()
 
 
 async def until_gone(pid: int) -> None:
-    while Path(f"/proc/{pid}").exists():
-        await asyncio.sleep(0.002)
+    async with asyncio.timeout(PATIENCE):
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.002)
 
 
 async def used_shim(bench: Bench) -> tuple[int, set[str], list[str]]:
