@@ -164,7 +164,7 @@ def test_secrets(
 
 
 class Agent(threading.Thread):
-    """Something at a socket that answers every line backwards."""
+    """Something at a socket that answers every line backwards, when all are there."""
 
     def __init__(self, path: str) -> None:
         super().__init__(daemon=True)
@@ -180,12 +180,13 @@ class Agent(threading.Thread):
             except OSError:
                 return
             with connection, connection.makefile("rb") as lines, suppress(OSError):
-                for line in lines:
+                for line in lines.readlines():
                     connection.sendall(line.strip()[::-1] + b"\n")
 
 
 def test_ssh_agents(ketchd: Ketchd, tmp_path: Path) -> None:
-    """A small static program in the step asks the agent twice, each on a connection of its own."""
+    """A small static program in the step asks the agent twice, each on a connection of its own
+    whose end it has closed when the answer comes."""
     source = tmp_path / "ask.c"
     source.write_text(ASK)
     subprocess.run(["gcc", "-static", "-O1", "-o", tmp_path / "ask", source], check=True)
@@ -216,6 +217,7 @@ int main(int argc, char **argv) {
     strncpy(at.sun_path, getenv("SSH_AUTH_SOCK"), sizeof at.sun_path - 1);
     if (connect(fd, (struct sockaddr *)&at, sizeof at)) return perror("connect"), 1;
     dprintf(fd, "%s\n", argv[1]);
+    shutdown(fd, SHUT_WR);
     ssize_t size = read(fd, answer, sizeof answer);
     return size <= 0 || write(1, answer, size) != size;
 }

@@ -99,20 +99,18 @@ def _serve(client: "Client", token: str, name: str, path: str) -> None:
     import threading
 
     route = f"/ketch/builds/offers/{quote(token)}/agent" + encode_query({"name": name})
-    first = client.hijack(route)[0]  # a failure is told at once
+    sock, early, _ = client.hijack(route)  # a failure is told at once
 
-    def run(sock: "_socket.socket") -> None:
-        while True:
-            data = sock.recv(1 << 16)
-            if not data:
-                return
-            threading.Thread(target=_converse, args=(sock, data, path), daemon=True).start()
-            try:
-                sock = client.hijack(route)[0]
-            except (KetchError, OSError):
-                return  # the build is over
+    def run(sock: "_socket.socket", data: bytes) -> None:
+        try:
+            # What a step says at once comes with the head of the answer.
+            while data := data or sock.recv(1 << 16):
+                threading.Thread(target=_converse, args=(sock, data, path), daemon=True).start()
+                sock, data, _ = client.hijack(route)
+        except (KetchError, OSError):
+            return  # the build is over
 
-    threading.Thread(target=run, args=(first,), daemon=True).start()
+    threading.Thread(target=run, args=(sock, early), daemon=True).start()
 
 
 def _converse(theirs: "_socket.socket", first: bytes, path: str) -> None:

@@ -40,9 +40,14 @@ class ForwardedAgent:
         assert task is not None
         self._open.add(task)
         try:
-            theirs = await self._offers.agent(self._id)
-            await asyncio.gather(_pump(reader, theirs[1]), _pump(theirs[0], writer))
-        except (KetchError, OSError):
+            answers, questions = await self._offers.agent(self._id)
+            try:
+                async with asyncio.TaskGroup() as ways:
+                    ways.create_task(_pump(reader, questions))
+                    ways.create_task(_pump(answers, writer))
+            finally:
+                questions.close()
+        except* (KetchError, OSError):
             pass  # the program in the step sees its connection end
         finally:
             self._open.discard(task)
@@ -50,9 +55,9 @@ class ForwardedAgent:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        writer.close()
+    """One way of a conversation: its end is told, and the other way stays open."""
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    if not writer.is_closing():
+        writer.write_eof()
