@@ -75,3 +75,21 @@ def test_what_was_used_longest_ago_goes_first(
     assert [one.description[-1] for one in contexts.usage()] == ["b", "c"]
     keep(contexts, tmp_path, "b")
     assert len(os.listdir(tmp_path / "build-contexts")) == 4
+
+
+def test_parts_of_a_directory_are_kept_apart(tmp_path: Path) -> None:
+    """Builds of one directory that want different files don't take each other's away."""
+    contexts = kept(tmp_path)
+    keep(contexts, tmp_path)
+    image = tmp_path / "image-part"
+    image.write_bytes(bytes(SIZE))
+    part = contexts.open("client", "context", ["x"])
+    assert part.find("a", 100, CERTAIN) == 512  # of the whole
+    assert not part.tell("x alone", certain=True)
+    part.note("x", 7, CERTAIN, 1024)
+    contexts.keep("client", "context", str(image), {"digest": "y"}, part, ["x"])
+    assert contexts.open("client", "context", ["x"]).find("a", 100, CERTAIN) is None
+    assert contexts.open("client", "context", ["x"]).find("x", 7, CERTAIN) == 1024
+    assert contexts.open("client", "context").find("a", 100, CERTAIN) == 512
+    assert contexts.open("client", "context", ["y"]).find("x", 7, CERTAIN) == 1024  # the latest
+    assert contexts.open("other", "context", ["y"]).find("x", 7, CERTAIN) is None

@@ -73,10 +73,15 @@ def layer(args: Args, fds: list[int]) -> Args:
 def checksum(args: Args, fds: list[int]) -> Args:
     """Of what a copy would take below fds ``[directory]`` or in an image's tree → ``{"digest"}``.
 
-    See ``Executor.checksum`` for its form and errors.
+    See ``Executor.checksum`` for its form and errors. With ``"partial"`` the directory shows some
+    of another; the answer is ``{"partial": True}`` alone where that may not be enough: clients
+    follow the links that paths name, but neither those behind a wildcard nor, for a second path,
+    those that another one led through.
     """
     root_fd = fds[0] if fds else os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     patterns, choice = _sources(args), _choice(args)
+    if args.get("partial") and sources.passes_links(root_fd, patterns, choice):
+        return {"partial": True}
     paths = sources.expand(root_fd, patterns, choice)
     owners = bool(args.get("owners"))
     digits = sources.digest(root_fd, patterns, choice, owners=owners).removeprefix("sha256:")

@@ -14,6 +14,7 @@ import stat
 import tarfile
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 from ketch.build.meter import Meter
 from ketch.buildkit.go_modes import GO_TYPE_MASK, unix_mode
@@ -93,12 +94,15 @@ async def tar_stream(
     exclude: Sequence[str] = (),
     meter: Meter | None = None,
     earlier: Earlier | None = None,
+    follow: Sequence[str] = (),
 ) -> AsyncIterator[bytes]:
     """A directory of the client's as a tar stream, without what the patterns exclude.
 
-    What ``earlier`` has is not asked for; when nothing changed, the stream is empty.
+    With ``follow`` only what these paths and patterns name, the directories they are in, and
+    what links among them lead to. What ``earlier`` has is not asked for; when nothing changed, the
+    stream is empty.
     """
-    transfer = _Transfer(session, directory, meter, exclude=exclude, earlier=earlier)
+    transfer = _Transfer(session, directory, meter, exclude=exclude, earlier=earlier, follow=follow)
     at = 0
     async for entry, chunks in transfer.entries():
         head = _tar_entry(entry)
@@ -163,12 +167,14 @@ class _Transfer:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         earlier: Earlier | None = None,
+        follow: Sequence[str] = (),
     ) -> None:
         self._session = session
         self._metadata = [
-            ("dir-name", directory),
-            *(("include-patterns", pattern) for pattern in include),
-            *(("exclude-patterns", pattern) for pattern in exclude),
+            *_told("dir-name", [directory]),
+            *_told("include-patterns", include),
+            *_told("exclude-patterns", exclude),
+            *_told("followpaths", follow),
         ]
         self._directory = directory
         self._meter = meter or Meter()
@@ -252,6 +258,13 @@ def _facts(entry: Stat) -> tuple[object, ...]:
     e = entry
     where, what = (e.path, e.linkname, e.devmajor, e.devminor), (e.mode, e.uid, e.gid)
     return (*where, *what, e.size, e.modTime, sorted(e.xattrs.items()))
+
+
+def _told(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """A list in the headers of a call, where only ASCII goes as it is."""
+    if all(value.isascii() and value.isprintable() for value in values):
+        return [(name, value) for value in values]
+    return [(f"{name}-encoded", "1"), *((name, quote_plus(value)) for value in values)]
 
 
 def _size(entry: Stat) -> int:

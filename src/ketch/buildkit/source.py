@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.build.ignore import parse_ignore
 from ketch.build.meter import Meter
+from ketch.build.wanted import ALL, EVERYTHING, Paths
 from ketch.buildkit import filesync
 from ketch.engine.builder.source import definition_title
 from ketch.engine.pipes import fed
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from ketch.build.progress import Report
     from ketch.buildkit.sessions import Session, Sessions
@@ -57,6 +58,10 @@ class SessionSource:
         self._context_dir = context_dir
         self._ignore: bytes | None = None
 
+    def picks(self, name: str) -> bool:
+        """The client sends what it is asked for."""
+        return True
+
     def title(self, path: str) -> str:
         """See ``Source``."""
         return definition_title(path)
@@ -91,24 +96,28 @@ class SessionSource:
         session = await self._locals.of(directory)
         return await filesync.read_texts(session, directory, names, meter)
 
-    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
-        """What the ignore file excludes is not sent at all."""
+    async def files(
+        self, workers: BuildWorkers, name: str, report: Report, paths: Paths = EVERYTHING
+    ) -> None:
+        """What the ignore file excludes is not sent at all, nor what lies in no path of these."""
         directory = name or self._context_dir
         where = f"context {name}" if name else "internal"
         told = f"transferring {name or 'context'}:"
         if name or self._ignore is None:
             with report.beside(f"[{where}] load .dockerignore") as beside:
                 ignore = await self._ignore_of(directory, Meter(beside, told))
+            self._ignore = self._ignore if name else ignore
         else:
             ignore = self._ignore
         rules = parse_ignore(ignore)
         patterns = [("!" if rule.exception else "") + rule.text for rule in rules.patterns]
         meter = Meter(report, told)
         session = await self._locals.of(directory)
-        earlier = self._contexts.open(session.client, directory)
+        follow = () if ALL in paths or not all(map(_is_plain, paths)) else sorted(paths)
+        earlier = self._contexts.open(session.client, directory, follow)
         try:
-            stream = filesync.tar_stream(session, directory, patterns, meter, earlier)
-            await self._take(workers, name, stream, earlier, (session.client, directory))
+            stream = filesync.tar_stream(session, directory, patterns, meter, earlier, follow)
+            await self._take(workers, name, stream, earlier, (session.client, directory), follow)
         finally:
             earlier.close()
         meter.end()
@@ -120,19 +129,26 @@ class SessionSource:
         stream: AsyncIterator[bytes],
         earlier: Earlier,
         whose: tuple[str, str],
+        follow: Sequence[str],
     ) -> None:
         """The image of before when nothing changed, or a new one, which is kept."""
         first = await anext(stream, b"")
-        image = workers.image_path(name)
+        image = workers.new_image(name)
         if earlier.unchanged:
-            workers.received[name] = await self._contexts.adopt(earlier, image)
+            received = await self._contexts.adopt(earlier, workers.path(image))
+            workers.received[name] = {**received, "image": image}
             return
 
         async def receive(fd: int) -> Any:
-            return await workers.receive_image(fd, name)
+            return await workers.receive_image(fd, name, image=image)
 
         received = await fed(_with(first, stream), receive)
-        self._contexts.keep(*whose, image, received, earlier)
+        self._contexts.keep(*whose, workers.path(image), received, earlier, follow)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether clients take it for a path, and not for an exception, or trim it."""
+    return not path.startswith("!") and path == path.strip()
 
 
 async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -62,6 +62,12 @@ def _expand(root_fd: int, pattern: str, choice: Choice) -> list[str]:
 
 
 def _matches(root_fd: int, pattern: str, deep: bool) -> list[str]:
+    *_, paths = _steps(root_fd, pattern, deep)
+    return [path for path in dict.fromkeys(paths) if _exists(root_fd, path)]
+
+
+def _steps(root_fd: int, pattern: str, deep: bool) -> Iterator[list[str]]:
+    """What there may be after each component of a pattern."""
     paths = ["/"]
     for step in pattern.strip("/").split("/"):
         if deep and step == "**":
@@ -77,7 +83,28 @@ def _matches(root_fd: int, pattern: str, deep: bool) -> list[str]:
                 for name in _names(root_fd, path)
                 if expression.fullmatch(name)
             ]
-    return [path for path in dict.fromkeys(paths) if _exists(root_fd, path)]
+        yield paths
+
+
+def passes_links(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> bool:
+    """Whether there are links on the way of patterns, the last component included."""
+    for pattern in patterns:
+        clean = posixpath.normpath("/" + pattern.lstrip("/"))
+        for paths in _steps(root_fd, clean, choice.parents):
+            if any(_is_link(root_fd, path) for path in paths):
+                return True
+    return False
+
+
+def _is_link(root_fd: int, path: str) -> bool:
+    try:
+        fd = open_in_root(root_fd, path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISLNK(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
 
 
 def _directories(root_fd: int, top: str) -> Iterator[str]:

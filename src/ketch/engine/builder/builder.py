@@ -22,6 +22,7 @@ from ketch.build.failures import StepFailed
 from ketch.build.offers import Given, Offers
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.refusals import check_grants
+from ketch.build.wanted import wanted
 from ketch.engine.builder import floor as builder_floor
 from ketch.engine.builder import leftover
 from ketch.engine.builder.cache import BuildCache
@@ -142,6 +143,7 @@ class Builder:
         runner = StepRunner(room, files, transfer, self._facts)
         runner.check()
         plans = await definition(room)
+        room.wanted = wanted(plans)
         executor = BuildExecutor(room, self._cache, runner, files, sources, transfer)
         build = RunningBuild(room, plans, executor, recording, gate)
         try:

@@ -42,9 +42,11 @@ Place = tuple[int, int, int]  # size, modification time in ns, offset in the arc
 
 class KeptContext(msgspec.Struct, frozen=True, kw_only=True):
     """One context. ``name`` is that of its files here, ``boot`` the machine's start they belong to,
-    ``told`` names all that the client told of its files, ``received`` is what the worker said."""
+    ``told`` names all that the client told of its files, ``received`` is what the worker said.
+    ``whole`` is the key of the client's directory, of which this may be a part."""
 
     key: str
+    whole: str = ""
     name: str
     directory: str
     boot: str
@@ -145,9 +147,12 @@ class KeptContexts:
         for name in set(os.listdir(self._root)) - named:
             os.unlink(f"{self._root}/{name}")
 
-    def open(self, client: str, directory: str) -> Earlier:
-        """What is known of a client's directory; the caller closes it."""
-        record = self._records.get(_key(client, directory)) if client else None
+    def open(self, client: str, directory: str, paths: Iterable[str] = ()) -> Earlier:
+        """What is known of a client's directory, or of some paths in it; the caller closes it.
+
+        Of paths that were not asked for before, what was brought for others last.
+        """
+        record = self._known(client, directory, paths) if client else None
         if record is None:
             return Earlier(None, -1, {})
         try:
@@ -158,6 +163,14 @@ class KeptContexts:
             self.drop([record.key])
             return Earlier(None, -1, {})
         return Earlier(record, fd, files)
+
+    def _known(self, client: str, directory: str, paths: Iterable[str]) -> KeptContext | None:
+        exact = self._records.get(_key(client, directory, paths))
+        if exact is not None:
+            return exact
+        whole = _key(client, directory)
+        related = [one for one in self._records.values() if one.whole == whole]
+        return max(related, key=lambda one: one.used_at, default=None)
 
     async def adopt(self, earlier: Earlier, image: str) -> dict[str, Any]:
         """Take the kept image for that of a build, whether or not it was dropped meanwhile."""
@@ -178,15 +191,17 @@ class KeptContexts:
         image: str,
         received: dict[str, Any],
         earlier: Earlier,
+        paths: Iterable[str] = (),
     ) -> None:
         """Keep the image of a build's context instead of the one before. On a full disk nothing is
         kept, which is no error."""
         size = os.stat(image).st_blocks * 512
         if not client or not _LEAST <= size <= self._most:
             return
-        key, now = _key(client, directory), time.time_ns()
+        key, now = _key(client, directory, paths), time.time_ns()
         record = KeptContext(
             key=key,
+            whole=_key(client, directory),
             name=secrets.token_hex(16),
             directory=directory,
             boot=self._boot,
@@ -261,8 +276,9 @@ class KeptContexts:
                 os.unlink(path)
 
 
-def _key(client: str, directory: str) -> str:
-    return hashlib.sha256(f"{client}\0{directory}".encode()).hexdigest()[:25]
+def _key(client: str, directory: str, paths: Iterable[str] = ()) -> str:
+    told = "\0".join((client, directory, *sorted(paths)))
+    return hashlib.sha256(told.encode()).hexdigest()[:25]
 
 
 def _boot() -> str:

@@ -36,14 +36,17 @@ class StepFiles:
 
     async def checksum(self, part: CopyPart) -> str:
         """See the executor's protocol."""
-        identity = await self._room.identity(part.tree)
+        identity = await self._room.identity(part.tree, part.sources)
         if identity is None:
             return await self._checksum(part)
         known = (identity, part.sources, part.parents, part.excludes, part.owners)
         if known not in self._sums:
             if len(self._sums) > _MOST_SUMS:
                 self._sums.clear()
-            self._sums[known] = await self._checksum(part)
+            found = await self._checksum(part)
+            if await self._room.identity(part.tree, part.sources) != identity:
+                return found  # more of the context had to be brought
+            self._sums[known] = found
         return self._sums[known]
 
     async def _checksum(self, part: CopyPart) -> str:
@@ -53,12 +56,15 @@ class StepFiles:
             view = await room.view(part.tree)
             found = await room.parts.launcher.work(f"{_COPY}:checksum", words, [], view)
         else:
-            found = await room.workers.ask("checksum", **await room.place(part.tree), **words)
+            place = await room.place(part.tree, part.sources)
+            found = await room.workers.ask("checksum", **place, **words)
+            if found.get("partial"):
+                found = await room.workers.ask("checksum", **await room.place(part.tree), **words)
         return str(found["digest"])
 
     async def exists(self, tree: Tree, path: str) -> bool:
         """See the executor's protocol."""
-        args, view = {"path": path}, await self._room.view(tree)
+        args, view = {"path": path}, await self._room.view(tree, [path])
         found = await self._room.parts.launcher.work(f"{_TASKS}:exists", args, [], view)
         return bool(found["exists"])
 
@@ -106,7 +112,8 @@ class StepFiles:
 
     async def _copy(self, part: CopyPart, target: Rootfs, args: dict[str, Any]) -> None:
         """By a worker in the destination's tree, which is given the source's."""
-        words, view = {**args, **taken(part)}, await self._room.view(part.tree)
+        words = {**args, **taken(part)}
+        view = await self._room.view(part.tree, part.sources)
         await self._room.parts.launcher.work(f"{_COPY}:copy", words, [], target, trees=[view])
 
     async def _owner(self, step: CopyStep) -> list[int]:

@@ -35,7 +35,7 @@ class CopiedLayers:
 
         ``args`` are those of ``copy_tasks.copy``. ``""`` when nothing is changed.
         """
-        view = await self._room.view(part.tree)
+        view = await self._room.view(part.tree, part.sources)
         async with self._room.parts.images.hold():  # the layer has no name until it is held
             return await self._store(part, view, base, args)
 

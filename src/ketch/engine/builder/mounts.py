@@ -155,7 +155,7 @@ class _Place:
     async def _bind(self, mount: StepMount) -> None:
         """The launcher mounts the tree and looks the source up inside it."""
         assert mount.tree is not None
-        rootfs = await self._rootfs(mount.tree, writable=mount.writable)
+        rootfs = await self._rootfs(mount.tree, mount.source, writable=mount.writable)
         self._found.points.append(
             MountPoint(
                 type="image",
@@ -167,10 +167,10 @@ class _Place:
         )
         self._found.roots.append(rootfs)
 
-    async def _rootfs(self, tree: Tree, *, writable: bool) -> Rootfs:
+    async def _rootfs(self, tree: Tree, source: str, *, writable: bool) -> Rootfs:
         """A tree as a mount; what is written to it is thrown away after the step."""
         snapshots = self._room.parts.snapshots
-        view = await self._room.view(tree)
+        view = await self._room.view(tree, [source])
         if not writable:
             return view
         key = f"build-{secrets.token_hex(16)}"

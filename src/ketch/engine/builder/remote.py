@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from ketch.build.git_remote import is_git, parse_remote
+from ketch.build.wanted import EVERYTHING, Paths
 from ketch.engine.builder.source import REMOTE_CONTEXT, Source, TarSource
 from ketch.engine.builder.workers import directory_of
 from ketch.engine.http_get import chunks
@@ -50,6 +51,10 @@ class GitSource:
         self.commit = ""  # as soon as it is known
         self._ignore = b""
 
+    def picks(self, name: str) -> bool:
+        """All of a repository is fetched."""
+        return False
+
     def title(self, path: str) -> str:
         """See ``Source``."""
         return f"load git source {_PASSWORD.sub('//xxxxx:xxxxx@', self._url)}"
@@ -70,7 +75,9 @@ class GitSource:
         """Found with the Dockerfile."""
         return self._ignore
 
-    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+    async def files(
+        self, workers: BuildWorkers, name: str, report: Report, paths: Paths = EVERYTHING
+    ) -> None:
         """They are there already."""
         if name:
             raise InvalidParameter(f"the build has no context named {name!r}")
@@ -82,6 +89,10 @@ class WithDirectories:
     def __init__(self, context: Source, directories: Source) -> None:
         self.context = context
         self._directories = directories
+
+    def picks(self, name: str) -> bool:
+        """As whoever brings it."""
+        return (self._directories if name else self.context).picks(name)
 
     def title(self, path: str) -> str:
         """The context's."""
@@ -95,10 +106,12 @@ class WithDirectories:
         """The context's."""
         return await self.context.ignore(workers, path)
 
-    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+    async def files(
+        self, workers: BuildWorkers, name: str, report: Report, paths: Paths = EVERYTHING
+    ) -> None:
         """Named directories are the client's."""
         source = self._directories if name else self.context
-        await source.files(workers, name, report)
+        await source.files(workers, name, report, paths)
 
 
 class OwnDockerfile:
@@ -107,6 +120,10 @@ class OwnDockerfile:
     def __init__(self, dockerfiles: Source, context: Source) -> None:
         self._dockerfiles = dockerfiles
         self.context = context
+
+    def picks(self, name: str) -> bool:
+        """As whoever brings it."""
+        return bool(name) and self._dockerfiles.picks(name)
 
     def title(self, path: str) -> str:
         """The client's."""
@@ -120,10 +137,12 @@ class OwnDockerfile:
         """Nothing is left out of a context that is not sent."""
         return b""
 
-    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+    async def files(
+        self, workers: BuildWorkers, name: str, report: Report, paths: Paths = EVERYTHING
+    ) -> None:
         """The build's own context is fetched, others are the client's."""
         if name:
-            await self._dockerfiles.files(workers, name, report)
+            await self._dockerfiles.files(workers, name, report, paths)
         else:
             await self.context.dockerfile(workers, "", report)
 

@@ -8,13 +8,14 @@ import os
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ketch.build.epoch import epoch_of
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Report, Sink, Vertex, vertex_digest
+from ketch.build.wanted import ALL, EVERYTHING, Paths, cleaned, covers
 from ketch.engine.builder.channel import Channel
-from ketch.engine.builder.workers import BuildWorkers, directory_of, image_of
+from ketch.engine.builder.workers import BuildWorkers, directory_of
 from ketch.engine.images.values import Credentials
 from ketch.engine.storing import storing
 from ketch.errors import Unavailable
@@ -32,6 +33,14 @@ _log = logging.getLogger("ketch.engine.builder")
 PREFIX = "build-"
 
 
+class ContextLoad(NamedTuple):
+    """A context, or some paths of it, on the way or there."""
+
+    name: str
+    paths: Paths
+    task: asyncio.Task[None]
+
+
 @dataclass(slots=True)
 class BuildRoom:
     """One build. ``directory`` is below the data root's ``tmp`` and goes with the build.
@@ -39,7 +48,7 @@ class BuildRoom:
     Events go to
     the ``sink``, from which those for the client come out of the ``channel``. ``held`` are layers
     that nothing else may name yet; ``floor`` is the layer that lies under
-    every step (see ``builder.floor``).
+    every step (see ``builder.floor``). ``wanted`` is what the plans name of each context.
     """
 
     parts: Parts
@@ -55,8 +64,9 @@ class BuildRoom:
     slots: asyncio.Semaphore  # RUN steps at once, of all builds
     held: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    loads: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    loads: list[ContextLoad] = field(default_factory=list)
     unpacks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    wanted: dict[str, Paths] = field(default_factory=dict)
     fetched: int = 0
 
     def reporting(self, title: str) -> Report:
@@ -64,61 +74,74 @@ class BuildRoom:
         digest = vertex_digest(self.directory, title)
         return Report(self.sink, Vertex(digest=digest, name=title))
 
-    async def load(self, name: str) -> None:
-        """A context is brought when it is first wanted."""
-        if name not in self.loads:
-            self.loads[name] = asyncio.create_task(self._load(name))
-        await asyncio.shield(self.loads[name])
+    async def load(self, name: str, sources: Iterable[str] = EVERYTHING) -> ContextLoad:
+        """A context is brought when it is first wanted: what the plans name of it, or all of it if
+        that turns out to be too little."""
+        sources = frozenset(sources)
+        load = next((one for one in reversed(self.loads) if one.name == name), None)
+        if load is None or not covers(load.paths, sources):
+            load = self._begin(name, load, sources)
+        await asyncio.shield(load.task)
+        return load
 
-    async def view(self, tree: Tree) -> Rootfs:
-        """A tree as a read-only mount."""
+    def _begin(self, name: str, before: ContextLoad | None, sources: Paths) -> ContextLoad:
+        paths = EVERYTHING
+        if before is None and self.source.picks(name):
+            paths = self.wanted.get(name, EVERYTHING) | {cleaned(source) for source in sources}
+        title = f"[context {name}] load from client" if name else "[internal] load build context"
+        title = f"{title}, all of it" if before else title
+        load = ContextLoad(name, paths, asyncio.create_task(self._load(name, title, paths)))
+        self.loads.append(load)
+        return load
+
+    async def view(self, tree: Tree, sources: Iterable[str] = EVERYTHING) -> Rootfs:
+        """A tree as a read-only mount; at least what is said of it."""
         if tree.kind == "layers":
             return self.parts.snapshots.view(tree.layers or (self.floor,))
-        if await self._is_image(tree) and self.parts.snapshots.name == "erofs":
-            return Rootfs((Mount("erofs", self._image(tree.name), options=("ro",)),))
-        return Rootfs((Mount("bind", await self._unpacked(tree)),))
+        if await self._is_image(tree, sources) and self.parts.snapshots.name == "erofs":
+            image = self.workers.path(self.workers.received[tree.name]["image"])
+            return Rootfs((Mount("erofs", image, options=("ro",)),))
+        return Rootfs((Mount("bind", await self._unpacked(tree, sources)),))
 
-    async def place(self, tree: Tree) -> dict[str, str]:
+    async def place(self, tree: Tree, sources: Iterable[str] = EVERYTHING) -> dict[str, Any]:
         """Where a tree that is not of layers is, for ``ketch.build.tasks``."""
-        if await self._is_image(tree):
-            return {"image": image_of(tree.name)}
-        return {"tree": os.path.basename(await self._unpacked(tree))}
+        if not await self._is_image(tree, sources):
+            return {"tree": os.path.basename(await self._unpacked(tree, sources))}
+        load = await self.load(tree.name, sources)
+        image = self.workers.received[tree.name]["image"]
+        return {"image": image, "partial": ALL not in load.paths}
 
-    async def identity(self, tree: Tree) -> object:
+    async def identity(self, tree: Tree, sources: Iterable[str] = EVERYTHING) -> object:
         """What the same files have in common, of whatever build; None where nothing is known."""
         if tree.kind == "layers":
             return tree.layers
-        if await self._is_image(tree):
+        if await self._is_image(tree, sources):
             return self.workers.received[tree.name]["digest"]
         return None
 
-    async def _is_image(self, tree: Tree) -> bool:
+    async def _is_image(self, tree: Tree, sources: Iterable[str]) -> bool:
         """Whether it is a context of the client's and not one that the engine fetched."""
         if tree.kind != "context":
             return False
-        await self.load(tree.name)
+        await self.load(tree.name, sources)
         return tree.name in self.workers.received
 
-    async def _unpacked(self, tree: Tree) -> str:
+    async def _unpacked(self, tree: Tree, sources: Iterable[str]) -> str:
         """The directory of a tree that is not of layers."""
         if tree.kind != "context":
             return f"{self.directory}/{tree.handle}"
-        name = directory_of(tree.name)
-        if not await self._is_image(tree):
-            return f"{self.directory}/{name}"
-        if tree.name not in self.unpacks:
-            self.unpacks[tree.name] = asyncio.create_task(self.workers.unpack(tree.name, name))
-        await asyncio.shield(self.unpacks[tree.name])
+        if not await self._is_image(tree, sources):
+            return f"{self.directory}/{directory_of(tree.name)}"
+        name = self.workers.received[tree.name]["image"].removesuffix(".erofs")
+        if name not in self.unpacks:
+            self.unpacks[name] = asyncio.create_task(self.workers.unpack(tree.name, name))
+        await asyncio.shield(self.unpacks[name])
         return f"{self.directory}/{name}"
 
-    def _image(self, name: str) -> str:
-        return f"{self.directory}/{image_of(name)}"
-
-    async def _load(self, name: str) -> None:
-        title = f"[context {name}] load from client" if name else "[internal] load build context"
+    async def _load(self, name: str, title: str, paths: Paths) -> None:
         report = self.reporting(title)
         try:
-            await self.source.files(self.workers, name, report)
+            await self.source.files(self.workers, name, report, paths)
         except BaseException as error:
             report.end(error=str(error) or "canceled")
             raise
@@ -187,14 +210,14 @@ class BuildRoom:
 
     async def close(self) -> str:
         """Wait for the tidying, then move the directory to the trash; its path there."""
-        bringing = [*self.loads.values(), *self.unpacks.values()]
+        bringing = [*(load.task for load in self.loads), *self.unpacks.values()]
         for task in bringing:
             task.cancel()
         await asyncio.gather(*bringing, return_exceptions=True)
         await self.workers.close()
         while self.tasks:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
-        images = [self._image(name) for name in self.workers.received]
+        images = [self.workers.path(image) for image in self.workers.images]
         if images:
             with suppress(Unavailable):  # with the launcher its mounts are gone
                 await self.parts.launcher.release_layers(images)

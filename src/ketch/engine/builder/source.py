@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ketch.build.progress import Report
+from ketch.build.wanted import EVERYTHING, Paths
 from ketch.engine.builder.workers import directory_of
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """A client's files. ``dockerfile`` is called first, ``files`` when a step wants some.
 
-    Files arrive through a worker (``BuildWorkers.receive`` and ``receive_image``).
+    Files arrive through a worker (``BuildWorkers.receive`` and ``receive_image``). Where it
+    ``picks``, ``files`` brings some paths alone, and may be called again for all of them.
     """
+
+    def picks(self, name: str) -> bool:
+        """Whether a context's files are chosen by their paths."""
 
     def title(self, path: str) -> str:
         """What bringing the Dockerfile is called."""
@@ -34,7 +39,9 @@ class Source(Protocol):
     async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
         """The ignore file that goes with the Dockerfile; empty when there is none."""
 
-    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+    async def files(
+        self, workers: BuildWorkers, name: str, report: Report, paths: Paths = EVERYTHING
+    ) -> None:
         """Bring the build context ("") or another local directory of the client's by its name."""
 
 
@@ -63,6 +70,10 @@ class TarSource:
         self._named = frozenset(named)
         self._ignore = b""
 
+    def picks(self, name: str) -> bool:
+        """All comes in one stream."""
+        return False
+
     def title(self, path: str) -> str:
         """See ``Source``."""
         return self._title or definition_title(path)
@@ -90,7 +101,9 @@ class TarSource:
         """Found with the Dockerfile."""
         return self._ignore
 
-    async def files(self, workers: BuildWorkers, name: str, report: Report) -> None:
+    async def files(
+        self, workers: BuildWorkers, name: str, report: Report, paths: Paths = EVERYTHING
+    ) -> None:
         """The context is there already."""
         if name and name not in self._named:
             raise InvalidParameter(f"the build has no context named {name!r}")

@@ -18,13 +18,8 @@ if TYPE_CHECKING:
     from ketch.engine.builder.worker import BuildWorker
 
 
-def image_of(name: str) -> str:
-    """The image of a context, the build's own ("") or a named one, in the build's directory."""
-    return f"{directory_of(name)}.erofs"
-
-
 def directory_of(name: str) -> str:
-    """Its files, where they are wanted as files."""
+    """Where the files of a context are, the build's own ("") or a named one, as files."""
     return f"context-{hashlib.sha256(name.encode()).hexdigest()[:16]}" if name else "context"
 
 
@@ -49,20 +44,32 @@ class BuildWorkers:
         self._all: list[BuildWorker] = []
         self._free: list[BuildWorker] = []
         self.received: dict[str, dict[str, Any]] = {}
+        self.images: list[str] = []
         self._slots = asyncio.Semaphore(self._most)
 
-    async def receive_image(self, stream: int, name: str, dockerfile: str = "") -> dict[str, Any]:
+    async def receive_image(
+        self, stream: int, name: str, dockerfile: str = "", image: str = ""
+    ) -> dict[str, Any]:
         """Take the tar stream of the context ``name``, whose fd stays the caller's.
 
-        See ``ketch.build.context_image.receive``; the answer stays in ``received``.
+        See ``ketch.build.context_image.receive``; the answer stays in ``received``, with the name
+        of its ``image``.
         """
-        asked = {"image": image_of(name), "dockerfile": dockerfile}
-        self.received[name] = await self._receive(stream, "receive_image", asked)
+        image = image or self.new_image(name)
+        asked = {"image": image, "dockerfile": dockerfile}
+        found = await self._receive(stream, "receive_image", asked)
+        self.received[name] = {**found, "image": image}
         return self.received[name]
 
-    def image_path(self, name: str) -> str:
-        """Where the image of a context is, or will be."""
-        return f"{self._directory}/{image_of(name)}"
+    def new_image(self, name: str) -> str:
+        """The name of a new image of a context, which may be brought twice."""
+        image = f"{directory_of(name)}-{len(self.images)}.erofs"
+        self.images.append(image)
+        return image
+
+    def path(self, image: str) -> str:
+        """Where an image is, or will be."""
+        return f"{self._directory}/{image}"
 
     async def receive(self, stream: int, **request: Any) -> dict[str, Any]:
         """Unpack a tar stream, whose fd stays the caller's (``ketch.build.tasks.receive``)."""
@@ -81,7 +88,7 @@ class BuildWorkers:
         found = self.received[name]
         await self.ask(
             "unpack",
-            image=image_of(name),
+            image=found["image"],
             directory=directory,
             tar_size=found["tar_size"],
             ignore=found.get("ignore", ""),
