@@ -129,7 +129,7 @@ class Storm:
         if done.returncode == code:
             self.counts[words[0]] += 1
             return True, done.stdout.decode(errors="replace")
-        cut = ("Cannot connect", "error during connect", "EOF", "connection reset", "broken pipe",
+        cut = ("annot connect", "error during connect", "EOF", "connection reset", "broken pipe",
                "use of closed network connection")  # fmt: skip
         lost = words[0] == "exec" and done.returncode == 255  # nobody there to ask for the status
         if lost or any(word in said for word in cut):

@@ -425,8 +425,10 @@ async def test_a_start_that_fails_early_gives_its_warm_sandbox_back(
     assert len((await parts.launcher.hello())["warm"]) == parts.config.pool_size
 
 
-async def test_a_start_whose_shim_dies_leaves_no_cgroup(bench: Bench) -> None:
-    """Killed when its warm sandbox has the START and its cgroup the container's name."""
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_start_whose_shim_dies(bench: Bench, begun: bool) -> None:
+    """Killed when its warm sandbox has the START and its cgroup the container's name. If it had
+    begun, the start fails and leaves no cgroup; if not, another does it."""
     container, _ = await bench.engine.containers.create(
         ContainerSpec(image="box", cmd=("true",)), ""
     )
@@ -440,7 +442,17 @@ async def test_a_start_whose_shim_dies_leaves_no_cgroup(bench: Bench) -> None:
     while not (named := Cgroup(parent, container).pids()):
         await asyncio.sleep(0.005)
     assert named == [first]
+    place = Path(parts.config.shim_socket(container))
+    if begun:
+        place.touch()
     os.kill(int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1]), 9)
-    with pytest.raises(Unavailable):
+    if begun:
+        with pytest.raises(Unavailable):
+            await starting
+        place.unlink()
+    else:
         await starting
+        assert (await (await bench.engine.containers.wait(container)).result()).status == 0
+    while not begun and [*Path("/sys/fs/cgroup").glob(f"*{parent}/{container}")]:
+        await asyncio.sleep(0.005)
     assert not [*Path("/sys/fs/cgroup").glob(f"*{parent}/{container}")]

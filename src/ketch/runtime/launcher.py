@@ -93,6 +93,9 @@ class Launcher:
             return
         try:
             answer = self._handle(daemon, message)
+        except ConnectionError:  # no answer: the next launcher will be asked
+            self._lost_zygote()
+            return
         except _FAULTS as error:
             answer = {"ok": False, **failures.to_wire(error)}
         finally:

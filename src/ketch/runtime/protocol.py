@@ -117,6 +117,8 @@ def receive_packet(sock: "_socket.socket", flags: int = 0) -> "tuple[bytes, list
         data, ancillary, got, _ = sock.recvmsg(
             size, _ANCILLARY_SPACE, flags | _socket.MSG_CMSG_CLOEXEC
         )
+    except ConnectionResetError:  # it died with words of ours unread; its own are still here
+        return receive_packet(sock, flags)
     except ConnectionError:
         return None
     fds = _rights(ancillary)

@@ -6,9 +6,11 @@
     exit = await shim.exited()
     shim.reap()                             # after the exit is on record
 
-Client sockets stay the caller's and should be closed once the call has returned (after
-``started()``, if the caller wants to tell a client why the start failed): the shim has its own
-copies and lives without us.
+Client sockets stay the caller's and should be closed once ``started()`` has returned: the shim has
+its own copies and lives without us.
+
+Any of those who should do something may be killed before they do it. What surely nobody has begun
+is asked of others, once more; nobody is told of that.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ketch.errors import KetchError, Unavailable
 from ketch.mounts import Rootfs
 from ketch.runtime import protocol, spawning, wire
 from ketch.runtime.messages import Attach, Exec, Exit, Start, Started, Warm
-from ketch.runtime.remote_shim import Shim, taken_down
+from ketch.runtime.remote_shim import PAUSES, Shim, taken_down
 from ketch.runtime.remote_work import Work
 from ketch.runtime.wire import Body, Connection
 
@@ -82,7 +85,8 @@ class Launcher:
         body: Body = {"op": "drop-warm"}
         if ids is not None:
             body["ids"] = list(ids)
-        await self._request(body)
+        with suppress(wire.Lost):  # they went with it
+            await self._request(body)
 
     async def start(self, start: Start, clients: Clients = ()) -> Shim:
         """Start a container; ``started()`` of the result tells how that went.
@@ -91,16 +95,17 @@ class Launcher:
         """
         await taken_down(start["id"])
         body = {"op": "start", "start": {**start, "attach": [attach for _, attach in clients]}}
-        return await self._launch(body, [sock.fileno() for sock, _ in clients], start["id"])
+        return await self._launch(body, clients, start)
 
     async def exec(self, job: Exec, clients: Clients = (), pidfd: int | None = None) -> Shim:
-        """Run a process in a container; ``pidfd`` of its init is safer than ``init_pid``."""
-        fds = [sock.fileno() for sock, _ in clients]
-        index = None if pidfd is None else len(fds) + 1
+        """Run a process in a container; ``pidfd`` of its init is safer than ``init_pid``.
+
+        It has to be open until ``started()`` has returned.
+        """
+        index = None if pidfd is None else len(clients) + 1
         inner = {**job, "attach": [attach for _, attach in clients], "pidfd": index}
-        if pidfd is not None:
-            fds.append(pidfd)
-        return await self._launch({"op": "exec", "exec": inner}, fds, job["id"])
+        more = () if pidfd is None else (pidfd,)
+        return await self._launch({"op": "exec", "exec": inner}, clients, job, more)
 
     async def work(
         self,
@@ -118,21 +123,26 @@ class Launcher:
         before ``fds``. ``linger`` is for how many seconds more work is to be expected, so that it
         starts sooner. Raises what the task raised.
         """
-        ours, theirs = wire.pair()
-        work = Work(ours, task)
-        try:
-            body: Body = {"task": task, "args": args, "linger": linger}
-            body["rootfs"] = rootfs.to_wire() if rootfs is not None else None
-            body["trees"] = [tree.to_wire() for tree in trees]
-            with theirs:
-                await self._request({"op": "work", "work": body}, [theirs.fileno(), *fds])
-            return await work.result()
-        finally:
-            work.close()
+        body: Body = {"task": task, "args": args, "linger": linger}
+        body["rootfs"] = rootfs.to_wire() if rootfs is not None else None
+        body["trees"] = [tree.to_wire() for tree in trees]
+        request = {"op": "work", "work": body}
+        for pause in (*PAUSES, None):
+            work = Work(await self._hand_over(request, fds), task)
+            try:
+                return await work.result()
+            except Unavailable:
+                if work.begun or pause is None:
+                    raise
+            finally:
+                work.close()
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
 
     async def release_layers(self, sources: Iterable[str]) -> None:
         """Unmount cached layers, so that their files can go; unknown ones are no error."""
-        await self._request({"op": "release-layers", "sources": list(sources)})
+        with suppress(wire.Lost):  # its mounts went with it
+            await self._request({"op": "release-layers", "sources": list(sources)})
 
     async def shutdown(self) -> None:
         """End the launcher and its warm members; containers live on."""
@@ -145,16 +155,26 @@ class Launcher:
         if self._connection is not None:
             self._connection.close()
 
-    async def _launch(self, body: Body, fds: list[int], name: str) -> Shim:
+    async def _launch(
+        self, body: Body, clients: Clients, job: Start | Exec, more: Sequence[int] = ()
+    ) -> Shim:
+        async def ask() -> socket.socket:
+            return await self._hand_over(body, [*(sock.fileno() for sock, _ in clients), *more])
+
+        return Shim(await ask(), job["id"], job["socket"], ask)
+
+    async def _hand_over(self, body: Body, fds: Sequence[int]) -> socket.socket:
+        """Our end of the control socket that whoever takes the request gets."""
         ours, theirs = wire.pair()
-        shim = Shim(ours, name)
         try:
             with theirs:
                 await self._request(body, [theirs.fileno(), *fds])
+        except wire.Lost:
+            pass  # somebody may have taken it all the same: the socket tells
         except BaseException:
-            shim.close()
+            ours.close()
             raise
-        return shim
+        return ours
 
     async def _request(self, body: Body, fds: Sequence[int] = ()) -> Body:
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
-from os.path import basename
+from collections.abc import Awaitable, Callable, Sequence
+from os.path import basename, lexists
 
 import msgspec
 
@@ -14,6 +14,8 @@ from ketch.runtime import wire
 from ketch.runtime.messages import Attach, Exit, Forward, Started
 from ketch.runtime.wire import Body, Connection
 
+PAUSES = (0.0, 0.02, 0.2)
+"""Seconds before those who died are asked again: the launcher may not know of it at once."""
 _AT_ONCE = 200  # sockets in one message; protocol.MAX_FDS is the limit
 
 
@@ -23,18 +25,32 @@ class Shim:
     ``on_detached`` is called when a client has typed the detach keys, ``on_lost`` when the
     connection ends, after ``exited`` or without (somebody killed the shim, and the process died
     with it). Closing it, or losing the daemon, harms neither process nor clients.
+
+    ``again`` finds another supervisor, and is called if this one died before it began: who has
+    begun is found at ``place``, also after its death.
     """
 
-    def __init__(self, sock: socket.socket, name: str) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(
+        self,
+        sock: socket.socket,
+        name: str,
+        place: str = "",
+        again: Callable[[], Awaitable[socket.socket]] | None = None,
+    ) -> None:
         self.name = name
         self.on_detached: Callable[[], None] | None = None
         self.on_lost: Callable[[], None] | None = None
-        self._started: asyncio.Future[Started] = loop.create_future()
-        self._exited: asyncio.Future[Exit] = loop.create_future()
         self._gone = asyncio.Event()
         self._reaping: asyncio.Task[None] | None = None
-        self._connection = Connection(sock, f"the supervisor of {name}", self._event, self._lost)
+        self._place, self._again = place, again
+        self.repeated = False  # whether this is not the one that was asked first
+        self._connect(sock)
+
+    def _connect(self, sock: socket.socket) -> None:
+        loop, name = asyncio.get_running_loop(), f"the supervisor of {self.name}"
+        self._started: asyncio.Future[Started] = loop.create_future()
+        self._exited: asyncio.Future[Exit] = loop.create_future()
+        self._connection = Connection(sock, name, self._event, self._lost)
 
     @classmethod
     async def adopt(cls, socket_path: str, name: str = "") -> Shim:
@@ -58,6 +74,16 @@ class Shim:
 
     async def started(self) -> Started:
         """Await the start; raises ``StartFailed``, or ``Unavailable`` when the shim died."""
+        for pause in PAUSES:
+            try:
+                return await asyncio.shield(self._started)
+            except Unavailable:
+                if self._again is None or lexists(self._place):
+                    raise
+            await asyncio.sleep(pause)
+            self.repeated = True
+            self._connect(await self._again())
+            self._gone.clear()
         return await asyncio.shield(self._started)
 
     async def exited(self) -> Exit:

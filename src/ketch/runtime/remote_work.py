@@ -15,6 +15,7 @@ class Work:
 
     def __init__(self, sock: socket.socket, task: str) -> None:
         self._task = task
+        self.begun = False  # whether the worker has said that it begins
         self._result: asyncio.Future[Body] = asyncio.get_running_loop().create_future()
         self._connection = Connection(sock, f"the worker of {task}", self._event, self._lost)
 
@@ -29,7 +30,9 @@ class Work:
     def _event(self, body: Body) -> None:
         if self._result.done():
             return
-        if body.get("event") == "result":
+        if body.get("event") == "began":
+            self.begun = True
+        elif body.get("event") == "result":
             self._result.set_result(body["result"])
         elif body.get("event") == "failed":
             self._result.set_exception(failures.from_wire(body))

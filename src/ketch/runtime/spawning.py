@@ -20,8 +20,18 @@ _TIMEOUT = 30.0  # seconds: on a machine that is emulated it may need ten
 async def spawn(exec_root: str, entry: Path = ENTRY) -> bool:
     """Start a launcher and await that it answers; False when another one holds the lock.
 
-    Raises ``Unavailable`` with what it said.
+    Raises ``Unavailable`` with what it said. One that dies without a word was killed: there is
+    another try.
     """
+    said = await _try(exec_root, entry) or await _try(exec_root, entry)
+    if said not in ("ready", "busy"):
+        log = f"{exec_root}/launcher.log"
+        raise Unavailable(f"the launcher could not be started: {said or 'it died'}; see {log}")
+    return said == "ready"
+
+
+async def _try(exec_root: str, entry: Path) -> str:
+    """What a launcher says of its beginning; nothing if it died."""
     read, write = os.pipe()
     try:
         pid = _spawn(exec_root, entry, write)
@@ -35,10 +45,7 @@ async def spawn(exec_root: str, entry: Path = ENTRY) -> bool:
         raise Unavailable(f"the launcher did not answer within {_TIMEOUT:.0f} s") from None
     finally:
         os.close(read)
-    if said not in ("ready", "busy"):
-        log = f"{exec_root}/launcher.log"
-        raise Unavailable(f"the launcher could not be started: {said or 'it died'}; see {log}")
-    return said == "ready"
+    return said
 
 
 def _spawn(exec_root: str, entry: Path, report: int) -> int:

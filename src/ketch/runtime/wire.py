@@ -20,12 +20,17 @@ from ketch.runtime.protocol import ProtocolError
 Body = dict[str, Any]
 
 
-class Unsent(Unavailable):
+class Lost(Unavailable):
+    """The other side went away without an answer; what it did of what was asked, nobody tells."""
+
+
+class Unsent(Lost):
     """The other side was gone before the message: another one may be asked the same."""
 
 
 class Connection:
     """``on_event`` gets what is no answer, ``on_lost`` is called once when the other side is gone.
+    Requests that it did not answer raise ``Lost`` then.
 
     Both are called on the event loop and must not raise.
     """
@@ -53,7 +58,7 @@ class Connection:
     async def request(self, body: Body, fds: Sequence[int] = ()) -> Body:
         """Send a request and await its answer.
 
-        Raises what the other side answered, or ``Unavailable`` when it is gone.
+        Raises what the other side answered, or ``Lost`` when it is gone.
         """
         seq, self._next = self._next, self._next + 1
         await self.post({**body, "seq": seq}, fds)
@@ -134,7 +139,7 @@ class Connection:
                 answer.set_exception(self._gone())
         self.on_lost()
 
-    def _gone(self, kind: type[Unavailable] = Unavailable) -> Unavailable:
+    def _gone(self, kind: type[Lost] = Lost) -> Lost:
         return kind(f"{self._name} is gone")
 
 

@@ -30,12 +30,16 @@ _KEPT = capabilities.mask(
 
 
 def run_worker(work: "Body", control_fd: int, fds: "list[int]", tree: "Tree | None") -> None:
-    """Do it and report on the control socket; never raises."""
+    """Do it and report on the control socket; never raises.
+
+    That it begins is said too: a task that no worker has begun may be given to another.
+    """
     process.die_with_parent(process.SIGKILL)
     gc.enable()
     control = _socket.socket(fileno=control_fd)
     control.setblocking(True)
     descriptors.close_all_but([control_fd, *fds, *([tree.root_fd] if tree else [])])
+    _say(control, {"event": "began"})
     try:
         function = _find(str(work["task"]))
         if tree is not None:
@@ -46,6 +50,10 @@ def run_worker(work: "Body", control_fd: int, fds: "list[int]", tree: "Tree | No
         report = {"event": "failed", **failures.to_wire(error)}
         if report["kind"] == "system" and "errno" not in report:
             sys.excepthook(type(error), error, error.__traceback__)
+    _say(control, report)
+
+
+def _say(control: "_socket.socket", report: "Body") -> None:
     try:
         protocol.send(control, report)
     except OSError:

@@ -165,7 +165,8 @@ class StepRunner:
                 attach = attach_wire(AttachOptions(sock=theirs, stdout=True, stderr=True))
                 wire = start_wire(record, launch)
                 shims.append(await parts.launcher.start(wire, [(theirs, attach)]))
-            await shims[0].started()
+                await shims[0].started()
+                await parts.pool.used(member, shims[0])
         except BaseException:
             ours.close()
             if member is not None:  # perhaps still parked: its address is about to be free

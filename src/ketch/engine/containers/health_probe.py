@@ -105,11 +105,11 @@ class Prober:
             client = AttachOptions(sock=theirs, stdout=True, stderr=True, framed=False)
             wire = self._wire(record, probe)
             shim = await self._parts.launcher.exec(wire, [(theirs, attach_wire(client))])
-            theirs.close()
             reading = asyncio.ensure_future(output.read())
             try:
                 async with asyncio.timeout(timeout / 1e9):
                     await shim.started()
+                    theirs.close()
                     status = (await shim.exited()).status
                     await asyncio.wait((reading,))
                 return status, output.text()

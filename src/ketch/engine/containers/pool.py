@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ketch.engine.containers import cgroup
 from ketch.engine.containers.spec import ContainerSpec
-from ketch.errors import KetchError
+from ketch.errors import KetchError, Unavailable
 from ketch.runtime import defaults
 
 if TYPE_CHECKING:
     from ketch.engine.networks.networks import Networks, WarmLease
     from ketch.engine.tasks import Background
-    from ketch.runtime.remote import Launcher
+    from ketch.runtime.remote import Launcher, Shim
 
 _QUIET = 0.02  # seconds without activity before filling
 _LONGEST_DELAY = 0.2  # seconds after which it is filled all the same
@@ -100,6 +101,12 @@ class Pool:
         await self._launcher.drop_warm([member.id])
         await self._networks.release_warm(member.lease)
 
+    async def used(self, member: Member | None, shim: Shim) -> None:
+        """A container runs that a member was taken for. If the member was killed before it became
+        that, its cgroup is still there."""
+        if member is not None and shim.repeated:
+            await asyncio.to_thread(cgroup.sweep, self._settings.cgroup_parent, member.id)
+
     def stir(self) -> None:
         """Something happens now: fill a little later."""
         if not self._open or self._filling or len(self._ready) >= self._settings.size:
@@ -119,12 +126,18 @@ class Pool:
     async def _fill(self) -> None:
         try:
             while self._open and len(self._ready) < self._settings.size:
-                self._ready.append(await self._make())
+                self._ready.append(await self._made())
         except KetchError as error:
             _log.warning("no warm sandboxes for a while: %s", error)
             await asyncio.sleep(_PAUSE_AFTER_FAILURE)
         finally:
             self._filling = False
+
+    async def _made(self) -> Member:
+        try:
+            return await self._make()
+        except Unavailable:  # the launcher or the member was killed: others are there, or soon
+            return await self._make()
 
     async def _make(self) -> Member:
         lease = await self._networks.reserve_warm()

@@ -175,7 +175,9 @@ class Starter:
                 wire,
                 [(client.sock, attach_wire(client)) for client in clients],
             )
-            return shim, await shim.started()
+            started = await shim.started()
+            await self._parts.pool.used(member, shim)
+            return shim, started
         except StartFailed as error:
             error = self._explained(record, error)
             raise prefixed(_PREFIX if launch.runtime else _PREFIX + _OURS, error) from None
