@@ -46,7 +46,7 @@ from ketch.errors import (
     Unavailable,
 )
 from ketch.runtime.cgroups.group import Cgroup
-from ketch.runtime.remote import Launcher
+from ketch.runtime.remote import Launcher, Shim, Started
 
 pytestmark = pytest.mark.root
 
@@ -135,6 +135,31 @@ async def test_logs_follow_to_the_end(bench: Bench) -> None:
     assert (await anext(lines))[0].data == b"1\n"
     await bench.engine.containers.kill(container)
     assert [entry.data async for batch in lines for entry in batch] == []
+
+
+async def test_the_exit_code_of_an_exec_that_ends_before_its_start_is_heard_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Output and its end go from the supervisor to the client, who may be faster than we are."""
+    container = await bench.start("sleep", "600")
+    command = ExecSpec(cmd=("sh", "-c", "echo out; exit 3"), attach_stdout=True)
+    exec_id = await bench.engine.execs.create(container, command)
+    heard, started = asyncio.Event(), Shim.started
+
+    async def late(shim: Shim) -> Started:
+        told = await started(shim)
+        await heard.wait()
+        return told
+
+    monkeypatch.setattr(Shim, "started", late)
+    ours, theirs = socket.socketpair()
+    with ours:
+        attach = AttachOptions(sock=theirs, stdout=True)
+        starting = asyncio.create_task(bench.engine.execs.start(exec_id, attach))
+        assert unframed(await read_all(ours)) == {1: b"out\n"}
+        asyncio.get_running_loop().call_later(0.05, heard.set)
+        assert (await bench.engine.execs.inspect(exec_id)).exit_code == 3
+        await starting
 
 
 async def test_exec(bench: Bench) -> None:

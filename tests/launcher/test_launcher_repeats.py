@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import termios
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ Deed = Callable[[Bench], Awaitable[object]]
 
 async def start(bench: Bench) -> object:
     client = bench.client()
-    await bench.run(bench.start("echo said"), client)
+    job = bench.start("echo said")
+    job["rootfs"]["volatile"] = True  # as a build step has it: the kernel mounts it once only
+    await bench.run(job, client)
     return await client.streams()
 
 
@@ -44,7 +47,9 @@ async def execute(bench: Bench) -> object:
 
 
 async def work(bench: Bench) -> object:
-    return (await bench.launcher.work(f"{TASKS}:report", {"a": 1}))["args"]
+    rootfs = bench.rootfs(uuid.uuid4().hex)
+    rootfs.volatile = True
+    return (await bench.launcher.work(f"{TASKS}:report", {"a": 1}, rootfs=rootfs))["args"]
 
 
 DEEDS = {start: {1: b"said\n"}, execute: {1: b"said\n"}, work: {"a": 1}}
@@ -91,10 +96,9 @@ async def test_who_should_do_it_dies_before_it_reads(
     answered = asyncio.Event()
     hand_over = Launcher._hand_over
 
-    async def told(*args: Any) -> socket.socket:
-        ours = await hand_over(*args)
+    async def told(*args: Any) -> None:
+        await hand_over(*args)
         answered.set()
-        return ours
 
     monkeypatch.setattr(Launcher, "_hand_over", told)
     victims = [pid for name, pid in {**there, **children(there["ketch-zygote"])}.items()
@@ -136,11 +140,9 @@ async def test_a_supervisor_dies_without_a_word(tmp_path: Path, begun: bool) -> 
     """The socket that it listens on tells that it had begun."""
     asked = []
 
-    async def again() -> socket.socket:
-        ours, theirs = pair()
+    async def again(theirs: socket.socket) -> None:
         protocol.send(theirs, {"event": "started", "pid": 7, "started_at": 1, "cgroup": {}})
-        asked.append(theirs)
-        return ours
+        asked.append(theirs.dup())
 
     place = tmp_path / "socket"
     if begun:

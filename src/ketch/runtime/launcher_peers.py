@@ -107,7 +107,7 @@ class Member:
         except (BlockingIOError, ProtocolError):
             message = None
         if message is None:
-            return {"ok": False, "error": f"warm member {self.id} died", "kind": "system"}
+            return {"ok": False, "error": f"warm member {self.id} died", "kind": "unavailable"}
         body = message.body
         message.close()
         self.ready = bool(body.pop("ready"))

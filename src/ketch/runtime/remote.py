@@ -28,6 +28,7 @@ from ketch.runtime import protocol, spawning, wire
 from ketch.runtime.messages import Attach, Exec, Exit, Start, Started, Warm
 from ketch.runtime.remote_shim import PAUSES, Shim, taken_down
 from ketch.runtime.remote_work import Work
+from ketch.runtime.rootfs import make_mountable_again
 from ketch.runtime.wire import Body, Connection
 
 __all__ = ["Clients", "Exit", "Launcher", "Shim", "Started", "connect_shim"]
@@ -95,7 +96,7 @@ class Launcher:
         """
         await taken_down(start["id"])
         body = {"op": "start", "start": {**start, "attach": [attach for _, attach in clients]}}
-        return await self._launch(body, clients, start)
+        return await self._launch(body, clients, start, root=start["rootfs"])
 
     async def exec(self, job: Exec, clients: Clients = (), pidfd: int | None = None) -> Shim:
         """Run a process in a container; ``pidfd`` of its init is safer than ``init_pid``.
@@ -128,8 +129,10 @@ class Launcher:
         body["trees"] = [tree.to_wire() for tree in trees]
         request = {"op": "work", "work": body}
         for pause in (*PAUSES, None):
-            work = Work(await self._hand_over(request, fds), task)
+            ours, theirs = wire.pair()
+            work = Work(ours, task)
             try:
+                await self._hand_over(request, theirs, fds)
                 return await work.result()
             except Unavailable:
                 if work.begun or pause is None:
@@ -137,6 +140,8 @@ class Launcher:
             finally:
                 work.close()
             await asyncio.sleep(pause)
+            for root in (*trees, *([rootfs] if rootfs else [])):
+                make_mountable_again(root)
         raise AssertionError("the last try returns or raises")
 
     async def release_layers(self, sources: Iterable[str]) -> None:
@@ -156,25 +161,36 @@ class Launcher:
             self._connection.close()
 
     async def _launch(
-        self, body: Body, clients: Clients, job: Start | Exec, more: Sequence[int] = ()
+        self,
+        body: Body,
+        clients: Clients,
+        job: Start | Exec,
+        more: Sequence[int] = (),
+        root: dict[str, object] | None = None,
     ) -> Shim:
-        async def ask() -> socket.socket:
-            return await self._hand_over(body, [*(sock.fileno() for sock, _ in clients), *more])
+        async def ask(theirs: socket.socket) -> None:
+            fds = [*(sock.fileno() for sock, _ in clients), *more]
+            await self._hand_over(body, theirs, fds)
 
-        return Shim(await ask(), job["id"], job["socket"], ask)
+        async def ask_again(theirs: socket.socket) -> None:
+            if root is not None:
+                make_mountable_again(Rootfs.from_wire(root))
+            await ask(theirs)
 
-    async def _hand_over(self, body: Body, fds: Sequence[int]) -> socket.socket:
-        """Our end of the control socket that whoever takes the request gets."""
         ours, theirs = wire.pair()
+        shim = Shim(ours, job["id"], job["socket"], ask_again)
         try:
-            with theirs:
-                await self._request(body, [theirs.fileno(), *fds])
-        except wire.Lost:
-            pass  # somebody may have taken it all the same: the socket tells
+            await ask(theirs)
         except BaseException:
-            ours.close()
+            shim.close()
             raise
-        return ours
+        return shim
+
+    async def _hand_over(self, body: Body, theirs: socket.socket, fds: Sequence[int]) -> None:
+        """A request with the other end of a control socket. When the launcher dies, somebody may
+        have it all the same: the socket tells."""
+        with theirs, suppress(wire.Lost):
+            await self._request(body, [theirs.fileno(), *fds])
 
     async def _request(self, body: Body, fds: Sequence[int] = ()) -> Body:
         try:

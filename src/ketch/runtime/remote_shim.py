@@ -26,8 +26,8 @@ class Shim:
     connection ends, after ``exited`` or without (somebody killed the shim, and the process died
     with it). Closing it, or losing the daemon, harms neither process nor clients.
 
-    ``again`` finds another supervisor, and is called if this one died before it began: who has
-    begun is found at ``place``, also after its death.
+    ``again`` gives a socket to another supervisor, and is called if this one died before it
+    began: who has begun is found at ``place``, also after its death.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Shim:
         sock: socket.socket,
         name: str,
         place: str = "",
-        again: Callable[[], Awaitable[socket.socket]] | None = None,
+        again: Callable[[socket.socket], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self.on_detached: Callable[[], None] | None = None
@@ -82,8 +82,11 @@ class Shim:
                     raise
             await asyncio.sleep(pause)
             self.repeated = True
-            self._connect(await self._again())
+            ours, theirs = wire.pair()
+            self._connect(ours)
             self._gone.clear()
+            with theirs:
+                await self._again(theirs)
         return await asyncio.shield(self._started)
 
     async def exited(self) -> Exit:

@@ -136,6 +136,20 @@ def mount_overlay(lowers: "list[str]", upper: str, work: str, *, volatile: bool 
     return _overlay_by_mount(lowers, upper, work, ",volatile" if volatile else "")
 
 
+def make_mountable_again(rootfs: "Rootfs") -> None:
+    """Of a volatile root that nobody has written to the kernel's mark may go, which it leaves so
+    that none is mounted twice (Documentation/filesystems/overlayfs.rst)."""
+    if not rootfs.volatile:
+        return
+    mark = f"{rootfs.work}/work/incompat"
+    try:
+        os.unlink(f"{mark}/volatile/dirty")
+        os.rmdir(f"{mark}/volatile")
+        os.rmdir(mark)
+    except OSError:
+        pass  # there is none, or something else is wrong: the mount will tell
+
+
 def _overlay(given: "list[tuple[str, str | None]]", upper: str, work: str) -> int:
     options: list[tuple[str, str | None]] = [("source", "overlay"), *_FEATURES]
     options += [(key, _short(value) if value else value) for key, value in given]

@@ -208,23 +208,30 @@ class Execs:
         """Set the terminal's size; before the process is up this waits for it."""
         record = self._store.by_id(exec_id)
         if exec_id not in self._shims and record.exit_code is None:
-            up = self._up.setdefault(exec_id, asyncio.Event())
-            try:
-                await asyncio.wait_for(up.wait(), _RESIZE_PATIENCE)
-            except TimeoutError:
-                self._up.pop(exec_id, None)
+            await self._is_up(exec_id, _RESIZE_PATIENCE)
         shim = self._shims.get(exec_id)
         if shim is None:
             raise Conflict(f"exec {exec_id} is not running")
         if record.spec.tty:
             await shim.resize(height, width)
 
+    async def _is_up(self, exec_id: str, patience: float) -> None:
+        """Until its start is over, whatever came of it."""
+        up = self._up.setdefault(exec_id, asyncio.Event())
+        try:
+            await asyncio.wait_for(up.wait(), patience)
+        except TimeoutError:
+            self._up.pop(exec_id, None)
+
     async def inspect(self, exec_id: str) -> ExecRecord:
         """The record; raises ``NotFound``.
 
         Clients ask for the exit code as soon as the stream ends, and the end may overtake the
-        exit's announcement on its way to us. What the shim answers now comes behind it.
+        announcements of start and exit on their way to us. What the shim answers now comes behind
+        them.
         """
+        if self._store.by_id(exec_id).running and exec_id not in self._shims:
+            await self._is_up(exec_id, _EXIT_PATIENCE)
         shim = self._shims.get(exec_id)
         if self._store.by_id(exec_id).running and shim is not None:
             try:
