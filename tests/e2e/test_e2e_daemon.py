@@ -124,3 +124,16 @@ def test_a_broken_configuration_is_one_sentence(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "'nope'" in done.stderr
+
+
+def test_cleanup_leaves_what_others_made(fresh: Ketchd) -> None:
+    """After a daemon that was killed; the socket it listened on has nobody any more."""
+    fresh.start()
+    fresh.stop(signal.SIGKILL)
+    (fresh.run / "theirs").touch()
+    fresh.clean_up()
+    assert os.listdir(fresh.run) == ["theirs"]
+    assert not [*Path("/sys/fs/cgroup").glob(f"*{fresh.cgroup}")]
+    (fresh.run / "theirs").unlink()
+    fresh.clean_up()
+    assert not fresh.run.exists()

@@ -123,11 +123,17 @@ class ApiServer:
             call.connection.streaming = None
 
 
+def _is_gone(request: BaseRequest) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
 def _failed(request: BaseRequest, match: Match, error: Exception) -> StreamResponse:
     """Translate; what nobody foresaw goes to the log with its traceback."""
     if match.route.options and isinstance(error, Unsupported):
         error = InvalidParameter(str(error))
-    if not isinstance(error, KetchError) and not isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError) and _is_gone(request):
+        _log.debug("%s %s: the client left: %s", request.method, request.path, error)
+    elif not isinstance(error, KetchError):
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
     elif status_of(error) >= 500:
         _log.warning("%s %s: %s", request.method, request.path, error)

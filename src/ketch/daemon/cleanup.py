@@ -1,24 +1,28 @@
 """``ketchd --cleanup``: take away what a daemon leaves for its successor.
 
 A daemon that ends leaves its containers running, and for the next one the launcher, the bridges,
-the firewall table and the empty parent cgroup. This removes them, when no container runs; the data
-root stays. For uninstalling, and for daemons that are made for one purpose.
+the firewall table, the parent cgroup and the exec root. This removes them, when no container runs;
+the data root stays, and what others made. For uninstalling, and for daemons that are made for one
+purpose.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
 
+from ketch.daemon import listeners
 from ketch.daemon.pidfile import LockedFile
 from ketch.engine.containers.cgroup import hierarchies
 from ketch.engine.containers.store import ContainerStore
 from ketch.engine.events.events import Events
 from ketch.engine.networks.networks import Networks
-from ketch.errors import Conflict, Unavailable
+from ketch.errors import Conflict, KetchError, Unavailable
 from ketch.linux import mountapi
+from ketch.runtime.cgroups.group import descendants_of
 from ketch.runtime.remote import Launcher
 from ketch.state.database import Database
 from ketch.volumes.mountinfo import mounted_below
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 15.0  # seconds for all control groups together: a busy machine ends nobody at once
 _PAUSE = 0.02  # seconds
+_FILES = ("launcher.pid", "launcher.log", "launcher.sock")
+_FOLDERS = ("shims", "layers", "rehearsal", "runtimes", "build-secrets")
 
 
 async def clean_up(settings: Settings, networks: NetworkConfig) -> None:
@@ -49,9 +55,17 @@ async def clean_up(settings: Settings, networks: NetworkConfig) -> None:
         await _remove_cgroups(settings.cgroup_parent)
         for place in reversed(mounted_below(f"{settings.data_root}/volumes")):
             mountapi.umount(place, mountapi.MNT_DETACH)
+        _remove_stale_sockets(settings)
+    except BaseException:
+        lock.release()
+        raise
+    else:
+        _remove_exec_root(settings.exec_root)
+        lock.remove()
     finally:
         database.close()
-        lock.release()
+    with contextlib.suppress(OSError):  # something of others is in it, or it is a mount
+        os.rmdir(settings.exec_root)
 
 
 async def _end_launcher(exec_root: str) -> None:
@@ -63,9 +77,9 @@ async def _end_launcher(exec_root: str) -> None:
 
 
 async def _remove_cgroups(parent: str) -> None:
-    """The parent in every hierarchy, if it is empty and ours (never the root).
+    """The parent in every hierarchy (never the root), with groups below it that are empty.
 
-    The launcher's warm members may be on their way out.
+    The launcher's warm members may be on their way out. What has processes stays.
     """
     if not parent.strip("/"):
         return
@@ -77,10 +91,26 @@ async def _remove_cgroups(parent: str) -> None:
 
 
 def _gone(directory: str) -> bool:
-    try:
-        os.rmdir(directory)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False  # something is in it
-    return True
+    for path in descendants_of(directory):
+        with contextlib.suppress(OSError):  # somebody is in it
+            os.rmdir(path)
+    return not os.path.exists(directory)
+
+
+def _remove_stale_sockets(settings: Settings) -> None:
+    """Those that a killed daemon listened on; one that answers has another owner."""
+    for host in settings.listeners:
+        scheme, _, path = host.partition("://")
+        if scheme == "unix" and os.path.exists(path):
+            with contextlib.suppress(KetchError):
+                listeners.remove_stale(path)
+
+
+def _remove_exec_root(exec_root: str) -> None:
+    """What the daemon and its launcher made there, by name."""
+    for name in _FILES:
+        with contextlib.suppress(OSError):
+            os.unlink(f"{exec_root}/{name}")
+    for name in _FOLDERS:
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{exec_root}/{name}")

@@ -88,7 +88,7 @@ def _open(host: str, settings: Settings, passed: list[socket.socket]) -> list[Li
 
 def _unix(path: str, group: str) -> socket.socket:
     """0660 root:group from the first instant: the umask keeps it shut until the group is set."""
-    _remove_stale(path)
+    remove_stale(path)
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)
@@ -105,7 +105,8 @@ def _unix(path: str, group: str) -> socket.socket:
     return sock
 
 
-def _remove_stale(path: str) -> None:
+def remove_stale(path: str) -> None:
+    """Remove a socket on which nobody listens; raises ``Conflict`` for what is served or none."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise Conflict(f"can't listen on {path}: it is there and is no socket")

@@ -1,0 +1,21 @@
+"""What the log tells of requests that fail."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ketch.api.server import _failed
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_client_that_left_is_no_fault(gone: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Its answer cannot be written. A connection of ours that broke is one."""
+    transport = None if gone else SimpleNamespace(is_closing=lambda: False)
+    request: Any = SimpleNamespace(method="POST", path="/wait", transport=transport)
+    match: Any = SimpleNamespace(route=SimpleNamespace(options=False, plain_errors=False))
+    with caplog.at_level("INFO"):
+        _failed(request, match, ConnectionResetError("Cannot write to closing transport"))
+    assert [record.levelname for record in caplog.records] == ([] if gone else ["ERROR"])
