@@ -265,6 +265,14 @@ HEREDOCS = [
     ("crlf", "RUN <<EOF\r\na\r\n b\r\nEOF\r", ("EOF", "a\r\n b\r\n", True)),
     ("crlf-chomped", "RUN <<-EOF\r\n\ta\r\n\tEOF\r", ("EOF", "a\r\n", True)),
     ("mixed", "RUN <<EOF\na\nb\r\nEOF", ("EOF", "a\nb\r\n", True)),
+    ("variable", "COPY <<$X /d/\na\n$X", ("$X", "a\n", True)),
+    ("braces", "COPY <<-${X}s /d/\n\ta\n\t${X}s", ("${X}s", "a\n", True)),
+    ("dollar", "RUN <<a$\na\na$", ("a$", "a\n", True)),
+    ("quoted-variable", 'RUN <<E"$X"F\na\nE$XF', ("E$XF", "a\n", False)),
+    ("escaped", "RUN <<\\E\\OF\na\nEOF", ("EOF", "a\n", True)),
+    ("escaped-quote", 'RUN <<\\"E\\"\na\n"E"', ('"E"', "a\n", True)),
+    ("escape-in-quotes", 'RUN <<"a\\"\\b"\na\na"\\b', ('a"\\b', "a\n", False)),
+    ("backtick", "RUN <<E`F\na\nE`F", ("E`F", "a\n", True)),
     ("no-other-line-ends", "RUN <<-EOF\n\ta\f\tb\nEOF", ("EOF", "a\f\tb\n", True)),
 ]
 
@@ -277,6 +285,13 @@ def test_heredocs(text: str, expected: tuple[str, str, bool]) -> None:
     document = first.heredocs[0]  # type: ignore[attr-defined]
     assert (document.name, document.text, document.expand) == expected
     assert second.name == "USER"
+
+
+@pytest.mark.parametrize("word", ["-", "${X:-EOF}", '"${X#a}"', '"EOF', "a'", '""', "${X"])
+def test_words_that_begin_no_heredoc(word: str) -> None:
+    """As BuildKit takes them, whose lines that follow are instructions then."""
+    with pytest.raises(DockerfileError, match="unknown instruction: ONE"):
+        steps(f"RUN cat <<{word}\nONE\nEOF")
 
 
 def test_two_heredocs() -> None:

@@ -6,6 +6,8 @@ takes the next character as it is. No class that is negated matches a slash.
 
 from __future__ import annotations
 
+import re
+
 
 class BadPattern(ValueError):
     """A pattern that is not well formed."""
@@ -14,6 +16,11 @@ class BadPattern(ValueError):
 def has_wildcard(text: str) -> bool:
     """Whether ``text`` is a pattern at all (``*``, ``?``, ``[`` or an escape)."""
     return any(character in text for character in "*?[\\")
+
+
+def literal(name: str) -> str:
+    """The pattern that only this name matches."""
+    return re.sub(r"([*?\[\\])", r"\\\1", name)
 
 
 def char_class(pattern: str, position: int) -> tuple[str, int]:

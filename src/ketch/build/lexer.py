@@ -18,8 +18,13 @@ DIRECTIVES = ("syntax", "escape", "check")
 HEREDOC_INSTRUCTIONS = ("RUN", "COPY", "ADD")
 _DIRECTIVE = re.compile(r"^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _HEREDOC = re.compile(r"^(\d*)<<(-?)([^<]+)$")
+_NAME_PIECE = re.compile(
+    r"""\\(?P<escaped>.)|"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>[^']*)'"""
+    r"""|(?P<plain>\$\{\w+\}|\$(?!\{)|[^\\"'$])"""
+)
+_ESCAPED = re.compile(r'\\(["$\\])')
+_MODIFIED = re.compile(r"\$\{(?!\w+\})")
 _TABS = re.compile(r"^\t+", re.MULTILINE)
-_QUOTED = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 _MAX_SIZE = 4 * 1024 * 1024
 
 
@@ -153,11 +158,10 @@ class _Lexer:
         found = []
         for start, word in split_quoted(line.text, self.escape):
             match = _HEREDOC.match(word)
-            name = _unquote(match[3]) if match else ""
-            if match is None or not name:
+            name, quoted = _name(match[3]) if match else ("", False)
+            if match is None or not name or match[0].endswith("<<-"):
                 continue
             content = self._until(name, bool(match[2]), line, start)
-            quoted = name != match[3]
             found.append(Heredoc(name, content, not quoted, bool(match[2]), word))
         return tuple(found)
 
@@ -186,7 +190,24 @@ def _takes_heredoc(text: str) -> bool:
     return command in HEREDOC_INSTRUCTIONS
 
 
-def _unquote(name: str) -> str:
-    """Without quotes, wherever they are; empty for what is no name."""
-    bare = _QUOTED.sub(lambda match: match[1] or match[2] or "", name)
-    return "" if any(c in bare for c in "\"'\\`$") else bare
+def _name(word: str) -> tuple[str, bool]:
+    """A here-document's name, and whether some of it was quoted; empty for what is no name.
+
+    As BuildKit reads it: a backslash takes the next character as it is, whatever the file's escape
+    character, and is no quote; a variable stands for its own spelling, but not with a modifier.
+    """
+    pieces: list[str] = []
+    quoted, at = False, 0
+    while at < len(word):
+        match = _NAME_PIECE.match(word, at)
+        if match is None:
+            return "", False
+        kind, at = match.lastgroup or "", match.end()
+        text = match[kind]
+        if kind == "double":
+            if _MODIFIED.search(text):
+                return "", False
+            text = _ESCAPED.sub(r"\1", text)
+        quoted = quoted or kind in ("double", "single")
+        pieces.append(text)
+    return "".join(pieces), quoted

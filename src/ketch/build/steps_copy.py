@@ -14,7 +14,7 @@ from ketch.build.executor import CopyPart, CopyStep, Tree
 from ketch.build.expand import ExpansionError, expand_text
 from ketch.build.failures import StepFailed
 from ketch.build.git_remote import is_git
-from ketch.build.globs import has_wildcard
+from ketch.build.globs import has_wildcard, literal
 from ketch.build.scope import expand_in
 from ketch.build.state import StageState
 from ketch.errors import InvalidParameter, KetchError, NotFound
@@ -161,7 +161,7 @@ async def _parts(
         parts += [await _remote(state, step, url) for url in remote]
     files = _inline_files(state, step)
     if files:
-        parts.append(CopyPart(await executor.inline(files), tuple(name for name, _ in files)))
+        parts.append(CopyPart(await executor.inline(files), tuple(literal(n) for n, _ in files)))
     return tuple(parts)
 
 
@@ -185,7 +185,7 @@ async def _remote(state: StageState, step: Add, url: str) -> CopyPart:
     except ValueError as error:
         raise step.error(f"invalid URL {url}: {error}") from None
     tree = await executor.fetch(url, name, checksum)
-    return CopyPart(tree, (name,), step.unpack is True)
+    return CopyPart(tree, (literal(name),), step.unpack is True)
 
 
 def _inline_files(state: StageState, step: Copy) -> tuple[tuple[str, bytes], ...]:
