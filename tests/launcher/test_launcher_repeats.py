@@ -73,6 +73,13 @@ def children(pid: int) -> dict[str, int]:
     return {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in pids}
 
 
+async def zygote_of(pid: int) -> int:
+    """It takes its name a moment after the launcher answers."""
+    while "ketch-zygote" not in children(pid):
+        await asyncio.sleep(0.001)
+    return children(pid)["ketch-zygote"]
+
+
 @pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
 async def test_the_launcher_dies_before_it_reads(bench: Bench, deed: Deed) -> None:
     await prepared(bench)
@@ -114,8 +121,8 @@ async def test_who_should_do_it_dies_before_it_reads(
 
 async def test_the_zygote_dies_before_the_launcher_knows(bench: Bench) -> None:
     pid = (await bench.launcher.hello())["pid"]
+    zygote = await zygote_of(pid)
     os.kill(pid, signal.SIGSTOP)
-    zygote = children(pid)["ketch-zygote"]
     os.kill(zygote, signal.SIGKILL)
     while not is_zombie(str(zygote)):
         await asyncio.sleep(0.001)
