@@ -164,6 +164,51 @@ def test_what_depends_on_more_than_names(
     assert not written(base, source, tmp_path, args)
 
 
+@pytest.mark.parametrize(
+    ("sources", "time"),
+    [
+        (["src", "more"], 6),
+        (["more", "src"], 5),
+        (["a.txt", "more"], 6),
+        (["src", "more", "a.txt"], None),
+        (["[ms]*"], 5),
+    ],
+)
+@pytest.mark.parametrize("destination", ["/etc/", "/new/one/"])
+def test_the_last_directory_gives_its_time(
+    base: Path, source: Path, tmp_path: Path, destination: str, sources: list[str], time: int | None
+) -> None:
+    (source / "more").mkdir()
+    for name, when in (("src", 5), ("more", 6)):
+        os.utime(source / name, (when, when))
+    args = {"sources": sources, "destination": destination}
+    assert written(base, source, tmp_path, args)
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        assert (tar.getmember(destination.strip("/")).mtime == time) is (time is not None)
+    given = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
+    run_in_root(base, copy_tasks.copy, args, [given])
+    os.close(given)
+    assert (os.stat(f"{base}{destination}").st_mtime == time) is (time is not None)
+
+
+@pytest.mark.parametrize(
+    ("chmod", "mode"),
+    [("700", 0o700), ("0644", 0o644), ("0", 0), ("1777", 0o755), ("u=rwX,go=", 0o755), ("", 0o755)],
+)
+def test_directories_that_have_to_be_made(
+    base: Path, source: Path, tmp_path: Path, chmod: str, mode: int
+) -> None:
+    """An octal mode without special bits is theirs too, as in BuildKit."""
+    args = {"sources": ["a.txt", "b.txt"], "destination": "/new/one/", "chmod": chmod}
+    assert written(base, source, tmp_path, args)
+    given = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
+    run_in_root(base, copy_tasks.copy, args, [given])
+    os.close(given)
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        for name in ("new", "new/one"):
+            assert tar.getmember(name).mode == stat.S_IMODE(os.stat(base / name).st_mode) == mode
+
+
 def test_no_file_becomes_a_whiteout(base: Path, source: Path, tmp_path: Path) -> None:
     (source / "src/.wh.hosts").write_bytes(b"")
     assert not written(base, source, tmp_path, {"sources": ["src"], "destination": "/etc"})

@@ -57,9 +57,10 @@ def layer(args: Args, fds: list[int]) -> Args:
         with os.fdopen(os.dup(fds[1]), "wb", 1 << 20) as out:
             writer = TarWriter(out)
             target = LayerWriter(writer, _ownership(args), args.get("newest"))
-            placing = LayerPlacing(target, _destination(args))
+            asked = fds[0], _sources(args), _choice(args)
+            placing = LayerPlacing(target, _destination(args), sources.last_time(*asked))
             try:
-                for entry, fd in sources.collect(fds[0], _sources(args), _choice(args)):
+                for entry, fd in sources.collect(*asked):
                     _refuse_archives(args, entry)
                     placing.put(entry, fd)
             except NotPlain:
@@ -116,7 +117,11 @@ def _destination(args: Args) -> str:
 
 def _ownership(args: Args) -> Ownership:
     chmod = str(args.get("chmod") or "")
-    return Ownership(owner_of(args, "chown"), mode_change(chmod) if chmod else None)
+    if not chmod:
+        return Ownership(owner_of(args, "chown"))
+    made = int(chmod, 8) if chmod.isdigit() else 0o1000
+    made = made if made <= 0o777 else 0o755  # as in BuildKit, be it of use or not
+    return Ownership(owner_of(args, "chown"), mode_change(chmod), made)
 
 
 def _sources(args: Args) -> list[str]:

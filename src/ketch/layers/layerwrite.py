@@ -42,11 +42,13 @@ class LayerWriter:
         self._files: set[Path] = set()
         self._now = time.time_ns()
 
-    def make_directories(self, path: bytes, top: Entry | None = None) -> Path:
-        """A directory and those above it, made as mode 0755 where there is none; the directory gets
-        the time of ``top``, and its mode changed if it is new."""
+    def make_directories(
+        self, path: bytes, mtime: int | None = None, *, alone: bool = False
+    ) -> Path:
+        """A directory and those above it, made where there is none; the directory gets a time, and
+        its mode changed if it is new and takes the place of a source that comes ``alone``."""
         parts = tuple(part for part in path.split(b"/") if part not in (b"", b"."))
-        self._enter(parts, top)
+        self._enter(parts, mtime, alone)
         return parts
 
     def put(self, base: Path, entry: Entry, fd: int) -> None:
@@ -98,7 +100,7 @@ class LayerWriter:
         self._files.add(parts)
         self._writer.add(entry)
 
-    def _enter(self, parts: Path, top: Entry | None = None) -> bool:
+    def _enter(self, parts: Path, mtime: int | None = None, alone: bool = False) -> bool:
         """See to it that the layer has a directory; whether the tree below has it too."""
         there = self._directories.get(parts)
         if there is not None:
@@ -108,10 +110,10 @@ class LayerWriter:
         above = self._enter(parts[:-1])
         there = above and self._is_there(parts, stat.S_ISDIR)
         entry = self._as_below(parts) if there else self._new(parts)
-        if top is not None:
-            entry.mtime = top.mtime
-            if not there:
-                self._ownership.apply(entry)
+        if mtime is not None:
+            entry.mtime = mtime
+        if alone and not there:
+            self._ownership.apply(entry)
         self._date(entry)
         self._writer.add(entry)
         self._directories[parts] = there
@@ -134,7 +136,7 @@ class LayerWriter:
         return entry
 
     def _new(self, parts: Path) -> Entry:
-        entry = Entry(b"/".join(parts), stat.S_IFDIR | 0o755)
+        entry = Entry(b"/".join(parts), stat.S_IFDIR | self._ownership.made)
         entry.uid, entry.gid = self._ownership.chown or (0, 0)
         entry.mtime = self._now
         return entry

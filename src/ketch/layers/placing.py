@@ -2,7 +2,7 @@
 
 Source: Dockerfile reference, "COPY" and "ADD". A destination that ends in ``/``, is a directory
 already, or gets several sources is a directory; else it names the file itself, or the one that a
-link of that name leads to. A source directory gives its contents, and alone its time too.
+link of that name leads to. A source directory gives its contents, and the last source its time.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Placing:
         self._rename: bytes | None = None
         self._archives = 0
         self._made = False  # the destination, by this
-        self._top: Entry | None = None
+        self._time: int | None = None
+        self._alone = False
 
     @property
     def entries(self) -> int:
@@ -63,12 +64,14 @@ class Placing:
         """Place one entry of the stream; ``fd`` is its content if it can be looked into."""
         head, _, below = entry.name.partition(b"/")
         is_file_source = head.startswith(b"f")
+        if is_file_source:
+            self._time = None
         if self._extract and is_file_source and entry.is_file and is_archive(fd, entry.size):
             self._unpack_archive(fd, entry.size)
             return
         unpacker = self._target(is_file_source, int(head[1:]) + self._several)
-        if is_top(entry):
-            self._top = entry
+        if entry.is_dir and not below:
+            self._time, self._alone = entry.mtime, is_alone(entry)
         entry.name = self._rename if is_file_source and self._rename is not None else below
         if entry.hardlink:
             entry.link = entry.link.partition(b"/")[2]
@@ -78,13 +81,13 @@ class Placing:
         """Set the directories' times."""
         if self._unpacker is not None:
             self._unpacker.finish()
-        if self._top is None:
+        if self._time is None:
             return
         fd = open_in_root(self._root_fd, self._destination, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            if self._made and self._ownership.chmod is not None:
+            if self._made and self._alone and self._ownership.chmod is not None:
                 os.fchmod(fd, self._ownership.chmod(stat.S_IFDIR | 0o755))
-            set_mtime(fd, self._top.mtime)
+            set_mtime(fd, self._time)
         finally:
             os.close(fd)
 
@@ -100,7 +103,7 @@ class Placing:
                     "end the destination with /"
                 )
             self._made = not self._is_directory("")
-            self._make(base)
+            self._make(base, self._ownership)
             self._unpacker = Unpacker(self._root_fd, os.fsencode(base), ownership=self._ownership)
         return self._unpacker
 
@@ -130,11 +133,11 @@ class Placing:
             return False
         return True
 
-    def _make(self, path: str) -> None:
-        os.close(make_directories(self._root_fd, os.fsencode(path), self._ownership))
+    def _make(self, path: str, ownership: Ownership) -> None:
+        os.close(make_directories(self._root_fd, os.fsencode(path), ownership))
 
     def _unpack_archive(self, fd: int, size: int) -> None:
-        self._make(self._destination)
+        self._make(self._destination, Ownership(self._ownership.chown))
         stream = decompressed(cast(BinaryIO, FileWindow(os.dup(fd), 0, size)))
         unpacker = Unpacker(
             self._root_fd,
@@ -145,10 +148,14 @@ class Placing:
 
 
 class LayerPlacing:
-    """The same, written as a layer for the tree at the process's root; unpacks no archives."""
+    """The same, written as a layer for the tree at the process's root; unpacks no archives.
 
-    def __init__(self, layer: LayerWriter, destination: str) -> None:
+    ``time`` is that of the last source, if it is a directory.
+    """
+
+    def __init__(self, layer: LayerWriter, destination: str, time: int | None = None) -> None:
         self._layer = layer
+        self._time = time
         self._destination = destination
         self._base: tuple[bytes, ...] | None = None
         self._rename: bytes | None = None
@@ -158,14 +165,14 @@ class LayerPlacing:
         head, _, below = entry.name.partition(b"/")
         is_file_source = head.startswith(b"f")
         if self._base is None:
-            self._begin(is_file_source, int(head[1:]), entry if is_top(entry) else None)
+            self._begin(is_file_source, int(head[1:]), is_alone(entry))
         assert self._base is not None
         entry.name = self._rename if is_file_source and self._rename is not None else below
         if entry.hardlink:
             entry.link = entry.link.partition(b"/")[2]
         self._layer.put(self._base, entry, fd)
 
-    def _begin(self, is_file: bool, count: int, top: Entry | None) -> None:
+    def _begin(self, is_file: bool, count: int, alone: bool) -> None:
         base = self._destination
         if not self._is_directory():
             if count > 1:
@@ -175,13 +182,13 @@ class LayerPlacing:
                     raise NotPlain
                 base, name = posixpath.split(posixpath.normpath(base))
                 self._rename = os.fsencode(name)
-        self._base = self._layer.make_directories(os.fsencode(base), top)
+        self._base = self._layer.make_directories(os.fsencode(base), self._time, alone=alone)
 
     def _is_directory(self) -> bool:
         return self._destination.endswith(("/", "/.")) or os.path.isdir(self._destination)
 
 
-def is_top(entry: Entry) -> bool:
+def is_alone(entry: Entry) -> bool:
     """Whether an entry of the stream is the only source, a directory."""
     return entry.name == b"d1" and entry.is_dir
 

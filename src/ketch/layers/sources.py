@@ -170,6 +170,23 @@ def _plain(root_fd: int, patterns: Sequence[str], choice: Choice) -> Iterator[Fo
         yield from _one(root_fd, (parent, base or "."), len(paths), walk, path)
 
 
+def last_time(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> int | None:
+    """The time of the last source (ns since the epoch) if it is a directory: where its contents go,
+    that is the time as well."""
+    paths = [] if choice.parents else expand(root_fd, patterns, choice)
+    if not paths:
+        return None
+    path = _resolved(root_fd, paths[-1])
+    fd = open_in_root(root_fd, path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if not stat.S_ISDIR(found.st_mode):
+        return None
+    return time.time_ns() if path == "/" else found.st_mtime_ns
+
+
 def _walk(choice: Choice) -> Walk:
     rules = choice.rules
     if rules is None:

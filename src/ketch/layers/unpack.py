@@ -23,15 +23,20 @@ Fill = Callable[[int], object]
 
 
 class Ownership:
-    """What is changed about entries on their way in: ``chown`` an owner, ``chmod`` mode bits."""
+    """What is changed about entries on their way in: ``chown`` an owner, ``chmod`` mode bits.
+    ``made`` is the mode of directories that have to be made for them."""
 
-    __slots__ = ("chmod", "chown")
+    __slots__ = ("chmod", "chown", "made")
 
     def __init__(
-        self, chown: tuple[int, int] | None = None, chmod: ModeChange | None = None
+        self,
+        chown: tuple[int, int] | None = None,
+        chmod: ModeChange | None = None,
+        made: int = 0o755,
     ) -> None:
         self.chown = chown
         self.chmod = chmod
+        self.made = made
 
     def apply(self, inode: Inode) -> None:
         """Change an inode in place."""
@@ -211,8 +216,8 @@ def _same_file(info: os.stat_result, dir_fd: int, name: bytes) -> bool:
 def make_directories(root_fd: int, path: bytes, ownership: Ownership) -> int:
     """``mkdir -p`` inside the tree; an fd of the last directory.
 
-    New directories get mode 0755 and the owner of ``ownership``. Raises ``NotFound`` for a dangling
-    link on the way, ``InvalidParameter`` for a file.
+    New directories get the mode and the owner that ``ownership`` has for them. Raises ``NotFound``
+    for a dangling link on the way, ``InvalidParameter`` for a file.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY
     resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -241,7 +246,7 @@ def _enter(root_fd: int, here: int, path: bytes, ownership: Ownership) -> int:
     owner = ownership.chown or (0, 0)
     try:
         if name != b"..":
-            os.mkdir(name, 0o755, dir_fd=here)
+            os.mkdir(name, ownership.made, dir_fd=here)
             os.chown(name, *owner, dir_fd=here, follow_symlinks=False)
     except FileExistsError:
         pass
