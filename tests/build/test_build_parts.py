@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import struct
 import tarfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -95,15 +97,29 @@ def test_floor_is_always_the_same() -> None:
 
 
 @pytest.fixture
-async def server() -> str:  # type: ignore[misc]
-    async def answer(request: web.Request) -> web.Response:
-        if request.path == "/missing":
-            raise web.HTTPNotFound
-        headers = {"Last-Modified": "Thu, 01 Jan 1970 00:01:00 GMT", "Content-Encoding": "gzip"}
-        return web.Response(body=b"\x1f\x8bdata", headers=headers)
+async def server() -> AsyncIterator[str]:
+    """Says what it was asked for, with the status that the path begins with."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        status, _, name = request.raw_path.strip("/").partition("/")
+        headers = {"Last-Modified": "Thu, 01 Jan 1970 00:01:00 GMT"}
+        if status in ("302", "307"):
+            headers["Location"] = {"loop": request.raw_path, "file": "file:///etc/passwd"}[name]
+        if name == "cut":
+            response = web.StreamResponse(headers={"Content-Length": "1000"})
+            await response.prepare(request)
+            await response.write(b"x")
+            assert request.transport is not None
+            request.transport.close()
+            return response
+        body = b"" if status == "204" else request.raw_path.encode()
+        if name.startswith("gzip"):
+            headers["Content-Encoding"] = "gzip"
+            body = body if name == "gzip-not" else gzip.compress(body)
+        return web.Response(status=int(status), body=body, headers=headers)
 
     app = web.Application()
-    app.router.add_get("/{name}", answer)
+    app.router.add_get("/{name:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -115,17 +131,48 @@ async def server() -> str:  # type: ignore[misc]
 
 async def test_fetch(server: str, tmp_path: Path) -> None:
     path = tmp_path / "x"
-    await fetch(f"{server}/x", str(path))
-    assert path.read_bytes() == b"\x1f\x8bdata"
+    await fetch(f"{server}/200/x", str(path))
+    assert path.read_bytes() == b"/200/x"
     assert path.stat().st_mtime == 60
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-async def test_fetch_failures(server: str, tmp_path: Path) -> None:
-    with pytest.raises(KetchError, match="404 Not Found"):
-        await fetch(f"{server}/missing", str(tmp_path / "x"))
-    with pytest.raises(KetchError, match="failed to GET"):
-        await fetch("http://127.0.0.1:1/", str(tmp_path / "y"))
+@pytest.mark.parametrize(
+    ("asked", "body"),
+    [
+        ("/201/x", "/201/x"),
+        ("/204/x", ""),
+        ("/200/gzip", "/200/gzip"),
+        ("/200/a[1]?b=/c&d=[2]#e", "/200/a[1]?b=/c&d=[2]"),
+        ("/200/%2e%2e/a%2Fb", "/200/%2e%2e/a%2Fb"),
+        ("/200/a b|ü", "/200/a%20b%7C%C3%BC"),
+    ],
+)
+async def test_what_is_fetched(server: str, tmp_path: Path, asked: str, body: str) -> None:
+    """As BuildKit: what is written is asked for; what is compressed for its way is not kept so."""
+    await fetch(f"{server}{asked}", str(tmp_path / "x"))
+    assert (tmp_path / "x").read_text() == body
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("SERVER/404/x", "with status 404 Not Found"),
+        ("SERVER/304/x", "with status 304 Not Modified"),
+        ("SERVER/302/loop", "stopped after 10 redirects"),
+        ("SERVER/302/file", "leads to file:///etc/passwd, which is no URL of http"),
+        ("SERVER/200/cut", "is cut short"),
+        ("SERVER/200/gzip-not", "not compressed as its headers say"),
+        ("http://127.0.0.1:1/", "127.0.0.1:1: Connection refused"),
+        ("http://127.0.0.1:0/", "ports go from 1 to 65535"),
+        ("http://127.0.0.1:70000/", "Port out of range"),
+        ("http:///x", "there is no host in it"),
+    ],
+)
+async def test_fetch_failures(server: str, tmp_path: Path, asked: str, words: str) -> None:
+    with pytest.raises(KetchError, match="failed to GET") as caught:
+        await fetch(asked.replace("SERVER", server), str(tmp_path / "x"))
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize(

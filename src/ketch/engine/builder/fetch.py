@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 async def fetch(url: str, path: str) -> str:
     """Download into ``path`` (mode 0600; its time is the answer's ``Last-Modified``); its digest.
 
-    Raises ``InvalidParameter`` with Docker's words for another status than 200.
+    Raises ``InvalidParameter`` as ``opened`` does.
     """
-    async with opened(url) as response:
+    async with opened(url, plain=True) as response:
         with storing(f"what {url} has"):
             digest = await _save(response.content, path)
         _set_time(path, response.headers.get("Last-Modified", ""))
