@@ -285,7 +285,8 @@ def test_hostile_contents(
 ) -> None:
     place = tmp_path / "cache"
     Forged(place, archive, size)
-    text = f"FROM busybox\nRUN {MOUNT} ls -l /c | wc -l; echo done\n"
+    mount = "--mount=type=cache,id=pip,target=/c"
+    text = f"FROM busybox\nRUN {mount} ls -l /c | wc -l; echo done\n"
     shown = built(other, folder, text, "--cache-from", f"type=local,src={place},cache-mounts=1")
     assert "done" in shown
     assert not Path("/tmp/escaped-by-link").exists()

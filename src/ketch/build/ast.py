@@ -94,7 +94,9 @@ class RunMount(msgspec.Struct, frozen=True, kw_only=True):
 
     ``type`` is ``bind``, ``cache``, ``tmpfs``, ``secret`` or ``ssh``. ``writable`` None means the
     default of its type. ``sharing`` is ``shared``, ``private`` or ``locked``. ``env`` is the
-    variable that gets a secret's value.
+    variable that gets a secret's value. ``pending`` are all keys and values where one that is no
+    plain word holds a variable (``uid=$UID``); what they say is not in the other fields then, and
+    ``type`` is empty if that is one of them.
     """
 
     place: Range
@@ -111,6 +113,7 @@ class RunMount(msgspec.Struct, frozen=True, kw_only=True):
     gid: int | None = None
     size: int = 0
     env: str = ""
+    pending: tuple[tuple[str, str | None], ...] = ()
 
 
 class Run(Instruction, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ketch.build import named_contexts
-from ketch.build.ast import Instruction
+from ketch.build.ast import Instruction, Run
 from ketch.build.executor import BaseImage, CopyPart, CopyStep, Tree
 from ketch.build.plan import PlannedStage
 from ketch.build.progress import Report
@@ -41,6 +41,8 @@ class Origins:
         value = self._named(name, "")
         if value is not None and not value.startswith(_IMAGES):
             return await self._files(value)
+        if name == SCRATCH and isinstance(step, Run):
+            return await self._shared.executor.inline(())
         if name == SCRATCH:
             raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
         reference = (value or name).removeprefix(named_contexts.IMAGE)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from ketch import sizes
 from ketch.build.ast import RunMount
 from ketch.build.cursor import Cursor
-from ketch.build.source import did_you_mean
+from ketch.build.source import Range, did_you_mean
 from ketch.build.words import Flag
 from ketch.errors import InvalidParameter
 
@@ -28,45 +31,78 @@ _KEYS = {
 }
 _ALIASES = {"dst": "target", "destination": "target", "src": "source", "from": "from_"}
 _SHARING = ("shared", "private", "locked")
+_LARGEST_ID = 0xFFFFFFFF
+_READ_EARLY = {
+    *("type", "ro", "readonly", "rw", "readwrite", "required", "sharing"),
+    *("uid", "gid", "mode", "size"),
+}
+Pairs = list[tuple[str, str | None]]
+Fault = Callable[[str], Exception]
 
 
 def parse_mount(cursor: Cursor, flag: Flag) -> RunMount:
     """One flag's value: words separated by commas, quoted as in CSV; raises ``DockerfileError``."""
-    return _Reader(cursor, flag).read()
+
+    def fault(reason: str) -> Exception:
+        return cursor.error(reason, flag.start, flag.end)
+
+    pairs = _pairs(flag.value or "", fault)
+    known = [pair for pair in pairs if not _is_open(*pair)]
+    kind_is_open = any(_is_open(*pair) for pair in pairs if pair[0] == "type")
+    mount = _Reader(fault, kind_is_open).read(known, cursor.line.range(flag.start, flag.end))
+    if len(known) == len(pairs):
+        return mount
+    return msgspec.structs.replace(mount, pending=tuple(pairs))
+
+
+def settle(mount: RunMount, expand: Callable[[str], str], fault: Fault) -> RunMount:
+    """With the values of variables where only words of a language of their own can be; raises what
+    ``fault`` makes of a reason."""
+    if not mount.pending:
+        return mount
+    pairs = [
+        (key, expand(value) if value is not None and _is_open(key, value) else value)
+        for key, value in mount.pending
+    ]
+    return _Reader(fault).read(pairs, mount.place)
+
+
+def _is_open(key: str, value: str | None) -> bool:
+    return key in _READ_EARLY and "$" in (value or "")
+
+
+def _pairs(text: str, fault: Fault) -> Pairs:
+    try:
+        (words,) = csv.reader([text], strict=True)
+    except (csv.Error, ValueError) as error:
+        raise fault(f"failed to parse csv mounts: {error}") from None
+    pairs: Pairs = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        pairs.append((key.strip().lower(), value if equals else None))
+    return pairs
 
 
 class _Reader:
-    """Reads one ``--mount``; every error points at the flag."""
+    """Reads one ``--mount``."""
 
-    def __init__(self, cursor: Cursor, flag: Flag) -> None:
-        self._cursor = cursor
-        self._flag = flag
+    def __init__(self, fault: Fault, kind_is_open: bool = False) -> None:
+        self._error = fault
+        self._kind_is_open = kind_is_open
 
-    def read(self) -> RunMount:
-        pairs = self._pairs()
+    def read(self, pairs: Pairs, place: Range) -> RunMount:
         kind = (next((value for key, value in pairs if key == "type"), "bind") or "").lower()
         if kind not in _KEYS:
             raise self._error(f'unsupported mount type "{kind}"{did_you_mean(kind, _KEYS)}')
-        place = self._cursor.line.range(self._flag.start, self._flag.end)
+        kind = "" if self._kind_is_open else kind
         found: dict[str, Any] = {"type": kind, "place": place}
         for key, value in pairs:
-            if key not in _KEYS[kind]:
+            if key not in (_KEYS[kind] if kind else set().union(*_KEYS.values())):
                 raise self._unexpected(key, value, kind)
             if key != "type":
                 self._set(found, key, value)
         self._check(found)
         return RunMount(**found)
-
-    def _pairs(self) -> list[tuple[str, str | None]]:
-        try:
-            (words,) = csv.reader([self._flag.value or ""], strict=True)
-        except (csv.Error, ValueError) as error:
-            raise self._error(f"failed to parse csv mounts: {error}") from None
-        pairs: list[tuple[str, str | None]] = []
-        for word in words:
-            key, equals, value = word.partition("=")
-            pairs.append((key.strip().lower(), value if equals else None))
-        return pairs
 
     def _set(self, found: dict[str, Any], key: str, value: str | None) -> None:
         if key in ("ro", "readonly", "rw", "readwrite"):
@@ -98,7 +134,8 @@ class _Reader:
 
     def _number(self, key: str, value: str, base: int) -> int:
         digits = "01234567" if base == 8 else "0123456789"
-        if not value or len(value) > 10 or set(value) - set(digits):
+        known = value and len(value) <= 11 and not set(value) - set(digits)
+        if not known or int(value, base) > _LARGEST_ID:
             raise self._error(f"invalid value {value} for {key}")
         return int(value, base)
 
@@ -112,6 +149,8 @@ class _Reader:
         kind = found["type"]
         if kind in ("bind", "cache", "tmpfs") and not found.get("target"):
             raise self._error(f"{kind} mounts need a target")
+        if kind == "cache" and found.get("source") and not found.get("from_"):
+            raise self._error("the source of a cache mount is a path in what from names: give it")
         if "$" in found.get("from_", ""):
             raise self._error(
                 f"'{found['from_']}' variable expansion is not supported for from, define a new "
@@ -122,10 +161,7 @@ class _Reader:
 
     def _unexpected(self, key: str, value: str | None, kind: str) -> Exception:
         known = set().union(*_KEYS.values())
-        if key in known:
+        if key in known and kind:
             return self._error(f"the key '{key}' is not for mounts of type {kind}")
         word = key if value is None else f"{key}={value}"
         return self._error(f"unexpected key '{key}' in '{word}'{did_you_mean(key, known)}")
-
-    def _error(self, reason: str) -> Exception:
-        return self._cursor.error(reason, self._flag.start, self._flag.end)

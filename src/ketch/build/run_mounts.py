@@ -10,6 +10,7 @@ import msgspec
 from ketch.build.ast import Run, RunMount
 from ketch.build.executor import CopyPart, StepMount, Tree
 from ketch.build.failures import StepFailed
+from ketch.build.parse_mount import settle
 from ketch.build.scope import expand_in
 from ketch.build.state import StageState
 from ketch.errors import NotFound
@@ -30,7 +31,7 @@ async def resolve(state: StageState, step: Run, trees: Trees) -> tuple[StepMount
     found = []
     agents = 0
     for mount in step.mounts:
-        made = await _based(state, _mount(state, step, mount, trees))
+        made = await _based(state, _mount(state, step, _settled(state, step, mount), trees))
         if made.type == "ssh":
             made = msgspec.structs.replace(made, number=agents)
             made = made if made.target else _at(made, _AGENT.format(agents))
@@ -58,7 +59,7 @@ async def identity(state: StageState, mounts: tuple[StepMount, ...]) -> list[str
 
 async def _based(state: StageState, mount: StepMount) -> StepMount:
     """A cache with the identity of what it begins with: BuildKit has a cache for each state of what
-    ``from`` names."""
+    ``from`` names (and for each owner and mode that are asked for)."""
     if mount.type != "cache" or mount.tree is None:
         return mount
     if mount.tree.kind == "layers":
@@ -74,8 +75,11 @@ async def _content(state: StageState, mount: StepMount) -> str:
     part = CopyPart(mount.tree, (mount.source.lstrip("/") or ".",), owners=owners)
     try:
         return await state.shared.executor.checksum(part)
-    except NotFound as error:
-        raise StepFailed(f"failed to compute cache key: {error}") from None
+    except NotFound:
+        told = f'failed to compute cache key: "{mount.source}": not found'
+        if mount.tree.kind == "context":
+            told += ": file not found in build context or excluded by .dockerignore"
+        raise StepFailed(told) from None
 
 
 async def _offered(state: StageState, mount: StepMount) -> bool:
@@ -94,6 +98,13 @@ async def _offered(state: StageState, mount: StepMount) -> bool:
     return there
 
 
+def _settled(state: StageState, step: Run, mount: RunMount) -> RunMount:
+    def expand(word: str) -> str:
+        return expand_in(step, word, state.variables(), state.shared.scope.escape)
+
+    return settle(mount, expand, step.error)
+
+
 def _mount(state: StageState, step: Run, mount: RunMount, trees: Trees) -> StepMount:
     def expand(word: str) -> str:
         return expand_in(step, word, state.variables(), state.shared.scope.escape)
@@ -107,18 +118,24 @@ def _mount(state: StageState, step: Run, mount: RunMount, trees: Trees) -> StepM
     if mount.type == "ssh":
         id = id or source or "default"
     if mount.type == "cache":
-        id = id or posixpath.normpath(_absolute(state, target))
+        id = id or _absolute(state, target)
         space = state.shared.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS")
         id = f"{space}/{id}" if space else id
+    absolute = _absolute(state, target) if target else ""
+    if absolute == "/":
+        raise step.error(f'invalid mount target "{target}": the root itself stays what it is')
     writable = mount.type in ("cache", "tmpfs") if mount.writable is None else mount.writable
+    begun = (mount.mode, mount.uid, mount.gid)
+    own = mount.type == "cache" and not mount.from_ and begun != (None, None, None)
     has_tree = mount.type == "bind" or (mount.type == "cache" and mount.from_)
     return StepMount(
         type=mount.type,
-        target=_absolute(state, target) if target else "",
+        target=absolute,
         tree=trees[mount.from_] if has_tree else None,
         source=posixpath.normpath("/" + source.lstrip("/")) if has_tree else "/",
         writable=writable,
         id=id,
+        base=digests.of(f"owned {begun}".encode()) if own else "",
         sharing=mount.sharing or "shared",
         required=mount.required,
         mode=_MODES.get(mount.type, 0) if mount.mode is None else mount.mode,

@@ -277,6 +277,21 @@ def exists(args: Args, fds: list[int]) -> Args:
         return {"exists": False}
 
 
+def facts(args: Args, fds: list[int]) -> Args:
+    """In an image's tree: ``{"path"}`` → ``{"mode", "uid", "gid"}``, links followed; raises
+    ``NotFound``."""
+    root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = open_in_root(root_fd, str(args["path"]), os.O_PATH)
+    except OSError:
+        raise NotFound(f'failed to compute cache key: "{args["path"]}": not found') from None
+    finally:
+        os.close(root_fd)
+    found = os.fstat(fd)
+    os.close(fd)
+    return {"mode": found.st_mode, "uid": found.st_uid, "gid": found.st_gid}
+
+
 def owner(args: Args, fds: list[int]) -> Args:
     """In an image's tree: ``{"owner": "user[:group]"}`` → ``{"uid", "gid"}``.
 

@@ -208,6 +208,7 @@ class BuildExecutor:
     async def inline(self, files: tuple[tuple[str, bytes], ...]) -> Tree:
         """Written into the build's own directory."""
         tree = self._new_tree()
+        os.chmod(f"{self._room.directory}/{tree.handle}", 0o755)
         with storing("inline files"):
             for name, data in files:
                 _write(f"{self._room.directory}/{tree.handle}/{name}", data)

@@ -68,6 +68,12 @@ class StepFiles:
         found = await self._room.parts.launcher.work(f"{_TASKS}:exists", args, [], view)
         return bool(found["exists"])
 
+    async def facts(self, tree: Tree, path: str) -> tuple[int, int, int]:
+        """Mode (with the type), owner and group of a path, links followed; raises ``NotFound``."""
+        view = await self._room.view(tree, [path])
+        found = await self._room.parts.launcher.work(f"{_TASKS}:facts", {"path": path}, [], view)
+        return int(found["mode"]), int(found["uid"]), int(found["gid"])
+
     async def make_directory(self, layers: tuple[str, ...], path: str, owner: str = "") -> str:
         """See the executor's protocol."""
         args = {"path": path, "owner": owner}

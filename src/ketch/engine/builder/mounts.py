@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -114,12 +115,16 @@ class _Place:
             assert mount.tree is not None
             await self._files.copy_tree(mount.tree, mount.source, path)
 
-        owner = Owner(mount.mode, mount.uid, mount.gid)
+        owner, within = Owner(mount.mode, mount.uid, mount.gid), ""
+        if mount.tree is not None:  # as what it begins with, which may be a file
+            mode, *ids = await self._files.facts(mount.tree, mount.source)
+            owner = Owner(stat.S_IMODE(mode), *ids)
+            within = "" if stat.S_ISDIR(mode) else f"/{os.path.basename(mount.source)}"
         filling = self._transfer.filling(mount, fill if mount.tree is not None else None)
         path = await self._stack.enter_async_context(
             self._room.caches.lease(key_of(mount), mount.sharing, owner, filling)
         )
-        self._bind_path(path, mount.target, writable=mount.writable)
+        self._bind_path(f"{path}{within}", mount.target, writable=mount.writable)
 
     async def _secret(self, mount: StepMount) -> None:
         value = await self._room.offers.secret(mount.id)
