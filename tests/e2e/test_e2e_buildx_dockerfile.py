@@ -75,3 +75,21 @@ def test_a_check_expands_words_too(buildx: Buildx, tmp_path: Path) -> None:
     assert found["buildError"]["location"]["ranges"][0]["start"]["line"] == 4
     outline = buildx.build("--call=outline,format=json", str(tmp_path))
     assert list(json.loads(outline.stdout)) == ["sources"]
+
+
+def test_warnings_have_their_place(buildx: Buildx, tmp_path: Path) -> None:
+    """In full with ``--debug``, and by ``--check`` in BuildKit's order."""
+    (tmp_path / "Dockerfile").write_text("# one\nfrom busybox as Up\nMAINTAINER me\nENV a=b\n")
+    done = buildx.docker("--debug", "build", "--progress=plain", "--no-cache", str(tmp_path))
+    assert "warnings found:" in done.stderr
+    place = "Dockerfile:3\n--------------------\n"
+    lines = "   1 |     # one\n   2 |     from busybox as Up\n   3 | >>> MAINTAINER me\n"
+    assert place + lines in done.stderr
+    checked = buildx.build("--check", str(tmp_path), code=1)
+    rules = [line.split()[1] for line in checked.stdout.splitlines() if line[:8] == "WARNING:"]
+    assert rules == ["StageNameCasing", "ConsistentInstructionCasing", "MaintainerDeprecated"]
+    (tmp_path / "Clean").write_text("FROM busybox\n")
+    clean = buildx.build("--call=check,format=json", "-f", str(tmp_path / "Clean"), str(tmp_path))
+    found = json.loads(clean.stdout)
+    assert found["warnings"] is None
+    assert found["sources"][0]["filename"] == "Clean"

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 
 import msgspec
 
+from ketch.build.source import Excerpt
+
 STDOUT, STDERR = 1, 2
 
 
@@ -94,6 +96,8 @@ class Warned(msgspec.Struct, frozen=True, tag="warned"):
     at: int
     rule: str = ""
     url: str = ""
+    detail: tuple[str, ...] = ()
+    excerpt: Excerpt | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
@@ -140,9 +144,13 @@ class Report:
         """A line of the classic text."""
         self._sink(Note(self.vertex.digest, text))
 
-    def warn(self, sentence: str, line: int = 0, *, rule: str = "", url: str = "") -> None:
+    def warn(self, sentence: str, line: int = 0) -> None:
         """Something that the Dockerfile's author should know."""
-        self._sink(Warned(self.vertex.digest, sentence, line, time.time_ns(), rule, url))
+        self.warn_of(Warned(self.vertex.digest, sentence, line, time.time_ns()))
+
+    def warn_of(self, warned: Warned) -> None:
+        """The same in full."""
+        self._sink(warned)
 
     def cached(self) -> None:
         """The step was taken from the cache."""

@@ -13,6 +13,8 @@ from ketch.errors import InvalidParameter
 
 _RULE = "-" * 20
 _AROUND = 2  # lines before and after
+_SHOWN_AROUND, _MOST_SHOWN = 6, 50  # lines that clients are given
+_LONGEST = 2000  # characters of a line that they are given
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
@@ -102,6 +104,30 @@ class LogicalLine(msgspec.Struct, frozen=True):
     def error(self, reason: str, start: int = 0, end: int | None = None) -> DockerfileError:
         """The error to raise for ``text[start:end]``."""
         return DockerfileError(reason, self.source, self.range(start, end))
+
+
+class Excerpt(msgspec.Struct, frozen=True):
+    """Some lines of a file, of which ``begin`` is the first one's number, and a place in them."""
+
+    filename: str
+    first: int
+    last: int
+    begin: int
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """As if it were the whole file: numbers of lines are right."""
+        return "\n" * (self.begin - 1) + "".join(f"{line}\n" for line in self.lines)
+
+
+def excerpted(source: Source, where: Range) -> Excerpt:
+    """What clients show of a place, with as many lines around it as they may want."""
+    first, last = where.start.line, max(where.start.line, where.end.line)
+    begin = max(1, first - _SHOWN_AROUND)
+    end = min(last, first + _MOST_SHOWN) + _SHOWN_AROUND
+    lines = tuple(line[:_LONGEST] for line in source.lines[begin - 1 : end])
+    return Excerpt(source.name, first, last, begin, lines)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -101,6 +101,7 @@ class SourceInfo(Message):
 
     filename: str = field(1)
     data: bytes = field(2)
+    language: str = field(4)
 
 
 class SourcePosition(Message):

@@ -8,6 +8,7 @@ from itertools import chain
 from ketch.build.progress import Began, Ended, Event, Log, Status, Vertex, Warned
 from ketch.buildkit.base_images import BaseImage
 from ketch.buildkit.control_messages import (
+    SourceInfo,
     SourcePosition,
     SourceRange,
     StatusResponse,
@@ -160,11 +161,18 @@ def _warning(event: Warned, vertex: str) -> VertexWarning:
     short = f"{event.rule}: {event.sentence}" if event.rule else event.sentence
     if event.rule and event.line:
         short += f" (line {event.line})"
-    place = SourcePosition(line=event.line)
+    shown = event.excerpt
+    first, last = (shown.first, shown.last) if shown else (event.line, event.line)
+    place = SourceRange(start=SourcePosition(line=first), end=SourcePosition(line=last))
+    info = None
+    if shown is not None:
+        info = SourceInfo(filename=shown.filename, data=shown.text.encode(), language="Dockerfile")
     return VertexWarning(
         vertex=vertex,
         level=1,
         short=short.encode(),
+        detail=[text.encode() for text in event.detail],
         url=event.url,
-        ranges=[SourceRange(start=place, end=place)] if event.line else [],
+        info=info,
+        ranges=[place] if first else [],
     )

@@ -106,7 +106,7 @@ def lint(
     ]
     text = "".join(_told(dockerfile, finding) for finding in findings)
     sources = [_source(dockerfile.source.name, data)]
-    document: dict[str, Any] = {"warnings": warnings, "sources": sources}
+    document: dict[str, Any] = {"warnings": warnings or None, "sources": sources}
     if error is not None:
         document["buildError"] = _build_error(error)
         text += f"ERROR: {error}\n"
@@ -116,7 +116,7 @@ def lint(
 def lint_error(error: DockerfileError, data: bytes) -> Answer:
     """A file that can't be built is no failure of the question."""
     document = {
-        "warnings": [],
+        "warnings": None,
         "sources": [_source(error.source.name, data)],
         "buildError": _build_error(error),
     }
@@ -234,7 +234,7 @@ def _told(dockerfile: Dockerfile, finding: Finding) -> str:
 
 
 def _source(name: str, data: bytes) -> dict[str, Any]:
-    return {"fileName": name, "language": "Dockerfile", "definition": None, "data": _base64(data)}
+    return {"filename": name, "data": _base64(data), "definition": None, "language": "Dockerfile"}
 
 
 def _base64(data: bytes) -> str:

@@ -49,7 +49,13 @@ def check_all(
     guesses = Guesses()
     found = _from_the_file(dockerfile, platform, choice, guesses)
     more = [*_undefined(dockerfile, environment, guesses), *check_ignored(dockerfile, ignore)]
-    return list(choice.kept([*found, *more]))
+    return sorted(choice.kept([*found, *more]), key=_order)
+
+
+def _order(finding: Finding) -> tuple[int, int]:
+    """By lines; of one line as BuildKit comes to them."""
+    ranks = {rules.STAGE_NAME_CASING: 0, rules.CONSISTENT_CASING: 2}
+    return finding.line, ranks.get(finding.rule, 1)
 
 
 def violation(found: list[Finding], dockerfile: Dockerfile) -> DockerfileError:

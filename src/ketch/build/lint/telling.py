@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable
 
-from ketch.build.ast import From, Stage
+from ketch.build.ast import Dockerfile, From, Stage
 from ketch.build.lint import rules
 from ketch.build.lint.check import violation
 from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.rules import Finding
 from ketch.build.lint.variables import check_variables
 from ketch.build.prepared import Prepared
-from ketch.build.progress import Report
+from ketch.build.progress import Report, Warned
+from ketch.build.source import excerpted
 from ketch.oci.platform import Platform, choose, parse
 
 
 def tell_findings(prepared: Prepared, report: Report) -> None:
     """What the file alone told, as BuildKit has it: on the loading of the Dockerfile."""
     for finding in prepared.findings:
-        _warn(report, finding)
+        _warn(report, finding, prepared.dockerfile)
 
 
 class Teller:
@@ -51,9 +53,19 @@ class Teller:
         if kept and self._choice.error:
             raise violation(kept, self._dockerfile)
         for finding in kept:
-            _warn(report, finding)
+            _warn(report, finding, self._dockerfile)
 
 
-def _warn(report: Report, finding: Finding) -> None:
+def _warn(report: Report, finding: Finding, dockerfile: Dockerfile) -> None:
     rule = finding.rule
-    report.warn(finding.detail, finding.line, rule=rule.name, url=rule.url)
+    warned = Warned(
+        report.vertex.digest,
+        finding.detail,
+        finding.line,
+        time.time_ns(),
+        rule.name,
+        rule.url,
+        (rule.description, f"Suggestion: {finding.suggestion}"),
+        excerpted(dockerfile.source, finding.place),
+    )
+    report.warn_of(warned)
