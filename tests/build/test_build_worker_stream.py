@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ketch.build import tasks
+from ketch.engine.builder.seen import SeenContexts
 from ketch.engine.builder.worker import BuildWorker
 from ketch.engine.builder.workers import BuildWorkers
 from ketch.engine.pipes import fed
@@ -122,7 +123,7 @@ async def test_what_a_dead_worker_left_of_a_layer_goes_with_the_build(tmp_path: 
     abandoned: list[str] = []
     spare: Any = Dying()
     cloner: Any = None
-    workers = BuildWorkers(spare, str(tmp_path), cloner, abandoned.append, most=1)
+    workers = BuildWorkers(spare, str(tmp_path), cloner, abandoned.append, SeenContexts(), most=1)
     await workers.store("store", pipe="good")
     with pytest.raises(Unavailable):
         await workers.store("store", pipe="bad")

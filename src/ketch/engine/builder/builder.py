@@ -45,6 +45,7 @@ from ketch.engine.builder.questions import Questions
 from ketch.engine.builder.room import PREFIX, BuildRoom
 from ketch.engine.builder.run import StepRunner
 from ketch.engine.builder.running import RunningBuild
+from ketch.engine.builder.seen import SeenContexts
 from ketch.engine.builder.source import Source, TarSource
 from ketch.engine.builder.spare import SpareWorker
 from ketch.engine.builder.workers import BuildWorkers
@@ -79,6 +80,7 @@ class Builder:
         self._spare = SpareWorker(parts.launcher, self._background)
         self._open: dict[int, BuildRoom] = {}
         self._sums: dict[tuple[object, ...], str] = {}
+        self._seen = SeenContexts()
         self.contexts = KeptContexts(database, parts.config.data_root)
         self.cache = Pruner(parts, self._cache, self._caches, self.contexts, self._sums.clear)
         parts.images.keep_layers(self._kept)
@@ -210,6 +212,7 @@ class Builder:
                 directory,
                 self._cloner(offers, directory),
                 self._parts.snapshots.abandon,
+                self._seen,
             ),
             self._caches,
             offers,

@@ -99,6 +99,7 @@ class BuildRoom:
         if tree.kind == "layers":
             return self.parts.snapshots.view(tree.layers or (self.floor,))
         if await self._is_image(tree, sources) and self.parts.snapshots.name == "erofs":
+            await self.workers.arrive(tree.name)
             image = self.workers.path(self.workers.received[tree.name]["image"])
             return Rootfs((Mount("erofs", image, options=("ro",)),))
         return Rootfs((Mount("bind", await self._unpacked(tree, sources)),))
@@ -108,6 +109,7 @@ class BuildRoom:
         if not await self._is_image(tree, sources):
             return {"tree": os.path.basename(await self._unpacked(tree, sources))}
         load = await self.load(tree.name, sources)
+        await self.workers.arrive(tree.name)
         image = self.workers.received[tree.name]["image"]
         return {"image": image, "partial": ALL not in load.paths}
 
@@ -217,7 +219,7 @@ class BuildRoom:
         await self.workers.close()
         while self.tasks:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
-        images = [self.workers.path(image) for image in self.workers.images]
+        images = [self.workers.path(image) for image in self.workers.present()]
         if images:
             with suppress(Unavailable):  # with the launcher its mounts are gone
                 await self.parts.launcher.release_layers(images)

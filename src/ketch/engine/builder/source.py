@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ketch.build.progress import Report
 from ketch.build.wanted import EVERYTHING, Paths
+from ketch.engine.builder.seen import LARGEST, Archive
 from ketch.engine.builder.workers import directory_of
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
-from ketch.errors import InvalidParameter, NotFound
+from ketch.errors import DataCorrupt, InvalidParameter, NotFound
 
 if TYPE_CHECKING:
     from ketch.engine.builder.workers import BuildWorkers
@@ -83,19 +84,35 @@ class TarSource:
 
         async def receive(stream: int) -> Any:
             with storing("the build context"):
-                if not self._named and not self._directory:
+                if self._is_plain:
                     return await workers.receive_image(stream, "", path)
                 asked: dict[str, Any] = {"dockerfile": path}
                 asked["directory"] = self._directory or directory_of("")
                 asked["contexts"] = {name: directory_of(name) for name in self._named}
                 return await workers.receive(stream, **asked)
 
+        first, ended = await _begin(self._stream)
         try:
-            found = await fed(self._stream, receive)
+            if ended and self._is_plain:
+                found = await self._whole(workers, Archive(first, path))
+            else:
+                found = await fed(_chain(first, self._stream), receive)
         except NotFound as error:  # the route is there, whatever the context lacks
             raise InvalidParameter(str(error)) from None
         self._ignore = b64decode(found.get("ignore", ""))
         return b64decode(found.get("dockerfile", ""))
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the stream is nothing but the build's own context."""
+        return not self._named and not self._directory
+
+    async def _whole(self, workers: BuildWorkers, archive: Archive) -> dict[str, Any]:
+        with storing("the build context"):
+            try:
+                return await workers.receive_archive(archive, "")
+            except DataCorrupt as error:
+                raise InvalidParameter(str(error)) from None
 
     async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
         """Found with the Dockerfile."""
@@ -107,3 +124,21 @@ class TarSource:
         """The context is there already."""
         if name and name not in self._named:
             raise InvalidParameter(f"the build has no context named {name!r}")
+
+
+async def _begin(stream: AsyncIterator[bytes]) -> tuple[bytes, bool]:
+    """The first bytes of a stream, and whether they are all: of a small one."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in stream:
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST:
+            return b"".join(pieces), False
+    return b"".join(pieces), True
+
+
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece

@@ -12,6 +12,9 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ketch.engine.builder.seen import Archive, SeenContexts
+from ketch.layers.streams import write_all
+
 if TYPE_CHECKING:
     from ketch.engine.builder.git import Cloner
     from ketch.engine.builder.spare import SpareWorker
@@ -32,6 +35,7 @@ class BuildWorkers:
         directory: str,
         cloner: Cloner,
         abandon: Callable[[str], None],
+        seen: SeenContexts,
         most: int = 0,
     ) -> None:
         """``abandon`` is that of the layers' store."""
@@ -45,6 +49,9 @@ class BuildWorkers:
         self._free: list[BuildWorker] = []
         self.received: dict[str, dict[str, Any]] = {}
         self.images: list[str] = []
+        self._seen = seen
+        self._waiting: dict[str, Archive] = {}
+        self._arriving: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(self._most)
 
     async def receive_image(
@@ -60,6 +67,46 @@ class BuildWorkers:
         found = await self._receive(stream, "receive_image", asked)
         self.received[name] = {**found, "image": image}
         return self.received[name]
+
+    async def receive_archive(self, archive: Archive, name: str) -> dict[str, Any]:
+        """The same of a stream that is here as a whole: one that came before may ``arrive`` later.
+
+        Raises what ``receive_image`` does.
+        """
+        image, found = self.new_image(name), self._seen.find(archive)
+        if found is None:
+            found = await self._take(archive, image)
+            self._seen.keep(archive, found)
+        else:
+            self._waiting[name] = archive
+        self.received[name] = {**found, "image": image}
+        return self.received[name]
+
+    async def arrive(self, name: str) -> None:
+        """See to it that the image of a context that was received is there."""
+        if name in self._waiting and name not in self._arriving:
+            self._arriving[name] = asyncio.create_task(self._arrive(name))
+        if name in self._arriving:
+            await asyncio.shield(self._arriving[name])
+
+    async def _arrive(self, name: str) -> None:
+        await self._take(self._waiting[name], str(self.received[name]["image"]))
+        del self._waiting[name]
+
+    async def _take(self, archive: Archive, image: str) -> dict[str, Any]:
+        asked = {"image": image, "dockerfile": archive.dockerfile}
+        stream = os.memfd_create("context", os.MFD_CLOEXEC)
+        try:
+            write_all(stream, archive.data)
+            os.lseek(stream, 0, os.SEEK_SET)
+            return await self._receive(stream, "receive_image", asked)
+        finally:
+            os.close(stream)
+
+    def present(self) -> list[str]:
+        """The images but for those that have not arrived."""
+        waiting = {self.received[name]["image"] for name in self._waiting}
+        return [image for image in self.images if image not in waiting]
 
     def new_image(self, name: str) -> str:
         """The name of a new image of a context, which may be brought twice."""
@@ -85,6 +132,7 @@ class BuildWorkers:
 
     async def unpack(self, name: str, directory: str) -> None:
         """Make the files of a context that was received, in a new directory of the build's."""
+        await self.arrive(name)
         found = self.received[name]
         await self.ask(
             "unpack",
@@ -120,6 +168,9 @@ class BuildWorkers:
 
     async def close(self) -> None:
         """Let them finish what they do, but not for long, then end them."""
+        for task in self._arriving.values():
+            task.cancel()
+        await asyncio.gather(*self._arriving.values(), return_exceptions=True)
         await asyncio.gather(*(worker.close() for worker in self._all))
         for scratch in self._scratches:
             await asyncio.to_thread(self._abandon, scratch)
