@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ketch.build.packages import _rpm
@@ -203,6 +203,7 @@ def test_any_bytes_of_berkeley_db(data: bytes, order: Literal["little", "big"]) 
 
 
 @given(st.integers(0, 16000), st.integers(0, 255))
+@example(4016, 128)  # the schema's text is no UTF-8, nor is the error about it
 def test_a_damaged_database(place: int, value: int) -> None:
     data = bytearray(sqlite(TABLE, "INSERT INTO Packages (blob) VALUES (?)", blob=header()))
     if place >= 16:

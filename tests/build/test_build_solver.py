@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from build.fakes import FakeExecutor, build
+from ketch.build.config import PATH, with_path
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.source import DockerfileError
@@ -171,7 +174,33 @@ async def test_config(executor: FakeExecutor, steps: str, expected: dict[str, ob
     import msgspec
 
     result = await build(executor, f"FROM base\n{steps}\n")
-    assert msgspec.to_builtins(result.config.run) == expected
+    env = [f"PATH={PATH}", *cast(list[str], expected.get("Env", []))]
+    assert msgspec.to_builtins(result.config.run) == {**expected, "Env": env}
+
+
+@pytest.mark.parametrize(
+    ("env", "text", "expected"),
+    [
+        (None, "ENV a=1", [f"PATH={PATH}", "a=1"]),
+        (["z=1"], "ENV a=1", ["z=1", f"PATH={PATH}", "a=1"]),
+        (None, "ENV PATH=$PATH:/opt", [f"PATH={PATH}:/opt"]),
+        (["PATH=/bin"], "ENV a=1", ["PATH=/bin", "a=1"]),
+        (None, "FROM base AS two\nFROM two\nENV a=1", [f"PATH={PATH}", "a=1"]),
+    ],
+)
+async def test_there_is_always_a_path(
+    executor: FakeExecutor, env: list[str] | None, text: str, expected: list[str]
+) -> None:
+    """Images of imported archives have none: with ``ENV PATH=$PATH:/opt`` no program was found."""
+    executor.add_image("imported", ImageConfig(config=RunConfig(env=env)))
+    result = await build(executor, f"FROM imported\n{text}\n")
+    assert result.config.run.env == expected
+    kept = await build(executor, "FROM imported\n")
+    assert kept.built.image == executor.images["imported"].id
+
+
+def test_a_path_in_the_middle() -> None:
+    assert with_path(RunConfig(env=["PATH=", "a=1"])) == ["PATH=", "a=1"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +233,7 @@ async def test_arguments_reach_run(executor: FakeExecutor) -> None:
     result = await build(
         executor, "FROM base\nARG a\nARG b=2\nENV e=3\nRUN x\n", BuildOptions(build_args=args)
     )
-    assert executor.ran[0].env == ("e=3", "a=1", "b=2", "HTTP_PROXY=p", "http_proxy=p")
+    assert executor.ran[0].env[1:] == ("e=3", "a=1", "b=2", "HTTP_PROXY=p", "http_proxy=p")
     assert result.created_by()[-1] == "|2 a=1 b=2 /bin/sh -c x"
     assert result.warnings == ["One or more build-args [zz] were not consumed"]
 
@@ -216,7 +245,7 @@ async def test_global_arguments(executor: FakeExecutor) -> None:
         "ARG v=1\nARG w=d\nFROM img:$v\nARG v\nARG w=x\nARG TARGETARCH\nRUN a\n",
         BuildOptions(build_args={"v": "2"}),
     )
-    assert executor.ran[0].env == ("TARGETARCH=amd64", "v=2", "w=x")
+    assert executor.ran[0].env[1:] == ("TARGETARCH=amd64", "v=2", "w=x")
 
 
 async def test_stages(executor: FakeExecutor) -> None:

@@ -299,6 +299,12 @@ def test_every_command_of_docker_is_there_or_refused_with_a_reason(scene: Ketchd
         assert f"ketch: '{name}' is not supported: " in done.stderr.decode()
 
 
+def test_what_of_the_history_is_buildxs_is_refused_by_name(scene: Ketchd) -> None:
+    for verb in ("export", "import", "open", "trace"):
+        done = ketch(scene, "build", "history", verb, code=1)
+        assert f"ketch: 'builder history {verb}' is not supported: " in done.stderr.decode()
+
+
 def test_every_page_of_help_can_be_shown(scene: Ketchd) -> None:
     for name in commands.COMMANDS:
         page = help.of_command(name, commands.module_of(name))

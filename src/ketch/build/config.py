@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from ketch.oci.image import ImageConfig, RunConfig, encode
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 def variables(run: RunConfig) -> dict[str, str]:
     """The environment as a mapping."""
@@ -22,6 +24,13 @@ def with_variable(env: list[str], key: str, value: str) -> list[str]:
         return [*env, entry]
     place = names.index(key)
     return [*env[:place], entry, *env[place + 1 :]]
+
+
+def with_path(run: RunConfig) -> list[str]:
+    """The environment that a stage begins with: Docker's builders see to it that there is a PATH,
+    which images of an imported archive have none of."""
+    env = list(run.env or ())
+    return env if "PATH" in variables(run) else with_variable(env, "PATH", PATH)
 
 
 def shell_words(run: RunConfig) -> list[str]:

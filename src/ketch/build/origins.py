@@ -6,6 +6,7 @@ import asyncio
 
 from ketch.build import named_contexts
 from ketch.build.ast import Instruction, Run
+from ketch.build.config import PATH
 from ketch.build.executor import BaseImage, CopyPart, CopyStep, Tree
 from ketch.build.plan import PlannedStage
 from ketch.build.progress import Report
@@ -15,7 +16,6 @@ from ketch.build.vertices import SCRATCH, Vertices
 from ketch.errors import Unsupported
 from ketch.oci.image import ImageConfig, RootFS, RunConfig, encode
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IMAGES = (named_contexts.IMAGE, named_contexts.LAYOUT, named_contexts.INPUT)
 
 

@@ -115,7 +115,7 @@ def _of_sqlite(data: bytes) -> Iterator[bytes]:
             for (blob,) in connection.execute("SELECT blob FROM Packages"):
                 if isinstance(blob, bytes):
                     yield blob
-    except (sqlite3.Error, MemoryError, OverflowError):
+    except (sqlite3.Error, MemoryError, OverflowError, UnicodeDecodeError):
         return
     finally:
         connection.close()

@@ -31,7 +31,7 @@ from ketch.build.ast import (
     Volume,
     Workdir,
 )
-from ketch.build.config import timestamp
+from ketch.build.config import timestamp, with_path
 from ketch.build.executor import BaseImage, Executor, Tree
 from ketch.build.failures import Place, StepFailed, vertex_error
 from ketch.build.lint.telling import Teller
@@ -200,6 +200,7 @@ class Solver:
             if planned.stage.base.comment is not None:
                 _warn_comment(report, planned.stage.base)
             state = StageState(self.shared, await self._base(planned, report), report)
+            state.change(env=with_path(state.run))
             self._inherit(state, planned)
             self._check_platform(state, planned)
             self.teller.check_variables(planned.stage, state.known(), report)

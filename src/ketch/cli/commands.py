@@ -156,6 +156,7 @@ GROUPS = {
 }
 
 SWARM = "ketch manages one host and has no swarm mode"
+BUILDX_VERBS = ("export", "import", "open", "trace")
 REFUSED = {  # docker's commands that ketch has none of, and why
     "checkpoint": "containers cannot be checkpointed",
     "compose": "run 'docker compose' with DOCKER_HOST set to ketch's socket",
@@ -170,6 +171,15 @@ REFUSED = {  # docker's commands that ketch has none of, and why
     "trust": "content trust (Notary) is not checked; pull by digest instead",
     "volume update": "only cluster volumes can be updated, and " + SWARM,
 }
+_OF_HISTORY = {
+    "export": "use 'docker buildx history export' with DOCKER_HOST set to ketch's socket",
+    "import": "it is Docker Desktop that takes builds from elsewhere",
+    "open": "it is for Docker Desktop; 'ketch build history show' draws a build",
+    "trace": "'ketch build history show' draws a build's steps and their times",
+}
+for _verb in BUILDX_VERBS:
+    for _group in ("builder", "buildx"):
+        REFUSED[f"{_group} history {_verb}"] = _OF_HISTORY[_verb]
 
 
 def group_of(words: "list[str]") -> str:
@@ -200,7 +210,7 @@ def find(words: "list[str]") -> "tuple[str, list[str]] | None":
 
 def spelled(words: "list[str]") -> "list[str]":
     """``build history VERB`` as ``builder history VERB``; a context may be called history."""
-    wanted = (*HISTORY_VERBS, "list", "remove", "help", "--help", "-h")
+    wanted = (*HISTORY_VERBS, *BUILDX_VERBS, "list", "remove", "help", "--help", "-h")
     if words[:2] == ["build", "history"] and words[2:3] and words[2] in wanted:
         return ["builder", *words[1:]]
     return words
@@ -208,7 +218,7 @@ def spelled(words: "list[str]") -> "list[str]":
 
 def refusal(words: "list[str]") -> str:
     """Why there is no such command although docker has it; empty for other words."""
-    for name in (" ".join(words[:2]), words[0]):
+    for name in (" ".join(words[:3]), " ".join(words[:2]), words[0]):
         if name in REFUSED:
             return f"ketch: '{name}' is not supported: {REFUSED[name]}"
     return ""

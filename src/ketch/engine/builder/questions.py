@@ -76,7 +76,9 @@ class Questions:
             return answers.lint_error(error, data)
         choice = choice_of(dockerfile, options.build_args)
         configs = await self._configs(dockerfile, scope, platform)
-        known = {word: set(variables(decode(config).run)) for word, (_, config) in configs.items()}
+        known = {
+            word: {"PATH", *variables(decode(config).run)} for word, (_, config) in configs.items()
+        }
         found = check_all(dockerfile, platform, choice, ignore, known.get)
         prepared = Prepared(dockerfile, plan, scope, options)
         fault = await rehearse(prepared, dict(configs.values()))
