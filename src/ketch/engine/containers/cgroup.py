@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from functools import cache
@@ -17,6 +18,7 @@ from ketch.runtime.cgroups.group import Cgroup, remove_directories
 from ketch.runtime.cgroups.hierarchy import Hierarchy, detect
 
 _log = logging.getLogger("ketch.engine.containers")
+_GONE = (errno.ENOENT, errno.ENODEV)  # ENODEV: removed between open(2) and read(2) or write(2)
 
 
 @cache
@@ -84,9 +86,9 @@ async def freeze(state: ContainerState, frozen: bool) -> None:
     """
     try:
         await asyncio.to_thread(of(state).freeze, frozen)
-    except FileNotFoundError:
-        raise Conflict("the container is not running: it has just ended") from None
     except OSError as error:
+        if error.errno in _GONE:
+            raise Conflict("the container is not running: it has just ended") from None
         raise KetchError(f"cannot {'pause' if frozen else 'unpause'}: {error}") from None
 
 
