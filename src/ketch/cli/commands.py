@@ -156,7 +156,6 @@ GROUPS = {
 }
 
 SWARM = "ketch manages one host and has no swarm mode"
-BUILDX_VERBS = ("export", "import", "open", "trace")
 REFUSED = {  # docker's commands that ketch has none of, and why
     "checkpoint": "containers cannot be checkpointed",
     "compose": "run 'docker compose' with DOCKER_HOST set to ketch's socket",
@@ -171,15 +170,17 @@ REFUSED = {  # docker's commands that ketch has none of, and why
     "trust": "content trust (Notary) is not checked; pull by digest instead",
     "volume update": "only cluster volumes can be updated, and " + SWARM,
 }
-_OF_HISTORY = {
+_HISTORY_REFUSED = {
     "export": "use 'docker buildx history export' with DOCKER_HOST set to ketch's socket",
     "import": "it is Docker Desktop that takes builds from elsewhere",
     "open": "it is for Docker Desktop; 'ketch build history show' draws a build",
     "trace": "'ketch build history show' draws a build's steps and their times",
 }
-for _verb in BUILDX_VERBS:
-    for _group in ("builder", "buildx"):
-        REFUSED[f"{_group} history {_verb}"] = _OF_HISTORY[_verb]
+REFUSED |= {
+    f"{group} history {verb}": why
+    for group in ("builder", "buildx")
+    for verb, why in _HISTORY_REFUSED.items()
+}
 
 
 def group_of(words: "list[str]") -> str:
@@ -210,7 +211,7 @@ def find(words: "list[str]") -> "tuple[str, list[str]] | None":
 
 def spelled(words: "list[str]") -> "list[str]":
     """``build history VERB`` as ``builder history VERB``; a context may be called history."""
-    wanted = (*HISTORY_VERBS, *BUILDX_VERBS, "list", "remove", "help", "--help", "-h")
+    wanted = (*HISTORY_VERBS, *_HISTORY_REFUSED, "list", "remove", "help", "--help", "-h")
     if words[:2] == ["build", "history"] and words[2:3] and words[2] in wanted:
         return ["builder", *words[1:]]
     return words
