@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from build.real import NEEDS, Bench
+from ketch.build.options import BuildOptions
 from ketch.engine.builder import seen
 from ketch.engine.builder.seen import Archive, SeenContexts
+from ketch.engine.builder.source import TarSource
 from ketch.engine.builder.workers import BuildWorkers
+from ketch.errors import InvalidParameter
 
 
 def real(test: Any) -> Any:
@@ -63,6 +67,16 @@ async def test_another_content_of_the_same_size_and_time_is_noticed(
     assert asked
     assert second["layers"] != first["layers"]
     assert bench.text.count("Using cache") == 0
+
+
+@real
+async def test_what_is_no_archive_is_the_clients_fault(bench: Bench) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"no tar" * 100
+
+    with pytest.raises(InvalidParameter, match="tar header"):
+        async for _ in bench.builder.build(TarSource(stream()), BuildOptions()):
+            pass
 
 
 def test_answers_belong_to_bytes_and_dockerfile_and_are_bounded() -> None:

@@ -94,10 +94,11 @@ class TarSource:
         first, ended = await _begin(self._stream)
         try:
             if ended and self._is_plain:
-                found = await self._whole(workers, Archive(first, path))
+                with storing("the build context"):
+                    found = await workers.receive_archive(Archive(first, path), "")
             else:
                 found = await fed(_chain(first, self._stream), receive)
-        except NotFound as error:  # the route is there, whatever the context lacks
+        except (NotFound, DataCorrupt) as error:  # the route is there, whatever the context is
             raise InvalidParameter(str(error)) from None
         self._ignore = b64decode(found.get("ignore", ""))
         return b64decode(found.get("dockerfile", ""))
@@ -106,13 +107,6 @@ class TarSource:
     def _is_plain(self) -> bool:
         """Whether the stream is nothing but the build's own context."""
         return not self._named and not self._directory
-
-    async def _whole(self, workers: BuildWorkers, archive: Archive) -> dict[str, Any]:
-        with storing("the build context"):
-            try:
-                return await workers.receive_archive(archive, "")
-            except DataCorrupt as error:
-                raise InvalidParameter(str(error)) from None
 
     async def ignore(self, workers: BuildWorkers, path: str) -> bytes:
         """Found with the Dockerfile."""
