@@ -56,9 +56,10 @@ def layer(args: Args, fds: list[int]) -> Args:
     def run(root_fd: int) -> Args:
         with os.fdopen(os.dup(fds[1]), "wb", 1 << 20) as out:
             writer = TarWriter(out)
-            target = LayerWriter(writer, _ownership(args), args.get("newest"))
+            target = LayerWriter(writer, root_fd, _ownership(args), args.get("newest"))
             asked = fds[0], _sources(args), _choice(args)
-            placing = LayerPlacing(target, _destination(args), sources.last_time(*asked))
+            time = sources.last_time(*asked)
+            placing = LayerPlacing(target, root_fd, _destination(args), time)
             try:
                 for entry, fd in sources.collect(*asked):
                     _refuse_archives(args, entry)

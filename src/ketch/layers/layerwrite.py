@@ -11,11 +11,12 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from ketch.layers import whiteouts
+from ketch.layers.create import OPEN_DIR
 from ketch.layers.entry import Entry
 from ketch.layers.names import components
-from ketch.layers.tarwrite import TarWriter
 from ketch.layers.tree import storable
 from ketch.layers.unpack import Ownership
 from ketch.layers.walk import describe, read_xattrs
@@ -27,14 +28,24 @@ class NotPlain(Exception):
     """This can't be done without a writable snapshot."""
 
 
+class Out(Protocol):
+    """Where a layer's entries go; ``content`` is whatever it knows contents by."""
+
+    def add(self, entry: Entry, content: int = -1, /) -> None:
+        """Append an entry."""
+
+
 class LayerWriter:
-    """Writes a layer for the tree at the process's root, which nobody changes meanwhile.
+    """Writes a layer for the tree at the directory ``root_fd``, which nobody changes meanwhile.
 
     Times later than ``newest`` (ns since the epoch) are set back to it.
     """
 
-    def __init__(self, writer: TarWriter, ownership: Ownership, newest: int | None = None) -> None:
-        self._writer = writer
+    def __init__(
+        self, out: Out, root_fd: int, ownership: Ownership, newest: int | None = None
+    ) -> None:
+        self._out = out
+        self._root_fd = root_fd
         self._newest = newest
         self._ownership = ownership
         self._directories: dict[Path, bool] = {(): True}  # whether the tree has it
@@ -51,8 +62,8 @@ class LayerWriter:
         self._enter(parts, mtime, alone)
         return parts
 
-    def put(self, base: Path, entry: Entry, fd: int) -> None:
-        """Put one entry below the directory ``base``; ``fd`` is its content."""
+    def put(self, base: Path, entry: Entry, content: int) -> None:
+        """Put one entry below the directory ``base``; ``content`` is ``Out``'s word."""
         parts = (*base, *components(entry.name))
         if parts == base:
             if not entry.is_dir:
@@ -74,7 +85,7 @@ class LayerWriter:
                 self._is_there(parts, _is_no_directory)
             self._files.add(parts)
         self._date(entry)
-        self._writer.add(entry, fd)
+        self._out.add(entry, content)
 
     def _date(self, entry: Entry) -> None:
         if self._newest is not None:
@@ -98,7 +109,7 @@ class LayerWriter:
             raise NotPlain
         entry.link = b"/".join(target)
         self._files.add(parts)
-        self._writer.add(entry)
+        self._out.add(entry)
 
     def _enter(self, parts: Path, mtime: int | None = None, alone: bool = False) -> bool:
         """See to it that the layer has a directory; whether the tree below has it too."""
@@ -115,14 +126,17 @@ class LayerWriter:
         if alone and not there:
             self._ownership.apply(entry)
         self._date(entry)
-        self._writer.add(entry)
+        self._out.add(entry)
         self._directories[parts] = there
         return there
 
     def _is_there(self, parts: Path, wanted: Callable[[int], bool]) -> bool:
-        """Whether the tree has something; raises ``NotPlain`` when it is not what is wanted."""
+        """Whether the tree has something; raises ``NotPlain`` when it is not what is wanted.
+
+        Whoever asks knows that what is above are directories, so no link is followed.
+        """
         try:
-            found = os.lstat(b"/" + b"/".join(parts))
+            found = os.lstat(b"/".join(parts), dir_fd=self._root_fd)
         except FileNotFoundError:
             return False
         if not wanted(found.st_mode):
@@ -130,9 +144,13 @@ class LayerWriter:
         return True
 
     def _as_below(self, parts: Path) -> Entry:
-        path = b"/" + b"/".join(parts)
-        entry = describe(path[1:], os.lstat(path))
-        entry.xattrs = read_xattrs(path)
+        path = b"/".join(parts)
+        fd = os.open(path, OPEN_DIR, dir_fd=self._root_fd)
+        try:
+            entry = describe(path, os.fstat(fd))
+            entry.xattrs = read_xattrs(fd)
+        finally:
+            os.close(fd)
         return entry
 
     def _new(self, parts: Path) -> Entry:

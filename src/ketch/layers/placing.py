@@ -17,6 +17,7 @@ from ketch.layers.compression import decompressed, detect
 from ketch.layers.create import set_mtime
 from ketch.layers.entry import Entry
 from ketch.layers.layerwrite import LayerWriter, NotPlain
+from ketch.layers.sources import is_link
 from ketch.layers.streams import FileWindow
 from ketch.layers.tarread import BLOCK, TarReader, looks_like_tar
 from ketch.layers.unpack import Fill, Ownership, Unpacker, make_directories
@@ -127,11 +128,7 @@ class Placing:
     def _is_directory(self, marks: str = "/") -> bool:
         if marks and self._destination.endswith(("/", "/.")):
             return True
-        try:
-            os.close(open_in_root(self._root_fd, self._destination, os.O_PATH | os.O_DIRECTORY))
-        except OSError:
-            return False
-        return True
+        return is_directory(self._root_fd, self._destination)
 
     def _make(self, path: str, ownership: Ownership) -> None:
         os.close(make_directories(self._root_fd, os.fsencode(path), ownership))
@@ -148,20 +145,23 @@ class Placing:
 
 
 class LayerPlacing:
-    """The same, written as a layer for the tree at the process's root; unpacks no archives.
+    """The same, written as a layer for the tree at ``root_fd``; unpacks no archives.
 
     ``time`` is that of the last source, if it is a directory.
     """
 
-    def __init__(self, layer: LayerWriter, destination: str, time: int | None = None) -> None:
+    def __init__(
+        self, layer: LayerWriter, root_fd: int, destination: str, time: int | None = None
+    ) -> None:
         self._layer = layer
+        self._root_fd = root_fd
         self._time = time
         self._destination = destination
         self._base: tuple[bytes, ...] | None = None
         self._rename: bytes | None = None
 
-    def put(self, entry: Entry, fd: int) -> None:
-        """Place one entry of the stream, ``fd`` is its content; raises ``NotPlain``."""
+    def put(self, entry: Entry, content: int) -> None:
+        """Place one entry of the stream, see ``LayerWriter.put``; raises ``NotPlain``."""
         head, _, below = entry.name.partition(b"/")
         is_file_source = head.startswith(b"f")
         if self._base is None:
@@ -170,7 +170,7 @@ class LayerPlacing:
         entry.name = self._rename if is_file_source and self._rename is not None else below
         if entry.hardlink:
             entry.link = entry.link.partition(b"/")[2]
-        self._layer.put(self._base, entry, fd)
+        self._layer.put(self._base, entry, content)
 
     def _begin(self, is_file: bool, count: int, alone: bool) -> None:
         base = self._destination
@@ -178,14 +178,24 @@ class LayerPlacing:
             if count > 1:
                 raise NotPlain  # refused, unless a link leads to a directory
             if is_file:
-                if os.path.islink(base):
+                if is_link(self._root_fd, base):
                     raise NotPlain
                 base, name = posixpath.split(posixpath.normpath(base))
                 self._rename = os.fsencode(name)
         self._base = self._layer.make_directories(os.fsencode(base), self._time, alone=alone)
 
     def _is_directory(self) -> bool:
-        return self._destination.endswith(("/", "/.")) or os.path.isdir(self._destination)
+        ends = self._destination.endswith(("/", "/."))
+        return ends or is_directory(self._root_fd, self._destination)
+
+
+def is_directory(root_fd: int, path: str) -> bool:
+    """Whether a path inside the root leads to a directory."""
+    try:
+        os.close(open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY))
+    except OSError:
+        return False
+    return True
 
 
 def is_alone(entry: Entry) -> bool:

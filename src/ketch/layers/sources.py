@@ -91,12 +91,13 @@ def passes_links(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) ->
     for pattern in patterns:
         clean = posixpath.normpath("/" + pattern.lstrip("/"))
         for paths in _steps(root_fd, clean, choice.parents):
-            if any(_is_link(root_fd, path) for path in paths):
+            if any(is_link(root_fd, path) for path in paths):
                 return True
     return False
 
 
-def _is_link(root_fd: int, path: str) -> bool:
+def is_link(root_fd: int, path: str) -> bool:
+    """Whether a path inside the root is a symbolic link itself."""
     try:
         fd = open_in_root(root_fd, path, os.O_PATH | os.O_NOFOLLOW)
     except OSError:
