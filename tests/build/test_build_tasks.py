@@ -50,7 +50,7 @@ def receive_raw(root: int, data: bytes, dockerfile: str = "Dockerfile") -> bytes
     try:
         os.write(fd, data)
         os.lseek(fd, 0, os.SEEK_SET)
-        found = context_image.receive(fd, image, dockerfile)
+        found, _ = context_image.receive(fd, image, dockerfile)
         context_image.unpack(image, found["tar_size"], b64decode(found["ignore"]), root)
         return b64decode(found["dockerfile"])
     finally:

@@ -66,7 +66,7 @@ class Dying:
     async def begin(self, _directory: str, _stream: int) -> None:
         return None
 
-    async def ask(self, _what: str, **request: Any) -> dict[str, Any]:
+    async def ask(self, _what: str, _lent: int, **request: Any) -> dict[str, Any]:
         if request["pipe"] == "good":
             return {"entries": 0}
         raise Unavailable("the worker of the build died")
@@ -141,7 +141,7 @@ def test_a_layer_that_was_written_before_anybody_read(tmp_path: Path) -> None:
     held = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     (tmp_path / "pipe").write_bytes(out.getvalue())
     directory = os.open(tmp_path, os.O_RDONLY)
-    store = tasks._requests(-1, directory)["store"]
+    store = tasks._requests(-1, directory, socket.socket())["store"]
     try:
         found = store({"pipe": "pipe", "root": str(tmp_path / "data"), "snapshotter": "erofs"})
     finally:

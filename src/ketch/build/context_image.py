@@ -33,13 +33,13 @@ IGNORE = ".dockerignore"
 _BUFFER = 1 << 20
 
 
-def receive(stream: int, image: int, dockerfile: str) -> Args:
+def receive(stream: int, image: int, dockerfile: str) -> tuple[Args, Tree]:
     """Write the image of a context's tar stream, compressed or not, to the empty file ``image``.
 
     The answer has ``dockerfile`` and ``ignore`` in base64, ``tar_size`` in bytes, and the
-    ``digest`` of what the image shows, times included. With an empty ``dockerfile`` nothing is
-    looked for and nothing left out. Raises ``NotFound`` when there is no Dockerfile, and what is
-    wrong with the stream.
+    ``digest`` of what the image shows, times included; beside it is the tree that the image shows.
+    With an empty ``dockerfile`` nothing is looked for and nothing left out. Raises ``NotFound``
+    when there is no Dockerfile, and what is wrong with the stream.
     """
     os.lseek(image, DATA_START, os.SEEK_SET)
     with os.fdopen(os.dup(stream), "rb", _BUFFER) as raw:
@@ -53,7 +53,7 @@ def receive(stream: int, image: int, dockerfile: str) -> Args:
         answer["ignore"] = b64encode(ignore).decode()
     shown = hashlib.sha256(found.diff_id.encode() + b"\0" + ignore).hexdigest()
     finish_image(image, found.tree, found.tar_size, bytes.fromhex(shown[:32]))
-    return {**answer, "digest": f"sha256:{shown}"}
+    return {**answer, "digest": f"sha256:{shown}"}, found.tree
 
 
 def rehearse() -> None:

@@ -40,7 +40,7 @@ def copy(args: Args, fds: list[int]) -> Args:
 
     def run(root_fd: int) -> Args:
         placing = _placing(root_fd, args)
-        for entry, fd in sources.collect(fds[0], _sources(args), _choice(args)):
+        for entry, fd in sources.collect(fds[0], taken(args), choice_of(args)):
             placing.put(entry, copier(fd, entry.size), fd)
         placing.finish()
         return {"entries": placing.entries}
@@ -56,13 +56,13 @@ def layer(args: Args, fds: list[int]) -> Args:
     def run(root_fd: int) -> Args:
         with os.fdopen(os.dup(fds[1]), "wb", 1 << 20) as out:
             writer = TarWriter(out)
-            target = LayerWriter(writer, root_fd, _ownership(args), args.get("newest"))
-            asked = fds[0], _sources(args), _choice(args)
+            target = LayerWriter(writer, root_fd, ownership_of(args), args.get("newest"))
+            asked = fds[0], taken(args), choice_of(args)
             time = sources.last_time(*asked)
-            placing = LayerPlacing(target, root_fd, _destination(args), time)
+            placing = LayerPlacing(target, root_fd, destination_of(args), time)
             try:
                 for entry, fd in sources.collect(*asked):
-                    _refuse_archives(args, entry)
+                    refuse_archives(args, entry)
                     placing.put(entry, fd)
             except NotPlain:
                 return {"entries": 0, "plain": False}
@@ -81,7 +81,7 @@ def checksum(args: Args, fds: list[int]) -> Args:
     those that another one led through.
     """
     root_fd = fds[0] if fds else os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    patterns, choice = _sources(args), _choice(args)
+    patterns, choice = taken(args), choice_of(args)
     if args.get("partial") and sources.passes_links(root_fd, patterns, choice):
         return {"partial": True}
     paths = sources.expand(root_fd, patterns, choice)
@@ -95,7 +95,7 @@ def checksum(args: Args, fds: list[int]) -> Args:
     return {"digest": f"{kind}:{digits}"}
 
 
-def _refuse_archives(args: Args, entry: Entry) -> None:
+def refuse_archives(args: Args, entry: Entry) -> None:
     """A source that is a file may be one to be unpacked."""
     if args.get("extract") and entry.name.startswith(b"f") and entry.is_file:
         raise NotPlain
@@ -104,19 +104,21 @@ def _refuse_archives(args: Args, entry: Entry) -> None:
 def _placing(root_fd: int, args: Args) -> Placing:
     return Placing(
         root_fd,
-        _destination(args),
-        _ownership(args),
+        destination_of(args),
+        ownership_of(args),
         extract=bool(args.get("extract")),
         archive_chown=owner_of(args, "archive_chown"),
         several=bool(args.get("several")),
     )
 
 
-def _destination(args: Args) -> str:
+def destination_of(args: Args) -> str:
+    """Where it goes."""
     return "/" + str(args["destination"]).lstrip("/")
 
 
-def _ownership(args: Args) -> Ownership:
+def ownership_of(args: Args) -> Ownership:
+    """What is changed about it."""
     chmod = str(args.get("chmod") or "")
     if not chmod:
         return Ownership(owner_of(args, "chown"))
@@ -125,14 +127,16 @@ def _ownership(args: Args) -> Ownership:
     return Ownership(owner_of(args, "chown"), mode_change(chmod), made)
 
 
-def _sources(args: Args) -> list[str]:
+def taken(args: Args) -> list[str]:
+    """The patterns of sources."""
     given = args.get("sources")
     if not isinstance(given, list) or not given:
         raise InvalidParameter("no source files were given")
     return [str(source) for source in given]
 
 
-def _choice(args: Args) -> sources.Choice:
+def choice_of(args: Args) -> sources.Choice:
+    """How they are taken; raises ``InvalidParameter``."""
     patterns = [str(pattern) for pattern in args.get("excludes") or ()]
     try:
         rules = IgnoreRules(pattern.strip("/") for pattern in patterns) if patterns else None

@@ -7,6 +7,7 @@ by one worker for the whole build (``serve``).
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from ketch.build import context_image, stubs
+from ketch.build.context_tasks import ContextsInMemory
 from ketch.build.copy_tasks import checksum
 from ketch.build.ignore import IgnoreRules, parse_ignore
 from ketch.build.look_tasks import look
@@ -39,28 +41,36 @@ NAMED = ".ketch-contexts"  # where a stream has contexts besides the build's own
 def serve(args: Args, fds: list[int]) -> Args:
     """Do one build's requests until the socket closes.
 
-    With ``ahead`` it has time until the build comes, and gets ready. Fds ``[socket]``: first comes
-    a byte with two more fds, the context's tar stream and the build's directory. A request is a
-    line of JSON, ``{"do": …}`` and a key of ``requests``; the answer ``{"done": …}`` or
-    ``{"failed": …}`` (``ketch.runtime.failures``).
+    With ``ahead`` it has time until the build comes, and gets ready. Fds ``[socket, lending]``:
+    first comes a byte with two more fds, the context's tar stream and the build's directory. A
+    request is a line of JSON, ``{"do": …}`` and a key of ``requests``; the answer ``{"done": …}``
+    or ``{"failed": …}`` (``ketch.runtime.failures``). By ``lending`` comes a byte with a tree's fd
+    before each request that needs one (``layer``).
     """
     if args.get("ahead"):
         context_image.rehearse()
-    with socket.socket(fileno=fds[0]) as control:
+    with socket.socket(fileno=fds[0]) as control, socket.socket(fileno=fds[1]) as lending:
         _, given, _, _ = socket.recv_fds(control, 1, 2)
         if len(given) == 2:
+            stream, build_fd = given
             with control.makefile("rwb") as lines:
-                _answer(lines, _requests(*given))
+                _answer(lines, _requests(stream, build_fd, lending))
     return {}
 
 
-def _requests(stream: int, build_fd: int) -> dict[str, Callable[[Args], Args]]:
+def _requests(
+    stream: int, build_fd: int, lending: socket.socket
+) -> dict[str, Callable[[Args], Args]]:
+    known = ContextsInMemory()
     return {
         "receive": lambda request: _receive(request, stream, build_fd),
-        "receive_image": lambda request: _receive_image(request, stream, build_fd),
+        "receive_image": lambda request: _receive_image(request, stream, build_fd, known),
         "adopt": lambda request: _adopt(request, build_fd),
-        "checksum": lambda request: _in_tree(checksum, request, build_fd),
+        "checksum": lambda request: (
+            known.checksum(request) or _in_tree(checksum, request, build_fd)
+        ),
         "ingest": _ingest,
+        "layer": lambda request: _layer(request, lending, known),
         "look": lambda request: _in_tree(look, request, build_fd),
         "store": lambda request: _store(request, build_fd),
         "unpack": lambda request: _unpack(request, build_fd),
@@ -100,12 +110,15 @@ def _receive(request: Args, stream: int, build_fd: int) -> Args:
         os.close(stream)
 
 
-def _receive_image(request: Args, stream: int, build_fd: int) -> Args:
+def _receive_image(request: Args, stream: int, build_fd: int, known: ContextsInMemory) -> Args:
     """A whole context, for which no files are made; the stream is closed as in ``_receive``."""
     name = os.path.basename(str(request["image"]))
     image = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=build_fd)
     try:
-        return context_image.receive(stream, image, str(request["dockerfile"]))
+        answer, tree = context_image.receive(stream, image, str(request["dockerfile"]))
+        known.keep(name, tree, image)
+        gc.freeze()  # it stays: nothing of it is to be looked at again and again
+        return answer
     finally:
         os.close(image)
         os.close(stream)
@@ -124,6 +137,14 @@ def _unpack(request: Args, build_fd: int) -> Args:
         os.close(image)
         os.close(root_fd)
     return {}
+
+
+def _layer(request: Args, lending: socket.socket, known: ContextsInMemory) -> Args:
+    _, lent, _, _ = socket.recv_fds(lending, 1, 1)
+    try:
+        return known.layer(request, lent[0])
+    finally:
+        os.close(lent[0])
 
 
 def _store(request: Args, build_fd: int) -> Args:

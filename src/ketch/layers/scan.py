@@ -39,7 +39,7 @@ def scan(
     ``progress`` gets the number of bytes read so far; ``whiteouts`` is as in ``Tree``. Raises
     what ``TarReader`` and ``Tree`` do, and OSError of the file.
     """
-    copy = _Copy(fd, at, progress)
+    copy = Copy(fd, at, progress)
     tree = Tree(whiteouts=whiteouts)
     try:
         with gc_off():
@@ -50,8 +50,10 @@ def scan(
         copy.digest.close()
 
 
-class _Copy:
-    def __init__(self, fd: int, at: int, progress: Callable[[int], None] | None) -> None:
+class Copy:
+    """A stream on its way to a file, where it begins ``at`` an offset: its digest, its length."""
+
+    def __init__(self, fd: int, at: int, progress: Callable[[int], None] | None = None) -> None:
         self._fd = fd
         self._start = at
         self._progress = progress
@@ -60,6 +62,7 @@ class _Copy:
         self.digest = Digester()
 
     def take(self, chunk: bytes) -> None:
+        """The next piece; large ones are best."""
         self.digest.update(chunk)
         write_all(self._fd, chunk)
         self.end += len(chunk)

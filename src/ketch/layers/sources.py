@@ -15,7 +15,7 @@ import posixpath
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from ketch.errors import InvalidParameter, NotFound
@@ -23,7 +23,7 @@ from ketch.layers.entry import Entry
 from ketch.layers.walk import Found, Walk, describe, join, read_xattrs
 from ketch.linux.paths import open_in_root
 
-_MAGIC = re.compile(r"[*?\[\\]")
+MAGIC = re.compile(r"[*?\[\\]")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -58,7 +58,7 @@ def expand(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> list[
 
 def _expand(root_fd: int, pattern: str, choice: Choice) -> list[str]:
     clean = posixpath.normpath("/" + pattern.lstrip("/"))
-    return [clean] if not _MAGIC.search(clean) else _matches(root_fd, clean, choice.parents)
+    return [clean] if not MAGIC.search(clean) else _matches(root_fd, clean, choice.parents)
 
 
 def _matches(root_fd: int, pattern: str, deep: bool) -> list[str]:
@@ -73,15 +73,15 @@ def _steps(root_fd: int, pattern: str, deep: bool) -> Iterator[list[str]]:
         if deep and step == "**":
             below = (found for path in paths for found in _directories(root_fd, path))
             paths = list(dict.fromkeys(below))  # a second ``**`` finds them again
-        elif not _MAGIC.search(step):
+        elif not MAGIC.search(step):
             paths = [posixpath.join(path, step) for path in paths]
         else:
-            expression = _expression(step)
+            wanted = expression(step)
             paths = [
                 posixpath.join(path, name)
                 for path in paths
                 for name in _names(root_fd, path)
-                if expression.fullmatch(name)
+                if wanted.fullmatch(name)
             ]
         yield paths
 
@@ -120,7 +120,7 @@ def _directories(root_fd: int, top: str) -> Iterator[str]:
         yield from _directories(root_fd, path)
 
 
-def _expression(step: str) -> re.Pattern[str]:
+def expression(step: str) -> re.Pattern[str]:
     """One component's pattern: ``*``, ``?``, ``[a-z]``, ``[^a-z]`` and ``\\x``."""
     if step.endswith("\\") or step.count("[") > step.count("]"):
         raise InvalidParameter(f"syntax error in pattern {step!r}")
@@ -160,7 +160,7 @@ def collect(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> Iter
         found = _with_parents(root_fd, patterns, choice)
     else:
         found = _plain(root_fd, patterns, choice)
-    return found if choice.rules is None else _filtered(found, choice.rules)
+    return found if choice.rules is None else filtered(found, choice.rules)
 
 
 def _plain(root_fd: int, patterns: Sequence[str], choice: Choice) -> Iterator[Found]:
@@ -188,16 +188,18 @@ def last_time(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> in
     return time.time_ns() if path == "/" else found.st_mtime_ns
 
 
-def _walk(choice: Choice) -> Walk:
-    rules = choice.rules
-    if rules is None:
-        return Walk()
+def skipping(rules: Rules) -> Callable[[bytes, bool], bool]:
+    """Whether rules leave out an entry by its name, and all below it if it is a directory."""
 
-    def skips(path: bytes, is_dir: bool) -> bool:
-        inner = _inner(path)
+    def skips(name: bytes, is_dir: bool) -> bool:
+        inner = _inner(name)
         return bool(inner) and (rules.prunes(inner) if is_dir else rules.excludes(inner))
 
-    return Walk(skips)
+    return skips
+
+
+def _walk(choice: Choice) -> Walk:
+    return Walk() if choice.rules is None else Walk(skipping(choice.rules))
 
 
 def _inner(name: bytes) -> str:
@@ -205,7 +207,7 @@ def _inner(name: bytes) -> str:
     return os.fsdecode(name.partition(b"/")[2])
 
 
-def _filtered(found: Iterator[Found], rules: Rules) -> Iterator[Found]:
+def filtered(found: Iterator[Found], rules: Rules) -> Iterator[Found]:
     """Without excluded directories, unless something that is wanted lies in them."""
     waiting: list[Entry] = []
     for entry, fd in found:
@@ -303,15 +305,30 @@ def digest(
 ) -> str:
     """``sha256:…`` of what ``collect`` gives: names, types, modes, link targets, xattrs, contents,
     and ``owners`` if wanted; not times, which differ between two checkouts of one tree."""
+    return digest_of(collect(root_fd, patterns, choice), lambda _, fd: _pieces(fd), owners=owners)
+
+
+def digest_of(
+    found: Iterable[Found],
+    pieces: Callable[[Entry, int], Iterable[bytes]],
+    *,
+    owners: bool = False,
+) -> str:
+    """``digest`` of entries with whatever ``pieces`` knows the contents of regular files by."""
     sha = hashlib.sha256()
-    for entry, fd in collect(root_fd, patterns, choice):
+    for entry, content in found:
         sha.update(_fingerprint(entry))
         if owners:
             sha.update(b" %d:%d" % (entry.uid, entry.gid))
         if entry.is_file:
-            while data := os.read(fd, 1 << 20):
-                sha.update(data)
+            for piece in pieces(entry, content):
+                sha.update(piece)
     return f"sha256:{sha.hexdigest()}"
+
+
+def _pieces(fd: int) -> Iterator[bytes]:
+    while data := os.read(fd, 1 << 20):
+        yield data
 
 
 def _fingerprint(entry: Entry) -> bytes:

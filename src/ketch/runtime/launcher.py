@@ -239,6 +239,19 @@ class Launcher:
             close_all(roots)
         return {}
 
+    def _lend(self, _daemon: Daemon, message: Message) -> "Body":
+        """The answer comes by the launcher's socket, the mount by the one that was sent."""
+        if not message.fds:
+            raise InvalidParameter("a loan needs a socket to send it by")
+        root = mount_rootfs(Rootfs.from_wire(message.body["rootfs"]), self._layers)
+        sock = _socket.socket(fileno=message.fds.pop(0))
+        try:
+            protocol.send(sock, {}, [root])
+        finally:
+            sock.close()
+            os.close(root)
+        return {}
+
     def _take_back(self, shim: Daemon, _message: Message) -> None:
         self._shims.add(shim.detach())
 
@@ -272,6 +285,7 @@ _OPERATIONS: "dict[str, Callable[[Launcher, Daemon, Message], Body | None]]" = {
     "start": Launcher._start,
     "exec": Launcher._exec,
     "work": Launcher._work,
+    "lend": Launcher._lend,
     "idle": Launcher._take_back,
     "release-layers": Launcher._release_layers,
     "shutdown": Launcher._shutdown,

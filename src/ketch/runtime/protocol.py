@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-VERSION = 1
+VERSION = 2
 MAX_PACKET = 128 * 1024
 MAX_MESSAGE = 64 << 20
 MAX_FDS = 250  # SCM_MAX_FD of the kernel is 253

@@ -144,6 +144,22 @@ class Launcher:
                 make_mountable_again(root)
         raise AssertionError("the last try returns or raises")
 
+    async def lend(self, rootfs: Rootfs) -> int:
+        """A tree for somebody to look at: an fd of its mount, which goes with the last copy of it.
+
+        The fd is the caller's. Raises ``Unavailable`` when the launcher dies.
+        """
+        ours, theirs = wire.pair()
+        with ours:
+            await self._hand_over({"op": "lend", "rootfs": rootfs.to_wire()}, theirs, [])
+            try:
+                message = protocol.receive(ours, socket.MSG_DONTWAIT)  # it came before the answer
+            except BlockingIOError:
+                message = None
+        if message is None:
+            raise Unavailable("the launcher died before it lent a tree")
+        return message.fds[0]
+
     async def release_layers(self, sources: Iterable[str]) -> None:
         """Unmount cached layers, so that their files can go; unknown ones are no error."""
         with suppress(wire.Lost):  # its mounts went with it

@@ -79,11 +79,14 @@ class LayerStore(ABC):
         ``scratch`` is a name under which somebody else can ``abandon`` the work when this process
         was killed in it.
         """
+        return self._add(lambda place: self._write(tar, place, progress), expected, scratch)
+
+    def _add(self, write: Callable[[str], LayerInfo], expected: str, scratch: str) -> LayerInfo:
         directory = self._scratch("layer-", scratch)
         held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
-            info = self._write(tar, directory, progress)
+            info = write(directory)
             if expected and info.diff_id != expected:
                 raise DataCorrupt(
                     f"the layer's uncompressed stream is {info.diff_id}, not {expected}"

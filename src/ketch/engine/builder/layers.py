@@ -1,7 +1,8 @@
 """Layers of COPY and ADD without a snapshot: files go from their tree straight into the layer.
 
-Two workers with a pipe between them: one in the tree below, which finds the places and is given
-the source's tree; one that stores the layer.
+By the worker that received the context and has its tree in memory, which is lent the tree below;
+where that can't be, by two workers with a pipe between them: one in the tree below, which finds the
+places and is given the source's tree; one that stores the layer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketch.build.executor import CopyPart
 from ketch.engine.storing import storing
-from ketch.errors import DataCorrupt
+from ketch.errors import DataCorrupt, Unavailable
 from ketch.mounts import Rootfs
 
 if TYPE_CHECKING:
@@ -35,16 +36,37 @@ class CopiedLayers:
 
         ``args`` are those of ``copy_tasks.copy``. ``""`` when nothing is changed.
         """
-        view = await self._room.view(part.tree, part.sources)
+        words = {**taken(part), **args, "newest": self._room.newest}
         async with self._room.parts.images.hold():  # the layer has no name until it is held
-            return await self._store(part, view, base, args)
+            stored = await self._in_memory(part, words, base)
+            if stored is not None:
+                return stored
+            view = await self._room.view(part.tree, part.sources)
+            return await self._store(words, view, base)
 
-    async def _store(
-        self, part: CopyPart, view: Rootfs, base: Rootfs, args: dict[str, Any]
-    ) -> str | None:
+    async def _in_memory(self, part: CopyPart, words: dict[str, Any], base: Rootfs) -> str | None:
+        """In one pass; None when it has to be the other way."""
+        room = self._room
+        if part.tree.kind != "context" or room.parts.snapshots.name != "erofs":
+            return None
+        image = (await room.place(part.tree, part.sources)).get("image", "")
+        if not room.workers.has_in_memory(image):
+            return None
+        try:
+            lent = await room.parts.launcher.lend(base)
+        except Unavailable:
+            return None
+        root = room.parts.config.data_root
+        try:
+            with storing(f"a layer in {root}"):
+                stored = await room.workers.store("layer", lent, image=image, root=root, **words)
+        finally:
+            os.close(lent)
+        return self._held(stored) if stored["plain"] else None
+
+    async def _store(self, words: dict[str, Any], view: Rootfs, base: Rootfs) -> str | None:
         with ExitStack() as open_fds, storing(f"a layer in {self._room.parts.config.data_root}"):
             pipe = _Pipe(self._room.directory, open_fds)
-            words = {**taken(part), **args, "newest": self._room.newest}
             ends = [
                 asyncio.ensure_future(self._place(words, view, base, pipe)),
                 asyncio.ensure_future(self._keep(pipe)),
@@ -63,12 +85,12 @@ class CopiedLayers:
             raise min(errors, key=_is_consequence)
         assert isinstance(placed, dict)
         assert isinstance(kept, dict)
-        return self._held(placed, kept)
+        return self._held({**kept, "entries": placed["entries"]})
 
-    def _held(self, placed: dict[str, Any], kept: dict[str, Any]) -> str:
-        if not placed["entries"]:
+    def _held(self, stored: dict[str, Any]) -> str:
+        if not stored["entries"]:
             return ""
-        layer = str(kept["diff_id"])
+        layer = str(stored["diff_id"])
         self._room.hold([layer])
         return layer
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ketch.errors import Unavailable
@@ -29,12 +30,14 @@ class BuildWorker:
         self._running: asyncio.Task[None] | None = None
         self._held: list[int] = []
         self._socket: socket.socket
+        self._lending: socket.socket
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     def start(self, *, ahead: bool = False) -> None:
         """Fork it; it waits for a build. ``ahead``: there is none yet."""
-        self._socket, theirs = socket.socketpair()
-        self._running = asyncio.create_task(self._run(theirs, ahead))
+        self._socket, control = socket.socketpair()
+        self._lending, lending = socket.socketpair()
+        self._running = asyncio.create_task(self._run(control, lending, ahead))
         self._running.add_done_callback(_noted)
 
     @property
@@ -54,10 +57,10 @@ class BuildWorker:
             pass  # it died: the first request says so
         self._streams = await asyncio.open_connection(sock=self._socket, limit=_LONGEST)
 
-    async def _run(self, theirs: socket.socket, ahead: bool) -> None:
+    async def _run(self, control: socket.socket, lending: socket.socket, ahead: bool) -> None:
         try:
-            with theirs:
-                fds = [theirs.fileno()]
+            with control, lending:
+                fds = [control.fileno(), lending.fileno()]
                 await self._launcher.work(_TASK, {"ahead": ahead}, fds, linger=PATIENCE)
         finally:
             self._let_go()
@@ -68,17 +71,22 @@ class BuildWorker:
         for fd in held:
             os.close(fd)
 
-    async def ask(self, what: str, **request: Any) -> dict[str, Any]:
-        """One request; raises what it raised, ``Unavailable`` when the worker died.
+    async def ask(self, what: str, lent: int = -1, **request: Any) -> dict[str, Any]:
+        """One request; raises what it raised, ``Unavailable`` when the worker died. ``lent`` is the
+        fd of a tree for it, of which a copy is kept until then.
 
         A request that was sent is waited for even when this is cancelled: nothing half-made stays.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._ask({"do": what, **request})))
+        asked = {"do": what, **request}
+        lent = os.dup(lent) if lent >= 0 else -1
+        return await asyncio.shield(asyncio.ensure_future(self._ask(asked, lent)))
 
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, request: dict[str, Any], lent: int) -> dict[str, Any]:
         async with self._turn:
             assert self._streams is not None
             reader, writer = self._streams
+            if lent >= 0:
+                self._lend(lent)
             writer.write(json.dumps(request).encode() + b"\n")
             line = await self._answer(reader)
         self._let_go()  # whoever answers has what it was given
@@ -87,6 +95,11 @@ class BuildWorker:
             raise failures.from_wire(answer["failed"])
         found: dict[str, Any] = answer["done"]
         return found
+
+    def _lend(self, fd: int) -> None:
+        with suppress(OSError):  # it died: there is no answer
+            socket.send_fds(self._lending, [b"\0"], [fd])
+        os.close(fd)
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         """The next line, or why there is none: our end stays open when the worker dies."""
@@ -119,6 +132,7 @@ class BuildWorker:
         await asyncio.gather(self._running, return_exceptions=True)
 
     def _hang_up(self) -> None:
+        self._lending.close()
         if self._streams is not None:
             self._streams[1].close()
         else:

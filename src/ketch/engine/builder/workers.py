@@ -47,6 +47,7 @@ class BuildWorkers:
         self._most = most or len(os.sched_getaffinity(0))
         self._all: list[BuildWorker] = []
         self._free: list[BuildWorker] = []
+        self._holders: dict[str, BuildWorker] = {}  # of images, in memory
         self.received: dict[str, dict[str, Any]] = {}
         self.images: list[str] = []
         self._seen = seen
@@ -125,10 +126,16 @@ class BuildWorkers:
     async def _receive(self, stream: int, what: str, request: dict[str, Any]) -> dict[str, Any]:
         async with self._slots:
             worker = await self._start(stream)
+            if "image" in request:
+                self._holders[request["image"]] = worker
             try:
                 return await worker.ask(what, **request)
             finally:
                 self._free.append(worker)
+
+    def has_in_memory(self, image: str) -> bool:
+        """Whether a worker that is free has received a context's image."""
+        return self._holders.get(image) in self._free
 
     async def unpack(self, name: str, directory: str) -> None:
         """Make the files of a context that was received, in a new directory of the build's."""
@@ -142,21 +149,30 @@ class BuildWorkers:
             ignore=found.get("ignore", ""),
         )
 
-    async def ask(self, what: str, **request: Any) -> dict[str, Any]:
-        """One request; raises what it raised, ``Unavailable`` when the worker died."""
+    async def ask(self, what: str, lent: int = -1, **request: Any) -> dict[str, Any]:
+        """One request, as ``BuildWorker.ask``; to the worker that received the ``image`` that it is
+        about, if that one is free."""
         async with self._slots:
-            worker = self._free.pop() if self._free else await self._start(-1)
+            worker = self._pick(request.get("image", "")) or await self._start(-1)
             try:
-                return await worker.ask(what, **request)
+                return await worker.ask(what, lent, **request)
             finally:
                 self._free.append(worker)
 
-    async def store(self, what: str, **request: Any) -> dict[str, Any]:
-        """``ask`` for a layer (``ingest``, ``store``). What a worker that died left of it goes with
-        the build."""
+    def _pick(self, image: str) -> BuildWorker | None:
+        """A worker that is free."""
+        holder = self._holders.get(image)
+        if holder is not None and holder in self._free:
+            self._free.remove(holder)
+            return holder
+        return self._free.pop() if self._free else None
+
+    async def store(self, what: str, lent: int = -1, **request: Any) -> dict[str, Any]:
+        """``ask`` for a layer (``ingest``, ``layer``, ``store``). What a worker that died left of
+        it goes with the build."""
         scratch = secrets.token_hex(8)
         self._scratches.add(scratch)
-        found = await self.ask(what, scratch=scratch, **request)
+        found = await self.ask(what, lent, scratch=scratch, **request)
         self._scratches.discard(scratch)
         return found
 
