@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from build.real import NEEDS, Bench, context
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.source import DockerfileError
 from ketch.engine.builder.source import TarSource
+from ketch.engine.builder.workers import BuildWorkers
 from ketch.engine.containers.pool import Member
 from ketch.errors import InvalidParameter, KetchError
 
@@ -71,6 +74,57 @@ async def test_copy(bench: Bench) -> None:
     assert sorted(first) == ["x", "x/in"]
     assert (first["x/in"].uid, first["x/in"].mode) == (0, 0o644)
     assert (second["y/b"].uid, second["y/b"].gid, second["y/b"].mode) == (1000, 100, 0o600)
+
+
+async def test_a_context_is_copied_by_the_worker_that_received_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By no other one; and with it the layers are those that others write."""
+    asked: list[str] = []
+    work = bench.launcher.work
+
+    async def noted(task: str, *args: object, **more: object) -> object:
+        asked.append(task.partition(":")[2])
+        return await work(task, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.launcher, "work", noted)
+    text = "FROM busybox\nCOPY a /x/\nCOPY . /y\nCOPY --chown=7 d /bin\nCOPY l /z/\n"
+    files = {"a": b"A" * 70_000, "d/in": b"IN\n", "d/sh": b"no link any more", "l": ("link", "a")}
+    options = BuildOptions(no_cache=True, build_args={"SOURCE_DATE_EPOCH": "1700000000"})
+    quick = await bench.build(text, files, options=options)
+    assert asked.count("layer") == 1  # of what a link leads to
+    monkeypatch.setattr(BuildWorkers, "has_in_memory", lambda *_: False)
+    others = await bench.build(text, files, options=options)
+    assert asked.count("layer") == 1 + 4
+    assert quick["layers"] == others["layers"]
+    assert len(quick["layers"]) == 1 + 4
+    assert bench.leftovers() == []
+
+
+async def test_a_worker_that_dies_with_the_tree_below_fails_the_build_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lend = bench.launcher.lend
+
+    async def lend_and_kill(rootfs: object) -> int:
+        lent = await lend(rootfs)  # type: ignore[arg-type]
+        nursery = Path(f"/proc/{(await bench.launcher.hello())['pid']}/task")
+        for pid in children(nursery, "ketch-nursery"):
+            os.kill(pid, signal.SIGKILL)
+        return lent
+
+    monkeypatch.setattr(bench.launcher, "lend", lend_and_kill)
+    await bench.build("FROM busybox\nCOPY a /x/\n", {"a": b"A"}, fails=True)
+    assert "died" in bench.outputs[-1].error
+    monkeypatch.undo()
+    await bench.build("FROM busybox\nCOPY a /x/\n", {"a": b"A"})
+    assert bench.leftovers() == []
+
+
+def children(tasks: Path, name: str) -> list[int]:
+    """Pids of children of a process by their name."""
+    pids = [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+    return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == name]
 
 
 async def test_copy_between_stages(bench: Bench) -> None:

@@ -84,6 +84,28 @@ async def test_trees_that_are_given_come_before_other_fds(bench: Bench, inside: 
     assert found == {"lists": [["one"], ["two"]], "last": "said"}
 
 
+async def test_a_tree_is_lent(bench: Bench) -> None:
+    (bench.directory / "one/inside").mkdir(parents=True)
+    lent = await bench.launcher.lend(Rootfs((Mount("bind", str(bench.directory / "one")),)))
+    seen = os.open(".", os.O_RDONLY, dir_fd=lent)
+    assert os.listdir(seen) == ["inside"]
+    os.close(seen)
+    os.close(lent)
+    with pytest.raises(KetchError, match="cannot mount the root"):
+        await bench.launcher.lend(Rootfs((Mount("bind", str(bench.directory / "nowhere")),)))
+
+
+async def test_a_launcher_that_dies_before_it_lends(bench: Bench) -> None:
+    pid = (await bench.launcher.hello())["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    lending = asyncio.create_task(bench.launcher.lend(bench.rootfs("tree")))
+    for _ in range(20):  # turns of the loop, until it is asked
+        await asyncio.sleep(0)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(Unavailable, match="died"):
+        await lending
+
+
 async def test_modules_are_imported_once(bench: Bench) -> None:
     module = "ketch.build.copy_tasks"
     first = await bench.launcher.work(f"{TASKS}:origin", {"module": module})
