@@ -22,9 +22,10 @@ NAMES = tuple("CAP_" + word for word in _WORDS)  # in the order of linux/capabil
 NUMBERS = {name: index for index, name in enumerate(NAMES)}
 SYS_ADMIN = 1 << NUMBERS["CAP_SYS_ADMIN"]
 
-_PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
-_PR_CAP_AMBIENT, _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 47, 2, 4
+PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
+PR_CAP_AMBIENT, AMBIENT_RAISE, AMBIENT_CLEAR_ALL = 47, 2, 4
 _VERSION_3 = 0x20080522
+_MOST = 64  # bits of a set
 
 
 def mask(names: "Iterable[str]") -> int:
@@ -40,12 +41,19 @@ def names(bits: int) -> "list[str]":
     return [name for index, name in enumerate(NAMES) if bits >> index & 1]
 
 
+def numbers(bits: int) -> "list[int]":
+    """The numbers of the capabilities in a mask."""
+    return [number for number in range(_MOST) if bits >> number & 1]
+
+
 def bounding() -> int:
-    """The caller's bounding set."""
+    """The caller's bounding set, with what the kernel has beyond this table."""
     bits = 0
-    for index in range(len(NAMES)):
-        if libc.prctl(_PR_CAPBSET_READ, index, 0, 0, 0) == 1:
-            bits |= 1 << index
+    for number in range(_MOST):
+        found = libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0)
+        if found < 0:
+            break  # EINVAL: the kernel has no such capability
+        bits |= found << number
     return bits
 
 
@@ -56,17 +64,9 @@ def last() -> int:
 
 
 def drop_bounding(keep: int, held: int) -> None:
-    """Take everything out of the bounding set but ``keep``; needs CAP_SETPCAP.
-
-    ``held`` is the present set. Numbers beyond this table are dropped too.
-    """
-    for index in range(len(NAMES) + 8):
-        if keep >> index & 1 or (index < len(NAMES) and not held >> index & 1):
-            continue
-        if libc.prctl(_PR_CAPBSET_DROP, index, 0, 0, 0) != 0:
-            if index >= len(NAMES) or ctypes.get_errno() == 22:
-                break  # EINVAL: the kernel has no such capability
-            check(-1, NAMES[index])
+    """Take everything out of the bounding set, ``held``, but ``keep``; needs CAP_SETPCAP."""
+    for number in numbers(held & ~keep):
+        check(libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0), f"capability {number}")
 
 
 class _Header(ctypes.Structure):
@@ -80,10 +80,15 @@ def get() -> "tuple[int, int, int]":
     return (data[0] | data[3] << 32, data[1] | data[4] << 32, data[2] | data[5] << 32)
 
 
-def set_(effective: int, permitted: int, inheritable: int) -> None:
-    """Replace the three sets of the calling thread; EPERM when ``permitted`` would grow."""
+def header() -> ctypes.Structure:
+    """What capset(2) wants first, for the calling thread."""
+    return _Header(_VERSION_3, 0)
+
+
+def data(effective: int, permitted: int, inheritable: int) -> "ctypes.Array[ctypes.c_uint32]":
+    """The three sets as capset(2) wants them."""
     low, high = 0xFFFFFFFF, 32
-    data = (ctypes.c_uint32 * 6)(
+    return (ctypes.c_uint32 * 6)(
         effective & low,
         permitted & low,
         inheritable & low,
@@ -91,13 +96,18 @@ def set_(effective: int, permitted: int, inheritable: int) -> None:
         permitted >> high,
         inheritable >> high,
     )
-    check(libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref(data)))
+
+
+def set_(effective: int, permitted: int, inheritable: int) -> None:
+    """Replace the three sets of the calling thread; EPERM when ``permitted`` would grow."""
+    sets = data(effective, permitted, inheritable)
+    check(libc.capset(ctypes.byref(header()), ctypes.byref(sets)))
 
 
 def clear_ambient() -> None:
     """Empty the ambient set."""
     zero = ctypes.c_ulong(0)
-    check(libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_AMBIENT_CLEAR_ALL), zero, zero, zero))
+    check(libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(AMBIENT_CLEAR_ALL), zero, zero, zero))
 
 
 def raise_ambient(bits: int) -> None:
@@ -106,5 +116,5 @@ def raise_ambient(bits: int) -> None:
     for index in range(len(NAMES)):
         if bits >> index & 1:
             number = ctypes.c_ulong(index)
-            action = ctypes.c_ulong(_AMBIENT_RAISE)
-            check(libc.prctl(_PR_CAP_AMBIENT, action, number, zero, zero), NAMES[index])
+            action = ctypes.c_ulong(AMBIENT_RAISE)
+            check(libc.prctl(PR_CAP_AMBIENT, action, number, zero, zero), NAMES[index])

@@ -2,7 +2,7 @@
 
 from ketch.linux.libc import number, syscall
 
-_JOIN_SESSION_KEYRING = 1
+JOIN_SESSION_KEYRING = 1
 
 
 def join_new_session_keyring() -> None:
@@ -10,4 +10,4 @@ def join_new_session_keyring() -> None:
 
     Raises OSError: ENOSYS without CONFIG_KEYS, EDQUOT when the user has too many.
     """
-    syscall(number("keyctl"), _JOIN_SESSION_KEYRING, None)
+    syscall(number("keyctl"), JOIN_SESSION_KEYRING, None)

@@ -10,14 +10,17 @@ from ketch.linux.libc import check, libc, syscall
 _CLONE3, _PIDFD_OPEN, _PIDFD_SEND_SIGNAL, _CLOSE_RANGE = 435, 434, 424, 436
 _CLONE_PIDFD = 0x1000
 CLONE_PARENT = 0x8000
+CLONE_VM, CLONE_VFORK = 0x100, 0x4000
+CLONE_CLEAR_SIGHAND = 0x100000000  # Linux 5.5
 _CLONE_INTO_CGROUP = 0x200000000
-_CLOSE_RANGE_CLOEXEC = 4
+CLOSE_RANGE_CLOEXEC = 4
+LAST_FD = 0xFFFFFFFF  # of close_range(2)
 _SIGCHLD = 17
 SIGKILL = 9
 SIGTERM = 15
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 1, 4, 8
-_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_SET_NAME = 36, 38, 15
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS = 1, 4, 8, 38
+_PR_SET_CHILD_SUBREAPER, _PR_SET_NAME = 36, 15
 
 
 class _CloneArgs(ctypes.Structure):
@@ -45,6 +48,13 @@ def clone3(flags: int, cgroup_fd: int = -1) -> "tuple[int, int]":
     ``CLONE_PARENT`` the child is the caller's sibling: the caller's parent reaps it.
     No fork handler of Python or of the C library runs: the caller has one thread.
     """
+    arguments, pidfd = clone_arguments(flags, cgroup_fd)
+    pid = syscall(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
+    return pid, pidfd.value if pid else -1
+
+
+def clone_arguments(flags: int, cgroup_fd: int) -> "tuple[_CloneArgs, ctypes.c_int]":
+    """What ``clone3`` tells the kernel, and where the pidfd will be."""
     pidfd = ctypes.c_int(-1)
     signal = 0 if flags & CLONE_PARENT else _SIGCHLD  # a sibling dies with the caller's own signal
     arguments = _CloneArgs(flags=flags | _CLONE_PIDFD, exit_signal=signal)
@@ -52,8 +62,7 @@ def clone3(flags: int, cgroup_fd: int = -1) -> "tuple[int, int]":
     if cgroup_fd >= 0:
         arguments.flags |= _CLONE_INTO_CGROUP
         arguments.cgroup = cgroup_fd
-    pid = syscall(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
-    return pid, pidfd.value if pid else -1
+    return arguments, pidfd
 
 
 def pidfd_open(pid: int) -> int:
@@ -68,12 +77,12 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
 
 def close_from(first: int) -> None:
     """Close every fd from ``first`` up; Linux 5.9."""
-    syscall(_CLOSE_RANGE, first, ctypes.c_uint(0xFFFFFFFF), 0)
+    syscall(_CLOSE_RANGE, first, ctypes.c_uint(LAST_FD), 0)
 
 
 def close_on_exec_from(first: int) -> None:
     """Mark every fd from ``first`` up close-on-exec; Linux 5.11."""
-    syscall(_CLOSE_RANGE, first, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC)
+    syscall(_CLOSE_RANGE, first, ctypes.c_uint(LAST_FD), CLOSE_RANGE_CLOEXEC)
 
 
 def prctl(option: int, value: int) -> None:
@@ -90,22 +99,17 @@ def set_name(name: bytes) -> None:
 
 def die_with_parent(signal: int) -> None:
     """Get ``signal`` when the parent dies; forgotten when credentials change."""
-    prctl(_PR_SET_PDEATHSIG, signal)
+    prctl(PR_SET_PDEATHSIG, signal)
 
 
 def set_dumpable(dumpable: bool) -> None:
     """Whether others of the same user may trace it or open its /proc entries; exec resets it."""
-    prctl(_PR_SET_DUMPABLE, int(dumpable))
-
-
-def keep_capabilities(keep: bool) -> None:
-    """Whether permitted capabilities survive the change from user 0 to another."""
-    prctl(_PR_SET_KEEPCAPS, int(keep))
+    prctl(PR_SET_DUMPABLE, int(dumpable))
 
 
 def set_no_new_privileges() -> None:
     """exec never grants anything more from here on."""
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def set_child_subreaper() -> None:
@@ -122,6 +126,12 @@ def reset_signals() -> None:
         except (OSError, ValueError, TypeError):
             continue  # SIGKILL, SIGSTOP and the two that the C library keeps
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def ignored_signals() -> "list[int]":
+    """The signals that the caller ignores, which would be inherited through execve(2)."""
+    ignored = _signal.SIG_IGN
+    return [number for number in range(1, 65) if _signal.getsignal(number) == ignored]
 
 
 def kill_and_reap(pid: int, pidfd: int) -> None:

@@ -5,7 +5,7 @@ import os
 
 from ketch.linux.libc import check, libc
 
-_TIOCSCTTY, _TIOCSWINSZ = 0x540E, 0x5414
+TIOCSCTTY, _TIOCSWINSZ = 0x540E, 0x5414
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
 
 
@@ -23,7 +23,7 @@ def open_pair(ptmx_dir: int) -> "tuple[int, int]":
 
 def set_controlling(fd: int) -> None:
     """Make ``fd`` the controlling terminal of the caller, a session leader."""
-    check(libc.ioctl(fd, ctypes.c_ulong(_TIOCSCTTY), ctypes.c_long(0)))
+    check(libc.ioctl(fd, ctypes.c_ulong(TIOCSCTTY), ctypes.c_long(0)))
 
 
 def set_window(fd: int, rows: int, columns: int) -> None:

@@ -13,6 +13,7 @@ from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWNS,
+    CLONE_NEWTIME,
     CLONE_NEWUSER,
     NAMESPACES,
     same_namespace,
@@ -226,12 +227,13 @@ def _view_options(hierarchy: "Hierarchy") -> "list[tuple[str, str | None]]":
 def namespaces_to_join(pid: int) -> int:
     """Flags of the namespaces of ``pid``.
 
-    Entering one where the caller is already changes nothing, but for the user namespace, which
-    setns(2) refuses: that one is left out then.
+    Entering one where the caller is already changes nothing. Two are left out then: the user
+    namespace, which setns(2) refuses, and the time namespace, which it refuses to some.
     """
     flags = existing_namespaces()
-    if flags & CLONE_NEWUSER and same_namespace(pid, "user"):
-        flags &= ~CLONE_NEWUSER
+    for flag, kind in ((CLONE_NEWUSER, "user"), (CLONE_NEWTIME, "time")):
+        if flags & flag and same_namespace(pid, kind):
+            flags &= ~flag
     return flags
 
 
@@ -268,8 +270,12 @@ def cgroup_doors(pid: int) -> "tuple[list[int], int]":
 
 def adjust_oom_score(pid: "int | str", value: "int | None") -> None:
     """Best effort: without CAP_SYS_RESOURCE a score cannot be lowered (proc_pid_oom_score_adj)."""
-    if not value:
-        return
+    if value:
+        set_oom_score(pid, value)
+
+
+def set_oom_score(pid: "int | str", value: int) -> None:
+    """``adjust_oom_score``, to 0 too."""
     try:
         with open(f"/proc/{pid}/oom_score_adj", "w", encoding="utf-8") as file:
             file.write(str(value))

@@ -5,11 +5,16 @@ import os
 import stat
 
 from ketch.errors import StartFailed
+from ketch.linux.script import GO_ON, Refused
 from ketch.runtime import init_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Iterable
+
+    from ketch.linux.script import Script
+
+_AT_EMPTY_PATH = 0x1000
 
 # What Docker makes of an error: found but cannot be run, or not found; 128 for the rest.
 _CANNOT_RUN = (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR, errno.ETXTBSY)
@@ -59,27 +64,37 @@ def _check(path: str) -> None:
         raise StartFailed(f'exec: "{path}": permission denied', 126)
 
 
-def execute(path: str, args: "list[str]", env: "dict[str, str]") -> "NoReturn":
-    """execve(2); raises ``StartFailed`` when it returns."""
-    try:
-        os.execve(path, args, env)
-    except OSError as error:
-        code, reason = error.errno or 0, (error.strerror or "").lower()
-        raise StartFailed(f"exec {path}: {reason}", exit_code_of(code)) from None
-    except ValueError as error:
-        raise StartFailed(f"exec {path}: {error}", 128) from None
+def execute(
+    script: "Script", init: int, path: str, args: "list[str]", env: "dict[str, str]"
+) -> None:
+    """Let a script end in ``path``, or in the init program (an fd, or -1) that starts ``path``.
 
-
-def execute_init(init: int, path: str, args: "list[str]", env: "dict[str, str]") -> "NoReturn":
-    """Execute the init program (an fd), which starts ``path``; raises ``StartFailed``.
-
-    A seccomp profile may forbid execveat(2): then through the link in /proc.
+    Raises ``StartFailed`` when there is a NUL in what the kernel reads up to one.
     """
-    args, env = init_program.command(args), init_program.environment(env, path)
-    try:
-        os.execve(init, args, env)
-    except (OSError, ValueError):
-        execute(f"/proc/self/fd/{init}", args, env)
+    if init >= 0:
+        args, env = init_program.command(args), init_program.environment(env, path)
+    words = script.strings(_encoded(path, args))
+    variables = script.strings(_encoded(path, [f"{key}={value}" for key, value in env.items()]))
+    if init >= 0:
+        script.call("execveat", init, b"", words, variables, _AT_EMPTY_PATH, failing=GO_ON)
+        path = f"/proc/self/fd/{init}"  # a seccomp profile may forbid execveat(2)
+    script.call("execve", os.fsencode(path), words, variables, what=path)
+
+
+def _encoded(path: str, words: "Iterable[str]") -> "list[bytes]":
+    encoded = [os.fsencode(word) for word in (path, *words)]
+    if any(b"\0" in word for word in encoded):
+        raise StartFailed(f"exec {path}: embedded null byte", 128)
+    return encoded[1:]
+
+
+def failure(error: Refused) -> StartFailed:
+    """Why a script did not become the program."""
+    reason = error.strerror.lower()
+    if error.call == "execve":
+        return StartFailed(f"exec {error.what}: {reason}", exit_code_of(error.errno or 0))
+    call = f"{error.call}: {error.what}" if error.what else error.call
+    return StartFailed(f"cannot set up the process: {call}: {reason}", 128)
 
 
 def environment(entries: "list[str]") -> "dict[str, str]":

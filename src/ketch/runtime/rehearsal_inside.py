@@ -9,10 +9,11 @@ import os
 
 from ketch.errors import KetchError
 from ketch.links import Link
-from ketch.linux import capabilities, fastjson, links, namespaces, netlink
+from ketch.linux import fastjson, links, namespaces, netlink
 from ketch.linux import mountapi as m
 from ketch.linux.descriptors import close_all_but
 from ketch.linux.loopback import loopback_up
+from ketch.linux.script import Script
 from ketch.runtime import defaults, gathering, handover, privileges, program, protocol, starting
 from ketch.runtime.cgroups.hierarchy import detect
 from ketch.runtime.execution import enter_root
@@ -86,16 +87,16 @@ def _one_round(number: int, packet: bytes) -> None:
 def _as_the_program(wanted: "Body") -> None:
     """``starting.start_program`` as far as it leaves everything as it is."""
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    starting.identity_of(root, wanted)
     env = program.environment(wanted["env"])
     try:
         program.find("nothing", env["PATH"])
     except KetchError:
         pass
-    held = privileges.held_capabilities()
-    privileges.Grant(wanted["capabilities"], held)
-    capabilities.drop_bounding(held, held)
-    capabilities.set_(*capabilities.get())
+    identity = starting.identity_of(root, wanted)
+    script = Script()
+    privileges.become(script, identity, wanted)
+    program.execute(script, wanted["init_fd"], "/nothing", wanted["args"], env)
+    Script().run()
 
 
 class _Elsewhere:

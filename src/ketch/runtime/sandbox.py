@@ -13,12 +13,11 @@ from ketch.links import Link
 from ketch.linux import links, namespaces, process
 from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER
-from ketch.runtime import defaults, handover, hostmounts, privileges
+from ketch.runtime import defaults, entering, handover, hostmounts, privileges
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.cgroups.hierarchy import detect
 from ketch.runtime.channel import Channel, channel_pair
 from ketch.runtime.child import ChildSetup, run_init
-from ketch.runtime.entering import JoinSetup, run_exec
 from ketch.runtime.groundwork import take_place
 from ketch.runtime.launch_order import order
 from ketch.runtime.namespace_plan import NamespacePlan, plan_namespaces
@@ -219,54 +218,17 @@ def _open_namespace(name: str, path: str) -> int:
         ) from None
 
 
-class _ChildrenIn:
-    """Context manager: children are born in the pid namespace of a process; -1 for our own."""
-
-    def __init__(self, pidfd: int) -> None:
-        self._pidfd = pidfd
-        self._own = -1
-
-    def __enter__(self) -> None:
-        if self._pidfd >= 0:
-            self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-            namespaces.setns(self._pidfd, CLONE_NEWPID)
-
-    def __exit__(self, *_: object) -> None:
-        if self._own >= 0:
-            namespaces.setns(self._own, CLONE_NEWPID)
-            os.close(self._own)
-
-
 def join(job: "Wire", pidfd: int, stdio: "Sequence[int]") -> Started:
     """Run a further process in a container; ``job`` is EXEC, ``pidfd`` its init's.
 
     Raises ``StartFailed`` or OSError. The caller is the parent and reaps.
     """
     wanted = handover.process_order(job, job["process"])
-    init = int(job["init_pid"])
-    flags = handover.namespaces_to_join(init)
-    setup = JoinSetup(pidfd, flags & ~CLONE_NEWPID, wanted)
-    setup.oom_score = job["process"].get("oomScoreAdj")
-    setup.stdio = handover.stdio_fds(stdio)
-    wanted["stdio_count"] = len(setup.stdio)
-    ours, theirs = channel_pair()
-    setup.cgroup_tasks, unified = handover.cgroup_doors(init)
-    process.pidfd_send_signal(pidfd, 0)  # what was looked up by number is still that process
-    with _ChildrenIn(pidfd if flags & CLONE_NEWPID else -1):
-        pid, child_fd = process.clone3(0, unified)
-        if pid == 0:
-            run_exec(theirs, setup)
-    theirs.close()
-    close_all(setup.cgroup_tasks)
-    if unified >= 0:
-        os.close(unified)
+    streams = handover.stdio_fds(stdio)
+    wanted["stdio_count"] = len(streams)
+    entry = entering.Entry(pidfd, int(job["init_pid"]))
     try:
-        _, fds = ours.expect("ready")
-        ours.expect_end()
-    except BaseException:
-        process.kill_and_reap(pid, child_fd)
-        os.close(child_fd)
-        raise
+        found = entering.enter(entry, wanted, streams, job["process"].get("oomScoreAdj"))
     finally:
-        ours.close()
-    return Started(pid, child_fd, fds[0] if fds else -1)
+        entry.close()
+    return Started(*found)

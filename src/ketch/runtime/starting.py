@@ -8,6 +8,7 @@ import os
 from ketch.linux import process
 from ketch.linux.paths import O_PATH
 from ketch.linux.process import dup_above
+from ketch.linux.script import Refused, Script
 from ketch.runtime import console, defaults, hooks, privileges, program, users, workdir
 
 TYPE_CHECKING = False
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ketch.runtime.channel import Channel
+
+
+BEYOND = 64  # numbers of fds that are in nobody's way, if the process has no more streams
 
 
 def open_console(devpts: int, wanted: "dict[str, Any]") -> "tuple[int, int] | None":
@@ -38,9 +42,7 @@ def start_program(
     """
     root_fd = os.open("/", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     identity = identity_of(root_fd, wanted)
-    env = program.environment(wanted["env"])
-    if not env.get("HOME"):
-        env["HOME"] = identity.home or users.home_of(root_fd, identity.uid)
+    env = environment_of(root_fd, wanted, identity)
     workdir.enter(root_fd, wanted["cwd"])
     os.close(root_fd)
     if not wanted.get("parent_death_signal", process.SIGKILL):
@@ -55,13 +57,36 @@ def start_program(
         hooks.wait_for_start(gate[0])
     for hook in wanted.get("start_hooks") or ():
         hooks.run(hook, wanted["hook_state"], env)
-    privileges.set_limits(wanted.get("rlimits") or [])
-    os.umask(wanted.get("umask", 0o022))
+    script = Script()
+    become_program(script, wanted, identity, env)
+    try:
+        script.run()
+    except Refused as error:
+        raise program.failure(error) from None
+
+
+def become_program(
+    script: Script, wanted: "dict[str, Any]", identity: users.Identity, env: "dict[str, str]"
+) -> None:
+    """The end of the script of a process whose stdio and working directory are in place.
+
+    Raises ``StartFailed`` when there is no such program: it is looked up here and now.
+    """
+    privileges.set_limits(script, wanted.get("rlimits") or [])
+    script.call("umask", wanted.get("umask", 0o022))
     path = program.find(wanted["args"][0], env.get("PATH", defaults.PATH))
-    privileges.become(identity, wanted)
-    if wanted["init_fd"] >= 0:
-        program.execute_init(wanted["init_fd"], path, wanted["args"], env)
-    program.execute(path, wanted["args"], env)
+    privileges.become(script, identity, wanted)
+    program.execute(script, wanted["init_fd"], path, wanted["args"], env)
+
+
+def environment_of(
+    root_fd: int, wanted: "dict[str, Any]", identity: users.Identity
+) -> "dict[str, str]":
+    """The variables, with a HOME."""
+    env = program.environment(wanted["env"])
+    if not env.get("HOME"):
+        env["HOME"] = identity.home or users.home_of(root_fd, identity.uid)
+    return env
 
 
 def identity_of(root_fd: int, wanted: "dict[str, Any]") -> users.Identity:
@@ -80,7 +105,7 @@ def _take_stdio(terminal: "tuple[int, int] | None", stdio: "list[int]", uid: int
     if terminal:
         console.take_terminal(terminal[1])
         stdio = [terminal[1]] * 3 + stdio[3:]
-    above = [dup_above(fd, 64 + len(stdio)) for fd in stdio]
+    above = [dup_above(fd, BEYOND + len(stdio)) for fd in stdio]
     for target, fd in enumerate(above):
         os.dup2(fd, target, inheritable=True)
     for fd in above:
@@ -90,11 +115,15 @@ def _take_stdio(terminal: "tuple[int, int] | None", stdio: "list[int]", uid: int
 
 
 def _give_stdio(uid: int) -> None:
-    """Let the user reopen /dev/stdout: pipes and terminals are handed over, files are not ours."""
+    """Let the user reopen /dev/stdout."""
     for fd in range(3):
-        kind = os.fstat(fd).st_mode & 0o170000
-        if kind == 0o010000 or os.isatty(fd):
+        if is_given(fd):
             try:
                 os.fchown(fd, uid, -1)
             except OSError:
                 continue
+
+
+def is_given(fd: int) -> bool:
+    """Whether a stream becomes the user's: pipes and terminals do, files are not ours."""
+    return os.fstat(fd).st_mode & 0o170000 == 0o010000 or os.isatty(fd)
