@@ -119,7 +119,7 @@ class Script:
         if not shared:
             return kind(*words)
         table = kind.from_buffer(mmap.mmap(-1, ctypes.sizeof(kind)))
-        table[:] = words
+        ctypes.memmove(table, kind(*words), ctypes.sizeof(kind))
         return table
 
     def _check(self, table: "Table") -> None:

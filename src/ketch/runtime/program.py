@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 
-from ketch.errors import StartFailed
+from ketch.errors import StartFailed, errno_text
 from ketch.linux.script import GO_ON, Refused
 from ketch.runtime import init_program
 
@@ -90,7 +90,7 @@ def _encoded(path: str, words: "Iterable[str]") -> "list[bytes]":
 
 def failure(error: Refused) -> StartFailed:
     """Why a script did not become the program."""
-    reason = error.strerror.lower()
+    reason = errno_text(error).lower()
     if error.call == "execve":
         return StartFailed(f"exec {error.what}: {reason}", exit_code_of(error.errno or 0))
     call = f"{error.call}: {error.what}" if error.what else error.call
