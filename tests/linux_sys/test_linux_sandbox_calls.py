@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ketch.linux import capabilities, fdpass, namespaces, paths, process, seccomp
+from ketch.linux.script import Script
 
 
 @given(st.binary(max_size=70_000), st.integers(min_value=0, max_value=3))
@@ -100,7 +101,7 @@ def test_capability_sets_of_ourselves() -> None:
 @pytest.mark.parametrize("size", [0, 7, 8 * 4097])
 def test_no_bpf_program(size: int) -> None:
     with pytest.raises(ValueError, match="no BPF program"):
-        seccomp.load_filter(b"\0" * size)
+        seccomp.load_filter(Script(), b"\0" * size)
 
 
 @pytest.mark.root

@@ -12,6 +12,7 @@ from ketch.engine.spec.seccomp_filters import SeccompFilters
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.linux import process, seccomp
 from ketch.linux.libc import libc
+from ketch.linux.script import Script
 from ketch.runtime.defaults import CAPABILITIES
 from ketch.runtime.seccomp.compiler import compile_profile
 from ketch.runtime.seccomp.profile import default_profile
@@ -38,7 +39,9 @@ def inside(program: bytes) -> list[int]:
     if pid == 0:
         try:
             process.set_no_new_privileges()
-            seccomp.load_filter(program)
+            script = Script()
+            seccomp.load_filter(script, program)
+            script.run()
             found = [errno_of(IO_URING_SETUP, 1, 0), errno_of(CLONE3, 0, 0), errno_of(NEXT_YEAR)]
             found += [_socket(family) for family in (socket.AF_ALG, 40, socket.AF_UNIX)]
             os.write(writer, bytes(found))

@@ -1,8 +1,8 @@
 """Scripts: system calls in a row, up to execve(2), that are made without Python in between.
 
-A process writes down what is to be done, looks up all that needs looking up, and then ``run``\\ s
-the script itself, or ``spawn``\\ s a child that does. That child shares its parent's memory until it
-is a program: nothing is copied for it, where a forked interpreter costs 2 ms, half of them for the
+A process writes down what is to be done, looks up all that needs looking up, and then does it
+(``run``) or has a child do it (``spawn``). That child shares its parent's memory until it is a
+program: nothing is copied for it, where a forked interpreter costs 2 ms, half of them for the
 pages that it and its parent write to.
 
 What the arguments point to is kept by the script.

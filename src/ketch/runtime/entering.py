@@ -55,7 +55,7 @@ class _Inside:
 
 
 class Entry:
-    """What it takes to be in the container: its init's ``pidfd``, flags of setns(2), its cgroups."""
+    """What it takes to be in a container: its init's ``pidfd``, flags of setns(2), its cgroups."""
 
     __slots__ = ("flags", "pidfd", "tasks", "unified")
 
@@ -127,7 +127,6 @@ class _Prepared:
 
 def _join(script: Script, entry: Entry, prepared: _Prepared) -> None:
     """The script's first part: into cgroups and namespaces, with nothing of the host but stdio."""
-    script.call("prctl", process.PR_SET_PDEATHSIG, process.SIGKILL, 0, 0, 0)
     for fd in entry.tasks:
         script.call("write", fd, b"0", 1, what="the cgroup")
     script.call("setsid")

@@ -1,8 +1,8 @@
 """What a process may do: user, groups, capabilities, limits, seccomp, as calls of a script.
 
 Order matters. Without no_new_privs, loading a filter needs CAP_SYS_ADMIN, so it is loaded before
-the last capset(2); with it, last of all. After the filter only capset, prctl, close_range and execve
-are called.
+the last capset(2); with it, last of all. After the filter only capset, prctl, close_range and
+execve are called.
 """
 
 import ctypes
