@@ -131,6 +131,17 @@ def test_opaque_directories_hide_what_is_below(store, mounted):
     assert os.listdir(f"{root}/e") == ["old"]
 
 
+def test_a_layer_that_is_in_a_stack_twice(store, mounted):
+    """Builds make them (``RUN touch x``, ``RUN rm x`` and again), and overlayfs refuses them."""
+    sets = store.add_layer(io.BytesIO(layer_tar(x="x", d__y="y"))).diff_id
+    removes = store.add_layer(io.BytesIO(layer_tar(**{".wh.x": "", "d__.wh.y": ""}))).diff_id
+    store.prepare("again", [sets, removes, sets])
+    root = mounted(store.rootfs("again"))
+    with open(f"{root}/x") as x, open(f"{root}/d/y") as y:
+        assert (x.read(), y.read()) == ("x", "y")
+    assert os.listdir(f"{mounted(store.view([sets, removes, sets, removes]))}/d") == []
+
+
 def test_stacks_deeper_than_one_link(store):
     layers = [
         store.add_layer(io.BytesIO(layer_tar(**{f"f{number}": ""}))).diff_id for number in range(70)

@@ -252,7 +252,10 @@ class LayerStore(ABC):
         return info
 
     def _lowers(self, layers: Sequence[str]) -> tuple[Mount, ...]:
-        return tuple(self._lower(self._layer_dir(diff_id)) for diff_id in reversed(layers))
+        """Topmost first. Of a layer that is there twice only the upper one counts: it decides again
+        whatever the lower one decided, and overlayfs refuses a directory that it has already."""
+        topmost = dict.fromkeys(reversed(layers))
+        return tuple(self._lower(self._layer_dir(diff_id)) for diff_id in topmost)
 
     def _existing_layer(self, diff_id: str) -> str:
         if not self.has_layer(diff_id):
