@@ -27,6 +27,7 @@ from ketch.engine.containers.exec_values import ExecRecord, ExecSpec
 from ketch.engine.containers.place import hostname
 from ketch.engine.containers.record import ContainerRecord, Status
 from ketch.engine.containers.start import prefixed
+from ketch.engine.containers.start_waits import StartWaits
 from ketch.errors import (
     Conflict,
     InvalidParameter,
@@ -61,7 +62,7 @@ class Execs:
         self._store = ExecStore(database)
         self._shims: dict[str, Shim] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._up: dict[str, asyncio.Event] = {}
+        self._starts = StartWaits()
 
     async def create(self, ref: str, spec: ExecSpec) -> str:
         """Record a process to run in the container ``ref``; returns the exec ID.
@@ -160,7 +161,7 @@ class Execs:
         started = await shim.started()
         self._shims[record.id] = shim
         self._note(record, started)
-        self._up.pop(record.id, asyncio.Event()).set()
+        self._starts.over(record.id)
         return shim
 
     def _note(self, record: ExecRecord, started: Started) -> None:
@@ -173,7 +174,7 @@ class Execs:
             os.unlink(self._parts.config.shim_socket(record.id))
         if self._store.find(record.id) is not None:
             self._store.put(msgspec.structs.replace(record, running=False, exit_code=exit_code))
-        self._up.pop(record.id, asyncio.Event()).set()
+        self._starts.over(record.id)
 
     def _watch_soon(self, exec_id: str, shim: Shim) -> None:
         shim.on_detached = lambda: self._detached(exec_id)
@@ -208,20 +209,12 @@ class Execs:
         """Set the terminal's size; before the process is up this waits for it."""
         record = self._store.by_id(exec_id)
         if exec_id not in self._shims and record.exit_code is None:
-            await self._is_up(exec_id, _RESIZE_PATIENCE)
+            await self._starts.wait(exec_id, _RESIZE_PATIENCE)
         shim = self._shims.get(exec_id)
         if shim is None:
             raise Conflict(f"exec {exec_id} is not running")
         if record.spec.tty:
             await shim.resize(height, width)
-
-    async def _is_up(self, exec_id: str, patience: float) -> None:
-        """Until its start is over, whatever came of it."""
-        up = self._up.setdefault(exec_id, asyncio.Event())
-        try:
-            await asyncio.wait_for(up.wait(), patience)
-        except TimeoutError:
-            self._up.pop(exec_id, None)
 
     async def inspect(self, exec_id: str) -> ExecRecord:
         """The record; raises ``NotFound``.
@@ -231,7 +224,7 @@ class Execs:
         them.
         """
         if self._store.by_id(exec_id).running and exec_id not in self._shims:
-            await self._is_up(exec_id, _EXIT_PATIENCE)
+            await self._starts.wait(exec_id, _EXIT_PATIENCE)
         shim = self._shims.get(exec_id)
         if self._store.by_id(exec_id).running and shim is not None:
             try:
