@@ -26,7 +26,7 @@ from ketch.build.look_tasks import look
 from ketch.errors import InvalidParameter, NotFound, StartFailed
 from ketch.layers.compression import decompressed
 from ketch.layers.create import open_umask
-from ketch.layers.placing import unpack_stream
+from ketch.layers.placing import followed, unpack_stream
 from ketch.layers.unpack import Ownership, Unpacker
 from ketch.layers.unpack import make_directories as owned_directories
 from ketch.linux.paths import open_in_root
@@ -280,7 +280,8 @@ def make_directory(args: Args, fds: list[int]) -> Args:
                 found = owner(args, fds)
                 belongs = found["uid"], found["gid"]
         with open_umask():
-            os.close(owned_directories(root_fd, os.fsencode(path), Ownership(belongs)))
+            there = os.fsencode(followed(root_fd, path))
+            os.close(owned_directories(root_fd, there, Ownership(belongs)))
         return {"made": True}
     except (FileNotFoundError, NotADirectoryError, NotFound, InvalidParameter):
         raise InvalidParameter(f"{path} of the image can't be a directory") from None

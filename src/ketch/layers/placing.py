@@ -96,7 +96,7 @@ class Placing:
         if self._unpacker is None:
             base = self._destination
             if is_file and count == 1 and not self._is_directory():
-                base, name = posixpath.split(posixpath.normpath(self._followed()))
+                base, name = posixpath.split(followed(self._root_fd, base))
                 self._rename = os.fsencode(name)
             elif count > 1 and not self._destination.endswith("/") and not self._is_directory():
                 raise InvalidParameter(
@@ -104,42 +104,26 @@ class Placing:
                     "end the destination with /"
                 )
             self._made = not self._is_directory("")
-            self._make(base, self._ownership)
+            base = self._make(base, self._ownership)
             self._unpacker = Unpacker(self._root_fd, os.fsencode(base), ownership=self._ownership)
         return self._unpacker
-
-    def _followed(self) -> str:
-        """The destination of a file, links followed inside the root; they may lead to nothing."""
-        path = self._destination
-        for _ in range(_MOST_LINKS):
-            try:
-                fd = open_in_root(self._root_fd, path, os.O_PATH | os.O_NOFOLLOW)
-            except (FileNotFoundError, NotADirectoryError):
-                return path
-            try:
-                if not stat.S_ISLNK(os.fstat(fd).st_mode):
-                    return path
-                target = os.readlink("", dir_fd=fd)
-            finally:
-                os.close(fd)
-            path = posixpath.join(posixpath.dirname(path), target)
-        raise InvalidParameter(f"{self._destination}: too many symbolic links")
 
     def _is_directory(self, marks: str = "/") -> bool:
         if marks and self._destination.endswith(("/", "/.")):
             return True
         return is_directory(self._root_fd, self._destination)
 
-    def _make(self, path: str, ownership: Ownership) -> None:
+    def _make(self, path: str, ownership: Ownership) -> str:
+        """A directory; where it is once links are followed."""
+        path = followed(self._root_fd, path)
         os.close(make_directories(self._root_fd, os.fsencode(path), ownership))
+        return path
 
     def _unpack_archive(self, fd: int, size: int) -> None:
-        self._make(self._destination, Ownership(self._ownership.chown))
+        base = self._make(self._destination, Ownership(self._ownership.chown))
         stream = decompressed(cast(BinaryIO, FileWindow(os.dup(fd), 0, size)))
         unpacker = Unpacker(
-            self._root_fd,
-            os.fsencode(self._destination),
-            ownership=Ownership(self._archive_chown),
+            self._root_fd, os.fsencode(base), ownership=Ownership(self._archive_chown)
         )
         self._archives += unpack_stream(stream, unpacker)
 
@@ -187,6 +171,37 @@ class LayerPlacing:
     def _is_directory(self) -> bool:
         ends = self._destination.endswith(("/", "/."))
         return ends or is_directory(self._root_fd, self._destination)
+
+
+def followed(root_fd: int, path: str) -> str:
+    """An absolute path with links followed inside the root, though they may lead to nothing: what
+    is missing is to be made there. Raises ``InvalidParameter`` for too many links."""
+    walked, rest, links = "/", path.split("/")[::-1], 0
+    while rest:
+        name = rest.pop()
+        here = posixpath.normpath(posixpath.join(walked, name))
+        target = _link_at(root_fd, here)
+        if target is None:
+            walked = here
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise InvalidParameter(f"{path}: too many symbolic links")
+        walked = "/" if target.startswith("/") else walked
+        rest += target.split("/")[::-1]
+    return walked
+
+
+def _link_at(root_fd: int, path: str) -> str | None:
+    """What a link says; None if there is something else or nothing."""
+    try:
+        fd = open_in_root(root_fd, path, os.O_PATH | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)
 
 
 def is_directory(root_fd: int, path: str) -> bool:
