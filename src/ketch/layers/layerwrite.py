@@ -56,10 +56,11 @@ class LayerWriter:
     def make_directories(
         self, path: bytes, mtime: int | None = None, *, alone: bool = False
     ) -> Path:
-        """A directory and those above it, made where there is none; the directory gets a time, and
-        its mode changed if it is new and takes the place of a source that comes ``alone``."""
+        """A directory and those above it, made where there is none, for what is put there now; the
+        directory gets a time, and its mode changed if it is new and takes the place of a source
+        that comes ``alone``."""
         parts = tuple(part for part in path.split(b"/") if part not in (b"", b"."))
-        self._enter(parts, mtime, alone)
+        self._enter(parts, self._now if mtime is None else mtime, alone)
         return parts
 
     def put(self, base: Path, entry: Entry, content: int) -> None:
