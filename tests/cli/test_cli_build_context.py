@@ -117,3 +117,46 @@ def test_bad_patterns_are_refused(tree: Path, rules: bytes) -> None:
     (tree / ".dockerignore").write_bytes(b"ok\n" + rules)
     with pytest.raises(InvalidParameter, match="line 2"):
         sent(tree)
+
+
+def test_a_directory_that_is_excluded_is_sent_with_what_is_not(tree: Path) -> None:
+    (tree / ".dockerignore").write_text("src\n!src/deep/y.c\n")
+    (tree / "src").chmod(0o700)
+    data = b"".join(context.stream(str(tree), "Dockerfile"))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert tar.getmember("src").mode == 0o700
+        names = tar.getnames()
+    assert names.index("src") < names.index("src/deep") < names.index("src/deep/y.c")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "picked"),
+    [
+        (["a.txt"], ["a.txt"]),
+        (["none", "a.txt/x", "src/*.c"], ["src", "src/main.c"]),
+        (["src/deep"], ["src", "src/deep", "src/deep/y.c"]),
+        (["[^a-zA-Z.]*"], ["#hash", "[br]acket", "ünïcode", "ünïcode/ß"]),
+        (["\\[br\\]acket", "?.txt"], ["[br]acket", "a.txt"]),
+        (["way/main.c"], ["src", "src/main.c", "way"]),
+        (["w*/main.c"], ["src", "src/main.c", "way"]),
+        (["circle/x", "out"], ["circle", "out"]),
+        (["twice"], ["keep", "keep/up", "src", "src/main.c", "twice", "way"]),
+        (["**/main.c"], None),
+        (["."], None),
+    ],
+)
+def test_what_steps_name_and_where_links_lead(
+    tree: Path, patterns: list[str], picked: list[str] | None
+) -> None:
+    (tree / ".dockerignore").write_text("**/*.o\nDockerfile\nb.log\n.env\n")
+    links = {"way": "./src", "circle": "circle", "out": "/../../etc", "twice": "keep/up"}
+    for name, target in {**links, "keep/up": "../way/main.c", "keep/no": "../b.log"}.items():
+        (tree / name).symlink_to(target)
+    data = b"".join(context.some(str(tree), patterns, "Dockerfile"))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = sorted(tar.getnames())
+    if picked is None:
+        assert {"a.txt", "src/deep/y.c", "node_modules/m/index.js"} < set(names)
+        assert not {"Dockerfile", "b.log", "src/main.o"} & set(names)
+    else:
+        assert names == sorted(picked)

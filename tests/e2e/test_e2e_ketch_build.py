@@ -258,3 +258,49 @@ def test_build_and_run(ketchd: Ketchd, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, b"built\n")
     folder(tmp_path, "FROM busybox\nRUN false\n")
     assert run(ketchd, "run", "--rm", "--build", path).returncode == 125
+
+
+def test_of_a_large_context_only_what_steps_name_is_sent(ketchd: Ketchd, tmp_path: Path) -> None:
+    text = """FROM busybox
+COPY one li* /to/
+COPY --from=more few /few
+RUN cat /to/* /few/*
+"""
+    context, more = tmp_path / "context", tmp_path / "more"
+    (more / "few").mkdir(parents=True)
+    context.mkdir()
+    for place in (context, more):
+        with open(place / "large", "wb") as file:
+            file.truncate(5 << 20)
+    (context / "one").write_text("said-one\n")
+    (context / "link").symlink_to("one")
+    (more / "few/a").write_text("said-a\n")
+    (more / "few/b.log").write_text("said-b\n")
+    (more / ".dockerignore").write_text("**/*.log\n")
+    named = ("--build-context", f"more={more}")
+    done = run(ketchd, "build", *named, "--progress=rawjson", folder(context, text))
+    shown = [json.loads(line) for line in done.stderr.splitlines()]
+    said = b"".join(
+        base64.b64decode(log["data"]) for one in shown for log in one.get("logs") or ()
+    ).decode()
+    assert (said.count("said-one"), "said-a" in said, "said-b" in said) == (2, True, False)
+    sent = {
+        status["id"] + status.get("name", ""): status["current"]
+        for one in shown
+        for status in one.get("statuses") or ()
+        if "transferring" in status["id"]
+    }
+    assert sorted(sent) == ["transferring context:", "transferring more:"], sent
+    assert max(sent.values()) < 1 << 20
+    again = run(ketchd, "build", *named, str(context)).stderr.decode()
+    assert again.count(" CACHED") == 3
+    (context / "Dockerfile").write_text(f"{text}COPY . /all\nRUN ls /all | wc -l; ls /few")
+    whole = run(ketchd, "build", *named, str(context)).stderr.decode()
+    assert (" 4\n" in whole, " a\n" in whole) == (True, True)  # Dockerfile, large, link, one
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY none /\n")
+    missing = run(ketchd, "build", str(context))
+    assert (missing.returncode, b"none" in missing.stderr) == (1, True)
+    connection = UnixConnection(str(ketchd.socket))
+    connection.request("POST", "/build?contextondemand=1&progress=events", b"")
+    assert connection.getresponse().status == 400
+    connection.close()

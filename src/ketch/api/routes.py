@@ -123,6 +123,8 @@ _BEYOND = (  # what Docker's API does not have: docs/beyond.md
     Route("POST", "/ketch/builds/offers/{id}/agent", build_offers.agent),
     Route("GET", "/ketch/builds/offers/{id}/output", build_offers.output),
     Route("PUT", "/ketch/builds/offers/{id}/layout", build_offers.layout),
+    Route("GET", "/ketch/builds/offers/{id}/demands", build_offers.demands),
+    Route("PUT", "/ketch/builds/offers/{id}/context", build_offers.context),
     Route("GET", "/ketch/builds/{id}/events", build_history.events),
     Route("GET", "/ketch/builds/{id}", build_history.inspect),
     Route("DELETE", "/ketch/builds/{id}", build_history.remove),

@@ -136,7 +136,7 @@ class SessionSource:
         image = workers.new_image(name)
         if earlier.unchanged:
             received = await self._contexts.adopt(earlier, workers.path(image))
-            workers.received[name] = {**received, "image": image}
+            workers.received[name] = {**received, "image": image, "partial": bool(follow)}
             return
 
         async def receive(fd: int) -> Any:
@@ -144,6 +144,7 @@ class SessionSource:
 
         received = await fed(_with(first, stream), receive)
         self._contexts.keep(*whose, workers.path(image), received, earlier, follow)
+        workers.received[name]["partial"] = bool(follow)
 
 
 def _is_plain(path: str) -> bool:

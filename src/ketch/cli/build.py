@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from ketch.cli.build_context import Directories
     from ketch.cli.build_outputs import Fetching
+    from ketch.cli.context_demands import Bringing
     from ketch.cli.flags import Parsed
     from ketch.client.api import Client
 
@@ -36,13 +38,14 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
         from ketch.cli.build_call import ask
 
         return ask(client, parsed), ""
+    large = None
     if is_remote(parsed.words[0]):
         pieces, dockerfile = build_context.remote_of(parsed)
         asked = {**query(parsed, dockerfile), "remote": parsed.words[0]}
         if parsed["file"] and not dockerfile:
             asked["dockerfilebody"] = "1"
     else:
-        pieces, dockerfile = build_context.context_of(parsed)
+        pieces, dockerfile, large = build_context.sent(parsed)
         asked = query(parsed, dockerfile)
     client.connect_ahead()
     quiet = parsed["quiet"] or parsed["progress"] == "quiet"
@@ -50,7 +53,8 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
     from ketch.cli import credentials, proxies
 
     proxies.add_to_build(asked, client)
-    fetching = _outputs(client, parsed, asked)
+    fetching = _outputs(client, parsed, asked, needed=large is not None)
+    bringing = _brings(client, asked, large)
     messages = client.json_lines(
         "POST",
         "/build",
@@ -62,6 +66,8 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
         },
     )
     outcome = _show(messages, parsed["progress"], quiet=quiet)
+    if bringing is not None and outcome["type"] == "failed":
+        bringing.check()
     if fetching is not None:
         fetching.finish(patience=2.0 if outcome["type"] == "failed" else None)
     if outcome["type"] == "failed":
@@ -75,8 +81,23 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
     return 0, outcome["image"] if silent else _told(parsed, outcome, quiet=quiet)
 
 
-def _outputs(client: "Client", parsed: "Parsed", asked: "dict[str, Any]") -> "Fetching | None":
-    """Ask for the outputs of the flags, and begin to wait for those that come here."""
+def _brings(
+    client: "Client", asked: "dict[str, Any]", large: "Directories | None"
+) -> "Bringing | None":
+    """Begin to wait for what the engine wants of a large context."""
+    if large is None:
+        return None
+    from ketch.cli.context_demands import Bringing
+
+    asked["contextondemand"] = "1"
+    return Bringing(client, asked["offers"], large)
+
+
+def _outputs(
+    client: "Client", parsed: "Parsed", asked: "dict[str, Any]", *, needed: bool
+) -> "Fetching | None":
+    """Ask for the outputs of the flags, and begin to wait for those that come here. An exchange
+    beside the build's is ``needed`` anyway, or only for what the flags say."""
     from ketch.cli import build_lend
 
     found = []
@@ -94,7 +115,7 @@ def _outputs(client: "Client", parsed: "Parsed", asked: "dict[str, Any]") -> "Fe
         found = build_outputs.with_caches(found, caches.targets)
     coming = any(output.comes_here for output in found)
     layouts = any("=oci-layout://" in word for word in parsed["build-context"])
-    needed = coming or layouts or (caches is not None and caches.sends())
+    needed = needed or coming or layouts or (caches is not None and caches.sends())
     token = build_lend.lend(client, parsed, needed=needed)
     if token:
         asked["offers"] = token

@@ -13,26 +13,63 @@ if TYPE_CHECKING:
     from ketch.cli.flags import Parsed
 
 _LARGEST = 5 << 20
+_AT_ONCE = 1 << 20  # bytes of a context that is sent with the request, whatever steps want of it
 OUTSIDE_NAME = ".ketch-dockerfile"
+
+
+class Directories:
+    """What the engine may ask for: the context at ``path`` and further ones by name."""
+
+    __slots__ = ("dockerfile", "named", "path")
+
+    def __init__(self, path: str, dockerfile: str, named: "dict[str, str]") -> None:
+        self.path = path
+        self.dockerfile = dockerfile
+        self.named = named
+
+
+def sent(parsed: "Parsed") -> "tuple[Iterable[bytes], str, Directories | None]":
+    """(tar stream, the Dockerfile's name in it, what is not in it since it is large)."""
+    if parsed.words[0] == "-":
+        return *context_of(parsed), None
+    from ketch.cli import context
+
+    folder, dockerfile, content, named = _local(parsed)
+    first, size = [], 0
+    for piece in context.stream(folder, dockerfile, content, named):
+        first.append(piece)
+        size += len(piece)
+        if size > _AT_ONCE:
+            break
+    else:
+        return iter(first), dockerfile, None
+    lone = context.of_dockerfile(folder, dockerfile, content)
+    return lone, dockerfile, Directories(folder, dockerfile, named)
 
 
 def context_of(parsed: "Parsed", *, whole: bool = True) -> "tuple[Iterable[bytes], str]":
     """(tar stream, the Dockerfile's name in it)."""
-    path, file = parsed.words[0], parsed["file"]
-    named = directories(parsed["build-context"])
-    if path == "-":
-        if named:
+    if parsed.words[0] == "-":
+        if directories(parsed["build-context"]):
             raise Failure("a context on stdin can't be sent with directories (--build-context)")
-        return _from_stdin(file)
-    if not os.path.isdir(path):
-        raise Failure(f'unable to prepare context: path "{path}" not found')
+        return _from_stdin(parsed["file"])
     from ketch.cli import context
 
+    folder, dockerfile, content, named = _local(parsed)
     stream = context.stream if whole else context.of_dockerfile
+    return stream(folder, dockerfile, content, named), dockerfile
+
+
+def _local(parsed: "Parsed") -> "tuple[str, str, bytes | None, dict[str, str]]":
+    """(context, the Dockerfile's name, its content if it is not in the context, directories)."""
+    path, file = parsed.words[0], parsed["file"]
+    named = directories(parsed["build-context"])
+    if not os.path.isdir(path):
+        raise Failure(f'unable to prepare context: path "{path}" not found')
     if file == "-":
-        return stream(path, OUTSIDE_NAME, sys.stdin.buffer.read(), named), OUTSIDE_NAME
+        return path, OUTSIDE_NAME, sys.stdin.buffer.read(), named
     if file.startswith(("http://", "https://")):
-        return stream(path, OUTSIDE_NAME, fetched(file), named), OUTSIDE_NAME
+        return path, OUTSIDE_NAME, fetched(file), named
     name = file or os.path.join(path, "Dockerfile")
     if not os.path.exists(name):
         raise Failure(
@@ -42,8 +79,8 @@ def context_of(parsed: "Parsed", *, whole: bool = True) -> "tuple[Iterable[bytes
     relative = os.path.relpath(os.path.realpath(name), os.path.realpath(path))
     if relative.startswith(".."):
         with open(name, "rb") as opened:
-            return stream(path, OUTSIDE_NAME, opened.read(), named), OUTSIDE_NAME
-    return stream(path, relative, None, named), relative
+            return path, OUTSIDE_NAME, opened.read(), named
+    return path, relative, None, named
 
 
 def remote_of(parsed: "Parsed") -> "tuple[Iterable[bytes], str]":

@@ -1,4 +1,5 @@
-"""The build context as a tar stream: a directory less what ``.dockerignore`` excludes.
+"""The build context as a tar stream: a directory less what ``.dockerignore`` excludes, or some
+paths of it.
 
 Excluded bytes never leave the machine (an archive of what is not excluded is sent); the Dockerfile
 and ``.dockerignore`` themselves are always sent, since the engine needs them.
@@ -10,7 +11,7 @@ from ketch.cli import tar_entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from typing import BinaryIO
 
     from ketch.build.ignore import IgnoreRules
@@ -57,12 +58,27 @@ def stream(
     yield b"".join([*last, tar_entries.END])
 
 
+def some(folder: str, patterns: "Iterable[str]", dockerfile: str = "") -> "Iterator[bytes]":
+    """The tar stream of what patterns lead to in a directory (``context_picks``), and nothing
+    that is excluded, be it the Dockerfile; ``dockerfile`` says whose ignore file counts."""
+    from ketch.cli import context_picks
+
+    picked = context_picks.roots(folder, patterns)
+    yield from _directory(folder, _rules(folder, dockerfile), set(), "", picked)
+    yield tar_entries.END
+
+
 def _directory(
-    folder: str, ignore: "IgnoreRules | None", kept: "set[str]", prefix: str = ""
+    folder: str,
+    ignore: "IgnoreRules | None",
+    kept: "set[str]",
+    prefix: str = "",
+    picked: "Collection[str]" = ("",),
 ) -> "Iterator[bytes]":
     pieces: list[bytes] = []
     size = 0
-    for name in _walk(folder, ignore, kept):
+    names = _walk(folder, ignore, kept, picked)
+    for name in names if ignore is None else _with_parents(names):
         for piece in tar_entries.of_path(folder, name, prefix):
             pieces.append(piece)
             size += len(piece)
@@ -106,20 +122,39 @@ def _rules(folder: str, dockerfile: str) -> "IgnoreRules | None":
     return None
 
 
-def _walk(folder: str, ignore: "IgnoreRules | None", kept: "set[str]") -> "Iterator[str]":
-    """Relative paths to send, parents before children, sorted."""
-    pending = [""]
+def _with_parents(names: "Iterable[str]") -> "Iterator[str]":
+    """A directory that is excluded is sent where something in it is not: its mode counts."""
+    told: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        for count in range(1, len(parts) + 1):
+            path = "/".join(parts[:count])
+            if path not in told:
+                told.add(path)
+                yield path
+
+
+def _walk(
+    folder: str, ignore: "IgnoreRules | None", kept: "set[str]", picked: "Collection[str]"
+) -> "Iterator[str]":
+    """Relative paths to send, parents before children, sorted: those ``picked``, all below them,
+    and the directories that lead there."""
+    ways = {path[:end] for path in picked for end, sign in enumerate(path) if sign == "/"}
+    pending = [("", "" in picked)]
     while pending:
-        here = pending.pop()
+        here, whole = pending.pop()
         with os.scandir(os.path.join(folder, here)) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
         below = []
         for entry in found:
             name = os.path.join(here, entry.name)
+            all_of_it = whole or name in picked
+            if not all_of_it and name not in ways:
+                continue
             is_folder = entry.is_dir(follow_symlinks=False)
             excluded = ignore is not None and ignore.excludes(name) and name not in kept
             if not excluded:
                 yield name
             if is_folder and not (ignore is not None and ignore.prunes(name)):
-                below.append(name)
+                below.append((name, all_of_it))
         pending.extend(reversed(below))

@@ -44,21 +44,23 @@ class Client:
     def __init__(self, address: "Address") -> None:
         self.address = address
         self._idle: Connection | None = None
-        self._ahead: Connection | None = None
+        self._ahead: list[Connection] = []
 
     def connect_ahead(self) -> None:
         """Connect to an engine of this machine now, for the next exchange: it accepts while the
         caller still prepares. Whether that works shows at the exchange."""
-        if self.address.scheme == "unix" and self._ahead is None:
+        if self.address.scheme == "unix" and not self._ahead:
             try:
-                self._ahead = Connection(self.address)
+                self._ahead.append(Connection(self.address))
             except EngineUnreachable:
                 pass
 
     def _fresh(self) -> Connection:
-        """A connection of one's own."""
-        ahead, self._ahead = self._ahead, None
-        return ahead or Connection(self.address)
+        """A connection of one's own; several threads may ask at once."""
+        try:
+            return self._ahead.pop()
+        except IndexError:
+            return Connection(self.address)
 
     def call(
         self,

@@ -13,6 +13,7 @@ from ketch.api.resources.container_files import upload
 from ketch.build.failures import StepFailed
 from ketch.build.named_contexts import LOCAL
 from ketch.build.source import DockerfileError, excerpt
+from ketch.engine.builder.demands import DEFINITION, DemandedSource
 from ketch.engine.builder.gc import Amounts
 from ketch.engine.builder.questions import CALLS
 from ketch.engine.builder.remote import OwnDockerfile, remote_source
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ketch.build.offers import Offers
     from ketch.build.options import BuildOptions
     from ketch.build.progress import Event
+    from ketch.engine.builder.demands import Demands
     from ketch.engine.builder.running import RunningBuild
 
 _PRUNE_FILTERS = keys(
@@ -41,18 +43,28 @@ async def build(call: Call) -> StreamResponse:
         return await _answer(call, build_options(call))
     token = call.text("offers")
     if not token:
-        return await _built(call, build_options(call), None)
+        options = build_options(call)
+        return await _built(call, options, _source(call, options), None)
     desk = call.engine.builder.offers
     offers = desk.take(token)
     try:
         options = build_options(call)
-        return await _built(call, options, offers.with_accounts(options.credentials))
+        return await _built(
+            call,
+            options,
+            _source(call, options, offers.demands),
+            offers.with_accounts(options.credentials),
+        )
     finally:
         desk.done(token)
 
 
-def _source(call: Call, options: BuildOptions) -> Source:
-    """The request's body, or what ``remote`` names."""
+def _source(call: Call, options: BuildOptions, demands: Demands | None = None) -> Source:
+    """The request's body, what ``remote`` names, or what the client is asked for."""
+    if call.flag("contextondemand"):
+        if demands is None or options.remote:
+            raise InvalidParameter("contextondemand needs offers, and goes with no remote context")
+        return DemandedSource(TarSource(upload(call), name=DEFINITION), demands)
     if not options.remote:
         values = options.contexts.values()
         named = [v.removeprefix(LOCAL) for v in values if v.startswith(LOCAL)]
@@ -74,10 +86,12 @@ async def _answer(call: Call, options: BuildOptions) -> StreamResponse:
     return responses.json(found)
 
 
-async def _built(call: Call, options: BuildOptions, offers: Offers | None) -> StreamResponse:
+async def _built(
+    call: Call, options: BuildOptions, source: Source, offers: Offers | None
+) -> StreamResponse:
     if call.text("progress"):
-        return await _with_events(call, options, offers)
-    outputs = call.engine.builder.build(_source(call, options), options, offers)
+        return await _with_events(call, options, source, offers)
+    outputs = call.engine.builder.build(source, options, offers)
     try:
         output = await anext(outputs, None)
         response = await responses.stream(call, responses.JSON)
@@ -90,12 +104,14 @@ async def _built(call: Call, options: BuildOptions, offers: Offers | None) -> St
         await outputs.aclose()  # type: ignore[attr-defined]
 
 
-async def _with_events(call: Call, options: BuildOptions, offers: Offers | None) -> StreamResponse:
+async def _with_events(
+    call: Call, options: BuildOptions, source: Source, offers: Offers | None
+) -> StreamResponse:
     """POST /build?progress=events (docs/beyond.md): JSON lines of events, then the outcome."""
     if call.text("progress") != "events":
         raise InvalidParameter(f"invalid progress {call.text('progress')!r}: there is 'events'")
     builder = call.engine.builder
-    async with builder.running(_source(call, options), options, offers) as build:
+    async with builder.running(source, options, offers) as build:
         bursts = build.bursts()
         told = _lines(await anext(bursts, []), options)
         if build.has_told_all:  # nearly all is from the cache: one packet wakes the client once

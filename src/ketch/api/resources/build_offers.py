@@ -1,5 +1,4 @@
-"""Secrets, SSH agents and layouts for a build by POST /build: left before it begins
-(docs/beyond.md)."""
+"""Secrets, SSH agents, layouts and contexts for a build by POST /build (docs/beyond.md)."""
 
 from __future__ import annotations
 
@@ -56,6 +55,28 @@ async def layout(call: Call) -> StreamResponse:
     if not name:
         raise InvalidParameter("the parameter name is missing")
     await call.engine.builder.leave_layout(call.id, name, upload(call))
+    return responses.empty(201)
+
+
+async def demands(call: Call) -> StreamResponse:
+    """GET /ketch/builds/offers/{id}/demands: a JSON line for each part of a context that the build
+    wants (``Number``, ``Name``, ``Paths``), until it is over."""
+    listening = call.engine.builder.offers.find(call.id).demands.listen()
+    response = await responses.stream(call, responses.JSON)
+    try:
+        async for one in listening:
+            line = {"Number": one.number, "Name": one.name, "Paths": one.paths}
+            await response.write(responses.encode(line))
+    finally:
+        await listening.aclose()  # type: ignore[attr-defined]
+    return response
+
+
+async def context(call: Call) -> StreamResponse:
+    """PUT /ketch/builds/offers/{id}/context: ``number`` is that of a demand; the body is a tar
+    archive of what it asked for."""
+    demands = call.engine.builder.offers.find(call.id).demands
+    await demands.answer(call.integer("number"), upload(call))
     return responses.empty(201)
 
 

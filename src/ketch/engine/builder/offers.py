@@ -1,4 +1,4 @@
-"""What ``ketch build`` lends to a build: secrets and SSH agents, left here before it begins.
+"""What ``ketch build`` lends to a build: secrets, agents, directories; left here before it begins.
 
 Everything is kept in memory, for one build, and dropped when that ends or does not come. Agents are
 reached through connections that the client opens ahead: each carries one conversation, and the
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from ketch.build.offers import Layout, LayoutSource, Pieces, Streams
+from ketch.engine.builder.demands import Demands
 from ketch.engine.builder.layout_sent import SentLayout
 from ketch.errors import Conflict, InvalidParameter, NotFound, Unavailable
 
@@ -44,6 +45,7 @@ class LentOffers:
         }
         self._parcels: dict[int, asyncio.Queue[Parcel | None]] = {}
         self._layouts: dict[str, str] = {}
+        self.demands = Demands()
         self._over = False
         self._accounts: Mapping[str, tuple[str, str]] = {}
         self.until = time.monotonic() + _LIFE
@@ -129,6 +131,7 @@ class LentOffers:
     def close(self) -> None:
         """Forget everything."""
         self._over = True
+        self.demands.close()
         for path in self._layouts.values():
             os.unlink(path)
         self._layouts.clear()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ketch.build.epoch import epoch_of
 from ketch.build.options import BuildOptions
 from ketch.build.progress import Report, Sink, Vertex, vertex_digest
-from ketch.build.wanted import ALL, EVERYTHING, Paths, cleaned, covers
+from ketch.build.wanted import EVERYTHING, Paths, cleaned, covers
 from ketch.engine.builder.channel import Channel
 from ketch.engine.builder.workers import BuildWorkers, directory_of
 from ketch.engine.images.values import Credentials
@@ -108,10 +108,9 @@ class BuildRoom:
         """Where a tree that is not of layers is, for ``ketch.build.tasks``."""
         if not await self._is_image(tree, sources):
             return {"tree": os.path.basename(await self._unpacked(tree, sources))}
-        load = await self.load(tree.name, sources)
         await self.workers.arrive(tree.name)
-        image = self.workers.received[tree.name]["image"]
-        return {"image": image, "partial": ALL not in load.paths}
+        received = self.workers.received[tree.name]
+        return {"image": received["image"], "partial": received.get("partial", False)}
 
     async def identity(self, tree: Tree, sources: Iterable[str] = EVERYTHING) -> object:
         """What the same files have in common, of whatever build; None where nothing is known."""

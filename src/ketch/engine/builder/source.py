@@ -64,7 +64,10 @@ class TarSource:
         named: Iterable[str] = (),
         directory: str = "",
         title: str = "",
+        name: str = "",
     ) -> None:
+        """``directory`` is for files, ``name`` that of the context which this is for the build."""
+        self._name = name
         self._stream = stream
         self._title = title
         self._directory = directory
@@ -85,7 +88,7 @@ class TarSource:
         async def receive(stream: int) -> Any:
             with storing("the build context"):
                 if self._is_plain:
-                    return await workers.receive_image(stream, "", path)
+                    return await workers.receive_image(stream, self._name, path)
                 asked: dict[str, Any] = {"dockerfile": path}
                 asked["directory"] = self._directory or directory_of("")
                 asked["contexts"] = {name: directory_of(name) for name in self._named}
@@ -95,7 +98,7 @@ class TarSource:
         try:
             if ended and self._is_plain:
                 with storing("the build context"):
-                    found = await workers.receive_archive(Archive(first, path), "")
+                    found = await workers.receive_archive(Archive(first, path), self._name)
             else:
                 found = await fed(_chain(first, self._stream), receive)
         except (NotFound, DataCorrupt) as error:  # the route is there, whatever the context is

@@ -61,7 +61,7 @@ class BuildWorkers:
         """Take the tar stream of the context ``name``, whose fd stays the caller's.
 
         See ``ketch.build.context_image.receive``; the answer stays in ``received``, with the name
-        of its ``image``.
+        of its ``image``. A caller adds ``partial`` where links in it may lead to what was not sent.
         """
         image = image or self.new_image(name)
         asked = {"image": image, "dockerfile": dockerfile}
