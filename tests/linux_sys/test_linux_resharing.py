@@ -1,7 +1,6 @@
 """Pages that are again what they were go back; what a process has in memory stays right."""
 
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from ketch.linux import resharing
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "packaging" / "resharing" / "resharing.s"
 X86 = platform.machine() == "x86_64"
 
 PROGRAM = """
@@ -78,17 +76,6 @@ def test_equal_pages_are_given_back_and_all_values_stay() -> None:
     assert moved > 500_000
     assert given > 50
     assert after < before - 200  # KB
-
-
-@pytest.mark.skipif(X86 and shutil.which("as") is None, reason="needs an assembler")
-def test_the_routines_are_what_their_source_says(tmp_path: Path) -> None:
-    if not X86:
-        pytest.skip("the routines are x86-64")
-    subprocess.run(["as", SOURCE, "-o", tmp_path / "o"], check=True)
-    subprocess.run(
-        ["objcopy", "-O", "binary", "-j", ".text", tmp_path / "o", tmp_path / "bin"], check=True
-    )
-    assert (tmp_path / "bin").read_bytes() == resharing._CODE
 
 
 def test_nothing_is_done_without_a_capture() -> None:

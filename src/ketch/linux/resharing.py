@@ -8,7 +8,7 @@ come to rest compares the pages it has for itself with the file and drops those 
 
 Between the comparison of a page and its dropping nothing may write to it, and neither may anything
 between the copying of the memory and the mapping of the file. No Python code can promise that; a
-few instructions that keep to registers can. They are in packaging/resharing/resharing.s, for
+few instructions that keep to registers can. They are in packaging/machine_code/resharing.s, for
 x86-64; on other machines, and where memory may not be made executable, nothing is done here.
 """
 
@@ -19,6 +19,7 @@ from array import array
 
 from ketch.linux import mountapi
 from ketch.linux.libc import libc, memory_maps
+from ketch.linux.memory import READ, SHARED, load_code, map_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ _CODE = bytes.fromhex(
 _SHARE = 0x70  # where the second routine begins
 _PAGE = 4096
 _SMALLEST = 128 * 1024  # bytes: less is not worth a mapping
-_READ, _WRITE, _EXECUTE = 1, 2, 4
-_SHARED, _PRIVATE, _ANONYMOUS = 1, 2, 0x20
 _POPULATE_READ = 22
 # proc_pid_pagemap(5): present, not a page of a file, mapped by nobody else
 _PRESENT = 1 << 63
@@ -70,10 +69,7 @@ def capture() -> int:
 def _load() -> None:
     """Make the routines callable; raises OSError where memory may not be executed."""
     global _move, _share
-    code = _map(len(_CODE), _READ | _WRITE, _PRIVATE | _ANONYMOUS)
-    ctypes.memmove(code, _CODE, len(_CODE))
-    if libc.mprotect(ctypes.c_void_p(code), ctypes.c_size_t(len(_CODE)), _READ | _EXECUTE):
-        raise OSError(ctypes.get_errno(), "mprotect")
+    code = load_code(_CODE)
     kind = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_long, ctypes.c_long)
     _move, _share = kind(code), kind(code + _SHARE)
 
@@ -88,7 +84,7 @@ def _capture() -> int:
     try:
         os.ftruncate(file, size)
         moved = _move(rows.buffer_info()[0], len(rows) // 3, file)
-        original = _map(size, _READ, _SHARED, file)
+        original = map_memory(size, READ, SHARED, file)
     finally:
         os.close(file)
     size = 0
@@ -118,16 +114,6 @@ def populate() -> None:
     """See to it that what this process forks need not fault the captured pages in (Linux 5.14)."""
     for start, length, _ in _regions:
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _POPULATE_READ)
-
-
-def _map(length: int, protection: int, flags: int, file: int = -1) -> int:
-    function = libc.mmap
-    function.restype = ctypes.c_void_p
-    size, offset = ctypes.c_size_t(length), ctypes.c_long(0)
-    address: int | None = function(None, size, protection, flags, file, offset)
-    if address is None or address == ctypes.c_void_p(-1).value:
-        raise OSError(ctypes.get_errno(), "mmap")
-    return address
 
 
 def _writable() -> "list[tuple[int, int]]":
