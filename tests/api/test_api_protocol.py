@@ -167,6 +167,29 @@ async def test_half_a_request_is_not_waited_for(client: Client) -> None:
     assert await asyncio.wait_for(client.reader.read(), 60) == b""
 
 
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"GET /_ping HTTP/1.1\r\n\r\n", "Missing 'Host' header in request"),
+        (b"GET /_ping HTTP/1.1\r\nHost: k\r\nfoo\r\n\r\n", "Invalid header"),
+        (b"GET /_ping HTTP/1.1\r\nHost: k\r\nContent-Length: -2\r\n\r\n", "Content-Length"),
+        (b"FOO-BAR\r\n\r\n", "Invalid method encountered"),
+    ],
+)
+async def test_what_is_no_http(
+    client: Client, sent: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Answered as other bad requests, the connection ends, and the log has no word of it."""
+    with caplog.at_level("INFO"):
+        client.writer.write(sent)
+        found = await client.answer()
+        assert await asyncio.wait_for(client.reader.read(), 60) == b""
+    assert (found.status, found.message.count("\n")) == (400, 0)
+    assert reason in found.message
+    assert found.headers["Server"].startswith("Docker/ketch")
+    assert not caplog.records
+
+
 async def test_long_lines_and_headers(client: Client, engine: FakeEngine) -> None:
     """Build arguments and the accounts of many registries do not fit into 8 KiB."""
     found = await client.ask("GET", "/_ping?" + "a" * 200_000, X_Registry_Config="b" * 200_000)

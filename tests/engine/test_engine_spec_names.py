@@ -15,7 +15,8 @@ from ketch.errors import InvalidParameter
     "asked",
     [
         {"hostname": "a b"}, {"hostname": "a\nb"}, {"hostname": "a\0"}, {"hostname": "x" * 65},
-        {"domainname": "a\n"}, {"domainname": "\0"}, {"dns": ("x",)}, {"dns": ("",)},
+        {"domainname": "a\n"}, {"domainname": "\0"}, {"domainname": "é" * 33},
+        {"dns": ("x",)}, {"dns": ("",)},
         {"dns": ("1.1.1.1\nsearch y",)}, {"dns_search": ("a\nnameserver 6.6.6.6",)},
         {"dns_search": ("",)}, {"dns_options": ("a\nb",)}, {"dns_options": ("a b",)},
         {"extra_hosts": ("a",)}, {"extra_hosts": ("a:",)}, {"extra_hosts": (":1.2.3.4",)},

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import select
 import socket
 import termios
 from typing import TYPE_CHECKING, Any
 
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
 from ketch.api.lookahead import LIMIT, is_http2, split
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp.web_request import BaseRequest
     from aiohttp.web_response import StreamResponse
 
     from ketch.api.upgrades import Upgrades
 
+_log = logging.getLogger(__name__)
 _LOOK_EVERY = 0.5  # seconds
 
 
@@ -28,7 +34,8 @@ class Connection(RequestHandler):
     only that the client's input is at an end."""
 
     __slots__ = (
-        "_held", "_mid_head", "_unread", "finite", "remote", "streamed", "streaming", "upgrades"
+        "_held", "_mid_head", "_unread", "finite", "remote", "streamed", "streaming", "unreadable",
+        "upgrades",
     )  # fmt: skip
 
     def __init__(self, manager: Server, **options: Any) -> None:
@@ -37,6 +44,7 @@ class Connection(RequestHandler):
         self.streamed: StreamResponse | None = None  # the answer that began last, in pieces
         self.streaming: asyncio.Task[Any] | None = None
         self.finite = False  # whether what is streamed ends by itself
+        self.unreadable: Callable[[str], StreamResponse] | None = None  # the answer to no HTTP
         self.upgrades: Upgrades | None = None
         self._unread = b""  # the beginning of a request, not yet shown to the parser
         self._held: bytes | None = None  # what came behind a request that may be hijacked
@@ -159,6 +167,23 @@ class Connection(RequestHandler):
         if begun is not None and self.transport is not None:
             self.transport.close()  # what was written still goes out
         return begun
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> StreamResponse:
+        """Answer what is no HTTP as other bad requests; a client's fault is no news for the log."""
+        broken = isinstance(exc, HttpProcessingError) and not request.writer.output_size
+        if not broken or self.unreadable is None:
+            return super().handle_error(request, status, exc, message)
+        reason = " ".join((message or str(exc)).split("\n\n")[0].split()).rstrip(".:")
+        _log.debug("a request is no HTTP: %s", reason)
+        answer = self.unreadable(reason)
+        answer.force_close()
+        return answer
 
     async def flushed(self) -> None:
         """Everything written so far is with the kernel; needs write buffer limits of zero."""

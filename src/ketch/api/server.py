@@ -58,6 +58,7 @@ class ApiServer:
     def protocol_factory(self) -> Connection:
         """A protocol for one connection that was accepted on a unix socket."""
         connection = self._server()
+        connection.unreadable = _unreadable
         connection.upgrades = self._upgrades
         return connection
 
@@ -121,6 +122,10 @@ class ApiServer:
             return await route.handler(call)
         finally:
             call.connection.streaming = None
+
+
+def _unreadable(reason: str) -> StreamResponse:
+    return responses.failure(InvalidParameter(f"the request cannot be read: {reason}"))
 
 
 def _is_gone(request: BaseRequest) -> bool:

@@ -28,6 +28,7 @@ from ketch.engine.containers.place import hostname
 from ketch.engine.containers.record import ContainerRecord, Status
 from ketch.engine.containers.start import prefixed
 from ketch.engine.containers.start_waits import StartWaits
+from ketch.engine.spec import kernel_strings
 from ketch.errors import (
     Conflict,
     InvalidParameter,
@@ -73,6 +74,9 @@ class Execs:
         container = self._parts.store.resolve(ref)
         if not spec.cmd:
             raise InvalidParameter("No exec command specified")
+        kernel_strings.check_words("command", spec.cmd)
+        kernel_strings.check_words("environment variable", spec.env)
+        kernel_strings.check_words("working directory", (spec.working_dir,))
         detach_keys.parse(spec.detach_keys)
         _check_running(container, ref)
         await exec_user.check(container, spec.user)

@@ -11,6 +11,7 @@ from ketch.engine.spec.resources import device_rates
 from ketch.errors import InvalidParameter, errno_text
 
 Device = dict[str, object]
+_MOST_LOOKED_AT = 20_000  # files of a directory of devices; /dev has some hundreds
 
 
 def resolve(devices: tuple[DeviceMap, ...]) -> tuple[list[Device], list[Device]]:
@@ -66,17 +67,27 @@ def _expand(wanted: DeviceMap) -> Iterator[tuple[str, str]]:
         yield wanted.host_path, target
         return
     found = False
+    looked_at = 0
     for folder, _, names in os.walk(wanted.host_path):
+        looked_at += 1 + len(names)
+        if looked_at > _MOST_LOOKED_AT:
+            raise _not_gathered(
+                wanted.host_path,
+                f"the directory holds more than {_MOST_LOOKED_AT} files: name the devices",
+            )
         for name in sorted(names):
             path = os.path.join(folder, name)
             if _is_device(path):
                 found = True
                 yield path, os.path.join(target, os.path.relpath(path, wanted.host_path))
     if not found:
-        raise InvalidParameter(
-            "error gathering device information while adding custom device "
-            f'"{wanted.host_path}": not a device node'
-        )
+        raise _not_gathered(wanted.host_path, "not a device node")
+
+
+def _not_gathered(path: str, why: str) -> InvalidParameter:
+    return InvalidParameter(
+        f'error gathering device information while adding custom device "{path}": {why}'
+    )
 
 
 def _is_device(path: str) -> bool:
@@ -91,15 +102,9 @@ def _node(host_path: str, path: str) -> Device:
     try:
         found = os.stat(host_path)
     except OSError as error:
-        raise InvalidParameter(
-            f'error gathering device information while adding custom device "{host_path}": '
-            f"{errno_text(error)}"
-        ) from None
+        raise _not_gathered(host_path, errno_text(error)) from None
     if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
-        raise InvalidParameter(
-            f'error gathering device information while adding custom device "{host_path}": '
-            "not a device node"
-        )
+        raise _not_gathered(host_path, "not a device node")
     return {
         "path": path,
         "type": "c" if stat.S_ISCHR(found.st_mode) else "b",

@@ -12,7 +12,7 @@ import re
 from ketch.engine.containers.spec import ContainerSpec
 from ketch.errors import InvalidParameter
 
-_LONGEST_HOSTNAME = 64  # sethostname(2)
+_LONGEST_NAME = 64  # sethostname(2), setdomainname(2)
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]{1,255}\Z")
 
 
@@ -21,10 +21,8 @@ def check(spec: ContainerSpec) -> None:
     for kind, name in (("hostname", spec.hostname), ("domainname", spec.domainname)):
         if name and not _WORD.match(name):
             raise InvalidParameter(f"invalid {kind}: {name!r}")
-    if len(spec.hostname.encode()) > _LONGEST_HOSTNAME:
-        raise InvalidParameter(
-            f"invalid hostname: {spec.hostname!r} is longer than {_LONGEST_HOSTNAME} bytes"
-        )
+        if len(name.encode()) > _LONGEST_NAME:
+            raise InvalidParameter(f"invalid {kind}: {name!r} is longer than {_LONGEST_NAME} bytes")
     if "" in spec.annotations:
         raise InvalidParameter(
             "invalid Annotations: the empty string is not permitted as an annotation key"

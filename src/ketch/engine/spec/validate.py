@@ -16,6 +16,7 @@ from ketch.engine.containers import links as container_links
 from ketch.engine.containers import signals as container_signals
 from ketch.engine.containers.spec import ContainerSpec, EndpointSpec, LogConfig, RestartPolicy
 from ketch.engine.spec import kernel as spec_kernel
+from ketch.engine.spec import kernel_strings as spec_kernel_strings
 from ketch.engine.spec import limits as spec_limits
 from ketch.engine.spec import names as spec_names
 from ketch.engine.spec import security as spec_security
@@ -104,7 +105,7 @@ def _paths(spec: ContainerSpec, facts: Facts) -> None:
             "absolute path"
         )
     for mount in spec.mounts:
-        if "\0" in mount.source + mount.target:
+        if "\0" in mount.source:
             raise InvalidParameter(f"invalid mount: {mount.source!r} at {mount.target!r}")
         if not mount.target.startswith("/"):
             raise InvalidParameter(
@@ -227,6 +228,10 @@ def _names(spec: ContainerSpec, facts: Facts) -> None:
     spec_names.check(spec)
 
 
+def _kernel_strings(spec: ContainerSpec, facts: Facts) -> None:
+    spec_kernel_strings.check(spec)
+
+
 def _links(spec: ContainerSpec, facts: Facts) -> None:
     container_links.check(spec)
 
@@ -276,6 +281,7 @@ _CHECKS: tuple[Callable[[ContainerSpec, Facts], None], ...] = (
     _restart,
     _stop,
     _health,
+    _kernel_strings,
     _paths,
     _capabilities,
     _namespaces,
