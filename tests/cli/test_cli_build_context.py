@@ -73,7 +73,7 @@ def tree(tmp_path: Path) -> Path:
 
 def sent(folder: Path) -> tuple[set[str], bytes]:
     """Files by name, and all bytes."""
-    data = b"".join(context.stream(str(folder), "Dockerfile"))
+    data = b"".join(context.stream(context.parts(str(folder), "Dockerfile"), "Dockerfile"))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return {member.name for member in tar if not member.isdir()}, data
 
@@ -122,7 +122,7 @@ def test_bad_patterns_are_refused(tree: Path, rules: bytes) -> None:
 def test_a_directory_that_is_excluded_is_sent_with_what_is_not(tree: Path) -> None:
     (tree / ".dockerignore").write_text("src\n!src/deep/y.c\n")
     (tree / "src").chmod(0o700)
-    data = b"".join(context.stream(str(tree), "Dockerfile"))
+    data = b"".join(context.stream(context.parts(str(tree), "Dockerfile"), "Dockerfile"))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert tar.getmember("src").mode == 0o700
         names = tar.getnames()

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ketch.cli.flags import Parsed
 
 _LARGEST = 5 << 20
-_AT_ONCE = 1 << 20  # bytes of a context that is sent with the request, whatever steps want of it
+_AT_ONCE = 4 << 20  # bytes of a context that is sent with the request, whatever steps want of it:
+# to ask for some of it takes as long as to send so much to an engine of this machine
 OUTSIDE_NAME = ".ketch-dockerfile"
 
 
@@ -35,14 +36,9 @@ def sent(parsed: "Parsed") -> "tuple[Iterable[bytes], str, Directories | None]":
     from ketch.cli import context
 
     folder, dockerfile, content, named = _local(parsed)
-    first, size = [], 0
-    for piece in context.stream(folder, dockerfile, content, named):
-        first.append(piece)
-        size += len(piece)
-        if size > _AT_ONCE:
-            break
-    else:
-        return iter(first), dockerfile, None
+    found = context.measured(context.parts(folder, dockerfile, named), _AT_ONCE)
+    if found is not None:
+        return context.stream(found, dockerfile, content), dockerfile, None
     lone = context.of_dockerfile(folder, dockerfile, content)
     return lone, dockerfile, Directories(folder, dockerfile, named)
 
@@ -56,8 +52,9 @@ def context_of(parsed: "Parsed", *, whole: bool = True) -> "tuple[Iterable[bytes
     from ketch.cli import context
 
     folder, dockerfile, content, named = _local(parsed)
-    stream = context.stream if whole else context.of_dockerfile
-    return stream(folder, dockerfile, content, named), dockerfile
+    if not whole:
+        return context.of_dockerfile(folder, dockerfile, content), dockerfile
+    return context.stream(context.parts(folder, dockerfile, named), dockerfile, content), dockerfile
 
 
 def _local(parsed: "Parsed") -> "tuple[str, str, bytes | None, dict[str, str]]":

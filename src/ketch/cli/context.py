@@ -6,6 +6,7 @@ and ``.dockerignore`` themselves are always sent, since the engine needs them.
 """
 
 import os
+import stat
 
 from ketch.cli import tar_entries
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ketch.build.ignore import IgnoreRules
+
+    Part = tuple[str, str, Iterable[str]]  # a directory, its prefix in the archive, paths in it
 
 CHUNK = 1 << 18
 NAMED = ".ketch-contexts"  # the engine moves what is below it out of the context
@@ -38,22 +41,39 @@ def lone(dockerfile: bytes) -> "Iterator[bytes]":
     yield b"".join([*tar_entries.of_bytes("Dockerfile", dockerfile), tar_entries.END])
 
 
-def stream(
-    folder: str,
-    dockerfile: str,
-    content: "bytes | None" = None,
-    named: "dict[str, str] | None" = None,
-) -> "Iterator[bytes]":
-    """The tar stream of a directory; ``content`` is a Dockerfile from elsewhere, sent by name.
-
-    ``named`` are further directories, each less what its own ``.dockerignore`` excludes.
-    """
+def parts(folder: str, dockerfile: str, named: "dict[str, str] | None" = None) -> "Iterator[Part]":
+    """What is sent of a directory, and of further ones that are ``named``, each less what its own
+    ``.dockerignore`` excludes."""
     kept = {dockerfile, ".dockerignore", dockerfile + ".dockerignore"}
-    yield from _directory(folder, _rules(folder, dockerfile), kept)
+    yield folder, "", _names(folder, _rules(folder, dockerfile), kept)
     for name, path in (named or {}).items():
-        prefix = f"{NAMED}/{name.encode().hex()}/"
-        yield b"".join(tar_entries.of_directory(prefix))
-        yield from _directory(path, _rules(path, ""), set(), prefix)
+        yield path, f"{NAMED}/{name.encode().hex()}/", _names(path, _rules(path, ""), set())
+
+
+def measured(found: "Iterable[Part]", most: int) -> "list[Part] | None":
+    """The same as lists, None if what they name has more than ``most`` bytes."""
+    size = 0
+    known: list[Part] = []
+    for folder, prefix, names in found:
+        listed = []
+        for name in names:
+            listed.append(name)
+            info = os.lstat(os.path.join(folder, name))
+            size += info.st_size if stat.S_ISREG(info.st_mode) else 0
+            if size > most:
+                return None
+        known.append((folder, prefix, listed))
+    return known
+
+
+def stream(
+    found: "Iterable[Part]", dockerfile: str, content: "bytes | None" = None
+) -> "Iterator[bytes]":
+    """The tar stream of what is sent; ``content`` is a Dockerfile from elsewhere, sent by name."""
+    for folder, prefix, names in found:
+        if prefix:
+            yield b"".join(tar_entries.of_directory(prefix))
+        yield from _directory(folder, prefix, names)
     last = tar_entries.of_bytes(dockerfile, content) if content is not None else []
     yield b"".join([*last, tar_entries.END])
 
@@ -64,21 +84,15 @@ def some(folder: str, patterns: "Iterable[str]", dockerfile: str = "") -> "Itera
     from ketch.cli import context_picks
 
     picked = context_picks.roots(folder, patterns)
-    yield from _directory(folder, _rules(folder, dockerfile), set(), "", picked)
+    names = _names(folder, _rules(folder, dockerfile), set(), picked)
+    yield from _directory(folder, "", names)
     yield tar_entries.END
 
 
-def _directory(
-    folder: str,
-    ignore: "IgnoreRules | None",
-    kept: "set[str]",
-    prefix: str = "",
-    picked: "Collection[str]" = ("",),
-) -> "Iterator[bytes]":
+def _directory(folder: str, prefix: str, names: "Iterable[str]") -> "Iterator[bytes]":
     pieces: list[bytes] = []
     size = 0
-    names = _walk(folder, ignore, kept, picked)
-    for name in names if ignore is None else _with_parents(names):
+    for name in names:
         for piece in tar_entries.of_path(folder, name, prefix):
             pieces.append(piece)
             size += len(piece)
@@ -89,10 +103,7 @@ def _directory(
 
 
 def of_dockerfile(
-    folder: str,
-    dockerfile: str,
-    content: "bytes | None" = None,
-    named: "dict[str, str] | None" = None,
+    folder: str, dockerfile: str, content: "bytes | None" = None
 ) -> "Iterator[bytes]":
     """Like ``stream`` with nothing but the Dockerfile and its ignore files."""
     for name in (dockerfile, dockerfile + ".dockerignore", ".dockerignore"):
@@ -120,6 +131,16 @@ def _rules(folder: str, dockerfile: str) -> "IgnoreRules | None":
 
         return parse_ignore(text)
     return None
+
+
+def _names(
+    folder: str,
+    ignore: "IgnoreRules | None",
+    kept: "set[str]",
+    picked: "Collection[str]" = ("",),
+) -> "Iterator[str]":
+    names = _walk(folder, ignore, kept, picked)
+    return names if ignore is None else _with_parents(names)
 
 
 def _with_parents(names: "Iterable[str]") -> "Iterator[str]":
