@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 from ketch.build.ast import (
     Arg,
@@ -11,13 +12,14 @@ from ketch.build.ast import (
     Expose,
     Instruction,
     Label,
+    Run,
     Stage,
     Stopsignal,
     User,
     Volume,
     Workdir,
 )
-from ketch.build.expand import ExpansionError, expand
+from ketch.build.expand import ExpansionError, expand, expand_text
 from ketch.build.lint import rules
 from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.recorder import Recorder
@@ -31,11 +33,12 @@ def check_variables(
     """Findings in one stage whose base has the variables ``env``."""
     known = Recorder(dict.fromkeys((*env, *PROXY_ARGS), "x"))
     for step in stage.steps:
+        with suppress(ExpansionError):  # that is an error, said where it counts
+            for text in _documents(step):
+                expand_text(text, known)
         for word in _words(step):
-            try:
+            with suppress(ExpansionError):
                 expand(word, known, escape)
-            except ExpansionError:
-                pass  # that is an error, said where it counts
         for name in known.taken():
             yield _finding(step, name, known, guesses)
         if isinstance(step, Arg | Env):
@@ -62,6 +65,12 @@ def _finding(step: Instruction, name: str, known: Collection[str], guesses: Gues
     )
 
 
+def _documents(step: Instruction) -> Iterator[str]:
+    """Texts of here-documents, where quotes are ordinary characters."""
+    if isinstance(step, Copy):
+        yield from (document.text for document in step.heredocs if document.expand)
+
+
 def _words(step: Instruction) -> Iterator[str]:
     """What is expanded of an instruction."""
     if isinstance(step, Env | Label):
@@ -73,6 +82,10 @@ def _words(step: Instruction) -> Iterator[str]:
         inline = {document.word for document in step.heredocs}
         yield from (source for source in step.sources if source not in inline)
         yield from (step.destination, step.chown, step.chmod, *step.excludes)
+    elif isinstance(step, Run):
+        for mount in step.mounts:
+            yield from (mount.source, mount.target, mount.id)
+            yield from (value for _, value in mount.pending if value)
     elif isinstance(step, Expose):
         yield from step.ports
     elif isinstance(step, Volume):
