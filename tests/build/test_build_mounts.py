@@ -103,6 +103,32 @@ async def test_a_cache_that_was_filled_in_part_is_filled_anew(bench: Bench) -> N
         assert os.listdir(path) == ["whole"]
 
 
+async def test_a_build_without_the_cache_begins_caches_anew(bench: Bench) -> None:
+    """Once, as soon as no other build has them; what it leaves is there for the next one."""
+    caches = bench.builder._caches
+
+    async def step(name: str, renewed: set[str] | None = None, sharing: str = "shared") -> str:
+        owner = Owner(0o755, 0, 0)
+        async with caches.lease(MountKey("i"), sharing, owner, renewed=renewed) as path:
+            Path(path, name).touch()
+            return " ".join(sorted(os.listdir(path)))
+
+    assert [await step("a"), await step("b")] == ["a", "a b"]
+    mine: set[str] = set()
+    assert [await step("c", mine), await step("d", mine, "locked")] == ["c", "c d"]
+    async with caches.lease(MountKey("i"), "shared", Owner(0o755, 0, 0)) as path:
+        waits = [
+            asyncio.create_task(step("e", mine := set())),
+            asyncio.create_task(step("f", mine)),
+        ]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert sorted(os.listdir(path)) == ["c", "d"]
+        assert not any(task.done() for task in waits)
+    assert sorted(await asyncio.gather(*waits))[0] in ("e", "f")
+    assert await step("g") == "e f g"
+
+
 async def test_who_shares_a_cache_waits_until_it_is_filled(bench: Bench) -> None:
     caches = bench.builder._caches
     owner = Owner(0o750, 3, 4)

@@ -296,3 +296,19 @@ def test_hostile_contents(
         assert "begins without what it held" in shown
         assert " 1\n" in shown or " 0\n" in shown  # an empty directory
     built(other, folder, text.replace("done", "usable"))
+
+
+def test_no_cache_begins_cache_mounts_anew(ketchd: Ketchd, folder: Path) -> None:
+    """As with Docker 28: once in a build; the next build finds what this one left."""
+    mount = "--mount=type=cache,id=anew,target=/c"
+    steps = "".join(
+        f"RUN {mount} echo ${{N}}{step} >> /c/a && echo =$(cat /c/a)=\n" for step in "ab"
+    )
+    text = f"FROM busybox AS s\nARG N\n{steps}"
+    for words, seen in (
+        (("--build-arg", "N=1"), "=1a 1b="),
+        (("--build-arg", "N=2", "--no-cache"), "=2a 2b="),
+        (("--build-arg", "N=3"), "=2a 2b 3a 3b="),
+        (("--build-arg", "N=4", "--no-cache-filter", "s"), "=4a 4b="),
+    ):
+        assert seen in built(ketchd, folder, text, *words)

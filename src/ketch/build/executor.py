@@ -83,7 +83,8 @@ class StepMount(msgspec.Struct, frozen=True, kw_only=True):
 class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     """One RUN. ``env`` is complete but for what mounts add; ``script`` is the text of a
     here-document with a ``#!`` line, to be put at ``script_path`` while the step runs; ``platform``
-    is that of its programs ("" = this machine's); ``hostname`` "" is one of the executor's."""
+    is that of its programs ("" = this machine's); ``hostname`` "" is one of the executor's; with
+    ``renew`` its cache mounts begin anew, once in a build."""
 
     layers: tuple[str, ...]
     argv: tuple[str, ...]
@@ -99,6 +100,7 @@ class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
     platform: str = ""
     mounts: tuple[StepMount, ...] = ()
+    renew: bool = False
 
 
 class RunOutcome(msgspec.Struct, frozen=True):

@@ -98,6 +98,7 @@ def _planned(state: StageState, step: Run, mounts: tuple[StepMount, ...]) -> Run
         insecure=step.security == "insecure",
         platform=str(state.image.platform),
         mounts=mounts,
+        renew=not (state.reuse or options.verify),  # --no-cache, as in BuildKit
     )
 
 

@@ -84,24 +84,40 @@ class CacheMounts:
 
     @asynccontextmanager
     async def lease(
-        self, key: MountKey, sharing: str, owner: Owner, fill: Fill | None = None
+        self,
+        key: MountKey,
+        sharing: str,
+        owner: Owner,
+        fill: Fill | None = None,
+        renewed: set[str] | None = None,
     ) -> AsyncIterator[str]:
         """The path of a directory for ``key`` while a step runs.
 
         A new one is made for ``owner`` and, with ``fill``, filled by it; who shares it waits for
         that. ``locked`` waits until nobody else has it, ``private`` takes another one instead.
+        ``renewed`` is of a build that takes nothing from before: the directories that it has begun
+        anew already; any other one is emptied first, as soon as nobody has it.
         """
         alone = sharing in (PRIVATE, LOCKED)
         async with self._changed:
-            while (name := self._choose(key.name, sharing, alone)) is None:
+            while (name := self._choose(key.name, sharing, alone, renewed)) is None:
                 await self._changed.wait()
             self._users[name] = self._users.get(name, 0) + 1
-            if alone:
+            renew = renewed is not None and name not in renewed
+            if renewed is not None:
+                renewed.add(name)
+            if alone or renew:
                 self._exclusive.add(name)
         try:
             async with self._filling.setdefault(name, asyncio.Lock()):
+                if renew and name in self._mounts:
+                    self._throw_away([name])
                 await self._ensure(key, name, owner, fill)
             self._touch(name)
+            if renew and not alone:
+                async with self._changed:
+                    self._exclusive.discard(name)
+                    self._changed.notify_all()
             yield f"{self._root}/{name}"
         finally:
             async with self._changed:
@@ -112,12 +128,13 @@ class CacheMounts:
                 self._exclusive.discard(name)
                 self._changed.notify_all()
 
-    def _choose(self, base: str, sharing: str, alone: bool) -> str | None:
+    def _choose(self, base: str, sharing: str, alone: bool, renewed: set[str] | None) -> str | None:
         """The name of a directory to take now; None: wait for one."""
         number = 0
         while True:
             name = base if not number else f"{base}-{number}"
-            busy = name in self._exclusive or (alone and name in self._users)
+            renew = renewed is not None and name not in renewed
+            busy = name in self._exclusive or ((alone or renew) and name in self._users)
             if not busy:
                 return name
             if sharing != PRIVATE:

@@ -56,6 +56,7 @@ async def made(
         return
     async with AsyncExitStack() as stack:
         place = _Place(room, files, transfer, found, stack)
+        place.renewed = room.renewed if step.renew else None
         for mount in step.mounts:
             await place.put(mount)
         targets = [mount.target for mount in step.mounts if mount.target]
@@ -82,6 +83,7 @@ class _Place:
         self._found = found
         self._stack = stack
         self._secrets = ""
+        self.renewed: set[str] | None = None  # see ``CacheMounts.lease``
 
     async def put(self, mount: StepMount) -> None:
         """One mount."""
@@ -122,7 +124,7 @@ class _Place:
             within = "" if stat.S_ISDIR(mode) else f"/{os.path.basename(mount.source)}"
         filling = self._transfer.filling(mount, fill if mount.tree is not None else None)
         path = await self._stack.enter_async_context(
-            self._room.caches.lease(key_of(mount), mount.sharing, owner, filling)
+            self._room.caches.lease(key_of(mount), mount.sharing, owner, filling, self.renewed)
         )
         self._bind_path(f"{path}{within}", mount.target, writable=mount.writable)
 

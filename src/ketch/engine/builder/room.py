@@ -68,6 +68,7 @@ class BuildRoom:
     unpacks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     wanted: dict[str, Paths] = field(default_factory=dict)
     fetched: int = 0
+    renewed: set[str] = field(default_factory=set)  # cache mounts that --no-cache began anew
 
     def reporting(self, title: str) -> Report:
         """A vertex of the build's own."""
