@@ -233,6 +233,41 @@ def test_answers_are_buildkits() -> None:
     assert names == {answers.LINT, answers.OUTLINE, answers.TARGETS, answers.DESCRIBE}
 
 
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("", ["G box 1", "P linux/amd64 2", "TWICE 8 7", "V 2 8", "X 9 16"]),
+        ("one", ["P linux/amd64 2", "TWICE 8 7", "V 2 8"]),
+        ("two", ["G box 1", "TWICE 3 3", "X 9 11", "V 5 12"]),
+    ],
+)
+def test_an_outline_has_the_arguments_that_are_used(target: str, told: list[str]) -> None:
+    """As Docker 28.5 tells of the same file."""
+    data = b"""ARG G=box
+ARG P=$BUILDPLATFORM
+ARG TWICE=3
+ARG THRICE=4
+ARG H=$THRICE
+FROM --platform=$P busybox AS one
+ARG TWICE=8
+ARG V=2
+FROM busy${G} AS two
+ARG TWICE
+ARG X=$TWICE
+ARG V=5
+FROM one
+COPY --from=two /etc /x
+RUN --mount=from=two,target=/y true
+ARG X
+"""
+    options = BuildOptions(target=target, build_args={"X": "9"})
+    dockerfile = parse(data)
+    scope, plan = planned(dockerfile, options, {**PLATFORM, "BUILDPLATFORM": "linux/amd64"})
+    args = answers.outline(dockerfile, plan, scope, data).document["args"]
+    lines = [arg["location"]["ranges"][0]["start"]["line"] for arg in args]
+    assert [f"{a['name']} {a['value']} {n}" for a, n in zip(args, lines, strict=True)] == told
+
+
 def test_a_long_chain_of_stages_is_checked_at_once() -> None:
     """What each stage stands on was looked for in all of them at each step of the way down: a file
     of 2,000 stages took five minutes, in which the daemon answered nobody."""

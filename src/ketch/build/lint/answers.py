@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 
-from ketch.build.ast import Arg, Dockerfile, Run, Stage
+from ketch.build.ast import Dockerfile, Run, Stage
+from ketch.build.lint.arguments import Argument, arguments
 from ketch.build.lint.descriptions import description_of
 from ketch.build.lint.rules import Finding
 from ketch.build.plan import Plan
-from ketch.build.scope import GlobalScope, StageScope
+from ketch.build.scope import GlobalScope
 from ketch.build.source import DockerfileError, Range, excerpt
 from ketch.errors import KetchError
 
@@ -157,7 +158,7 @@ def outline(dockerfile: Dockerfile, plan: Plan, scope: GlobalScope, data: bytes)
     document = {
         "name": target.alias,
         "description": description_of(dockerfile, target, target.alias),
-        "args": list(_arguments(dockerfile, stages, scope)),
+        "args": [_argument(dockerfile, one) for one in arguments(dockerfile, plan, scope)],
         "secrets": list(_mounts(stages, "secret")),
         "ssh": list(_mounts(stages, "ssh")),
         "cache": [{"ID": m["name"], "location": m["location"]} for m in _mounts(stages, "cache")],
@@ -166,29 +167,13 @@ def outline(dockerfile: Dockerfile, plan: Plan, scope: GlobalScope, data: bytes)
     return Answer(document, _outlined(document))
 
 
-def _arguments(
-    dockerfile: Dockerfile, stages: list[Stage], scope: GlobalScope
-) -> Iterator[dict[str, Any]]:
-    seen: set[str] = set()
-    for arg in dockerfile.global_args:
-        for name, _ in arg.pairs:
-            seen.add(name)
-            yield _argument(dockerfile, arg, name, scope.values.get(name))
-    for stage in stages:
-        own = StageScope(scope)
-        for step in stage.steps:
-            if isinstance(step, Arg):
-                own.declare(step, {})
-                for name, _ in step.pairs:
-                    if name not in seen:
-                        seen.add(name)
-                        yield _argument(dockerfile, step, name, own.args[name])
-
-
-def _argument(dockerfile: Dockerfile, arg: Arg, name: str, value: str | None) -> dict[str, Any]:
-    described = description_of(dockerfile, arg, name)
-    place = _location(arg.range)
-    return {"name": name, "description": described, "value": value or "", "location": place}
+def _argument(dockerfile: Dockerfile, argument: Argument) -> dict[str, Any]:
+    return {
+        "name": argument.name,
+        "description": description_of(dockerfile, argument.declared, argument.name),
+        "value": argument.value or "",
+        "location": _location(argument.declared.range),
+    }
 
 
 def _mounts(stages: list[Stage], kind: str) -> Iterator[dict[str, Any]]:
