@@ -72,12 +72,14 @@ def test_tar_and_directory(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None
 
 def test_oci_layout_is_read_by_skopeo(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:
     target, place, meta = tmp_path / "oci.tar", tmp_path / "layout", tmp_path / "meta.json"
+    iid = tmp_path / "iid"
     words = ("-t", "out/put:3", "--annotation", "org.example.a=b", "--metadata-file", meta)
-    build(ketchd, *words, "-o", f"type=oci,dest={target}", folder)
+    build(ketchd, *words, "--iidfile", iid, "-o", f"type=oci,dest={target}", folder)
     manifest = inspected(f"oci-archive:{target}")
     assert manifest["annotations"] == {"org.example.a": "b"}
     copied(f"oci-archive:{target}", f"dir:{tmp_path}/copy")
     assert json.loads(meta.read_text())["containerimage.descriptor"]["size"] > 0
+    assert manifest["config"]["digest"] == iid.read_text()
     build(
         ketchd,
         "-o",
@@ -155,11 +157,12 @@ def test_a_later_push_has_the_form_that_was_built(
         ("type=image,push=maybe", "push='maybe' is not true or false"),
         ("type=image,push=true", "tag is needed when pushing to registry"),
         ("type=local", "dest is required for local output"),
+        ("type=tar,dest=x", "local and tar exporters are incompatible with image ID file"),
         ("type=oci,dest=x,compression=gzip,compression-level=12", "gzip has levels 0 to 9"),
     ],
 )
 def test_what_is_refused(ketchd: Ketchd, folder: Path, output: str, said: str) -> None:
-    done = build(ketchd, "-o", output, folder, code=None)
+    done = build(ketchd, "--iidfile", "x", "-o", output, folder, code=None)
     assert done.returncode
     assert said in done.stderr.decode()
 

@@ -133,6 +133,8 @@ def _told(parsed: "Parsed", outcome: "dict[str, Any]", *, quiet: bool) -> str:
     if parsed["metadata-file"]:
         with open(parsed["metadata-file"], "wb") as metadata:
             metadata.write(_metadata(outcome))
+    if parsed["iidfile"]:
+        _write_identity(parsed["iidfile"], outcome)
     if not image:
         return ""
     if quiet:
@@ -140,10 +142,18 @@ def _told(parsed: "Parsed", outcome: "dict[str, Any]", *, quiet: bool) -> str:
     elif parsed["progress"] != "rawjson":
         names = "".join(f"Successfully tagged {name}\n" for name in outcome["tags"])
         sys.stdout.write(f"Successfully built {image[7:19]}\n{names}")
-    if parsed["iidfile"]:
-        with open(parsed["iidfile"], "w") as file:
-            file.write(image)
     return image
+
+
+def _write_identity(path: str, outcome: "dict[str, Any]") -> None:
+    """``--iidfile``: the image's ID; of an image that only went out, its configuration's digest, of
+    several platforms their index's, as buildx has it. Of none nothing is written."""
+    told = outcome.get("response", {})
+    identity = outcome["image"] or told.get("containerimage.config.digest")
+    identity = identity or told.get("containerimage.digest")
+    if identity:
+        with open(path, "w") as file:
+            file.write(identity)
 
 
 def _metadata(outcome: "dict[str, Any]") -> bytes:

@@ -62,6 +62,8 @@ def outputs(parsed: "Parsed") -> "list[Output]":
             found.append(Output("registry", {}, ""))
     elif parsed["load"] and not any(output.kind in ("image", "registry") for output in found):
         found.append(Output("image", {}, ""))
+    if parsed["iidfile"] and any(output.kind in ("local", "tar") for output in found):
+        raise Failure("local and tar exporters are incompatible with image ID file")
     notes = dict(_annotation(text) for text in parsed["annotation"])
     if notes and not found:
         found.append(Output("image", {}, ""))
