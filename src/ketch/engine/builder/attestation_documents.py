@@ -219,6 +219,7 @@ def spdx(
     """An SPDX 2.3 document of packages; the same packages of the same image give the same one.
     ``unread`` are databases of packages that it can't tell of."""
     described = [_spdx_package(number, p, distribution) for number, p in enumerate(packages, 1)]
+    nothing = "NOASSERTION" if unread else "NONE"  # a document describes something, or says so
     return {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -232,9 +233,9 @@ def spdx(
             {
                 "spdxElementId": "SPDXRef-DOCUMENT",
                 "relationshipType": "DESCRIBES",
-                "relatedSpdxElement": package["SPDXID"],
+                "relatedSpdxElement": element,
             }
-            for package in described
+            for element in [package["SPDXID"] for package in described] or [nothing]
         ],
     }
 
