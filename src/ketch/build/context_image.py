@@ -17,13 +17,11 @@ from typing import Any, BinaryIO, cast
 from ketch.build.ignore import IgnoreRules, parse_ignore
 from ketch.errors import InvalidParameter, NotFound
 from ketch.layers.compression import decompressed
-from ketch.layers.entry import Entry
 from ketch.layers.erofs import DATA_START, finish_image
 from ketch.layers.materialize import materialize
 from ketch.layers.scan import gc_off, scan
 from ketch.layers.streams import FileWindow
 from ketch.layers.tarread import TarReader
-from ketch.layers.tarwrite import TarWriter
 from ketch.layers.tree import Node, Tree
 
 Args = dict[str, Any]
@@ -43,7 +41,7 @@ def receive(stream: int, image: int, dockerfile: str) -> tuple[Args, Tree]:
     """
     os.lseek(image, DATA_START, os.SEEK_SET)
     with os.fdopen(os.dup(stream), "rb", _BUFFER) as raw:
-        found = scan(decompressed(raw), image, at=DATA_START, whiteouts=False)
+        found = scan(decompressed(raw, eager=True), image, at=DATA_START, whiteouts=False)
     answer: Args = {"tar_size": found.tar_size}
     ignore = b""
     if dockerfile:
@@ -54,26 +52,6 @@ def receive(stream: int, image: int, dockerfile: str) -> tuple[Args, Tree]:
     shown = hashlib.sha256(found.diff_id.encode() + b"\0" + ignore).hexdigest()
     finish_image(image, found.tree, found.tar_size, bytes.fromhex(shown[:32]))
     return {**answer, "digest": f"sha256:{shown}"}, found.tree
-
-
-def rehearse() -> None:
-    """Receive a small context into memory.
-
-    A process that was forked gets pages of its own as it writes to them (reference counts, above
-    all): some 500 here, half of what a small context takes. One that waits does it beforehand.
-    """
-    stream, image = os.memfd_create("context"), os.memfd_create("image")
-    try:
-        with os.fdopen(os.dup(stream), "wb") as out:
-            writer = TarWriter(out)
-            for name, kind in ((b"Dockerfile", stat.S_IFREG), (b"d", stat.S_IFDIR)):
-                writer.add(Entry(name, kind | 0o755))
-            writer.finish()
-        os.lseek(stream, 0, os.SEEK_SET)
-        receive(stream, image, "Dockerfile")
-    finally:
-        os.close(stream)
-        os.close(image)
 
 
 def unpack(image: int, tar_size: int, ignore: bytes, root_fd: int) -> None:

@@ -8,21 +8,29 @@ of ``ketch.build.copy_tasks``, to which this comes to the same.
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any
 
+from ketch.build import context_image
 from ketch.build.copy_tasks import choice_of, destination_of, ownership_of, refuse_archives, taken
 from ketch.layers.create import open_umask
-from ketch.layers.erofs import DATA_START
+from ketch.layers.entry import Entry
+from ketch.layers.erofs import DATA_START, finish_image
 from ketch.layers.image_writer import ImageWriter
 from ketch.layers.layerwrite import LayerWriter, NotPlain
 from ketch.layers.placing import LayerPlacing
 from ketch.layers.scan import Scan, gc_off
+from ketch.layers.tarwrite import TarWriter
 from ketch.layers.tree import Tree
 from ketch.layers.tree_sources import TreeSources, Unusual
 from ketch.snapshots.erofs import ErofsSnapshotter
 
 Args = dict[str, Any]
 _MOST = 100_000  # entries of a tree that is kept
+_EXAMPLES = 12
+_PIECE = 1 << 20
+_AT_HAND = 4 * _PIECE  # bytes that the waiting worker has in memory
+_NOWHERE = "ketch-rehearsal"  # nothing is made there
 
 
 class ContextsInMemory:
@@ -72,6 +80,50 @@ class ContextsInMemory:
         except (Unusual, NotPlain):
             return {"plain": False}
         return {"entries": info.entries, "diff_id": info.diff_id, "plain": True}
+
+
+def rehearse() -> None:
+    """Receive a small context into memory, and do with it what is done with the next one.
+
+    A process that was forked gets pages of its own as it writes to them (reference counts, above
+    all, and CPython rewrites code as it runs): half of what a small context takes. One that waits
+    does it beforehand.
+    """
+    _touch_memory()
+    stream, image, layer = (os.memfd_create(name) for name in ("context", "image", "layer"))
+    base = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        with os.fdopen(os.dup(stream), "wb") as out:
+            _write_example(TarWriter(out))
+        os.lseek(stream, 0, os.SEEK_SET)
+        _, tree = context_image.receive(stream, image, "Dockerfile")
+        context = TreeSources(tree.root, image, DATA_START)
+        asked: Args = {"sources": ["."], "destination": f"/{_NOWHERE}/", "chown": [0, 0]}
+        context.digest(taken(asked), choice_of(asked))
+        os.lseek(layer, DATA_START, os.SEEK_SET)
+        found = _write(context, asked, base, layer)
+        finish_image(layer, found.tree, found.tar_size, bytes(16))
+    finally:
+        for fd in (stream, image, layer, base):
+            os.close(fd)
+
+
+def _touch_memory() -> None:
+    """Have some memory at hand: the kernel gives each page of it at its first use, which takes as
+    long as to fill it. glibc keeps what is freed if a larger piece was freed before (mallopt(3),
+    M_MMAP_THRESHOLD)."""
+    large = bytes(2 * _AT_HAND)  # of zeros, which nobody touches
+    del large
+    pieces = [b"x" * _PIECE for _ in range(_AT_HAND // _PIECE)]
+    del pieces
+
+
+def _write_example(writer: TarWriter) -> None:
+    """As many entries as it takes until CPython has rewritten the code for them."""
+    for name in (b"Dockerfile", *(b"d/%d" % number for number in range(_EXAMPLES))):
+        writer.add(Entry(name, stat.S_IFREG | 0o644))
+        writer.add(Entry(name + b".d", stat.S_IFDIR | 0o755))
+    writer.finish()
 
 
 def _write(context: TreeSources, args: Args, base: int, image: int) -> Scan:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ketch.build import context_image, stubs
+from ketch.build import context_image, context_tasks, stubs
 from ketch.build.context_tasks import ContextsInMemory
 from ketch.build.copy_tasks import checksum
 from ketch.build.ignore import IgnoreRules, parse_ignore
@@ -48,7 +48,7 @@ def serve(args: Args, fds: list[int]) -> Args:
     before each request that needs one (``layer``).
     """
     if args.get("ahead"):
-        context_image.rehearse()
+        context_tasks.rehearse()
     with socket.socket(fileno=fds[0]) as control, socket.socket(fileno=fds[1]) as lending:
         _, given, _, _ = socket.recv_fds(control, 1, 2)
         if len(given) == 2:

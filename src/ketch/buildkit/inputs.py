@@ -52,7 +52,7 @@ def with_inputs(options: BuildOptions, inputs: Mapping[str, Definition]) -> Buil
         if source is not None and source.identifier.startswith(_RESULT):
             found[key] = _image(key, source)
         else:
-            contexts[name] = files_of(inputs[key]).context
+            contexts[name] = files_of(inputs[key]).url
     return msgspec.structs.replace(options, contexts=contexts, inputs=found)
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from ketch.build.ignore import IgnoreRules
 
-    Part = tuple[str, str, Iterable[str]]  # a directory, its prefix in the archive, paths in it
+    Named = tuple[str, os.stat_result | None]  # a path, and what is known of it
+    Part = tuple[str, str, Iterable[Named]]  # a directory, its prefix in the archive, what of it
 
 CHUNK = 1 << 18
 NAMED = ".ketch-contexts"  # the engine moves what is below it out of the context
@@ -55,10 +56,10 @@ def measured(found: "Iterable[Part]", most: int) -> "list[Part] | None":
     size = 0
     known: list[Part] = []
     for folder, prefix, names in found:
-        listed = []
-        for name in names:
-            listed.append(name)
+        listed: list[Named] = []
+        for name, _ in names:
             info = os.lstat(os.path.join(folder, name))
+            listed.append((name, info))
             size += info.st_size if stat.S_ISREG(info.st_mode) else 0
             if size > most:
                 return None
@@ -89,11 +90,11 @@ def some(folder: str, patterns: "Iterable[str]", dockerfile: str = "") -> "Itera
     yield tar_entries.END
 
 
-def _directory(folder: str, prefix: str, names: "Iterable[str]") -> "Iterator[bytes]":
+def _directory(folder: str, prefix: str, names: "Iterable[Named]") -> "Iterator[bytes]":
     pieces: list[bytes] = []
     size = 0
-    for name in names:
-        for piece in tar_entries.of_path(folder, name, prefix):
+    for name, info in names:
+        for piece in tar_entries.of_path(folder, name, prefix, info):
             pieces.append(piece)
             size += len(piece)
             if size > CHUNK:
@@ -138,9 +139,9 @@ def _names(
     ignore: "IgnoreRules | None",
     kept: "set[str]",
     picked: "Collection[str]" = ("",),
-) -> "Iterator[str]":
+) -> "Iterator[Named]":
     names = _walk(folder, ignore, kept, picked)
-    return names if ignore is None else _with_parents(names)
+    return ((name, None) for name in (names if ignore is None else _with_parents(names)))
 
 
 def _with_parents(names: "Iterable[str]") -> "Iterator[str]":

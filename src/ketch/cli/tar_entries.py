@@ -20,15 +20,24 @@ _MAGIC = (
     b"ustar\x0000root" + bytes(28) + b"root" + bytes(28) + b"0000000\x000000000\x00" + bytes(167)
 )
 
+_BLANKS = 8 * 32  # a header's sum counts its own field so
+_BACKS = {  # what is behind the sum, of what is no link; and what it adds to the sum
+    kind: (sign + bytes(100) + _MAGIC, sum(sign) + sum(_MAGIC) + _BLANKS)
+    for kind, sign in _TYPES.items()
+}
 
-def of_path(folder: str, name: str, prefix: str = "") -> "Iterator[bytes]":
+
+def of_path(
+    folder: str, name: str, prefix: str = "", info: "os.stat_result | None" = None
+) -> "Iterator[bytes]":
     """The member ``name`` below ``folder``: head, content, padding; nothing for a socket.
 
-    In the archive ``prefix`` stands before its name. A file that shrinks meanwhile is filled up
-    with zeros, one that grows is cut.
+    ``info`` is what lstat(2) says of it, if somebody has asked already. In the archive ``prefix``
+    stands before its name. A file that shrinks meanwhile is filled up with zeros, one that grows
+    is cut.
     """
     path = os.path.join(folder, name)
-    info = os.lstat(path)
+    info = info or os.lstat(path)
     kind = stat.S_IFMT(info.st_mode)
     if kind == stat.S_IFSOCK:  # it has no form in tar
         return
@@ -76,8 +85,12 @@ def _head(name: str, link: str, info: os.stat_result, size: int) -> bytes:
     mode = b"%07o\x00" % stat.S_IMODE(info.st_mode)
     numbers = b"0000000\x000000000\x00%011o\x00%011o\x00" % (size, int(info.st_mtime))
     front = plain.ljust(100, b"\0") + mode + numbers
-    back = _TYPES[kind] + target.ljust(100, b"\0") + _MAGIC
-    total = sum(front) + sum(back) + 8 * 32  # the sum counts its own field as blanks
+    if target:
+        back = _TYPES[kind] + target.ljust(100, b"\0") + _MAGIC
+        total = sum(front) + sum(back) + _BLANKS
+    else:
+        back, known = _BACKS[kind]
+        total = sum(front) + known
     return front + b"%06o\x00 " % total + back
 
 

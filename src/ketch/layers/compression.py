@@ -46,18 +46,23 @@ def detect(head: bytes) -> str:
     return "none"
 
 
-def decompressed(raw: BinaryIO, *, limit: int = 0, ahead: bool = True) -> BinaryIO:
+def decompressed(
+    raw: BinaryIO, *, limit: int = 0, ahead: bool = True, eager: bool = False
+) -> BinaryIO:
     """The uncompressed stream of ``raw``, whatever its compression.
 
     ``limit`` in bytes (0 = none): reading more raises ``InvalidParameter`` (a bomb). Broken or
     truncated data raises ``DataCorrupt`` (but for a truncated zstd frame, which just ends early:
-    tar readers notice). With ``ahead`` a thread decompresses in advance of the reader.
+    tar readers notice). With ``ahead`` a thread decompresses in advance of the reader. ``eager`` is
+    for a buffered stream that is still being written: what is not compressed is given as it comes.
     """
     source = _Peeked(raw)
     kind = detect(source.head)
-    stream = (
-        source if kind == "none" else ReadAhead(cast(BinaryIO, _Checked(_open(kind, source), kind)))
-    )
+    if kind == "none":
+        stream: object = _Arriving(cast(io.BufferedReader, raw), source.head) if eager else source
+    else:
+        checked = _Checked(_open(kind, source), kind)
+        stream = ReadAhead(cast(BinaryIO, checked)) if ahead else checked
     return cast(BinaryIO, _Limited(cast(BinaryIO, stream), limit) if limit else stream)
 
 
@@ -103,6 +108,22 @@ class _Peeked(io.RawIOBase):
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
+
+
+class _Arriving(io.RawIOBase):
+    """A buffered stream behind its ``head``, of which a read gives what is there."""
+
+    def __init__(self, raw: io.BufferedReader, head: bytes) -> None:
+        self._raw = raw
+        self._head = head
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes; empty at the end only."""
+        piece, self._head = self._head, b""
+        return piece or self._raw.read1(size)
 
 
 class _XzFile:

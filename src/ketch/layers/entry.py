@@ -32,8 +32,15 @@ class Inode:
 
     def take(self, other: Inode) -> None:
         """Take over all attributes of another inode."""
-        for attribute in Inode.__slots__:
-            setattr(self, attribute, getattr(other, attribute))
+        self.mode = other.mode  # one by one: this is done for every file of an archive
+        self.uid = other.uid
+        self.gid = other.gid
+        self.size = other.size
+        self.mtime = other.mtime
+        self.link = other.link
+        self.rdev = other.rdev
+        self.xattrs = other.xattrs
+        self.offset = other.offset
 
 
 class Entry(Inode):

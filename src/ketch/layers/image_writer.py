@@ -26,8 +26,8 @@ class ImageWriter:
         self._copy = Copy(fd, DATA_START)
         self._source = source
         self._tree = Tree()
-        self._waiting = bytearray()
-        self._position = 0
+        self._waiting: list[bytes] = []
+        self._flushed = self._position = 0
         self.entries = 0
 
     def add(self, entry: Entry, content: int = -1) -> None:
@@ -50,13 +50,14 @@ class ImageWriter:
         self._write(bytes(-size % BLOCK))
 
     def _write(self, data: bytes) -> None:
-        self._waiting += data
+        self._waiting.append(data)
         self._position += len(data)
-        if len(self._waiting) >= _PIECE:
+        if self._position - self._flushed >= _PIECE:
             self._flush()
 
     def _flush(self) -> None:
-        self._copy.take(bytes(self._waiting))
+        self._copy.take(b"".join(self._waiting))
+        self._flushed = self._position
         self._waiting.clear()
 
     def finish(self) -> Scan:

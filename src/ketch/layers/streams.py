@@ -93,13 +93,15 @@ class Digester:
 
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
+        self._alone = 0  # bytes without a thread, which short streams are not worth
         self._queue: queue.Queue[bytes | None] = queue.Queue(4)
         self._thread: threading.Thread | None = None
 
     def update(self, chunk: bytes) -> None:
         """Take one more chunk; waits when the thread is four chunks behind."""
         if self._thread is None:
-            if len(chunk) < CHUNK:
+            self._alone += len(chunk)
+            if self._alone < CHUNK:
                 self._sha.update(chunk)
                 return
             self._thread = threading.Thread(target=self._run, daemon=True)

@@ -13,13 +13,11 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """``description`` says what is asked; an experimental rule is off unless asked for; one of
-    ``steps`` says nothing of stages that are not built."""
+    """``description`` says what is asked; an experimental rule is off unless asked for."""
 
     name: str
     description: str
     experimental: bool = False
-    steps: bool = False
 
     @property
     def url(self) -> str:
@@ -52,28 +50,18 @@ CONSISTENT_CASING = Rule(
 DUPLICATE_STAGE = Rule("DuplicateStageName", "Each stage has a name of its own")
 RESERVED_STAGE = Rule("ReservedStageName", "scratch and context have a meaning of their own")
 JSON_ARGS = Rule(
-    "JSONArgsRecommended",
-    "CMD and ENTRYPOINT in JSON form pass signals on to the program",
-    steps=True,
+    "JSONArgsRecommended", "CMD and ENTRYPOINT in JSON form pass signals on to the program"
 )
 MAINTAINER = Rule("MaintainerDeprecated", "MAINTAINER is deprecated: an author is a label")
 UNDEFINED_FROM = Rule("UndefinedArgInFrom", "FROM takes variables of ARGs before the first FROM")
-UNDEFINED_VAR = Rule("UndefinedVar", "A variable is declared before it is used", steps=True)
+UNDEFINED_VAR = Rule("UndefinedVar", "A variable is declared before it is used")
 WORKDIR_RELATIVE = Rule(
-    "WorkdirRelativePath",
-    "The first WORKDIR does not depend on that of the base image",
-    steps=True,
+    "WorkdirRelativePath", "The first WORKDIR does not depend on that of the base image"
 )
-SECRETS = Rule(
-    "SecretsUsedInArgOrEnv",
-    "ARG and ENV stay in the image: nothing secret in them",
-    steps=True,
-)
-LEGACY_FORMAT = Rule("LegacyKeyValueFormat", "Key and value are joined by =", steps=True)
+SECRETS = Rule("SecretsUsedInArgOrEnv", "ARG and ENV stay in the image: nothing secret in them")
+LEGACY_FORMAT = Rule("LegacyKeyValueFormat", "Key and value are joined by =")
 MULTIPLE = Rule(
-    "MultipleInstructionsDisallowed",
-    "Of CMD, ENTRYPOINT and HEALTHCHECK only the last one counts",
-    steps=True,
+    "MultipleInstructionsDisallowed", "Of CMD, ENTRYPOINT and HEALTHCHECK only the last one counts"
 )
 REDUNDANT_PLATFORM = Rule(
     "RedundantTargetPlatform", "The platform of FROM is that of the target anyway"
@@ -82,21 +70,14 @@ CONST_PLATFORM = Rule(
     "FromPlatformFlagConstDisallowed", "A constant platform of FROM ignores the one asked for"
 )
 COPY_IGNORED = Rule(
-    "CopyIgnoredFile",
-    "What is copied is not excluded by .dockerignore",
-    experimental=True,
-    steps=True,
+    "CopyIgnoredFile", "What is copied is not excluded by .dockerignore", experimental=True
 )
 INVALID_DEFAULT = Rule(
     "InvalidDefaultArgInFrom", "The defaults of ARGs make a valid image name in FROM"
 )
 BASE_PLATFORM = Rule("InvalidBaseImagePlatform", "The base image is of the platform of the build")
-EXPOSE_CASING = Rule(
-    "ExposeProtoCasing", "Protocols in EXPOSE are written in lower case", steps=True
-)
-EXPOSE_FORMAT = Rule(
-    "ExposeInvalidFormat", "EXPOSE has ports of the container, nothing else", steps=True
-)
+EXPOSE_CASING = Rule("ExposeProtoCasing", "Protocols in EXPOSE are written in lower case")
+EXPOSE_FORMAT = Rule("ExposeInvalidFormat", "EXPOSE has ports of the container, nothing else")
 DESCRIPTION = Rule(
     "InvalidDefinitionDescription",
     "A comment on a stage or an argument begins with its name",

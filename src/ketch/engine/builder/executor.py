@@ -19,16 +19,13 @@ from ketch.build.executor import (
     Tree,
 )
 from ketch.build.git_remote import is_git, parse_remote
-from ketch.build.named_contexts import WITH_NAME
 from ketch.build.progress import Report
 from ketch.engine.builder.attestation_documents import Material, image_url, layout_url
-from ketch.engine.builder.download import Download
 from ketch.engine.builder.fetch import fetch
 from ketch.engine.builder.invocation import git_material, without_password
 from ketch.engine.builder.layout_image import LayoutImages, parse_place
 from ketch.engine.builder.remote import archive
 from ketch.engine.builder.run import StepRunner
-from ketch.engine.http_get import chunks
 from ketch.engine.images.values import NewImage
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
@@ -228,39 +225,26 @@ class BuildExecutor:
         self._use(Material(without_password(url), digest))
         return tree
 
-    async def clone(
-        self,
-        url: str,
-        checksum: str,
-        *,
-        keep_git_dir: bool,
-        report: Report,
-        keeps_name: bool = False,
-    ) -> Tree:
+    async def clone(self, url: str, checksum: str, *, keep_git_dir: bool, report: Report) -> Tree:
         """By a worker that runs git."""
         remote = parse_remote(url, checksum=checksum, keep_git_dir=keep_git_dir)
         tree = self._next_tree()
-        commit = await self._room.workers.cloner.clone(remote, tree.handle, keeps_name=keeps_name)
+        commit = await self._room.workers.cloner.clone(remote, tree.handle)
         report.note(f"{remote.url} is at {commit}\n")
         self._use(git_material(remote.url, remote.ref, commit))
         return tree
 
     async def unpacked(self, url: str, report: Report) -> Tree:
         """A named context from a URL: a repository, or an archive."""
-        bare = url.removeprefix(WITH_NAME)
-        if is_git(bare):
-            named = bare != url
-            return await self.clone(bare, "", keep_git_dir=False, report=report, keeps_name=named)
+        if is_git(url):
+            return await self.clone(url, "", keep_git_dir=False, report=report)
         tree = self._next_tree()
 
         async def receive(fd: int) -> object:
             return await self._room.workers.receive(fd, dockerfile="", directory=tree.handle)
 
-        download = Download(url, chunks(url))
         with storing("the build context"):
-            await fed(archive(url, download), receive)
-        await download.finish()
-        self._use(Material(without_password(url), download.digest))
+            await fed(archive(url), receive)
         return tree
 
     async def secret(self, id: str) -> bytes | None:
