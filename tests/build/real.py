@@ -170,7 +170,7 @@ class Bench:
         await self.builder.close()
         pid = (await self.launcher.hello())["pid"]
         await self.launcher.shutdown()
-        while os.path.exists(f"/proc/{pid}") and not _is_zombie(pid):
+        while os.path.exists(f"/proc/{pid}") and not is_zombie(pid):
             await asyncio.sleep(0.01)
         self.database.close()
         for path in Path("/sys/fs/cgroup").glob(f"*{self.parent}"):
@@ -263,7 +263,8 @@ def _busybox() -> bytes:
     return out.getvalue()
 
 
-def _is_zombie(pid: int) -> bool:
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has asked how."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from build.real import NEEDS, Bench, context
+from build.real import NEEDS, Bench, context, is_zombie
 from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.source import DockerfileError
 from ketch.engine.builder.source import TarSource
@@ -108,9 +108,11 @@ async def test_a_worker_that_dies_with_the_tree_below_fails_the_build_alone(
 
     async def lend_and_kill(rootfs: object) -> int:
         lent = await lend(rootfs)  # type: ignore[arg-type]
-        nursery = Path(f"/proc/{(await bench.launcher.hello())['pid']}/task")
-        for pid in children(nursery, "ketch-nursery"):
-            os.kill(pid, signal.SIGKILL)
+        nursery, *_ = children((await bench.launcher.hello())["pid"], "ketch-nursery")
+        workers = children(nursery)
+        os.kill(nursery, signal.SIGKILL)
+        while not all(map(is_zombie, workers)):
+            await asyncio.sleep(0.002)
         return lent
 
     monkeypatch.setattr(bench.launcher, "lend", lend_and_kill)
@@ -121,10 +123,11 @@ async def test_a_worker_that_dies_with_the_tree_below_fails_the_build_alone(
     assert bench.leftovers() == []
 
 
-def children(tasks: Path, name: str) -> list[int]:
-    """Pids of children of a process by their name."""
-    pids = [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
-    return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == name]
+def children(pid: int, name: str = "") -> list[int]:
+    """Pids of the children of a process, those of a name if there is one."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    pids = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return [one for one in pids if not name or Path(f"/proc/{one}/comm").read_text() == f"{name}\n"]
 
 
 async def test_copy_between_stages(bench: Bench) -> None:

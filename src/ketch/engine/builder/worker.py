@@ -87,8 +87,11 @@ class BuildWorker:
             reader, writer = self._streams
             if lent >= 0:
                 self._lend(lent)
-            writer.write(json.dumps(request).encode() + b"\n")
-            line = await self._answer(reader)
+            try:
+                writer.write(json.dumps(request).encode() + b"\n")
+                line = await self._answer(reader)
+            except ConnectionError:
+                raise Unavailable("the worker of the build died") from None
         self._let_go()  # whoever answers has what it was given
         answer = json.loads(line)
         if "failed" in answer:
