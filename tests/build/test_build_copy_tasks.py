@@ -109,6 +109,11 @@ def test_add_unpacks_archives_and_copy_does_not(copy, root):
     copy(["bundle.tgz", "a.txt"], "/added/", extract=True, chown=[0, 0])
     assert os.stat(root / "added/inside/file").st_uid == 55
     assert (root / "added/a.txt").exists()
+    copy(["bundle.tgz"], "/owned/", extract=True, chown=[7, 8], archive_chown=[7, 8])
+    owners = [
+        os.stat(root / path).st_uid for path in ("owned", "owned/inside", "owned/inside/file")
+    ]
+    assert owners == [7, 0, 7]  # the archive says nothing of the directory
 
 
 def test_hard_links_stay(copy, root, context):

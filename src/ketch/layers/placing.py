@@ -122,9 +122,9 @@ class Placing:
     def _unpack_archive(self, fd: int, size: int) -> None:
         base = self._make(self._destination, Ownership(self._ownership.chown))
         stream = decompressed(cast(BinaryIO, FileWindow(os.dup(fd), 0, size)))
-        unpacker = Unpacker(
-            self._root_fd, os.fsencode(base), ownership=Ownership(self._archive_chown)
-        )
+        # directories that the archive does not name are root's, whoever has the others (BuildKit)
+        ownership = Ownership(self._archive_chown, made_for=(0, 0))
+        unpacker = Unpacker(self._root_fd, os.fsencode(base), ownership=ownership)
         self._archives += unpack_stream(stream, unpacker)
 
 

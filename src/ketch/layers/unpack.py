@@ -24,19 +24,22 @@ Fill = Callable[[int], object]
 
 class Ownership:
     """What is changed about entries on their way in: ``chown`` an owner, ``chmod`` mode bits.
-    ``made`` is the mode of directories that have to be made for them."""
+    ``made`` is the mode of directories that have to be made for them, ``made_for`` their owner
+    (None: that of the entries)."""
 
-    __slots__ = ("chmod", "chown", "made")
+    __slots__ = ("chmod", "chown", "made", "made_for")
 
     def __init__(
         self,
         chown: tuple[int, int] | None = None,
         chmod: ModeChange | None = None,
         made: int = 0o755,
+        made_for: tuple[int, int] | None = None,
     ) -> None:
         self.chown = chown
         self.chmod = chmod
         self.made = made
+        self.made_for = made_for or chown or (0, 0)
 
     def apply(self, inode: Inode) -> None:
         """Change an inode in place."""
@@ -243,11 +246,10 @@ def make_directories(root_fd: int, path: bytes, ownership: Ownership) -> int:
 def _enter(root_fd: int, here: int, path: bytes, ownership: Ownership) -> int:
     """Open the directory at ``path``, making its last component in ``here``; closes ``here``."""
     name = path.rpartition(b"/")[2]
-    owner = ownership.chown or (0, 0)
     try:
         if name != b"..":
             os.mkdir(name, ownership.made, dir_fd=here)
-            os.chown(name, *owner, dir_fd=here, follow_symlinks=False)
+            os.chown(name, *ownership.made_for, dir_fd=here, follow_symlinks=False)
     except FileExistsError:
         pass
     finally:

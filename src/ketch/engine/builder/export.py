@@ -10,7 +10,7 @@ import msgspec
 
 from ketch.build import exports as kinds
 from ketch.build.attestations import Attestations
-from ketch.build.cache_options import INLINE
+from ketch.build.cache_options import INLINE, CacheExport
 from ketch.build.exports import Export
 from ketch.build.meter import Meter
 from ketch.build.offers import EXPORT
@@ -95,6 +95,7 @@ class Exporting:
         exporter = CacheExporter(self._room, self._executor.transfer)
         for number, export in enumerate(self._room.options.cache_exports, first):
             if export.type == INLINE:
+                self._tell_of_inline(export, reporting)
                 continue
             entries = chosen(self._executor.used, results, everything=export.everything)
             report = reporting(f"exporting cache to {export.ref or export.type}")
@@ -103,6 +104,23 @@ class Exporting:
             except BaseException as error:
                 report.end(error=str(error) or "canceled")
                 raise
+            report.end()
+
+    def _tell_of_inline(self, export: CacheExport, reporting: Reporting) -> None:
+        """What it can't do has no effect in BuildKit either, where nobody is told."""
+        exports = self._room.options.exports or (Export(),)
+        told = []
+        if export.everything:
+            told.append(
+                "mode=max has no effect: an image has its own layers only, others go to"
+                " type=registry or type=local"
+            )
+        if all(one.type in (kinds.TAR, kinds.LOCAL, kinds.CACHE_ONLY) for one in exports):
+            told.append("there is no image among the outputs that it could be in")
+        if told:
+            report = reporting("exporting inline cache")
+            for sentence in told:
+                report.warn(f"--cache-to type=inline: {sentence}")
             report.end()
 
     async def _one(
