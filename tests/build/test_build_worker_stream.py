@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from ketch.build import tasks
 from ketch.engine.builder.seen import SeenContexts
@@ -54,6 +55,23 @@ class Stuck:
         except asyncio.CancelledError:
             self.killed = True
             raise
+        return {}
+
+
+class Gone:
+    """A launcher whose worker dies with what it was given unread; who waits hears of it later."""
+
+    def __init__(self) -> None:
+        self.died = asyncio.Event()
+        self.known = asyncio.Event()
+
+    async def work(
+        self, _task: str, _args: dict[str, Any], fds: list[int], *, linger: float
+    ) -> dict[str, Any]:
+        with socket.socket(fileno=os.dup(fds[0])) as control:
+            control.shutdown(socket.SHUT_RDWR)
+        self.died.set()
+        await self.known.wait()
         return {}
 
 
@@ -108,6 +126,26 @@ async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
         await asking
     assert launcher.killed
     assert not worker.alive
+
+
+def test_a_worker_that_died_before_the_first_request(tmp_path: Path) -> None:
+    """uvloop raises ``RuntimeError`` when something is written to a connection that is over."""
+
+    async def ask() -> None:
+        launcher: Any = Gone()
+        worker = BuildWorker(launcher)
+        worker.start()
+        await worker.begin(str(tmp_path), -1)
+        await launcher.died.wait()
+        try:
+            for _ in range(2):  # the second one finds the connection closed
+                with pytest.raises(Unavailable, match="the worker of the build died"):
+                    await worker.ask("receive")
+        finally:
+            launcher.known.set()
+            await worker.close()
+
+    uvloop.run(ask())
 
 
 async def test_a_worker_without_a_build_ends_at_once() -> None:

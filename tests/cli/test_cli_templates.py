@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.cli import listing, template
-from ketch.cli.flags import Failure
+from ketch.cli import create_body, inspect, listing, template
+from ketch.cli.flags import Failure, UsageError
 from ketch.cli.gotemplate.evaluate import execute
 from ketch.cli.gotemplate.functions import FUNCTIONS
 from ketch.cli.gotemplate.numbers import shortest
@@ -255,3 +255,15 @@ def test_no_template_takes_all_memory_or_time() -> None:
         template.expand("{{if 1}}" * 5000 + "{{end}}" * 5000, {})
     with pytest.raises(Failure, match="nesting"):
         template.expand("{{" + "(" * 5000 + "1" + ")" * 5000 + "}}", {})
+
+
+def test_inspect_of_nothing_prints_an_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for found in ([], [{"Name": "a"}], [{"Name": "a"}, {"Name": "b"}]):
+        inspect._print("{{.Name}}", found)
+    assert capsys.readouterr().out == "\na\na\nb\n"
+
+
+def test_an_empty_image_name_is_no_reference() -> None:
+    nothing: object = None
+    with pytest.raises(UsageError, match="invalid reference format"):
+        create_body.build(nothing, "", [])  # type: ignore[arg-type]

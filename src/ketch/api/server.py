@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from aiohttp.web_response import StreamResponse
 from ketch.api import responses, versions
 from ketch.api.call import Call
 from ketch.api.connection import Connection, ConnectionServer
-from ketch.api.errors import status_of
+from ketch.api.errors import message_of, status_of
 from ketch.api.origin import OriginPolicy
 from ketch.api.routes import ROUTES
 from ketch.api.routing import Match, Router
@@ -27,6 +28,10 @@ _log = logging.getLogger(__name__)
 _LONGEST = 1 << 20
 """Bytes of a request's line and of a header, as with Docker: build arguments are in the one, the
 accounts of many registries in the other."""
+_SHORTAGES = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+)
+"""What the machine lacks or is broken: where in the engine it was noticed tells nothing."""
 
 
 class ApiServer:
@@ -138,6 +143,8 @@ def _failed(request: BaseRequest, match: Match, error: Exception) -> StreamRespo
         error = InvalidParameter(str(error))
     if isinstance(error, ConnectionError) and _is_gone(request):
         _log.debug("%s %s: the client left: %s", request.method, request.path, error)
+    elif isinstance(error, OSError) and error.errno in _SHORTAGES:
+        _log.warning("%s %s: %s", request.method, request.path, message_of(error))
     elif not isinstance(error, KetchError):
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
     elif status_of(error) >= 500:

@@ -23,6 +23,8 @@ REFUSED = {
 
 def build(parsed: "Parsed", image: str, command: "list[str]") -> "dict[str, Any]":
     """The whole body; raises ``UsageError`` for values that make no sense."""
+    if not image:
+        raise UsageError("invalid reference format")
     _refuse(parsed)
     exposed, bindings = ports.of_flags(parsed["publish"], parsed["expose"])
     binds, volumes = _volumes(parsed["volume"])

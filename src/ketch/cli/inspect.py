@@ -103,8 +103,7 @@ def _print(form: str, found: "list[Any]") -> None:
             sys.stdout.write(fastjson.dumps(found).decode() + "\n")
         else:
             fill = template.compiled(form, code=template.BAD_TEMPLATE)
-            for item in found:
-                sys.stdout.write(fill(item) + "\n")
+            sys.stdout.write("\n".join(fill(item) for item in found) + "\n")
     sys.stdout.flush()
 
 

@@ -87,11 +87,9 @@ class BuildWorker:
             reader, writer = self._streams
             if lent >= 0:
                 self._lend(lent)
-            try:
+            if not writer.is_closing():  # else it died: there is no answer
                 writer.write(json.dumps(request).encode() + b"\n")
-                line = await self._answer(reader)
-            except ConnectionError:
-                raise Unavailable("the worker of the build died") from None
+            line = await self._answer(reader)
         self._let_go()  # whoever answers has what it was given
         answer = json.loads(line)
         if "failed" in answer:
@@ -109,7 +107,10 @@ class BuildWorker:
         assert self._running is not None
         reading = asyncio.ensure_future(reader.readline())
         await asyncio.wait({reading, self._running}, return_when=asyncio.FIRST_COMPLETED)
-        line = reading.result() if reading.done() else b""
+        line = b""
+        if reading.done():
+            with suppress(ConnectionError):  # it died with a request unread
+                line = reading.result()
         if not line:
             reading.cancel()
             if self._running.done() and not self._running.cancelled():

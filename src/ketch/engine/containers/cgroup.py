@@ -12,7 +12,7 @@ from ketch.engine.containers.limits import Resources
 from ketch.engine.containers.record import ContainerState
 from ketch.engine.spec.devices import block_io
 from ketch.engine.spec.resources import oci_resources
-from ketch.errors import Conflict, KetchError, Unsupported
+from ketch.errors import Conflict, KetchError, Unsupported, os_reason
 from ketch.runtime.cgroups import files
 from ketch.runtime.cgroups.group import Cgroup, remove_directories
 from ketch.runtime.cgroups.hierarchy import Hierarchy, detect
@@ -89,7 +89,7 @@ async def freeze(state: ContainerState, frozen: bool) -> None:
     except OSError as error:
         if error.errno in _GONE:
             raise Conflict("the container is not running: it has just ended") from None
-        raise KetchError(f"cannot {'pause' if frozen else 'unpause'}: {error}") from None
+        raise KetchError(f"cannot {'pause' if frozen else 'unpause'}: {os_reason(error)}") from None
 
 
 async def freeze_again(state: ContainerState, frozen: bool) -> None:
