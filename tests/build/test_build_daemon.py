@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +15,8 @@ import pytest
 
 from e2e.conftest import clean_up, load_busybox
 from e2e.ketchd_process import BUSYBOX, Ketchd, docker_path, wait_for
+from e2e.unix_http import UnixConnection
+from ketch.cli.tar_entries import END, of_bytes
 
 pytestmark = [
     pytest.mark.root,
@@ -93,6 +97,42 @@ def test_a_daemon_killed_in_a_step_leaves_nothing(
     ketchd.stop(signal.SIGKILL)
     ketchd.start()
     wait_for(lambda: nothing_left(ketchd), "the step survived")
+
+
+@pytest.mark.parametrize("lines", [0, 4])
+def test_a_daemon_killed_while_it_takes_a_context_that_came_before(
+    ketchd: Ketchd, lines: int
+) -> None:
+    """What is known of small contexts is in memory only: the next daemon has to read them again."""
+    text = f"FROM busybox\nCOPY a /a\nRUN cat /a; echo {lines} > /b\nRUN cat /a /b\n"
+    archive = b"".join(
+        [*of_bytes("Dockerfile", text.encode()), *of_bytes("a", b"of round %d\n" % lines), END]
+    )
+
+    def asked(words: str) -> Iterator[bytes]:
+        connection = UnixConnection(str(ketchd.socket))
+        try:
+            connection.request("POST", f"/build?progress=events{words}", archive)
+            yield b""  # it was sent
+            yield from connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return  # the daemon is gone
+        finally:
+            connection.close()
+
+    first = json.loads(list(asked(""))[-1])
+    build = asked("&nocache=1")
+    for _ in range(lines + 1):
+        next(build, None)
+    ketchd.stop(signal.SIGKILL)
+    build.close()
+    ketchd.start()
+    again = list(asked(""))
+    assert json.loads(again[-1])["image"], again
+    whole = b"".join(asked("&nocache=1"))
+    assert whole.count(b"of round %d\\n" % lines) == 2
+    assert first["type"] == "built"
+    wait_for(lambda: nothing_left(ketchd), "the build left something")
 
 
 def test_memory_limit(ketchd: Ketchd, tmp_path: Path) -> None:

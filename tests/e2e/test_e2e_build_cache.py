@@ -90,6 +90,10 @@ def test_inline_in_the_image(
 ) -> None:
     name = f"{registry.address}/app:1"
     build(ketchd, "--no-cache", "--push", "-t", name, "--cache-to", "type=inline", folder)
+    nothing = ("-o", "type=cacheonly", "--cache-to", "type=inline,mode=max")
+    told = build(ketchd, *nothing, folder).stderr.decode()
+    assert "type=inline: mode=max has no effect" in told
+    assert "type=inline: there is no image among the outputs" in told
     shown = build(other, "-t", "again:1", "--cache-from", name, folder).stderr.decode()
     assert shown.count(" CACHED") == 3  # the first stage's layer is not in the image
     layers = "{{json .RootFS.Layers}}"
