@@ -90,7 +90,7 @@ def small() -> Iterator[SmallDisk]:
         load_busybox(daemon)
         daemon.docker("save", "-o", str(daemon.folder / "saved.tar"), "busybox")
         daemon.docker("create", "--name", "made", "busybox", "echo", "hi")
-        daemon.docker("build", "-q", "-", input="FROM busybox\n")  # makes the floor of all builds
+        daemon.docker("build", "-q", "-", input=b"FROM busybox\n")  # makes the floor of all builds
         talk = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.01; done"
         daemon.docker("run", "-d", "--name", "talker", "busybox", "sh", "-c", talk)
         yield disk
