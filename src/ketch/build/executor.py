@@ -104,10 +104,15 @@ class RunStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunOutcome(msgspec.Struct, frozen=True):
-    """How a RUN ended; ``layer`` is ``""`` when it changed nothing or failed."""
+    """How a RUN ended; ``layer`` is ``""`` when it changed nothing or failed.
+
+    What a failed one changed is kept until the build is over; ``kept`` is the executor's name for
+    it.
+    """
 
     exit_code: int
     layer: str
+    kept: str = ""
 
 
 class CopyPart(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ketch.build.executor import RunStep
 from ketch.build.source import DockerfileError, Range, Source
 from ketch.errors import KetchError
 
@@ -15,11 +16,19 @@ class Place(msgspec.Struct, frozen=True):
     where: Range
 
 
+class FailedRun(msgspec.Struct, frozen=True):
+    """A RUN that ended badly, and the executor's name for what it changed (``RunOutcome.kept``)."""
+
+    step: RunStep
+    kept: str
+
+
 class StepFailed(KetchError):
     """A step ended badly; ``code`` is the exit code of a RUN, or 0.
 
     ``told`` is the same in BuildKit's words, which its clients' users look for. ``image`` is the
-    ID of the image as it was before the step, when that was stored.
+    ID of the image as it was before the step, when that was stored. ``run`` is the RUN that it was,
+    ``vertex`` the digest of its vertex.
     """
 
     def __init__(self, message: str, code: int = 0, told: str = "") -> None:
@@ -27,6 +36,8 @@ class StepFailed(KetchError):
         self.code = code
         self.told = told or message
         self.image = ""
+        self.run: FailedRun | None = None
+        self.vertex = ""
 
 
 def vertex_error(error: BaseException) -> str:

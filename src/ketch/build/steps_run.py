@@ -11,7 +11,7 @@ from ketch.build import run_mounts
 from ketch.build.ast import Run, Workdir
 from ketch.build.config import shell_words
 from ketch.build.executor import RunStep, StepMount
-from ketch.build.failures import StepFailed
+from ketch.build.failures import FailedRun, StepFailed
 from ketch.build.run_mounts import Trees
 from ketch.build.scope import expand_in
 from ketch.build.state import StageState
@@ -116,11 +116,14 @@ async def _execute(state: StageState, step: RunStep) -> str:
         state.report.note(f" ---> Removed intermediate container {container}\n")
     if outcome.exit_code:
         command, code = " ".join(step.argv), outcome.exit_code
-        raise StepFailed(
+        failed = StepFailed(
             f"The command '{command}' returned a non-zero code: {code}",
             code,
             f"process {_quoted(command)} did not complete successfully: exit code: {code}",
         )
+        failed.run = FailedRun(step, outcome.kept)
+        failed.vertex = state.report.vertex.digest
+        raise failed
     return outcome.layer
 
 

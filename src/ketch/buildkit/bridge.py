@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from grpclib.const import Cardinality, Handler
 
 from ketch import errors
+from ketch.buildkit import container_messages as container
 from ketch.buildkit import gateway_messages as gateway
 from ketch.buildkit.asked import has_graph
 from ketch.buildkit.calls import guarded, received
+from ketch.buildkit.exec_stream import ExecStream
 from ketch.buildkit.go_modes import go_mode
-from ketch.buildkit.results import result_of
 from ketch.buildkit.session_messages import Stat
 from ketch.buildkit.worker import worker
 
@@ -29,7 +30,8 @@ _FRONTEND_CAPS = (
     *("solve.base", "return", "returnmap", "proto.refarray", "gateway.solve.metadata"),
     *("gateway.solve.evaluate", "gateway.evaluate.solve", "frontend.caps", "gateway.warnings"),
     *("gateway.evaluate", "reference.output", "frontend.inputs"),
-    *("readfile", "statfile"),
+    *("readfile", "statfile", "gateway.exec", "gateway.exec.extrahosts"),
+    *("gateway.exec.secretenv", "gateway.exec.signals"),
 )
 _LLB_CAPS = [
     gateway.Cap(ID=name, Enabled=True)
@@ -53,7 +55,7 @@ class Bridge:
 
     def methods(self) -> dict[str, Handler]:
         """By path."""
-        g = gateway
+        g, c = gateway, container
         rows: list[tuple[str, Any, type[Any], type[Any]]] = [
             ("Ping", self.ping, g.PingRequest, g.PongResponse),
             ("Solve", self.solve, g.GatewaySolveRequest, g.GatewaySolveResponse),
@@ -63,13 +65,22 @@ class Bridge:
             ("Warn", self.warn, g.WarnRequest, g.WarnResponse),
             ("ReadFile", self.read_file, g.ReadFileRequest, g.ReadFileResponse),
             ("StatFile", self.stat_file, g.StatFileRequest, g.StatFileResponse),
+            ("NewContainer", self.new_container, c.NewContainerRequest, c.NewContainerResponse),
+            (
+                *("ReleaseContainer", self.release_container),
+                *(c.ReleaseContainerRequest, c.ReleaseContainerResponse),
+            ),
         ]
-        return {
+        executing = Handler(
+            guarded(self.exec_process), Cardinality.STREAM_STREAM, c.ExecMessage, c.ExecMessage
+        )
+        unary = {
             _BRIDGE + name: Handler(
                 guarded(call, coded=name != "Solve"), Cardinality.UNARY_UNARY, request, reply
             )
             for name, call, request, reply in rows
         }
+        return {**unary, _BRIDGE + "ExecProcess": executing}
 
     async def ping(self, stream: Stream[Any, Any]) -> None:
         """What a client may use."""
@@ -96,7 +107,7 @@ class Bridge:
             await stream.send_message(gateway.GatewaySolveResponse(ref=name, result=result))
             return
         target = await self._solver.run_frontend(job, request)
-        result = result_of(target.id, target.images.result(), arrays=request.allowResultArrayRef)
+        result = target.result(arrays=request.allowResultArrayRef)
         await stream.send_message(gateway.GatewaySolveResponse(ref=target.id, result=result))
 
     async def return_(self, stream: Stream[Any, Any]) -> None:
@@ -108,8 +119,10 @@ class Bridge:
         await stream.send_message(gateway.ReturnResponse())
 
     async def evaluate(self, stream: Stream[Any, Any]) -> None:
-        """Results are there when their solve answers."""
-        await received(stream)
+        """Results are there when their solve answers, or they failed."""
+        request = await received(stream)
+        job = await self._jobs.get(_build_id(stream))
+        self._solver.held(job).evaluate(request.Ref)
         await stream.send_message(gateway.EvaluateResponse())
 
     async def inputs(self, stream: Stream[Any, Any]) -> None:
@@ -139,6 +152,25 @@ class Bridge:
             modTime=seen.modified,
         )
         await stream.send_message(gateway.StatFileResponse(stat=stat))
+
+    async def new_container(self, stream: Stream[Any, Any]) -> None:
+        """A container of the client's, over results of its build."""
+        request = await received(stream)
+        job = await self._jobs.get(_build_id(stream))
+        await self._solver.held(job).containers.new(request)
+        await stream.send_message(container.NewContainerResponse())
+
+    async def release_container(self, stream: Stream[Any, Any]) -> None:
+        """The client is done with one."""
+        request = await received(stream)
+        job = await self._jobs.get(_build_id(stream))
+        await self._solver.held(job).containers.release(request.ContainerID)
+        await stream.send_message(container.ReleaseContainerResponse())
+
+    async def exec_process(self, stream: Stream[Any, Any]) -> None:
+        """Programs in those containers, all of one client."""
+        job = await self._jobs.get(_build_id(stream))
+        await ExecStream(stream, self._solver.held(job).containers).run()
 
     async def warn(self, stream: Stream[Any, Any]) -> None:
         """A client's own warnings are shown by it."""

@@ -10,7 +10,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from ketch import errors
-from ketch.buildkit.located import Located, Returned, details
+from ketch.buildkit.located import Located, Returned
 from ketch.buildkit.solve import reason
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def _translated(*, coded: bool) -> AsyncIterator[None]:
     except errors.KetchError as error:
         inner = error.error if isinstance(error, Located) else error
         found = next((code for kind, code in _STATUS if isinstance(inner, kind)), Status.UNKNOWN)
-        told = details(error.place) if isinstance(error, Located) else None
+        told = error.details if isinstance(error, Located) else None
         plain = not coded and found not in _KEPT
         raise GRPCError(Status.UNKNOWN if plain else found, reason(inner), told) from None
 

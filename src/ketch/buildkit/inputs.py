@@ -21,7 +21,7 @@ from ketch.buildkit.graphs import digest_of, files_of, outcome
 from ketch.errors import InvalidParameter
 from ketch.oci.digest import is_digest
 
-_RESULT = "ketch-result://"
+_RESULT, _FAILURE = "ketch-result://", "ketch-failure://"
 _CONFIG, _LAYERS = "ketch.config", "ketch.layers"
 
 
@@ -29,7 +29,23 @@ def definition_of(image: ImageInput) -> Definition:
     """The graph that stands for an image."""
     name = hashlib.sha256(image.config + "\0".join(image.layers).encode()).hexdigest()
     attrs = {_CONFIG: image.config.decode(), _LAYERS: ",".join(image.layers)}
-    vertex = Op(source=SourceOp(identifier=_RESULT + name, attrs=attrs)).encode()
+    return _definition(SourceOp(identifier=_RESULT + name, attrs=attrs))
+
+
+def failed_definition(id: str) -> Definition:
+    """The graph that stands for a result of that name whose steps failed."""
+    return _definition(SourceOp(identifier=_FAILURE + id))
+
+
+def failure_in(definition: Definition) -> str:
+    """Which failed result a graph stands for, "" for others."""
+    source = outcome(definition).source
+    name = "" if source is None else source.identifier
+    return name.removeprefix(_FAILURE) if name.startswith(_FAILURE) else ""
+
+
+def _definition(source: SourceOp) -> Definition:
+    vertex = Op(source=source).encode()
     digest = digest_of(vertex)
     outcome = Op(inputs=[Input(digest=digest)]).encode()
     described = {digest: OpMetadata(description={"llb.customname": "result of another build"})}
@@ -48,15 +64,24 @@ def with_inputs(options: BuildOptions, inputs: Mapping[str, Definition]) -> Buil
             continue
         if key not in inputs:
             raise InvalidParameter(f"the build has no input {key!r}")
-        source = outcome(inputs[key]).source
-        if source is not None and source.identifier.startswith(_RESULT):
-            found[key] = _image(key, source)
+        image = result_in(inputs[key])
+        if image is not None:
+            found[key] = image
         else:
             contexts[name] = files_of(inputs[key]).url
     return msgspec.structs.replace(options, contexts=contexts, inputs=found)
 
 
-def _image(key: str, source: SourceOp) -> ImageInput:
+def result_in(definition: Definition) -> ImageInput | None:
+    """The image that a graph comes to, or None when it is something else; raises
+    ``InvalidParameter``."""
+    source = outcome(definition).source
+    if source is None or not source.identifier.startswith(_RESULT):
+        return None
+    return _image(source)
+
+
+def _image(source: SourceOp) -> ImageInput:
     layers = tuple(filter(None, source.attrs.get(_LAYERS, "").split(",")))
     config = source.attrs.get(_CONFIG, "").encode("utf-8", "surrogateescape")
     try:
@@ -64,5 +89,5 @@ def _image(key: str, source: SourceOp) -> ImageInput:
     except (ValueError, RecursionError):
         is_object = False
     if not is_object or not all(map(is_digest, layers)):
-        raise InvalidParameter(f"the input {key!r} is no result of a build")
+        raise InvalidParameter(f"{source.identifier!r:.200} is no result of a build")
     return ImageInput(config=config, layers=layers)

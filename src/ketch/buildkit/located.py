@@ -32,7 +32,10 @@ class Located(KetchError):
     def __init__(self, error: KetchError, place: Place) -> None:
         super().__init__(str(error))
         self.error = error
-        self.place = place
+        data = "".join(f"{line}\n" for line in place.source.lines)
+        where = (place.where.start.line, place.where.end.line)
+        self.details = [_source(place.source.name, data, *where)]
+        """For a ``GRPCError``: type URL and document."""
 
     @classmethod
     def of(cls, error: KetchError, place: Place) -> Located:
@@ -60,12 +63,6 @@ class DetailsCodec(StatusDetailsCodecBase):
     def decode(self, status: Any, message: str | None, data: bytes) -> Any:
         """Details of a client's own error."""
         return [(detail.type_url, detail.value) for detail in Status.decode(data).details]
-
-
-def details(place: Place) -> list[tuple[str, bytes]]:
-    """For a ``GRPCError``."""
-    data = "".join(f"{line}\n" for line in place.source.lines)
-    return [_source(place.source.name, data, place.where.start.line, place.where.end.line)]
 
 
 def failure_status(failure: Failure) -> bytes:

@@ -35,6 +35,9 @@ class LookedTrees:
         self._trees[name] = tree
         return name
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._trees
+
     def get(self, name: str) -> FetchedTree:
         """Raises ``NotFound``."""
         if name not in self._trees:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ketch.build.options import ImageInput
 from ketch.buildkit.gateway_messages import Ref, RefMap, Result
-from ketch.buildkit.inputs import definition_of
+from ketch.buildkit.inputs import definition_of, failed_definition
 from ketch.oci import platform as platforms
 
 _CONFIG = "containerimage.config"
@@ -22,6 +22,11 @@ def named(result: Result) -> str:
     return result.refDeprecated
 
 
+def names_of(id: str, images: Mapping[str, ImageInput]) -> dict[str, str]:
+    """The references of a result by platform."""
+    return {name: id if len(images) == 1 else f"{id}:{name}" for name in images}
+
+
 def result_of(id: str, images: Mapping[str, ImageInput], *, arrays: bool) -> Result:
     """What a front end says about its result: one reference, or one for each platform.
 
@@ -33,14 +38,21 @@ def result_of(id: str, images: Mapping[str, ImageInput], *, arrays: bool) -> Res
         if not arrays:
             return Result(refDeprecated=id, metadata=metadata)
         return Result(ref=_ref(id, image), metadata=metadata)
+    refs = names_of(id, images)
     listed = [{"ID": name, "Platform": _platform(name)} for name in images]
     return Result(
-        refs=RefMap(refs={name: _ref(f"{id}:{name}", image) for name, image in images.items()}),
+        refs=RefMap(refs={name: _ref(ref, images[name]) for name, ref in refs.items()}),
         metadata={
             "refs.platforms": json.dumps({"Platforms": listed}).encode(),
             **{f"{_CONFIG}/{name}": image.config for name, image in images.items()},
         },
     )
+
+
+def failed_result(id: str, *, arrays: bool) -> Result:
+    """A result whose steps fail when it is evaluated, as BuildKit's clients expect it."""
+    ref = Ref(id=id, definition=failed_definition(id))
+    return Result(ref=ref) if arrays else Result(refDeprecated=id)
 
 
 def _ref(id: str, image: ImageInput) -> Ref:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,18 +18,19 @@ from ketch.build.source import DockerfileError
 from ketch.build.steps_copy import is_remote
 from ketch.buildkit.asked import asked_of, check_request
 from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveResponse
+from ketch.buildkit.failed_runs import details
 from ketch.buildkit.frontend import build_options
+from ketch.buildkit.holdings import Holdings, Target
 from ketch.buildkit.inputs import with_inputs
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located, Returned
-from ketch.buildkit.looked import LookedTrees
 from ketch.buildkit.results import named
 from ketch.buildkit.source import Locals, SessionSource
 from ketch.buildkit.upload import is_upload, uploaded
 from ketch.engine.builder.channel import Channel
 from ketch.engine.builder.remote import OwnDockerfile, WithDirectories, remote_source
 from ketch.engine.builder.source import REMOTE_CONTEXT, TarSource
-from ketch.errors import Cancelled, InvalidParameter, KetchError, NotFound
+from ketch.errors import Cancelled, InvalidParameter, KetchError
 
 if TYPE_CHECKING:
     from ketch.build.options import BuildOptions
@@ -45,17 +45,6 @@ if TYPE_CHECKING:
     from ketch.engine.builder.source import Source
 
 
-class Target:
-    """One front end's outcome within a job: waits for the client to say whether it is wanted."""
-
-    def __init__(self) -> None:
-        self.id = secrets.token_hex(16)
-        loop = asyncio.get_running_loop()
-        self.wanted: asyncio.Future[bool] = loop.create_future()
-        self.images: asyncio.Future[dict[str, ImageInput]] = loop.create_future()  # by platform
-        self.task: asyncio.Task[Built]
-
-
 class BuildkitSolver:
     """Runs builds for clients; one build of a job may be exported."""
 
@@ -63,13 +52,12 @@ class BuildkitSolver:
         self._builder = builder
         self._sessions = sessions
         self._jobs = jobs
-        self._targets: dict[Job, dict[str, Target]] = {}
-        self._looked: dict[Job, LookedTrees] = {}
+        self._held: dict[Job, Holdings] = {}
 
     async def solve(self, request: SolveRequest) -> SolveResponse:
         """Run to the end; raises what ended it."""
         job = await self._jobs.open(request)  # at once, since Control.Status waits for it
-        self._targets[job] = {}
+        self._held[job] = Holdings(self._builder)
         try:
             check_request(request)
             if not request.Frontend:
@@ -89,40 +77,43 @@ class BuildkitSolver:
         ref = "" if result is None else named(result)
         if not ref:
             return SolveResponse()
-        target = self._targets[job].get(ref.partition(":")[0])
-        if target is None:
-            raise InvalidParameter(f"the build has no result {ref!r}")
+        target = self.held(job).target(ref)
         target.wanted.set_result(True)
         return _response(await target.task)
 
     async def run_frontend(self, job: Job, request: GatewaySolveRequest) -> Target:
-        """A front end for a client that drives the build; returns when its steps are done."""
-        if job not in self._targets:
-            raise InvalidParameter("the build is over")
+        """A front end for a client that drives the build; returns when its steps are done, also
+        when one has failed if the client did not ask for an evaluation."""
         target = self._start(job, request)
-        waited: set[asyncio.Future[Any]] = {target.images, target.task}
-        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if not target.images.done():
+        over = asyncio.create_task(target.over.wait())
+        try:
+            await asyncio.wait({over, target.task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+        if not target.over.is_set():
             await target.task
+        if target.failure is not None and request.Evaluate:
+            raise target.failure
         return target
 
+    def held(self, job: Job) -> Holdings:
+        """What a job has come to; raises ``InvalidParameter`` when it is over."""
+        if job not in self._held:
+            raise InvalidParameter("the build is over")
+        return self._held[job]
+
     async def fetch(self, job: Job, request: GatewaySolveRequest) -> str:
-        """The name of the files that a client's own graph comes to."""
+        """The name of what a client's own graph comes to (see ``graphs``)."""
         check_request(request)
         assert request.definition is not None
         session = await self._sessions.get(job.request.Session)
-        if job not in self._targets:
-            raise InvalidParameter("the build is over")
-        trees = self._looked.setdefault(job, LookedTrees(self._builder))
+        held, allow = self.held(job), job.request.Entitlements
         async with _told(job) as channel:
-            return await trees.add(request.definition, session, channel)
+            return await held.found(request.definition, session, channel, allow)
 
     async def look(self, job: Job, tree: str, path: str, offset: int = 0, size: int = 0) -> Seen:
         """A file of those; ``size`` -1 is all of it."""
-        trees = self._looked.get(job)
-        if trees is None:
-            raise NotFound("the build has no files to look at")
-        return await trees.get(tree).look(path, offset, size)
+        return await self.held(job).trees.get(tree).look(path, offset, size)
 
     def _start(self, job: Job, request: SolveRequest | GatewaySolveRequest) -> Target:
         asked = asked_of(request)
@@ -132,7 +123,7 @@ class BuildkitSolver:
         options = _with_caches(options, job.request, asked.imports, asked.attrs)
         options = with_inputs(options, asked.inputs)
         target = Target()
-        self._targets[job][target.id] = target
+        self.held(job).targets[target.id] = target
         target.task = asyncio.create_task(self._run(job, target, options, asked.attrs))
         return target
 
@@ -161,7 +152,7 @@ class BuildkitSolver:
                 source, options, session, target.wanted, ref, channel=channel
             )
             async with running as build:
-                return await _followed(target, build)
+                return await _followed(target, build, self.held(job))
 
     def _locals(self, session: Session, attrs: Mapping[str, str]) -> Locals:
         prefix = "local-sessionid:"
@@ -169,15 +160,7 @@ class BuildkitSolver:
         return Locals(self._sessions, session, ids)
 
     async def _close(self, job: Job) -> None:
-        for target in self._targets.pop(job).values():
-            if not target.wanted.done():
-                target.wanted.set_result(False)
-            if not target.task.done():
-                target.task.cancel()
-            await asyncio.gather(target.task, return_exceptions=True)
-        looked = self._looked.pop(job, None)
-        if looked is not None:
-            await looked.close()
+        await self._held.pop(job).close()
         await self._jobs.close(job)
 
 
@@ -195,16 +178,22 @@ async def _told(job: Job) -> AsyncIterator[Channel]:
         await telling
 
 
-async def _followed(target: Target, build: RunningBuild) -> Built:
-    """Its outcome; a failure knows its place in the Dockerfile."""
+async def _followed(target: Target, build: RunningBuild, held: Holdings) -> Built:
+    """Its outcome; a failure knows its place in the Dockerfile, and stays until the client that
+    drives the build is done."""
     try:
         states = await build.solved()
-        target.images.set_result({str(s.image.platform): _image(s) for s in states})
+        images = {str(state.image.platform): _image(state) for state in states}
+        held.solved(target, images, build.containers)
         return await build.built()
     except KetchError as error:
         if build.failed_at is None or isinstance(error, Cancelled):
             raise
-        raise Located.of(error, build.failed_at) from error
+        located = Located.of(error, build.failed_at)
+        if isinstance(error, StepFailed) and error.run is not None:
+            located.details += details(error, held.states, build.containers)
+            await target.failed(located)
+        raise located from error
     finally:
         await build.cancel()
 

@@ -12,8 +12,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from ketch.engine.builder.cache import BuildCache
 from ketch.engine.builder.cache_import import CacheSources
 from ketch.engine.builder.cachemounts import CacheMounts
 from ketch.engine.builder.channel import Channel
+from ketch.engine.builder.container import Containers
 from ketch.engine.builder.contexts import KeptContexts
 from ketch.engine.builder.definition import definition, loaded
 from ketch.engine.builder.executor import BuildExecutor
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from ketch.state.database import Database
 
 _BATCH, _PAUSE = 200, 0.01  # inodes, seconds
+_FAREWELL = 5.0  # seconds
 
 
 class Builder:
@@ -79,6 +81,7 @@ class Builder:
         self._background = Background()
         self._spare = SpareWorker(parts.launcher, self._background)
         self._open: dict[int, BuildRoom] = {}
+        self._all_closed = asyncio.Event()
         self._sums: dict[tuple[object, ...], str] = {}
         self._seen = SeenContexts()
         self.contexts = KeptContexts(database, parts.config.data_root)
@@ -147,7 +150,8 @@ class Builder:
         plans = await definition(room)
         room.wanted = wanted(plans)
         executor = BuildExecutor(room, self._cache, runner, files, sources, transfer)
-        build = RunningBuild(room, plans, executor, recording, gate)
+        containers = Containers(room, files, transfer, self._facts)
+        build = RunningBuild(room, plans, executor, recording, containers, gate)
         try:
             yield build
         finally:
@@ -192,6 +196,23 @@ class Builder:
         finally:
             await asyncio.shield(self._close_room(room))
 
+    @asynccontextmanager
+    async def standing(
+        self, offers: Offers, channel: Channel, allow: Sequence[str]
+    ) -> AsyncIterator[Containers]:
+        """Containers over layers that are here, without a build; they go with the block. ``allow``
+        as in ``BuildOptions``."""
+        check_grants(allow, self._parts.config.entitlements)
+        options = BuildOptions(allow=tuple(allow))
+        room = await self._make_room(TarSource(_nothing()), options, offers, channel, channel.put)
+        sources = CacheSources(room)
+        try:
+            files = StepFiles(room, self._sums)
+            yield Containers(room, files, MountTransfer(room, sources), self._facts)
+        finally:
+            await sources.close()
+            await asyncio.shield(self._close_room(room))
+
     async def _make_room(
         self, source: Source, options: BuildOptions, offers: Offers, channel: Channel, sink: Sink
     ) -> BuildRoom:
@@ -234,9 +255,17 @@ class Builder:
             self._spare.prepare()
         finally:
             self._open.pop(id(room), None)
+            if not self._open:
+                self._all_closed.set()
 
     async def close(self) -> None:
-        """End the worker that waits for the next build."""
+        """Wait until builds are taken back whose clients were sent away, and end the worker that
+        waits for the next one."""
+        with suppress(TimeoutError):  # the next daemon does what is left
+            async with asyncio.timeout(_FAREWELL):
+                while self._open:
+                    self._all_closed.clear()
+                    await self._all_closed.wait()
         await self._spare.close()
 
     def gateway(self) -> str:

@@ -26,6 +26,7 @@ from ketch.mounts import Rootfs
 
 if TYPE_CHECKING:
     from ketch.build.executor import RunStep, StepMount, Tree
+    from ketch.build.offers import Offers
     from ketch.engine.builder.files import StepFiles
     from ketch.engine.builder.mount_transfer import MountTransfer
     from ketch.engine.builder.room import BuildRoom
@@ -133,7 +134,7 @@ class _Place:
         if value is None:
             raise NotFound(f"secret {mount.id}: not found")
         if mount.env:
-            self._found.env.append(f"{mount.env}={_text(mount.id, value)}")
+            self._found.env.append(_variable(mount.env, mount.id, value))
         if mount.target:
             path = f"{self._folder()}/{len(self._found.points)}"
             _write(path, value, mount)
@@ -192,14 +193,24 @@ class _Place:
         )
 
 
-def _text(id: str, value: bytes) -> str:
+async def secret_variable(offers: Offers, id: str, name: str, *, optional: bool) -> list[str]:
+    """A secret as a variable, none when it is not there and may be missing; raises ``NotFound``."""
+    value = await offers.secret(id)
+    if value is not None:
+        return [_variable(name, id, value)]
+    if optional:
+        return []
+    raise NotFound(f"secret {id}: not found")
+
+
+def _variable(name: str, id: str, value: bytes) -> str:
     try:
         text = value.decode()
     except UnicodeDecodeError:
         raise InvalidParameter(f"secret {id} is not text: it cannot be a variable") from None
     if "\0" in text:
         raise InvalidParameter(f"secret {id} holds a NUL byte: it cannot be a variable")
-    return text
+    return f"{name}={text}"
 
 
 def _write(path: str, value: bytes, mount: StepMount) -> None:

@@ -29,19 +29,14 @@ async def relay(sock: socket.socket, report: Report, room: Callable[[], Awaitabl
         report.output(stream, text)
 
 
-class Frames:
-    """Takes bytes as they come, gives whole frames as text.
-
-    Characters that are split between frames of one stream come out whole.
-    """
+class RawFrames:
+    """Takes bytes as they come, gives whole frames."""
 
     def __init__(self) -> None:
         self._rest = b""
-        new = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {STDOUT: new("replace"), STDERR: new("replace")}
 
-    def feed(self, data: bytes) -> list[tuple[int, str]]:
-        """(stream, text) of the frames that are complete now."""
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """(stream, bytes) of the frames that are complete now."""
         data = self._rest + data
         found = []
         position = 0
@@ -50,13 +45,28 @@ class Frames:
             end = position + _HEADER.size + size
             if end > len(data):
                 break
-            decoder = self._decoders[STDERR if stream == STDERR else STDOUT]
-            text = decoder.decode(data[position + _HEADER.size : end])
-            if text:
-                found.append((STDERR if stream == STDERR else STDOUT, text))
+            whole = data[position + _HEADER.size : end]
+            found.append((STDERR if stream == STDERR else STDOUT, whole))
             position = end
         self._rest = data[position:]
         return found
+
+
+class Frames:
+    """Takes bytes as they come, gives whole frames as text.
+
+    Characters that are split between frames of one stream come out whole.
+    """
+
+    def __init__(self) -> None:
+        self._raw = RawFrames()
+        new = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {STDOUT: new("replace"), STDERR: new("replace")}
+
+    def feed(self, data: bytes) -> list[tuple[int, str]]:
+        """(stream, text) of the frames that are complete now."""
+        texts = [(n, self._decoders[n].decode(whole)) for n, whole in self._raw.feed(data)]
+        return [(stream, text) for stream, text in texts if text]
 
     def rest(self) -> list[tuple[int, str]]:
         """At the end: characters that were begun and stay without their end."""

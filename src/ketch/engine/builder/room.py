@@ -47,8 +47,9 @@ class BuildRoom:
 
     Events go to
     the ``sink``, from which those for the client come out of the ``channel``. ``held`` are layers
-    that nothing else may name yet; ``floor`` is the layer that lies under
-    every step (see ``builder.floor``). ``wanted`` is what the plans name of each context.
+    that nothing else may name yet; ``kept`` are snapshots of failed steps; ``floor`` is the layer
+    that lies under every step (see ``builder.floor``). ``wanted`` is what the plans name of each
+    context.
     """
 
     parts: Parts
@@ -63,6 +64,7 @@ class BuildRoom:
     offers: Offers
     slots: asyncio.Semaphore  # RUN steps at once, of all builds
     held: set[str] = field(default_factory=set)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # and their stubs
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     loads: list[ContextLoad] = field(default_factory=list)
     unpacks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -219,6 +221,8 @@ class BuildRoom:
         await self.workers.close()
         while self.tasks:
             await asyncio.gather(*tuple(self.tasks), return_exceptions=True)
+        for key in self.kept:
+            await asyncio.to_thread(self.parts.snapshots.remove, key)
         images = [self.workers.path(image) for image in self.workers.present()]
         if images:
             with suppress(Unavailable):  # with the launcher its mounts are gone

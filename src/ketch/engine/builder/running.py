@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ketch.build.failures import Place
     from ketch.build.progress import Event
     from ketch.build.state import StageState
+    from ketch.engine.builder.container import Containers
     from ketch.engine.builder.executor import BuildExecutor
     from ketch.engine.builder.history import Recording
     from ketch.engine.builder.history_files import KeptFile
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 class RunningBuild:
     """Runs the steps in a task of its own; whoever reads ``events`` slowly slows them down.
 
-    With a ``gate``, nothing is stored before it answers, and only if it answers True.
+    ``containers`` opens containers of the client's own while the build is not closed. With a
+    ``gate``, nothing is stored before it answers, and only if it answers True.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class RunningBuild:
         plans: Sequence[Prepared],
         executor: BuildExecutor,
         recording: Recording,
+        containers: Containers,
         gate: Awaitable[bool] | None = None,
     ) -> None:
+        self.containers = containers
         self._room = room
         self._recording = recording
         self._plans = plans

@@ -1,0 +1,76 @@
+"""``docker buildx debug build``: a shell where a step failed, or in what was built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from e2e.buildx_client import Buildx
+from e2e.ketchd_process import docker_path
+from e2e.terminal import Terminal
+
+pytestmark = pytest.mark.root
+
+TEXT = """\
+FROM busybox AS built
+WORKDIR /w
+RUN echo before >before
+FROM {base}
+RUN --mount=type=cache,target=/c echo what it said >during; rm before; exit 7
+"""
+PROGRAM = "entrypoint=sh,args=-c,args=ls /w; exec cat"
+CONSOLE = b"\x01c"  # ctrl-a c, from the program to buildx's own prompt
+
+
+@contextmanager
+def debugging(buildx: Buildx, folder: Path, *words: str, on: str) -> Iterator[Terminal]:
+    """A build that opens a program."""
+    detached = ["--detach=false"] if buildx.suite == "trixie" else []
+    command = [docker_path() or "docker", "buildx", "debug", f"--on={on}", *detached]
+    command += ["--invoke", PROGRAM, "build", "--progress=plain", *words, str(folder)]
+    terminal = Terminal(command, buildx.env(BUILDX_EXPERIMENTAL="1"))
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def opened(terminal: Terminal) -> bytes:
+    """What the container's first program shows; then at buildx's prompt."""
+    terminal.read_to(b"to switch to the new container\n")
+    terminal.say(b"hello\r")  # of which buildx may lose the first letter, while it switches
+    shown = terminal.read_to(b"llo\n") + terminal.read_to(b"llo\n")
+    to_prompt(terminal)
+    return shown
+
+
+def to_prompt(terminal: Terminal) -> None:
+    terminal.say(CONSOLE)
+    terminal.read_to(b"(buildx) ")
+
+
+def test_where_a_step_failed(each_buildx: Buildx, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(TEXT.format(base="built"))
+    with debugging(each_buildx, tmp_path, on="error") as terminal:
+        assert b"during" in opened(terminal)
+        assert b"exit code: 7" in terminal.text
+        terminal.say(b"exec tail -f /w/during\r")  # a second program
+        terminal.read_to(b"what it said\n")
+        to_prompt(terminal)
+        terminal.say(b"rollback --init\r")
+        assert b"before" in opened(terminal)
+        terminal.say(b"exit\r")
+        assert terminal.ended() == 1
+
+
+def test_in_what_was_built(each_buildx: Buildx, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(TEXT.format(base="busybox"))
+    words = ("-t", "debugged", "--target", "built")
+    with debugging(each_buildx, tmp_path, *words, on="always") as terminal:
+        assert b"before" in opened(terminal)
+        terminal.say(b"exit\r")
+        assert terminal.ended() == 0
+    each_buildx.docker("image", "rm", "debugged")
