@@ -49,7 +49,7 @@ def test_defaults_and_dockers_keys(tmp_path: Path) -> None:
         ({"data-root": 7}, "data-root"),
         ({"data-root": "relative"}, "data-root"),
         ({"live-restore": False}, "live-restore"),
-        ({"storage-driver": "zfs"}, "storage-driver"),
+        ({"storage-driver": "zfs"}, "storage-driver: 'zfs' is not one of its values: erofs or"),
         ({"log-driver": "gelf"}, "log-driver"),
         ({"log-driver": "local", "log-opts": {"tag": "x"}}, "log-opts"),
         ({"bip": "nonsense"}, "bip"),

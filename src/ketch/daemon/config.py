@@ -10,7 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -54,7 +54,17 @@ def _explain(error: msgspec.ValidationError) -> str:
     match = re.search(r"unknown field `([^`]*)`", text)
     if match is not None:
         return f"unknown key {match[1]!r}: see ketchd --help for the keys there are"
+    match = re.fullmatch(r"Invalid enum value (.*) - at `\$\.([a-z-]*)`", text)
+    if match is not None:
+        known = " or ".join(word for word in _words(match[2]) if word)
+        return f"{match[2]}: {match[1]} is not one of its values: {known}"
     return text.replace("$.", "")
+
+
+def _words(key: str) -> tuple[str, ...]:
+    """The values that a key with a few words for values takes."""
+    (found,) = (field for field in msgspec.structs.fields(Settings) if field.encode_name == key)
+    return get_args(found.type)
 
 
 def _read(path: str, *, required: bool) -> dict[str, Any]:
