@@ -7,6 +7,7 @@ import gzip
 import io
 import struct
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ketch.build.quoting import go_quote
 from ketch.engine.builder import floor as builder_floor
 from ketch.engine.builder.cache import BuildCache
 from ketch.engine.builder.channel import Channel
-from ketch.engine.builder.fetch import fetch
+from ketch.engine.builder.downloads import KeptDownloads
 from ketch.engine.builder.output import Frames
 from ketch.errors import KetchError
 from ketch.state.database import Database
@@ -127,6 +128,14 @@ async def server() -> AsyncIterator[str]:
     port = runner.addresses[0][1]
     yield f"http://127.0.0.1:{port}"
     await runner.cleanup()
+
+
+async def fetch(url: str, path: str) -> str:
+    """With nothing kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = KeptDownloads(Database(f"{folder}/db"), folder)
+        kept.start()
+        return await kept.fetch(url, path)
 
 
 async def test_fetch(server: str, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ _AS_WRITTEN = "%/:=&?~#+!$,;'@()*[]"
 
 
 @asynccontextmanager
-async def opened(url: str, *, plain: bool = False) -> AsyncIterator[ClientResponse]:
+async def opened(url: str, *, plain: bool = False, etag: str = "") -> AsyncIterator[ClientResponse]:
     """The answer to a GET, as it was sent; with ``plain`` what was only compressed for its way
-    (Content-Encoding) is decompressed.
+    (Content-Encoding) is decompressed. The answer to an ``etag`` that still holds is 304.
 
     Raises ``InvalidParameter`` with Docker's words for a status that is no success, and when there
     is no answer or it breaks off while the block lasts.
@@ -31,6 +31,7 @@ async def opened(url: str, *, plain: bool = False) -> AsyncIterator[ClientRespon
     import aiohttp  # few need an HTTP client
 
     asked = _parsed(url)
+    condition = {"If-None-Match": etag} if etag else {}
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_IDLE_TIMEOUT
     )
@@ -40,10 +41,11 @@ async def opened(url: str, *, plain: bool = False) -> AsyncIterator[ClientRespon
             session.get(
                 asked,
                 max_redirects=_REDIRECTS,
-                headers={"Accept-Encoding": "gzip" if plain else "identity"},
+                headers={"Accept-Encoding": "gzip" if plain else "identity", **condition},
             ) as response,
         ):
-            if not 200 <= response.status < 300:
+            unchanged = bool(etag) and response.status == 304
+            if not unchanged and not 200 <= response.status < 300:
                 status = f"{response.status} {response.reason or ''}".strip()
                 raise InvalidParameter(f"failed to GET {url} with status {status}")
             yield response

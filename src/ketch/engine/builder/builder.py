@@ -32,6 +32,7 @@ from ketch.engine.builder.channel import Channel
 from ketch.engine.builder.container import Containers
 from ketch.engine.builder.contexts import KeptContexts
 from ketch.engine.builder.definition import definition, loaded
+from ketch.engine.builder.downloads import KeptDownloads
 from ketch.engine.builder.executor import BuildExecutor
 from ketch.engine.builder.files import StepFiles
 from ketch.engine.builder.git import Cloner
@@ -85,7 +86,9 @@ class Builder:
         self._sums: dict[tuple[object, ...], str] = {}
         self._seen = SeenContexts()
         self.contexts = KeptContexts(database, parts.config.data_root)
-        self.cache = Pruner(parts, self._cache, self._caches, self.contexts, self._sums.clear)
+        self._downloads = KeptDownloads(database, parts.config.data_root)
+        kept = (self.contexts, self._downloads)
+        self.cache = Pruner(parts, self._cache, self._caches, kept, self._sums.clear)
         parts.images.keep_layers(self._kept)
 
     async def build(
@@ -238,6 +241,7 @@ class Builder:
             self._caches,
             offers,
             self._slots,
+            self._downloads,
         )
         self._open[id(room)] = room
         return room
@@ -298,6 +302,7 @@ class Builder:
         root = self._parts.config.data_root
         self._caches.start()
         self.contexts.start()
+        self._downloads.start()
         self.history.start()
         secret = f"{self._parts.config.exec_root}/{SECRETS}"
         await asyncio.to_thread(shutil.rmtree, secret, ignore_errors=True)

@@ -17,6 +17,7 @@ from ketch.state.database import Database, Table
 
 STEP, MOUNT = "regular", "exec.cachemount"
 CONTEXT = "source.local"
+DOWNLOAD = "source.http"
 _MOST = 20_000
 _LONGEST_NAME = 200  # characters
 _ID_LENGTH = 25  # characters, as BuildKit's; 100 bits are enough to tell steps apart
@@ -40,7 +41,7 @@ class CacheUsage(NamedTuple):
 
     ``shared``: an image holds the layer too, so forgetting the record frees nothing. ``type`` is
     BuildKit's: ``regular`` for a step, ``exec.cachemount`` for the directory of a cache mount,
-    ``source.local`` for a context that is kept.
+    ``source.local`` for a context that is kept; a file from a URL is ``source.http``.
     """
 
     key: str

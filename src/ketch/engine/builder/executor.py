@@ -21,7 +21,6 @@ from ketch.build.executor import (
 from ketch.build.git_remote import is_git, parse_remote
 from ketch.build.progress import Report
 from ketch.engine.builder.attestation_documents import Material, image_url, layout_url
-from ketch.engine.builder.fetch import fetch
 from ketch.engine.builder.invocation import git_material, without_password
 from ketch.engine.builder.layout_image import LayoutImages, parse_place
 from ketch.engine.builder.remote import archive
@@ -219,7 +218,8 @@ class BuildExecutor:
         tree = self._new_tree()
         if len(os.fsencode(name)) > 255:
             raise InvalidParameter(f"the file name in {url} is longer than 255 bytes")
-        digest = await fetch(url, f"{self._room.directory}/{tree.handle}/{name}")
+        path = f"{self._room.directory}/{tree.handle}/{name}"
+        digest = await self._room.downloads.fetch(url, path)
         if checksum and digest != checksum:
             raise InvalidParameter(f"digest mismatch of {url}: {digest}, wanted {checksum}")
         self._use(Material(without_password(url), digest))

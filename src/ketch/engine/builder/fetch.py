@@ -7,23 +7,20 @@ import os
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from ketch.engine.http_get import CHUNK, opened
+from ketch.engine.http_get import CHUNK
 from ketch.engine.storing import storing
 
 if TYPE_CHECKING:
-    from aiohttp import StreamReader
+    from aiohttp import ClientResponse, StreamReader
 
 
-async def fetch(url: str, path: str) -> str:
-    """Download into ``path`` (mode 0600; its time is the answer's ``Last-Modified``); its digest.
-
-    Raises ``InvalidParameter`` as ``opened`` does.
-    """
-    async with opened(url, plain=True) as response:
-        with storing(f"what {url} has"):
-            digest = await _save(response.content, path)
-        _set_time(path, response.headers.get("Last-Modified", ""))
-        return digest
+async def save(url: str, response: ClientResponse, path: str) -> str:
+    """The answer's body as the new file ``path`` (mode 0600; its time is the answer's
+    ``Last-Modified``); its digest."""
+    with storing(f"what {url} has"):
+        digest = await _save(response.content, path)
+    _set_time(path, response.headers.get("Last-Modified", ""))
+    return digest
 
 
 async def _save(content: StreamReader, path: str) -> str:

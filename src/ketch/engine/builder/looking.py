@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ketch.build.git_remote import is_git, parse_remote
-from ketch.engine.builder.fetch import fetch
+from ketch.engine.builder.fetch import save
 from ketch.engine.builder.remote import archive
 from ketch.engine.builder.workers import directory_of
+from ketch.engine.http_get import opened
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
 
@@ -49,7 +50,8 @@ class FetchedTree:
         if name:
             self._room.make_directory(self._tree)
             path = f"{self._room.directory}/{self._tree}/{os.path.basename(name)}"
-            await fetch(url, path)
+            async with opened(url, plain=True) as response:
+                await save(url, response, path)
         elif is_git(url):
             await self._room.workers.cloner.clone(parse_remote(url), self._tree)
         else:

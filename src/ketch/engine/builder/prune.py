@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ketch.engine.builder.cache import CONTEXT, STEP, CacheUsage
+from ketch.engine.builder.cache import MOUNT, STEP, CacheUsage
 from ketch.engine.builder.gc import Amounts, Rule, check_filters, chosen, matching
 from ketch.engine.filters import Filters
 from ketch.engine.prune_report import PruneReport
@@ -18,7 +18,6 @@ from ketch.engine.prune_report import PruneReport
 if TYPE_CHECKING:
     from ketch.engine.builder.cache import BuildCache
     from ketch.engine.builder.cachemounts import CacheMounts
-    from ketch.engine.builder.contexts import KeptContexts
     from ketch.engine.containers.parts import Parts
 
 _COLLECTION_EVERY = 600.0  # seconds
@@ -30,22 +29,35 @@ class CachePruneReport(PruneReport, frozen=True, kw_only=True):
     records: tuple[CacheUsage, ...] = ()
 
 
+class Kept(Protocol):
+    """Sources of builds that wait for the next one."""
+
+    def usage(self) -> list[CacheUsage]:
+        """Every one."""
+
+    def drop(self, keys: Iterable[str]) -> object:
+        """Forget some; other keys are none of it."""
+
+    def trim(self) -> None:
+        """Keep to the bounds of its own."""
+
+
 class Pruner:
-    """Of steps, directories of cache mounts and kept contexts; ``forgotten`` is called at every
-    prune."""
+    """Of steps, directories of cache mounts and what is ``kept`` of sources; ``forgotten`` is
+    called at every prune."""
 
     def __init__(
         self,
         parts: Parts,
         steps: BuildCache,
         mounts: CacheMounts,
-        contexts: KeptContexts,
+        kept: Sequence[Kept],
         forgotten: Callable[[], None],
     ) -> None:
         self._parts = parts
         self._steps = steps
         self._mounts = mounts
-        self._contexts = contexts
+        self._kept = kept
         self._forgotten = forgotten
         self._next_collection = time.monotonic() + _COLLECTION_EVERY
 
@@ -55,7 +67,7 @@ class Pruner:
         held = frozenset(layer for image in images.records() for layer in image.layers)
         steps = await asyncio.to_thread(self._steps.usage, images.layer_size, held)
         mounts = await asyncio.to_thread(self._mounts.usage)
-        return [*steps, *mounts, *self._contexts.usage()]
+        return [*steps, *mounts, *(one for each in self._kept for one in each.usage())]
 
     async def prune(
         self,
@@ -102,7 +114,9 @@ class Pruner:
         self._steps.forget(steps)
         self._forgotten()
         mounts = set(self._mounts.drop([record.key for record in doomed if record.is_mount]))
-        self._contexts.drop([record.key for record in doomed if record.type == CONTEXT])
+        sources = [record.key for record in doomed if record.type not in (STEP, MOUNT)]
+        for each in self._kept:
+            each.drop(sources)
         gone = tuple(one for one in doomed if not one.is_mount or one.key in mounts)
         freed = sum(one.size for one in gone if one.type != STEP)
         reclaimed = await self._parts.images.collect_garbage() + freed
@@ -123,8 +137,9 @@ class Pruner:
         return self._parts.config.build_cache.on(found.f_blocks * found.f_frsize)
 
     async def collect(self) -> None:
-        """By the rules of the daemon's configuration, and contexts by their own bounds."""
-        self._contexts.trim()
+        """By the rules of the daemon's configuration, and sources by their own bounds."""
+        for each in self._kept:
+            each.trim()
         for rule in self.rules():
             filters = dict(rule.filters)
             if rule.unused_for:

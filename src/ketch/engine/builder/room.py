@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ketch.build.executor import Tree
     from ketch.build.offers import Offers
     from ketch.engine.builder.cachemounts import CacheMounts
+    from ketch.engine.builder.downloads import KeptDownloads
     from ketch.engine.builder.source import Source
     from ketch.engine.containers.parts import Parts
     from ketch.oci.reference import Reference
@@ -63,6 +64,7 @@ class BuildRoom:
     caches: CacheMounts
     offers: Offers
     slots: asyncio.Semaphore  # RUN steps at once, of all builds
+    downloads: KeptDownloads
     held: set[str] = field(default_factory=set)
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)  # and their stubs
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
