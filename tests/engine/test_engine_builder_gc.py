@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ketch.engine.builder.cache import MOUNT, CacheUsage
+from ketch.engine.builder.cache import DOWNLOAD, MOUNT, CacheUsage
 from ketch.engine.builder.gc import Amounts, chosen, matching, usual
 from ketch.errors import InvalidParameter
 
@@ -44,6 +44,11 @@ def test_everything_but_what_is_in_use() -> None:
 )
 def test_the_least_used_until_it_is_enough(amounts: Amounts, gone: str) -> None:
     assert keys(chosen(ALL, ALL, amounts)) == gone
+
+
+def test_downloads_are_a_kind_of_their_own() -> None:
+    found = record("f", 1, 1, type=DOWNLOAD)
+    assert matching([*ALL, found], {"type": ("source.http",)}, []) == [found]
 
 
 def test_a_layer_of_several_records_counts_once() -> None:

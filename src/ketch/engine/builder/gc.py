@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ketch.engine import patterns
-from ketch.engine.builder.cache import CacheUsage
+from ketch.engine.builder.cache import DOWNLOAD, CacheUsage
 from ketch.engine.filters import Filters, instant
 from ketch.errors import InvalidParameter
 
@@ -26,6 +26,7 @@ TYPES = (
     "source.git.checkout",
     "exec.cachemount",
     "regular",
+    DOWNLOAD,  # ketch's own
 )
 _EXPRESSION = re.compile(
     r"(id|parents?|type|description|inuse|mutable|immutable|shared|private)(?:(==|!=|~=)(.*))?"
