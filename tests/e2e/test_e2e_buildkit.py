@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from buildkit.buildx import Buildx
@@ -209,8 +210,16 @@ async def test_a_client_that_goes_ends_its_build(ketchd: Ketchd, buildx: Buildx)
 
 async def test_unknown_methods(buildx: Buildx) -> None:
     async with buildx.connected():
-        with pytest.raises(GRPCError):
-            await buildx.call("/x.Y/Z", control.InfoRequest(), control.InfoResponse)
+        for path, told in (
+            ("/x.Y/Z", "unknown service x.Y"),
+            (
+                "/moby.buildkit.v1.Control/Z",
+                "unknown method Z for service moby.buildkit.v1.Control",
+            ),
+        ):
+            with pytest.raises(GRPCError, match=told) as refused:
+                await buildx.call(path, control.InfoRequest(), control.InfoResponse)
+            assert refused.value.status is Status.UNIMPLEMENTED
 
 
 async def test_history(ketchd: Ketchd, buildx: Buildx) -> None:

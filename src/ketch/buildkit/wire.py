@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 from grpclib.client import Channel
 from grpclib.client import Handler as ClientHandler
 from grpclib.config import Configuration
+from grpclib.const import Cardinality, Status
+from grpclib.const import Handler as Method
 from grpclib.encoding.base import CodecBase
 from grpclib.events import _DispatchServerEvents
+from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol, Stream
 from grpclib.server import Handler
 from h2.config import H2Configuration
@@ -27,8 +30,6 @@ from ketch.protobuf import Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from grpclib.const import Handler as Method
 
 _WINDOW = 4 << 20  # bytes in flight, of a stream and of the connection
 _LARGEST = 16 << 20  # bytes of a message, as BuildKit's servers and clients have it
@@ -55,7 +56,8 @@ class ServedConnection:
     """One connection whose calls ``methods`` answers; it lives as long as its client wants."""
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
-        self._handler = Handler(dict(methods), Codec(), DetailsCodec(), _DispatchServerEvents())
+        known = _Methods(methods)
+        self._handler = Handler(known, Codec(), DetailsCodec(), _DispatchServerEvents())
         self._protocol = _Watched(self._handler, _LIMITS.__for_server__(), _h2(client=False))
 
     def protocol(self) -> H2Protocol:
@@ -75,6 +77,24 @@ class ServedConnection:
             if not self._handler.closing:  # or calls that are being cleaned up were cancelled anew
                 self._handler.close()
             await self._handler.wait_closed()
+
+
+class _Methods(dict[str, Method]):
+    """By path; one that is not there is refused by its name.
+
+    What ``grpclib`` says of it lacks a header, so that clients complain of that instead.
+    """
+
+    def get(self, path: str, default: Any = None) -> Any:
+        return super().get(path) or Method(
+            partial(self._refuse, path), Cardinality.STREAM_STREAM, Message, Message
+        )
+
+    async def _refuse(self, path: str, stream: Any) -> None:
+        service, _, name = path.lstrip("/").rpartition("/")
+        known = any(other.startswith(f"/{service}/") for other in self)
+        told = f"method {name:.100} for service {service}" if known else f"service {service:.100}"
+        raise GRPCError(Status.UNIMPLEMENTED, f"unknown {told}: ketch does not have it")
 
 
 class _Watched(H2Protocol):
