@@ -132,6 +132,44 @@ async def test_who_waits_for_a_step_makes_it_when_the_other_gives_up(tmp_path: o
     assert await asyncio.wait_for(second, 60) == (CacheEntry("layer", "now"), False)
 
 
+@pytest.mark.parametrize("wanted", [True, False], ids=["to its end", "until nobody wants it"])
+async def test_a_step_whose_client_leaves_is_made_for_the_others(
+    tmp_path: object, wanted: bool
+) -> None:
+    """It was killed, and those who waited began it anew: an hour's compilation could be lost."""
+    cache = BuildCache(Database(f"{tmp_path}/db"))
+    go, begun, ended = asyncio.Event(), 0, 0
+
+    async def make() -> CacheEntry:
+        nonlocal begun, ended
+        begun += 1
+        try:
+            await go.wait()
+        finally:
+            ended += 1
+        return CacheEntry("layer", "now")
+
+    def build() -> asyncio.Task[tuple[CacheEntry, bool]]:
+        made = cache.outcome("key", make, lambda entry: True, reuse=True, is_left=lambda: True)
+        return asyncio.create_task(made)
+
+    first, second, third = build(), build(), build()
+    await asyncio.sleep(0)
+    for _ in range(3):
+        first.cancel()
+        third.cancel()
+        await asyncio.sleep(0)
+    assert (begun, ended, first.done()) == (1, 0, False)
+    go.set() if wanted else second.cancel()
+    done = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 60)
+    assert isinstance(done[0], asyncio.CancelledError)
+    assert (begun, ended) == (1, 1)
+    if wanted:
+        assert done[1] == (CacheEntry("layer", "now"), True)
+    else:
+        assert cache.get("key") is None
+
+
 CONTEXTS = [
     ("FROM base\n", {"base": "docker-image://other:1"}, "other:1"),
     ("FROM docker.io/library/base:latest\n", {"base": "docker-image://other:1"}, "other:1"),

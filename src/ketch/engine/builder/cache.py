@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -66,6 +67,39 @@ class CacheUsage(NamedTuple):
         return self.type == MOUNT
 
 
+class _Making:
+    """A step under way, and the other builds that want it too."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.unwanted = asyncio.Event()
+        self._waiting = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether another build waits for it."""
+        return self._waiting > 0
+
+    async def over(self) -> None:
+        """Wait for its end."""
+        self._waiting += 1
+        self.unwanted.clear()
+        try:
+            await self.done.wait()
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self.unwanted.set()
+
+    async def carry_on(self, task: asyncio.Task[CacheEntry]) -> None:
+        """Let it go on for the others, however often it is cancelled, as long as there are any."""
+        while self.is_wanted and not task.done():
+            unwanted = asyncio.ensure_future(self.unwanted.wait())
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task, unwanted}, return_when=asyncio.FIRST_COMPLETED)
+            unwanted.cancel()
+
+
 class BuildCache:
     """Key → outcome, in memory for reading."""
 
@@ -73,7 +107,7 @@ class BuildCache:
         self._database = database
         self._table = Table(database, "build_cache", CachedStep)
         self._steps = self._table.all()
-        self._making: dict[str, asyncio.Future[None]] = {}
+        self._making: dict[str, _Making] = {}
 
     async def outcome(
         self,
@@ -83,10 +117,13 @@ class BuildCache:
         *,
         reuse: bool,
         about: str = "",
+        is_left: Callable[[], bool] = lambda: False,
     ) -> tuple[CacheEntry, bool]:
         """The outcome of a step, and whether somebody else made it (see ``Executor.outcome``).
 
-        ``stored`` tells whether what an entry names is still there, and keeps it.
+        ``stored`` tells whether what an entry names is still there, and keeps it. When the build
+        is cancelled because its client has left it (``is_left``), a step that another build waits
+        for is made to its end first.
         """
         while reuse:
             entry = self.get(key)
@@ -96,17 +133,32 @@ class BuildCache:
             making = self._making.get(key)
             if making is None:
                 break
-            await asyncio.wait({making})  # then look again: it may have failed
-        made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            await making.over()  # then look again: it may have failed
+        made = _Making()
         self._making.setdefault(key, made)
+        task = asyncio.ensure_future(make())
         try:
-            entry = await make()
+            entry = await asyncio.shield(task)
             self.put(key, entry, about)
+        except asyncio.CancelledError:
+            if is_left():
+                await made.carry_on(task)
+            await self._settle(key, task, about)
+            raise
         finally:
             if self._making.get(key) is made:
                 del self._making[key]
-            made.set_result(None)
+            made.done.set()
         return entry, False
+
+    async def _settle(self, key: str, task: asyncio.Task[CacheEntry], about: str) -> None:
+        """Cancel what a build that is cancelled was making, or keep it if it is there."""
+        task.cancel()
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is None:
+            self.put(key, task.result(), about)
 
     def get(self, key: str) -> CacheEntry | None:
         """The outcome under a key."""

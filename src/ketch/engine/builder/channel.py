@@ -18,15 +18,23 @@ class Channel:
         self._waiting: list[Event] = []
         self._changed = asyncio.Event()
         self._closed = False
+        self.is_left = False  # by its client: perhaps nobody reads any more
+
+    def leave(self) -> None:
+        """The client has gone: nobody need read what comes, and nothing waits for room."""
+        self.is_left = True
+        self._changed.set()
 
     def put(self, event: Event) -> None:
         """Queue an event; never waits."""
+        if self.is_left and len(self._waiting) > _ROOM:
+            return
         self._waiting.append(event)
         self._changed.set()
 
     async def room(self) -> None:
         """Wait until the client has caught up."""
-        while len(self._waiting) > _ROOM:
+        while len(self._waiting) > _ROOM and not self.is_left:
             self._changed.clear()
             await self._changed.wait()
 

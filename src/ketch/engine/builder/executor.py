@@ -170,7 +170,14 @@ class BuildExecutor:
             if imported is not None:
                 self.used[key] = imported
                 return imported, True
-        entry, hit = await self._cache.outcome(key, make, self._stored, reuse=reuse, about=about)
+        entry, hit = await self._cache.outcome(
+            key,
+            make,
+            self._stored,
+            reuse=reuse,
+            about=about,
+            is_left=lambda: self._room.channel.is_left,
+        )
         self.used[key] = entry
         return entry, hit
 

@@ -162,9 +162,21 @@ class RunningBuild:
         return built
 
     async def cancel(self) -> None:
-        """Kill what runs and wait until it is gone."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        """Kill what runs and wait until it is gone; a step that other builds wait for runs to its
+        end before. Cancelled itself, it still waits: the build's directory goes after it."""
+        if not self._task.done():
+            self._room.channel.leave()
+            self._task.cancel()
+        cancelled = False
+        while not self._task.done():
+            try:
+                await asyncio.wait({self._task})
+            except asyncio.CancelledError:
+                cancelled = True
+        if not self._task.cancelled():
+            self._task.exception()  # which whoever asks for the outcome is told
+        if cancelled:
+            raise asyncio.CancelledError
 
 
 def _result(solver: Solver, state: StageState) -> Result:
