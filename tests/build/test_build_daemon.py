@@ -71,7 +71,7 @@ def building(ketchd: Ketchd, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
         [docker_path() or "docker", "build", "--no-cache", folder],
         env=ketchd.env(),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
     )
     assert client.stdout is not None
     try:
@@ -133,6 +133,41 @@ def test_a_daemon_killed_while_it_takes_a_context_that_came_before(
     assert whole.count(b"of round %d\\n" % lines) == 2
     assert first["type"] == "built"
     wait_for(lambda: nothing_left(ketchd), "the build left something")
+
+
+def test_a_daemon_that_is_stopped_ends_its_builds_and_says_so(
+    ketchd: Ketchd, building: subprocess.Popen[bytes]
+) -> None:
+    """They ended after its database was closed, with tracebacks in its log."""
+    before = len(ketchd.log.read_text())
+    ketchd.stop(signal.SIGTERM)
+    assert building.stdout is not None
+    assert b"because the engine is being stopped" in building.stdout.read()
+    assert "level=error" not in ketchd.log.read_text()[before:]
+    ketchd.start()
+    assert nothing_left(ketchd)
+
+
+def test_a_step_goes_on_for_another_client(
+    ketchd: Ketchd, building: subprocess.Popen[bytes]
+) -> None:
+    """It was killed with the build that began it, and begun anew."""
+    (step,) = sleepers()
+    other = subprocess.Popen(
+        [docker_path() or "docker", "build", str(building.args[-1])],  # type: ignore[index]
+        env=ketchd.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with other:
+        assert other.stdout is not None
+        assert any(line.startswith(b"Step 2/2") for line in iter(other.stdout.readline, b""))
+        building.kill()
+        building.wait()
+        ketchd.docker("version")  # the daemon has seen the client go
+        assert sleepers() == [step]
+        other.kill()
+    wait_for(lambda: nothing_left(ketchd), "the build went on for nobody")
 
 
 def test_memory_limit(ketchd: Ketchd, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ async def _listen(
 ) -> None:
     api = ApiServer(engine, OriginPolicy(_names(settings)), Upgrades(lambda: _grpc(engine)))
     stack.push_async_callback(api.close)
+    stack.push_async_callback(engine.builder.leave)  # first: answers end with their builds
     for listener in opened:
         if listener.remote and listener.tls is None:
             _log.warning("%s is open to everyone who can reach it", listener.address)

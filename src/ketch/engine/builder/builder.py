@@ -83,6 +83,7 @@ class Builder:
         self._spare = SpareWorker(parts.launcher, self._background)
         self._open: dict[int, BuildRoom] = {}
         self._all_closed = asyncio.Event()
+        self._running: set[RunningBuild] = set()
         self._sums: dict[tuple[object, ...], str] = {}
         self._seen = SeenContexts()
         self.contexts = KeptContexts(database, parts.config.data_root)
@@ -155,9 +156,11 @@ class Builder:
         executor = BuildExecutor(room, self._cache, runner, files, sources, transfer)
         containers = Containers(room, files, transfer, self._facts)
         build = RunningBuild(room, plans, executor, recording, containers, gate)
+        self._running.add(build)
         try:
             yield build
         finally:
+            self._running.discard(build)
             try:
                 await build.cancel()
             finally:
@@ -261,6 +264,10 @@ class Builder:
             self._open.pop(id(room), None)
             if not self._open:
                 self._all_closed.set()
+
+    async def leave(self) -> None:
+        """Before the engine stops: end the builds under way, whose clients are told."""
+        await asyncio.gather(*[build.stop() for build in self._running], return_exceptions=True)
 
     async def close(self) -> None:
         """Wait until builds are taken back whose clients were sent away, and end the worker that

@@ -18,7 +18,7 @@ from ketch.engine.builder.history_files import failure_of
 from ketch.engine.builder.invocation import begun
 from ketch.engine.builder.result import Result
 from ketch.engine.builder.verify import check_same
-from ketch.errors import Cancelled
+from ketch.errors import Cancelled, Unavailable
 
 if TYPE_CHECKING:
     from ketch.build.failures import Place
@@ -57,6 +57,7 @@ class RunningBuild:
         self._exporting = Exporting(room, executor, begun(room, plans[0], self.ref))
         self._gate = gate
         self._files: list[KeptFile] = []
+        self._is_stopped = False
         self._ready: asyncio.Future[list[StageState]] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
 
@@ -75,6 +76,11 @@ class RunningBuild:
             built = await self._steps()
         except asyncio.CancelledError:
             self._recording.end(CANCELED)
+            if self._is_stopped:
+                raise Unavailable(
+                    "the build was canceled because the engine is being stopped: build again when "
+                    "it is back"
+                ) from None
             raise
         except Exception as error:
             failure = failure_of(error, self.failed_at)
@@ -160,6 +166,11 @@ class RunningBuild:
         if built is None:
             raise Cancelled("the build's outcome was not wanted")
         return built
+
+    async def stop(self) -> None:
+        """Cancel it because the engine is being stopped, which its client is told."""
+        self._is_stopped = True
+        await self.cancel()
 
     async def cancel(self) -> None:
         """Kill what runs and wait until it is gone; a step that other builds wait for runs to its
