@@ -159,6 +159,20 @@ def test_detaching_from_what_goes_on(ketchd: Ketchd, name: str, verb: str) -> No
     ketch(ketchd, "rm", "-f", name)
 
 
+def test_a_shell_that_waits_shows_its_prompt_again(ketchd: Ketchd, name: str) -> None:
+    """And what is typed before the client has the terminal is for the container."""
+    ketch(ketchd, "run", "-dit", "--name", name, "busybox", "sh")
+    words = ["/bin/sh", "-c", 'stty rows 31 cols 97; exec "$@"', "-", KETCH, "attach", name]
+    for _ in range(2):
+        with terminal(ketchd, *words) as session:
+            session.expect("/ # ")
+            session.send(b"\x10\x11")
+            session.expect("read escape sequence")
+    with terminal(ketchd, KETCH, "attach", name) as session:
+        session.send(b"exit 5\n")
+        assert session.wait() == 5
+
+
 def test_the_size_of_the_terminal(ketchd: Ketchd, name: str) -> None:
     script = "trap 'stty size' WINCH; stty size; echo up; while :; do sleep 0.05; done"
     words = [KETCH, "run", "--name", name, "-it", "busybox", "sh", "-c", script]

@@ -50,7 +50,7 @@ def attach(client: "Client", argv: "list[str]") -> int:
     waiting = client.stream("POST", f"{path}/wait")
     sock, early, _ = client.hijack(f"{path}/attach", query)
     if tty:
-        foreground.follow_size(client, f"{path}/resize")
+        foreground.follow_size(client, f"{path}/resize", redraw=True)
     elif parsed["sig-proxy"]:
         foreground.proxy_signals(client, parsed.words[0])
     session = Session(sock, early, tty=tty, stdin=stdin, keys=keys)

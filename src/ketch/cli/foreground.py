@@ -52,17 +52,23 @@ def proxy_signals(client: "Client", container: str) -> None:
             continue
 
 
-def follow_size(client: "Client", path: str) -> None:
-    """Send the terminal's size now and whenever it changes; ``path`` is the resize route."""
+def follow_size(client: "Client", path: str, *, redraw: bool = False) -> None:
+    """Send the terminal's size now and whenever it changes; ``path`` is the resize route.
 
-    def send(_number: int = 0, _frame: "FrameType | None" = None) -> None:
+    ``redraw``: send another one before, since a shell that has said its prompt long ago says it
+    again only when the size is a new one (as ``docker attach`` does).
+    """
+
+    def send(_number: int = 0, _frame: "FrameType | None" = None, more: int = 0) -> None:
         height, width = terminal.size()
         if not height:
             return
         try:
-            Client(client.address).call("POST", path, {"h": height, "w": width})
+            Client(client.address).call("POST", path, {"h": height + more, "w": width + more})
         except KetchError:
             pass  # not up yet or just gone
 
+    if redraw:
+        send(more=1)
     send()
     signal.signal(signal.SIGWINCH, send)

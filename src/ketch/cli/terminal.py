@@ -60,7 +60,7 @@ class Raw:
         if is_terminal(1):
             _SAVED.append((1, termios.tcgetattr(1)))
         _die_cooked()
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSANOW)  # what was typed ahead is for the container
         if is_terminal(1):
             mode = termios.tcgetattr(1)
             mode[1] &= ~termios.OPOST
