@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ketch.cli import context
+from ketch.cli import build_context, context, context_demands
+from ketch.cli.flags import Failure
 from ketch.errors import InvalidParameter
 
 TREE = (
@@ -160,3 +164,28 @@ def test_what_steps_name_and_where_links_lead(
         assert not {"Dockerfile", "b.log", "src/main.o"} & set(names)
     else:
         assert names == sorted(picked)
+
+
+class Engine:
+    """Asks for all of a context, and reads what it is sent."""
+
+    def __init__(self) -> None:
+        self.read = threading.Event()
+
+    def json_lines(self, *_: object) -> Iterator[dict[str, object]]:
+        yield {"Number": 0, "Name": "", "Paths": ["."]}
+        self.read.set()
+
+    def stream(
+        self, method: str, path: str, query: object, body: Iterator[bytes], _: object
+    ) -> Any:
+        b"".join(body)
+
+
+def test_what_cannot_be_read_is_told_on_this_side(tmp_path: Path) -> None:
+    engine = Engine()
+    gone = build_context.Directories(str(tmp_path / "gone"), "Dockerfile", {})
+    bringing = context_demands.Bringing(engine, "token", gone)  # type: ignore[arg-type]
+    assert engine.read.wait(10)
+    with pytest.raises(Failure, match=r"failed to read the build context: .*No such file"):
+        bringing.check()

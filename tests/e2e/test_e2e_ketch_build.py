@@ -18,6 +18,7 @@ import pytest
 from e2e.ketch_program import KETCH, ketch
 from e2e.ketchd_process import Ketchd, Terminal
 from e2e.unix_http import UnixConnection
+from ketch.cli.tar_entries import END, of_bytes
 
 pytestmark = pytest.mark.root
 
@@ -304,3 +305,35 @@ RUN cat /to/* /few/*
     connection.request("POST", "/build?contextondemand=1&progress=events", b"")
     assert connection.getresponse().status == 400
     connection.close()
+
+
+def test_a_client_that_does_not_bring_its_context(ketchd: Ketchd) -> None:
+    """It stops listening, or breaks off: the build ends and says so, and nobody waits."""
+    archive = b"".join([*of_bytes("Dockerfile", b"FROM busybox\nCOPY x /\n"), END])
+
+    def asked(method: str, path: str, body: bytes = b"{}") -> UnixConnection:
+        connection = UnixConnection(str(ketchd.socket))
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        return connection
+
+    for breaks_off in (False, True):
+        offers = asked("POST", "/ketch/builds/offers")
+        token = json.loads(offers.getresponse().read())["Id"]
+        offers.close()
+        build = asked("POST", f"/build?progress=events&contextondemand=1&offers={token}", archive)
+        listening = asked("GET", f"/ketch/builds/offers/{token}/demands")
+        demand = json.loads(listening.getresponse().readline())
+        assert demand == {"Number": 0, "Name": "", "Paths": ["x"]}
+        if breaks_off:
+            bringing = UnixConnection(str(ketchd.socket))
+            bringing.putrequest("PUT", f"/ketch/builds/offers/{token}/context?number=0")
+            bringing.putheader("Transfer-Encoding", "chunked")
+            bringing.endheaders(b"5\r\nbegin\r\n")
+            bringing.close()
+        else:
+            listening.sock.close()
+            listening.close()
+        outcome = json.loads(build.getresponse().read().splitlines()[-1])
+        assert "the client went away before the build had its context" in outcome["error"]
+        build.close()
+        listening.close()

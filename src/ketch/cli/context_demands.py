@@ -7,7 +7,7 @@ its own (docs/beyond.md). All of it in a thread, beside the build's own exchange
 from ketch.cli import context
 from ketch.cli.flags import Failure
 from ketch.client.api import quote
-from ketch.errors import KetchError
+from ketch.errors import KetchError, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +43,16 @@ class Bringing:
         headers = {"Content-Type": "application/x-tar"}
         try:
             self._client.stream("PUT", f"{self._route}/context", query, pieces, headers).body()
-        except (Failure, OSError) as error:  # the connection ends in the middle: no archive
-            self._failure = self._failure or f"failed to read the build context: {error}"
+        except KetchError as error:
+            if error.from_engine or isinstance(error, Unavailable):
+                raise
+            self._fail(error)
+        except (Failure, OSError, ValueError) as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """The connection ended in the middle of the archive, so the build fails."""
+        self._failure = self._failure or f"failed to read the build context: {error}"
 
     def _pieces(self, name: str, paths: "list[str]") -> "Iterator[bytes]":
         whose = self._directories

@@ -79,7 +79,9 @@ class BuildWorker:
         """
         asked = {"do": what, **request}
         lent = os.dup(lent) if lent >= 0 else -1
-        return await asyncio.shield(asyncio.ensure_future(self._ask(asked, lent)))
+        asking = asyncio.ensure_future(self._ask(asked, lent))
+        asking.add_done_callback(_seen)
+        return await asyncio.shield(asking)
 
     async def _ask(self, request: dict[str, Any], lent: int) -> dict[str, Any]:
         async with self._turn:
@@ -147,3 +149,9 @@ def _noted(run: asyncio.Task[None]) -> None:
     """How a worker ended is told to the next request, if there is one: it is no fault if not."""
     if not run.cancelled():
         run.exception()
+
+
+def _seen(asking: asyncio.Future[dict[str, Any]]) -> None:
+    """A failure that nobody waits for any more is no news."""
+    if not asking.cancelled():
+        asking.exception()
