@@ -153,8 +153,8 @@ def _exists(root_fd: int, path: str) -> bool:
 def collect(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> Iterator[Found]:
     """Everything that the patterns name below ``root_fd``, in the naming of this module.
 
-    Links in a source's own path are followed inside the root, links below it are kept. Raises
-    ``NotFound``.
+    Links in a source's own path are followed inside the root, links below it are kept, hard ones
+    within one source, as in BuildKit. Raises ``NotFound``.
     """
     if choice.parents:
         found = _with_parents(root_fd, patterns, choice)
@@ -165,10 +165,9 @@ def collect(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> Iter
 
 def _plain(root_fd: int, patterns: Sequence[str], choice: Choice) -> Iterator[Found]:
     paths = expand(root_fd, patterns, choice)
-    walk = _walk(choice)
     for path in paths:
         parent, base = os.path.split(_resolved(root_fd, path))
-        yield from _one(root_fd, (parent, base or "."), len(paths), walk, path)
+        yield from _one(root_fd, (parent, base or "."), len(paths), _walk(choice), path)
 
 
 def last_time(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> int | None:
@@ -223,7 +222,6 @@ def filtered(found: Iterator[Found], rules: Rules) -> Iterator[Found]:
 
 def _with_parents(root_fd: int, patterns: Sequence[str], choice: Choice) -> Iterator[Found]:
     """Each source below the directories that lead to it, from a ``/./`` in its pattern on."""
-    walk = _walk(choice)
     made: set[str] = set()
     for pattern in patterns:
         pivot = pattern.partition("/./")[0] if "/./" in pattern else ""
@@ -233,7 +231,7 @@ def _with_parents(root_fd: int, patterns: Sequence[str], choice: Choice) -> Iter
             parts = path.strip("/").split("/")
             for end in range(depth + 1, len(parts)):
                 yield from _directory(root_fd, "/".join(parts[:end]), depth, made)
-            yield from _tree(root_fd, parts, depth, walk)
+            yield from _tree(root_fd, parts, depth, _walk(choice))
 
 
 def _directory(root_fd: int, path: str, depth: int, made: set[str]) -> Iterator[Found]:

@@ -75,8 +75,8 @@ class TreeSources:
     def _collect(self, patterns: Sequence[str], choice: Choice) -> Iterator[Found]:
         paths = self.paths(patterns, choice)
         skips = None if choice.rules is None else skipping(choice.rules)
-        first: dict[int, bytes] = {}  # names of inodes
         for path, top in paths:
+            first: dict[int, bytes] = {}  # names of inodes; copies of one are not linked
             is_dir = top.children is not None
             base = os.fsencode(posixpath.basename(path))
             prefix = b"d%d" % len(paths) if is_dir else b"f%d/%s" % (len(paths), base)
