@@ -117,7 +117,8 @@ def _old_form(instruction: Instruction) -> Iterator[Finding]:
     if not isinstance(instruction, Env | Label):
         return
     words = instruction.text.split(None, 2)
-    if len(words) == 3 and "=" not in words[1]:
+    written = instruction.text.split(None, 1)[-1]
+    if len(words) == 3 and not written.startswith(f"{instruction.pairs[0][0]}="):
         name = instruction.name
         value = words[2] if re.fullmatch(r"[\w./:$@%+-]+|\".*\"", words[2]) else f'"{words[2]}"'
         yield Finding(
