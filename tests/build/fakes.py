@@ -102,6 +102,9 @@ class FakeExecutor:
     async def exists(self, tree: Tree, path: str) -> bool:
         return path in self._files(tree)
 
+    async def directories(self, layers: tuple[str, ...], path: str) -> list[tuple[int, int, int]]:
+        return []
+
     async def checksum(self, part: CopyPart) -> str:
         tree, sources = part.tree, part.sources
         files = self._files(tree)

@@ -88,7 +88,13 @@ CASES = [  # rule, file that breaks it, line, piece of the detail, file that doe
     ),
     ("LegacyKeyValueFormat", "FROM a\nENV x y", 2, '"ENV key=value"', "FROM a\nENV x=y"),
     ("LegacyKeyValueFormat", "FROM a\nLABEL x y", 2, '"LABEL key', "FROM a\nLABEL x=y z=a"),
-    ("LegacyKeyValueFormat", "FROM a\nENV x y=1", 2, "ENV key=value", 'FROM a\nLABEL "k k"= "b c"=d'),
+    (
+        "LegacyKeyValueFormat",
+        "FROM a\nENV x y=1",
+        2,
+        "ENV key=value",
+        'FROM a\nLABEL "k k"= "b c"=d',
+    ),
     (
         "MultipleInstructionsDisallowed",
         'FROM a\nCMD ["x"]\nCMD ["y"]',

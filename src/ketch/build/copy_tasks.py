@@ -20,7 +20,7 @@ from ketch.layers import sources
 from ketch.layers.archive import copier, in_root, owner_of
 from ketch.layers.entry import Entry
 from ketch.layers.layerwrite import LayerWriter, NotPlain
-from ketch.layers.modes import mode_change
+from ketch.layers.modes import made_mode, mode_change
 from ketch.layers.placing import LayerPlacing, Placing
 from ketch.layers.tarwrite import TarWriter
 from ketch.layers.unpack import Ownership
@@ -122,9 +122,7 @@ def ownership_of(args: Args) -> Ownership:
     chmod = str(args.get("chmod") or "")
     if not chmod:
         return Ownership(owner_of(args, "chown"))
-    made = int(chmod, 8) if chmod.isdigit() else 0o1000
-    made = made if made <= 0o777 else 0o755  # as in BuildKit, be it of use or not
-    return Ownership(owner_of(args, "chown"), mode_change(chmod), made)
+    return Ownership(owner_of(args, "chown"), mode_change(chmod), made_mode(chmod))
 
 
 def taken(args: Args) -> list[str]:

@@ -188,6 +188,11 @@ class Executor(Protocol):
         """Whether a tree has a file of exactly that name."""
         ...
 
+    async def directories(self, layers: tuple[str, ...], path: str) -> list[tuple[int, int, int]]:
+        """Permissions, owner and group of the directories that ``layers`` have on the way to an
+        absolute path, itself included; a link ends it."""
+        ...
+
     async def checksum(self, part: CopyPart) -> str:
         """Digest of what ``copy`` would take: names, contents, modes; not times, nor owners that
         ``copy`` sets. Its form is ``file:<hex>``, ``dir:<hex>`` or, when there are several

@@ -83,6 +83,9 @@ class _Rehearsing:
     async def exists(self, tree: Tree, path: str) -> bool:
         return False
 
+    async def directories(self, layers: tuple[str, ...], path: str) -> list[tuple[int, int, int]]:
+        return []
+
     async def checksum(self, part: CopyPart) -> str:
         return "file:"
 

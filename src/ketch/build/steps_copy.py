@@ -18,7 +18,7 @@ from ketch.build.globs import has_wildcard, literal
 from ketch.build.scope import expand_in
 from ketch.build.state import StageState
 from ketch.errors import InvalidParameter, KetchError, NotFound
-from ketch.layers.modes import mode_change
+from ketch.layers.modes import made_mode, mode_change
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _MISSING = re.compile(r"stat (.*): file does not exist", re.DOTALL)
@@ -46,9 +46,10 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
         destination=_destination(state, step, words),
         owner=_expand(state, step, step.chown),
         mode=_mode(step, _expand(state, step, step.chmod)),
-        link=step.link,
     )
     try:
+        if step.link:
+            copy = msgspec.structs.replace(copy, link=await _can_stand_alone(state, copy))
         await _commit(state, step, copy, words)
     except NotFound as error:
         raise _missing(step, tree, error) from None
@@ -80,6 +81,18 @@ def _identity(step: Copy, copy: CopyStep, sums: list[str]) -> str:
     marks = [("x" if part.extract else "") + ("p" if part.parents else "") for part in copy.parts]
     contents = [mark + sum for mark, sum in zip(marks, sums, strict=True)]
     return "\0".join([step.name, copy.destination, copy.owner, copy.mode, *contents])
+
+
+async def _can_stand_alone(state: StageState, copy: CopyStep) -> bool:
+    """Whether a linked layer leaves the directories below as they are: those on the way to the
+    destination are in it, and not every image has them with the mode and the owner of new ones
+    (``/tmp``, somebody's home). If not, it is a layer for this image, as with Docker."""
+    if copy.owner and not _NUMBERS.fullmatch(copy.owner):
+        return False
+    uid, _, gid = (copy.owner or "0").partition(":")
+    made = (made_mode(copy.mode), int(uid), int(gid or uid))
+    found = await state.shared.executor.directories(tuple(state.layers), copy.destination)
+    return all(directory == made for directory in found)
 
 
 def _stands_alone(copy: CopyStep) -> bool:

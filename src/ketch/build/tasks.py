@@ -314,6 +314,25 @@ def facts(args: Args, fds: list[int]) -> Args:
     return {"mode": found.st_mode, "uid": found.st_uid, "gid": found.st_gid}
 
 
+def directories(args: Args, fds: list[int]) -> Args:
+    """In an image's tree: ``{"path"}`` → ``{"found": [[permissions, uid, gid], …]}`` of the
+    directories on the way that are there; a link ends it."""
+    root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    found: list[list[int]] = []
+    walked = ""
+    for name in [part for part in str(args["path"]).split("/") if part]:
+        walked += f"/{name}"
+        try:
+            fd = open_in_root(root_fd, walked, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            break
+        info = os.fstat(fd)
+        os.close(fd)
+        found.append([stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid])
+    os.close(root_fd)
+    return {"found": found}
+
+
 def owner(args: Args, fds: list[int]) -> Args:
     """In an image's tree: ``{"owner": "user[:group]"}`` → ``{"uid", "gid"}``.
 

@@ -20,6 +20,12 @@ _BITS = {"r": 4, "w": 2, "x": 1}
 _PLACES = {"u": (6, stat.S_ISUID), "g": (3, stat.S_ISGID), "o": (0, 0)}
 
 
+def made_mode(chmod: str) -> int:
+    """Of directories that ``COPY --chmod`` makes on the way; as in BuildKit, of use or not."""
+    mode = int(chmod, 8) if chmod.isdigit() else 0o755
+    return mode if mode <= 0o777 else 0o755
+
+
 def mode_change(text: str) -> ModeChange:
     """Read ``755``, ``0644`` or clauses; raises ``InvalidParameter``."""
     if re.fullmatch("[0-7]{1,5}", text):

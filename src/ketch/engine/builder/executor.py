@@ -199,6 +199,10 @@ class BuildExecutor:
         """By a worker."""
         return await self._files.exists(tree, path)
 
+    async def directories(self, layers: tuple[str, ...], path: str) -> list[tuple[int, int, int]]:
+        """By a worker."""
+        return await self._files.directories(layers, path)
+
     async def checksum(self, part: CopyPart) -> str:
         """By a worker."""
         return await self._files.checksum(part)

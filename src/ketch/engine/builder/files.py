@@ -74,6 +74,12 @@ class StepFiles:
         found = await self._room.parts.launcher.work(f"{_TASKS}:facts", {"path": path}, [], view)
         return int(found["mode"]), int(found["uid"]), int(found["gid"])
 
+    async def directories(self, layers: tuple[str, ...], path: str) -> list[tuple[int, int, int]]:
+        """See the executor's protocol."""
+        work = self._room.parts.launcher.work
+        found = await work(f"{_TASKS}:directories", {"path": path}, [], self._view(layers))
+        return [(mode, uid, gid) for mode, uid, gid in found["found"]]
+
     async def make_directory(self, layers: tuple[str, ...], path: str, owner: str = "") -> str:
         """See the executor's protocol."""
         args = {"path": path, "owner": owner}
