@@ -169,6 +169,35 @@ def test_directive_skips_and_fails() -> None:
             parse_choice(wrong)
 
 
+def test_a_shell_is_chosen_before_the_command_or_below_it() -> None:
+    """SHELL at any place of the stage counted, and not that of the stage it stands on."""
+    (after,) = check('FROM a\nCMD x\nSHELL ["x"]')
+    assert (after.rule.name, after.line) == ("JSONArgsRecommended", 2)
+    assert not check('FROM a AS b\nSHELL ["x"]\nFROM b AS c\nFROM c\nCMD x')
+    assert check('FROM a AS b\nSHELL ["x"]\nFROM a\nCMD x')
+
+
+async def test_what_stands_in_stages_that_are_not_built_is_no_warning(
+    executor: FakeExecutor,
+) -> None:
+    """With ``check=error=true`` it ended builds that Docker does."""
+    writing = "ENV a b\nENV TOKEN=1\nWORKDIR a\nEXPOSE 80/TCP 1:80\nCMD x\nCMD y\nCOPY $p /\n"
+    text = f"FROM base AS Other\n{writing}FROM base AS last\n"
+    built = await build(executor, text)
+    found = {event.rule for event in built.events if isinstance(event, Warned)}
+    assert found == {"StageNameCasing"}
+    choice = "# check=error=true;skip=StageNameCasing\n"
+    await build(executor, choice + text)
+    with pytest.raises(DockerfileError, match="LegacyKeyValueFormat, SecretsUsed"):
+        await build(executor, choice + text, BuildOptions(target="other"))
+    dockerfile = parse(text.encode())
+    unknown, rules = parse_ignore(b""), parse_choice("")
+    target = check_all(dockerfile, PLATFORM, rules, unknown, lambda _: (), {1})
+    assert {finding.rule.name for finding in target} == {"StageNameCasing"}
+    everything = check_all(dockerfile, PLATFORM, rules, unknown, lambda _: ())
+    assert {"UndefinedVar", "WorkdirRelativePath"} <= {each.rule.name for each in everything}
+
+
 def test_experimental_rules_are_off() -> None:
     assert not check("FROM a\nCOPY x.log /", "")
     assert not check("# c\nFROM a AS b", "experimental=copyignoredfile")

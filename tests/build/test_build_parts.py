@@ -95,6 +95,11 @@ def test_floor_is_always_the_same() -> None:
         assert "etc/hosts" in tar.getnames()
         assert {member.mtime for member in tar.getmembers()} == {0}
     assert builder_floor.archive()[0] == digest
+    of_steps, data = builder_floor.archive(step=True)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert {"etc/hosts", "proc"} < set(tar.getnames())
+        assert not {".dockerenv", "etc/hostname", "etc/mtab"} & set(tar.getnames())
+    assert of_steps != digest
 
 
 @pytest.fixture

@@ -48,6 +48,10 @@ def copy(src: str, **more: object) -> Op:
             graph(Op(source=GIT), *[copy("/../x", dirCopyContents=True)] * 2),
             Files(url="https://host/a.git#main:x/x"),
         ),
+        (
+            graph(Op(source=GIT), copy("/a/sub")),
+            Files(url="https://host/a.git#main:a/sub", keeps_name=True),
+        ),
         (graph(Op(source=HTTP)), Files(url="https://host/a.tar", name="context")),
         (
             graph(Op(source=HTTP), copy("/context", attemptUnpackDockerCompatibility=True)),
@@ -67,7 +71,7 @@ def test_files_that_are_fetched(definition: Definition, found: Files) -> None:
         Definition(ops=[Op(inputs=[Input(digest="sha256:0")]).encode()]),
         graph(Op()),
         graph(Op(source=SourceOp(identifier="docker-image://busybox"))),
-        graph(Op(source=GIT), copy("/sub")),
+        graph(Op(source=GIT), copy("/sub"), copy("/x", dirCopyContents=True)),
         graph(Op(source=HTTP), copy("/x", dirCopyContents=True)),
         graph(Op(source=HTTP), *[copy("/x", attemptUnpackDockerCompatibility=True)] * 2),
         graph(Op(source=GIT), Op(file=FileOp(actions=[FileAction()]))),

@@ -25,6 +25,7 @@ from pathlib import Path
 from e2e.buildx_client import Buildx
 from e2e.ketchd_process import Ketchd, docker_path, parent_of, wait_for
 from e2e.storm_victims import kill_one
+from ketch.engine.builder import floor
 
 GONE = "gone"
 _NUMBERS = re.compile(r"[0-9a-f]{6,}|[0-9]+")
@@ -292,9 +293,9 @@ def unaccounted(daemon: Ketchd) -> list[str]:
     found += [
         str(path) for place in ("content/blobs", "nests") for path in (root / place).glob("*/*")
     ]
-    floor = 1  # the layer of mount points below every container
+    floors = {floor.archive(step=step)[0].removeprefix("sha256:") for step in (False, True)}
     layers = sorted((root / "layers").glob("*"))
-    return found + [str(path) for path in layers[floor:]]
+    return found + [str(path) for path in layers if path.name not in floors]
 
 
 def damaged(daemon: Ketchd) -> list[str]:

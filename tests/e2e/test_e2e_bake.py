@@ -189,7 +189,7 @@ def test_definitions_from_elsewhere(ketchd: Ketchd, buildx: Buildx, tmp_path: Pa
     target "a" { tags = ["remote/a"] }
     target "b" {
       context = "sub"
-      contexts = { base = "target:a" }
+      contexts = { base = "target:a", beside = "deep/beside" }
       tags = ["remote/b"]
     }
     """
@@ -197,15 +197,18 @@ def test_definitions_from_elsewhere(ketchd: Ketchd, buildx: Buildx, tmp_path: Pa
         "docker-bake.hcl": hcl,
         "Dockerfile": "FROM busybox\nCOPY file /file\n",
         "file": "of the repository",
-        "sub/Dockerfile": "FROM base\nCOPY more /more\n",
+        "sub/Dockerfile": "FROM base\nCOPY more /more\nCOPY --from=beside . /all\n",
         "sub/more": "of its directory",
+        "deep/beside/file": ", with its name",
     }
     with serving(tmp_path) as repositories:
         repositories.make("repo", files)
         repository = f"{repositories.address}/repo.git#main"
         bake(buildx, tmp_path, repository)
-        shown = ketchd.out("run", "--rm", "remote/b", "cat", "/file", "/more")
-        assert shown == "of the repositoryof its directory"
+        wanted = ("/file", "/more", "/all/beside/file")  # a named context keeps its name in buildx
+        shown = ketchd.out("run", "--rm", "remote/b", "cat", *wanted)
+        assert shown == "of the repositoryof its directory, with its name"
+        assert ketchd.out("run", "--rm", "remote/b", "ls", "/all") == "beside"
         assert "couldn't find remote ref" in bake(buildx, tmp_path, f"{repository}x", code=1)
         asked = len(repositories.asked)
         bake(buildx, tmp_path, repository, "--print")

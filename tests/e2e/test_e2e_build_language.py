@@ -99,6 +99,11 @@ async def test_subrequests(buildx: Buildx, tmp_path: Path) -> None:
             assert b"SecretsUsedInArgOrEnv" in metadata["result.txt"]
         assert outcome.response == {}
     assert "x.log" not in buildx.sent
+    folder(tmp_path, "# check=error=true\nFROM busybox\nCMD x\n")
+    async with buildx.connected():
+        outcome = await buildx.build({"requestid": "frontend.lint"})
+    failed = json.loads(outcome.driven.metadata["result.json"])["buildError"]["message"]
+    assert failed == "lint violation found for rules: JSONArgsRecommended"
 
 
 @pytest.mark.parametrize(

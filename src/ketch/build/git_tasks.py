@@ -43,8 +43,8 @@ _LONGEST = 2000  # characters of what git said
 def clone(args: Args, fds: list[int]) -> Args:
     """Fetch one commit and lay its files out; answers ``{"commit": its hash}``.
 
-    ``{"url", "ref", "subdir", "checksum", "keep_git_dir", "submodules", "tree": name of the new
-    directory, "headers": {configuration key: header}, "agent": path of a socket or "",
+    ``{"url", "ref", "subdir", "checksum", "keep_git_dir", "keeps_name", "submodules", "tree": name
+    of the new directory, "headers": {configuration key: header}, "agent": path of a socket or "",
     "known_hosts": text of a file in ssh's form; "" takes every host's key}``, fds
     ``[the build's directory]``. Raises ``InvalidParameter`` for all that the repository lacks.
     """
@@ -63,7 +63,7 @@ def clone(args: Args, fds: list[int]) -> Args:
         if args["submodules"]:
             git.submodules()
         git.finish()
-        _place(f"{scratch}/repo", str(args["subdir"]), tree)
+        _place(f"{scratch}/repo", str(args["subdir"]), tree, keeps_name=bool(args["keeps_name"]))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {"commit": commit}
@@ -207,7 +207,7 @@ def _check_commit(wanted: str, commit: str) -> None:
         raise InvalidParameter(f"expected checksum to match {wanted}, got {commit}")
 
 
-def _place(repository: str, subdir: str, tree: str) -> None:
+def _place(repository: str, subdir: str, tree: str, *, keeps_name: bool) -> None:
     """The repository, or one directory of it, as a directory of the build's."""
     path = subdir.strip("/")
     if path in ("", "."):
@@ -220,4 +220,10 @@ def _place(repository: str, subdir: str, tree: str) -> None:
             f"the repository has no directory {subdir!r} (links are not followed): "
             f"{errno_text(error)}"
         ) from None
-    os.rename(f"{repository}/{path}", tree)
+    if not keeps_name:
+        os.rename(f"{repository}/{path}", tree)
+        return
+    os.mkdir(tree)
+    os.chmod(tree, 0o755)
+    os.rename(f"{repository}/{path}", f"{tree}/{os.path.basename(path)}")
+    os.utime(tree, (0, 0))

@@ -1,9 +1,10 @@
 """Named contexts (``--build-context name=…``): what a name in FROM and ``from`` means instead.
 
 A value is ``docker-image://reference``, ``local:name`` (a directory of the client's), a URL of an
-archive or a git repository, ``oci-layout://…``, or ``input:key``: what another build of the client
-came to (``BuildOptions.inputs``). A name is matched as it is written or, for
-images, in its normal form, so that ``docker.io/library/alpine:latest`` stands for ``alpine`` too.
+archive or a git repository (``with-name:`` before it: the URL's directory is in the context, by its
+name), ``oci-layout://…``, or ``input:key``: what another build of the client came to
+(``BuildOptions.inputs``). A name is matched as it is written or, for images, in its normal form, so
+that ``docker.io/library/alpine:latest`` stands for ``alpine`` too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ketch.errors import InvalidParameter
 from ketch.oci import reference as references
 
 IMAGE, LOCAL, LAYOUT, INPUT = "docker-image://", "local:", "oci-layout://", "input:"
+WITH_NAME = "with-name:"
 
 
 def find(contexts: Mapping[str, str], name: str, platform: str = "") -> str | None:

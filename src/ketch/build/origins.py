@@ -83,7 +83,7 @@ class Origins:
     async def _files(self, value: str) -> Tree:
         if value.startswith(named_contexts.LOCAL):
             return Tree("context", name=value.removeprefix(named_contexts.LOCAL))
-        if is_remote(value):
+        if is_remote(value.removeprefix(named_contexts.WITH_NAME)):
             return await self._fetched(value)
         raise Unsupported(f"the build context {value!r} is of a kind that is not supported")
 
@@ -94,7 +94,10 @@ class Origins:
         return await asyncio.shield(self._loading[url])
 
     async def _fetch(self, url: str) -> Tree:
-        report = Report(self._shared.sink, self._vertices.internal(f"load {url}"))
+        report = Report(
+            self._shared.sink,
+            self._vertices.internal(f"load {url.removeprefix(named_contexts.WITH_NAME)}"),
+        )
         try:
             tree = await self._shared.executor.unpacked(url, report)
         except BaseException as error:

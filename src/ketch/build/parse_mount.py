@@ -147,8 +147,6 @@ class _Reader:
 
     def _check(self, found: dict[str, Any]) -> None:
         kind = found["type"]
-        if kind in ("bind", "cache", "tmpfs") and not found.get("target"):
-            raise self._error(f"{kind} mounts need a target")
         if kind == "cache" and found.get("source") and not found.get("from_"):
             raise self._error("the source of a cache mount is a path in what from names: give it")
         if "$" in found.get("from_", ""):

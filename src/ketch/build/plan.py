@@ -45,6 +45,10 @@ class Plan(msgspec.Struct, frozen=True):
         """The stage that becomes the image."""
         return self.stages[-1]
 
+    def indices(self) -> frozenset[int]:
+        """Of the needed stages, as the file counts them."""
+        return frozenset(planned.stage.index for planned in self.stages)
+
     def steps(self) -> int:
         """Number of instructions, as ``Step 1/n`` counts them."""
         return sum(1 + len(planned.stage.steps) for planned in self.stages)
@@ -94,6 +98,8 @@ def _resolve(dockerfile: Dockerfile, stage: Stage, scope: GlobalScope) -> Planne
     if not image:
         raise base.error(f"base name ({base.image}) should not be blank")
     platform = expand_in(base, base.platform, variables, scope.escape)
+    if base.platform and not platform:
+        raise base.error(f"empty platform value from expression {base.platform}")
     parent = find_stage(dockerfile, image, stage.index, numbers=False)
     try:
         uses, error = tuple(_used(dockerfile, stage)), None
@@ -112,8 +118,9 @@ def _used(dockerfile: Dockerfile, stage: Stage) -> list[tuple[int, int]]:
             elif stage.base.alias and name.lower() == stage.base.alias:
                 raise step.error(f"circular dependency detected on stage: {name}")
             elif find_stage(dockerfile, name, len(dockerfile.stages), numbers=False) is not None:
+                verb = "copy" if isinstance(step, Copy) else "mount"
                 raise step.error(
-                    f'cannot copy from stage "{name}", it needs to be defined before the stage '
+                    f'cannot {verb} from stage "{name}", it needs to be defined before the stage '
                     f"that uses it"
                 )
             elif "$" in name:

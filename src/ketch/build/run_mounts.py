@@ -121,7 +121,8 @@ def _mount(state: StageState, step: Run, mount: RunMount, trees: Trees) -> StepM
         id = id or _absolute(state, target)
         space = state.shared.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS")
         id = f"{space}/{id}" if space else id
-    absolute = _absolute(state, target) if target else ""
+    placed = target or mount.type not in ("secret", "ssh")  # without a target: in the directory
+    absolute = _absolute(state, target) if placed else ""
     if absolute == "/":
         raise step.error(f'invalid mount target "{target}": the root itself stays what it is')
     writable = mount.type in ("cache", "tmpfs") if mount.writable is None else mount.writable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import msgspec
@@ -24,14 +23,12 @@ from ketch.build.ast import (
 )
 from ketch.build.config import shell_words, with_variable
 from ketch.build.durations import format_duration
+from ketch.build.exposed import BadPort, exposed_ports
 from ketch.build.quoting import go_quote
 from ketch.build.scope import PROXY_ARGS, expand_in, expand_list_in
 from ketch.build.signals import check_signal
 from ketch.build.state import StageState
 from ketch.oci.image import Health
-
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]*))?")
-_PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 async def do_env(state: StageState, step: Env) -> None:
@@ -143,7 +140,10 @@ async def do_expose(state: StageState, step: Expose) -> None:
     words = [w for port in step.ports for w in expand_list_in(step, port, variables, escape)]
     ports: dict[str, dict[str, str]] = {}
     for word in words:
-        ports.update(_ports(step, word))
+        try:
+            ports.update({port: {} for port in exposed_ports(word)})
+        except BadPort as error:
+            raise step.error(str(error)) from None
     state.change(exposed_ports={**(state.run.exposed_ports or {}), **ports})
     await state.configure(
         step, f"EXPOSE {' '.join(sorted(words))}", f"EXPOSE [{' '.join(sorted(ports))}]"
@@ -178,16 +178,3 @@ def _joined(pairs: Iterable[tuple[str, str | None]]) -> str:
 
 def _list(words: list[str] | tuple[str, ...]) -> str:
     return "[" + " ".join(go_quote(word) for word in words) + "]"
-
-
-def _ports(step: Expose, word: str) -> dict[str, dict[str, str]]:
-    match = _PORT.fullmatch(word.rpartition(":")[2])  # the host's side of a mapping says nothing
-    protocol = (match[3] or "tcp").lower() if match else ""
-    first = int(match[1]) if match else 0
-    last = int(match[2]) if match and match[2] else first
-    if match is None or not 0 <= first <= last <= 65535 or protocol not in _PROTOCOLS:
-        raise step.error(
-            f"invalid containerPort: {word}: write port, port/protocol or first-last, with a "
-            "number to 65535 and tcp, udp or sctp"
-        )
-    return {f"{port}/{protocol}": {} for port in range(first, last + 1)}

@@ -11,6 +11,7 @@ import posixpath
 
 import msgspec
 
+from ketch.build.named_contexts import WITH_NAME
 from ketch.buildkit.graph_messages import Definition, FileActionCopy, Op, SourceOp
 from ketch.errors import InvalidParameter, Unsupported
 
@@ -19,21 +20,31 @@ _DEEPEST = 16  # vertices one after another
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
     """Files that are fetched: a repository, an archive by URL that is unpacked, or (with a
-    ``name``) what a URL has, as one file."""
+    ``name``) what a URL has, as one file. ``keeps_name``: the directory that the URL names is the
+    only thing in it."""
 
     url: str
     name: str = ""
+    keeps_name: bool = False
 
-    def below(self, path: str) -> Files:
+    @property
+    def context(self) -> str:
+        """As the value of a named context."""
+        return f"{WITH_NAME if self.keeps_name else ''}{self.url}"
+
+    def below(self, path: str, *, keeps_name: bool = False) -> Files:
         """A directory of it."""
         path = posixpath.normpath("/" + path).strip("/")
         if not path:
             return self
+        if self.keeps_name:
+            raise _unsupported("a copy of a copy")
         address, mark, fragment = self.url.partition("#")
         if self.name or not _is_git(self):
             raise _unsupported("a directory of an archive")
         ref, _, subdir = fragment.partition(":") if mark else ("", "", "")
-        return Files(url=f"{address}#{ref}:{posixpath.join(subdir, path)}")
+        url = f"{address}#{ref}:{posixpath.join(subdir, path)}"
+        return Files(url=url, keeps_name=keeps_name)
 
 
 def outcome(definition: Definition) -> Op:
@@ -70,7 +81,7 @@ def _files(definition: Definition, vertex: Op, deepest: int) -> Files:
         if not copy.attemptUnpackDockerCompatibility:
             raise _unsupported("a copy of a file")
         return Files(url=below.url)
-    return below.below(copy.src)
+    return below.below(copy.src, keeps_name=not copy.dirCopyContents)
 
 
 def _copy(vertex: Op) -> FileActionCopy:
@@ -78,8 +89,6 @@ def _copy(vertex: Op) -> FileActionCopy:
     copy = actions[0].copy if len(actions) == 1 else None
     if copy is None or copy.dest.strip("/") or copy.include_patterns or copy.exclude_patterns:
         raise _unsupported("a change of files")
-    if not (copy.dirCopyContents or copy.attemptUnpackDockerCompatibility):
-        raise _unsupported(f"a copy of {copy.src!r:.200} with its name")
     return copy
 
 

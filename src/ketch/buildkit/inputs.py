@@ -68,7 +68,7 @@ def with_inputs(options: BuildOptions, inputs: Mapping[str, Definition]) -> Buil
         if image is not None:
             found[key] = image
         else:
-            contexts[name] = files_of(inputs[key]).url
+            contexts[name] = files_of(inputs[key]).context
     return msgspec.structs.replace(options, contexts=contexts, inputs=found)
 
 

@@ -56,6 +56,9 @@ async def _serve(settings: Settings, command: flags.CommandLine) -> None:
 
         await cleanup.clean_up(settings, wiring.network_config(settings))
         return
+    from ketch.daemon import lean_imports
+
+    lean_imports.import_aiohttp()
     from ketch.daemon.service import serve
 
     await serve(settings, command)

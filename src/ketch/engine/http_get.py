@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -40,6 +42,7 @@ async def opened(url: str, *, plain: bool = False, etag: str = "") -> AsyncItera
             aiohttp.ClientSession(timeout=timeout, auto_decompress=plain) as session,
             session.get(
                 asked,
+                ssl=await asyncio.to_thread(ssl.create_default_context),
                 max_redirects=_REDIRECTS,
                 headers={"Accept-Encoding": "gzip" if plain else "identity", **condition},
             ) as response,

@@ -46,7 +46,11 @@ class _Inside:
                 fd = os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
                 self._own.append((dup_above(fd, starting.BEYOND), flag))
                 os.close(fd)
-        namespaces.setns(self._pidfd, self._flags)
+        try:
+            namespaces.setns(self._pidfd, self._flags)
+        except OSError:  # it is gone
+            close_all(fd for fd, _ in self._own)
+            raise
 
     def __exit__(self, *_: object) -> None:
         for fd, flag in self._own:
@@ -82,17 +86,23 @@ def enter(
     with _Score(oom_score), _Inside(entry.pidfd, entry.flags & _HERE):
         prepared = _Prepared(wanted, stdio)
         try:
-            script = Script()
-            _join(script, entry, prepared)
-            starting.become_program(script, wanted, prepared.identity, prepared.env)
-            apart = bool(entry.flags & _ALONE)
-            child = script.spawn(0, entry.unified, apart=apart)
-        except Refused as error:
+            child = _spawn(entry, wanted, prepared)
+        except BaseException:
             close_all([prepared.master] if prepared.master >= 0 else [])
-            raise program.failure(error) from None
+            raise
         finally:
             close_all(prepared.fds)
     return (*child, prepared.master)
+
+
+def _spawn(entry: Entry, wanted: "Wire", prepared: "_Prepared") -> "tuple[int, int]":
+    script = Script()
+    _join(script, entry, prepared)
+    starting.become_program(script, wanted, prepared.identity, prepared.env)
+    try:
+        return script.spawn(0, entry.unified, apart=bool(entry.flags & _ALONE))
+    except Refused as error:
+        raise program.failure(error) from None
 
 
 class _Prepared:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from ketch.build.ast import Add, Copy, Dockerfile
 from ketch.build.expand import ExpansionError, expand
@@ -21,10 +22,17 @@ Environment = Callable[[str], Collection[str] | None]
 
 
 def check_file(
-    dockerfile: Dockerfile, platform: Mapping[str, str], choice: Choice
+    dockerfile: Dockerfile,
+    platform: Mapping[str, str],
+    choice: Choice,
+    built: Collection[int] | None = None,
 ) -> list[Finding]:
-    """What can be told from the file alone; what counts, in the file's order."""
-    return _from_the_file(dockerfile, platform, choice, Guesses())
+    """What can be told from the file alone; what counts, in the file's order.
+
+    ``built`` are the indices of the stages that a build needs (None: all count).
+    """
+    found = _from_the_file(dockerfile, platform, choice, Guesses())
+    return list(_of_built(found, dockerfile, built))
 
 
 def _from_the_file(
@@ -40,6 +48,7 @@ def check_all(
     choice: Choice,
     ignore: IgnoreRules,
     environment: Environment,
+    built: Collection[int] | None = None,
 ) -> list[Finding]:
     """Also what depends on the context's ignore rules and on base images.
 
@@ -49,7 +58,22 @@ def check_all(
     guesses = Guesses()
     found = _from_the_file(dockerfile, platform, choice, guesses)
     more = [*_undefined(dockerfile, environment, guesses), *check_ignored(dockerfile, ignore)]
-    return sorted(choice.kept([*found, *more]), key=_order)
+    kept = _of_built(choice.kept([*found, *more]), dockerfile, built)
+    return sorted(kept, key=_order)
+
+
+def _of_built(
+    found: Iterable[Finding], dockerfile: Dockerfile, built: Collection[int] | None
+) -> Iterator[Finding]:
+    """Without what rules about steps say of stages that are not built, as BuildKit has it."""
+    if built is None:
+        yield from found
+        return
+    begins = [stage.base.range.start.line for stage in dockerfile.stages]
+    for finding in found:
+        stage = bisect_right(begins, finding.line) - 1
+        if not finding.rule.steps or stage < 0 or stage in built:
+            yield finding
 
 
 def _order(finding: Finding) -> tuple[int, int]:
@@ -58,12 +82,16 @@ def _order(finding: Finding) -> tuple[int, int]:
     return finding.line, ranks.get(finding.rule, 1)
 
 
+def violated(found: Iterable[Finding]) -> str:
+    """What a check with ``check=error=true`` ends with, in BuildKit's words."""
+    names = ", ".join(dict.fromkeys(finding.rule.name for finding in found))
+    return f"lint violation found for rules: {names}"
+
+
 def violation(found: list[Finding], dockerfile: Dockerfile) -> DockerfileError:
     """The error of a build with ``check=error=true``."""
-    names = ", ".join(dict.fromkeys(finding.rule.name for finding in found))
     told = "; ".join(f"{finding.detail} (line {finding.line})" for finding in found)
-    reason = f"lint violation found for rules: {names}: {told}"
-    return DockerfileError(reason, dockerfile.source, found[0].place)
+    return DockerfileError(f"{violated(found)}: {told}", dockerfile.source, found[0].place)
 
 
 def _undefined(

@@ -13,11 +13,13 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """``description`` says what is asked; an experimental rule is off unless asked for."""
+    """``description`` says what is asked; an experimental rule is off unless asked for; one of
+    ``steps`` says nothing of stages that are not built."""
 
     name: str
     description: str
     experimental: bool = False
+    steps: bool = False
 
     @property
     def url(self) -> str:
@@ -50,18 +52,28 @@ CONSISTENT_CASING = Rule(
 DUPLICATE_STAGE = Rule("DuplicateStageName", "Each stage has a name of its own")
 RESERVED_STAGE = Rule("ReservedStageName", "scratch and context have a meaning of their own")
 JSON_ARGS = Rule(
-    "JSONArgsRecommended", "CMD and ENTRYPOINT in JSON form pass signals on to the program"
+    "JSONArgsRecommended",
+    "CMD and ENTRYPOINT in JSON form pass signals on to the program",
+    steps=True,
 )
 MAINTAINER = Rule("MaintainerDeprecated", "MAINTAINER is deprecated: an author is a label")
 UNDEFINED_FROM = Rule("UndefinedArgInFrom", "FROM takes variables of ARGs before the first FROM")
-UNDEFINED_VAR = Rule("UndefinedVar", "A variable is declared before it is used")
+UNDEFINED_VAR = Rule("UndefinedVar", "A variable is declared before it is used", steps=True)
 WORKDIR_RELATIVE = Rule(
-    "WorkdirRelativePath", "The first WORKDIR does not depend on that of the base image"
+    "WorkdirRelativePath",
+    "The first WORKDIR does not depend on that of the base image",
+    steps=True,
 )
-SECRETS = Rule("SecretsUsedInArgOrEnv", "ARG and ENV stay in the image: nothing secret in them")
-LEGACY_FORMAT = Rule("LegacyKeyValueFormat", "Key and value are joined by =")
+SECRETS = Rule(
+    "SecretsUsedInArgOrEnv",
+    "ARG and ENV stay in the image: nothing secret in them",
+    steps=True,
+)
+LEGACY_FORMAT = Rule("LegacyKeyValueFormat", "Key and value are joined by =", steps=True)
 MULTIPLE = Rule(
-    "MultipleInstructionsDisallowed", "Of CMD, ENTRYPOINT and HEALTHCHECK only the last one counts"
+    "MultipleInstructionsDisallowed",
+    "Of CMD, ENTRYPOINT and HEALTHCHECK only the last one counts",
+    steps=True,
 )
 REDUNDANT_PLATFORM = Rule(
     "RedundantTargetPlatform", "The platform of FROM is that of the target anyway"
@@ -70,14 +82,21 @@ CONST_PLATFORM = Rule(
     "FromPlatformFlagConstDisallowed", "A constant platform of FROM ignores the one asked for"
 )
 COPY_IGNORED = Rule(
-    "CopyIgnoredFile", "What is copied is not excluded by .dockerignore", experimental=True
+    "CopyIgnoredFile",
+    "What is copied is not excluded by .dockerignore",
+    experimental=True,
+    steps=True,
 )
 INVALID_DEFAULT = Rule(
     "InvalidDefaultArgInFrom", "The defaults of ARGs make a valid image name in FROM"
 )
 BASE_PLATFORM = Rule("InvalidBaseImagePlatform", "The base image is of the platform of the build")
-EXPOSE_CASING = Rule("ExposeProtoCasing", "Protocols in EXPOSE are written in lower case")
-EXPOSE_FORMAT = Rule("ExposeInvalidFormat", "EXPOSE has ports of the container, nothing else")
+EXPOSE_CASING = Rule(
+    "ExposeProtoCasing", "Protocols in EXPOSE are written in lower case", steps=True
+)
+EXPOSE_FORMAT = Rule(
+    "ExposeInvalidFormat", "EXPOSE has ports of the container, nothing else", steps=True
+)
 DESCRIPTION = Rule(
     "InvalidDefinitionDescription",
     "A comment on a stage or an argument begins with its name",

@@ -60,7 +60,7 @@ def check_writing(dockerfile: Dockerfile) -> Iterator[Finding]:
             )
     for stage in dockerfile.stages:
         yield from _repeated(stage)
-        yield from _shell_form(stage)
+    yield from _shell_form(dockerfile)
     yield from _relative(dockerfile)
 
 
@@ -179,19 +179,28 @@ def _repeated(stage: Stage) -> Iterator[Finding]:
             )
 
 
-def _shell_form(stage: Stage) -> Iterator[Finding]:
-    if any(isinstance(step, ShellInstruction) for step in stage.steps):
-        return  # the shell is meant
-    for step in stage.steps:
-        if isinstance(step, Cmd | Entrypoint) and step.command.shell:
-            words = ", ".join(json.dumps(word) for word in _as_words(step.command.words[0]))
-            yield Finding(
-                rules.JSON_ARGS,
-                f"JSON arguments recommended for {step.name} to prevent unintended behavior "
-                "related to OS signals",
-                step.range,
-                f"{step.name} [{words}], or a SHELL instruction if the shell is meant",
-            )
+def _shell_form(dockerfile: Dockerfile) -> Iterator[Finding]:
+    """CMD and ENTRYPOINT for a shell that nobody chose, in the stage or in those it stands on."""
+    chosen: dict[str, bool] = {}  # alias → whether the stage or one below it has a SHELL
+    for stage in dockerfile.stages:
+        is_chosen = chosen.get(stage.base.image.lower(), False)
+        for step in stage.steps:
+            is_chosen = is_chosen or isinstance(step, ShellInstruction)
+            if isinstance(step, Cmd | Entrypoint) and step.command.shell and not is_chosen:
+                yield _json_asked(step)
+        if stage.base.alias:
+            chosen[stage.base.alias] = is_chosen
+
+
+def _json_asked(step: Cmd | Entrypoint) -> Finding:
+    words = ", ".join(json.dumps(word) for word in _as_words(step.command.words[0]))
+    return Finding(
+        rules.JSON_ARGS,
+        f"JSON arguments recommended for {step.name} to prevent unintended behavior "
+        "related to OS signals",
+        step.range,
+        f"{step.name} [{words}], or a SHELL instruction if the shell is meant",
+    )
 
 
 def _as_words(command: str) -> list[str]:

@@ -222,7 +222,7 @@ class Builder:
     async def _make_room(
         self, source: Source, options: BuildOptions, offers: Offers, channel: Channel, sink: Sink
     ) -> BuildRoom:
-        floor = await builder_floor.ensure(self._parts)  # before there is anything to take back
+        floor = await builder_floor.ensure(self._parts, step=True)  # before there is a directory
         directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
         with storing("the build context"):
             os.mkdir(directory, mode=0o700)
@@ -284,9 +284,10 @@ class Builder:
         return self._parts.networks.host_gateway()
 
     def _kept(self) -> Iterator[str]:
-        """Layers that must not be collected: of the cache, of running builds, the floor."""
+        """Layers that must not be collected: of the cache, of running builds, the floors."""
         held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
-        return chain(self._cache.layers(), held, [builder_floor.archive()[0]])
+        floors = [builder_floor.archive(step=step)[0] for step in (False, True)]
+        return chain(self._cache.layers(), held, floors)
 
     async def leave_layout(self, token: str, store: str, pieces: AsyncIterator[bytes]) -> None:
         """Keep a tar archive of an OCI layout for the build of these offers; raises ``NotFound``

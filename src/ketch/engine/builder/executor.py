@@ -19,6 +19,7 @@ from ketch.build.executor import (
     Tree,
 )
 from ketch.build.git_remote import is_git, parse_remote
+from ketch.build.named_contexts import WITH_NAME
 from ketch.build.progress import Report
 from ketch.engine.builder.attestation_documents import Material, image_url, layout_url
 from ketch.engine.builder.invocation import git_material, without_password
@@ -236,19 +237,29 @@ class BuildExecutor:
         self._use(Material(without_password(url), digest))
         return tree
 
-    async def clone(self, url: str, checksum: str, *, keep_git_dir: bool, report: Report) -> Tree:
+    async def clone(
+        self,
+        url: str,
+        checksum: str,
+        *,
+        keep_git_dir: bool,
+        report: Report,
+        keeps_name: bool = False,
+    ) -> Tree:
         """By a worker that runs git."""
         remote = parse_remote(url, checksum=checksum, keep_git_dir=keep_git_dir)
         tree = self._next_tree()
-        commit = await self._room.workers.cloner.clone(remote, tree.handle)
+        commit = await self._room.workers.cloner.clone(remote, tree.handle, keeps_name=keeps_name)
         report.note(f"{remote.url} is at {commit}\n")
         self._use(git_material(remote.url, remote.ref, commit))
         return tree
 
     async def unpacked(self, url: str, report: Report) -> Tree:
         """A named context from a URL: a repository, or an archive."""
-        if is_git(url):
-            return await self.clone(url, "", keep_git_dir=False, report=report)
+        bare = url.removeprefix(WITH_NAME)
+        if is_git(bare):
+            named = bare != url
+            return await self.clone(bare, "", keep_git_dir=False, report=report, keeps_name=named)
         tree = self._next_tree()
 
         async def receive(fd: int) -> object:

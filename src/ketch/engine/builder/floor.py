@@ -1,9 +1,10 @@
-"""The floor: a layer below all others of a container, with mount points, ``/.dockerenv`` and, as
-with dockerd, ``/etc/mtab``, which old programs read instead of ``/proc/mounts``.
+"""The floor: a layer below all others of a container or a step of a build, with mount points.
 
 The runtime mounts over ``/proc``, ``/etc/hosts`` and others and makes what is missing; without the
-floor those files would be found in the step's layer. ``/.dockerenv`` is how programs find out that
-they run in a container. The layer is never part of an image.
+floor those files would be found in the step's layer. A container's floor also has ``/.dockerenv``,
+by which programs find out that they run in a container, and, as with dockerd, ``/etc/mtab``, which
+old programs read instead of ``/proc/mounts``. A step's has not, as in BuildKit: there they would
+stand in the way of what the Dockerfile makes. The layer is never part of an image.
 """
 
 from __future__ import annotations
@@ -20,23 +21,24 @@ if TYPE_CHECKING:
 
 _DIRECTORIES = ("dev", "dev/pts", "dev/shm", "etc", "proc", "sys")
 _LINKS = {"etc/mtab": "/proc/mounts"}
-_FILES = (".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf")
+_MOUNTED = ("etc/hosts", "etc/resolv.conf")
+_FILES = (".dockerenv", "etc/hostname", *_MOUNTED)
 
 
-@lru_cache(maxsize=1)
-def archive() -> tuple[str, bytes]:
-    """Diff ID and tar stream, always the same."""
+@lru_cache(maxsize=2)
+def archive(*, step: bool = False) -> tuple[str, bytes]:
+    """Diff ID and tar stream, always the same; a container's, or that of a build's ``step``."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name in _DIRECTORIES:
             info = tarfile.TarInfo(name)
             info.type, info.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(info)
-        for name in _FILES:
+        for name in _MOUNTED if step else _FILES:
             info = tarfile.TarInfo(name)
             info.mode = 0o644
             tar.addfile(info)
-        for name, target in _LINKS.items():
+        for name, target in ({} if step else _LINKS).items():
             info = tarfile.TarInfo(name)
             info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, target
             tar.addfile(info)
@@ -44,9 +46,9 @@ def archive() -> tuple[str, bytes]:
     return "sha256:" + hashlib.sha256(data).hexdigest(), data
 
 
-async def ensure(parts: Parts) -> str:
+async def ensure(parts: Parts, *, step: bool = False) -> str:
     """The floor's diff ID, stored if it was not."""
-    diff_id, data = archive()
+    diff_id, data = archive(step=step)
     if parts.snapshots.has_layer(diff_id):
         return diff_id
     fd = os.memfd_create("floor", os.MFD_CLOEXEC)

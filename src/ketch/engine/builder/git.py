@@ -30,8 +30,9 @@ class Cloner:
         self._directory = directory
         self._sockets = sockets
 
-    async def clone(self, remote: GitRemote, tree: str) -> str:
-        """Lay the files out in a new directory ``tree`` of the build's; the commit's hash.
+    async def clone(self, remote: GitRemote, tree: str, *, keeps_name: bool = False) -> str:
+        """Lay the files out in a new directory ``tree`` of the build's; the commit's hash. A
+        subdirectory ``keeps_name`` in it or is the tree itself.
 
         Raises ``InvalidParameter`` with what git said.
         """
@@ -42,6 +43,7 @@ class Cloner:
                 "subdir": remote.subdir,
                 "checksum": remote.checksum,
                 "keep_git_dir": remote.keep_git_dir,
+                "keeps_name": keeps_name,
                 "submodules": remote.submodules,
                 "tree": tree,
                 "headers": await self._headers(remote.url),

@@ -11,13 +11,13 @@ from ketch.build.config import variables
 from ketch.build.expand import ExpansionError, expand
 from ketch.build.ignore import IgnoreRules, parse_ignore
 from ketch.build.lint import answers
-from ketch.build.lint.check import check_all
+from ketch.build.lint.check import check_all, violated
 from ketch.build.lint.choice import choice_of
 from ketch.build.prepared import Prepared, parsed, planned
 from ketch.build.rehearsal import rehearse
 from ketch.build.source import DockerfileError
 from ketch.engine.progress import all_of
-from ketch.errors import KetchError, NotFound, Unsupported
+from ketch.errors import InvalidParameter, KetchError, NotFound, Unsupported
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references
 from ketch.oci.image import decode
@@ -79,9 +79,12 @@ class Questions:
         known = {
             word: {"PATH", *variables(decode(config).run)} for word, (_, config) in configs.items()
         }
-        found = check_all(dockerfile, platform, choice, ignore, known.get)
+        built = plan.indices() if options.target else None
+        found = check_all(dockerfile, platform, choice, ignore, known.get, built)
         prepared = Prepared(dockerfile, plan, scope, options)
         fault = await rehearse(prepared, dict(configs.values()))
+        if fault is None and found and choice.error:
+            fault = InvalidParameter(violated(found))
         return answers.lint(dockerfile, data, found, fault)
 
     async def _configs(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ketch.runtime.messages import Attach
     from ketch.runtime.remote import Exit, Shim
 
+_ETC_FILES = ("hosts", "resolv.conf")  # /etc/hostname is the image's, as in BuildKit
 _SIGKILL = 9
 _HOSTNAME = "buildkitsandbox"  # BuildKit's; always the same, as what is built should be
 _SHM_SIZE = 64 << 20  # bytes
@@ -136,6 +137,7 @@ class Sandbox:
         parts, record = self._room.parts, self.record
         parent = record.spec.cgroup_parent or parts.config.cgroup_parent
         where = place(parts, record, f"{parent}/{record.id}", connection.endpoints)
+        where = msgspec.structs.replace(where, etc_files=_ETC_FILES)
         return Launch(
             config=oci_config(record, where),
             rootfs=parts.snapshots.rootfs(record.id, volatile=True),  # its layer is synced

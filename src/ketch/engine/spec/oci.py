@@ -20,7 +20,6 @@ from ketch.mounts import Mount
 from ketch.runtime import defaults
 
 _MASKED_PATHS = tuple(defaults.masked_paths())  # the machine's CPUs are counted once
-_ETC = ("hostname", "hosts", "resolv.conf")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +34,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: str
     env: tuple[str, ...] = ()  # below the specification's
     etc: str = ""  # directory with hostname, hosts and resolv.conf; empty: none is mounted
+    etc_files: tuple[str, ...] = ("hostname", "hosts", "resolv.conf")  # what of it is mounted
     joined: dict[str, str] = {}
     shared: frozenset[str] = frozenset()
     mounts: tuple[Mount, ...] = ()
@@ -171,7 +171,7 @@ def _etc(place: Place, read_only: bool) -> list[dict[str, Any]]:
     if not place.etc:
         return []
     options = ("rbind", "rprivate", *(("ro",) if read_only else ()))
-    return [_bind(f"{place.etc}/{name}", f"/etc/{name}", *options) for name in _ETC]
+    return [_bind(f"{place.etc}/{name}", f"/etc/{name}", *options) for name in place.etc_files]
 
 
 def _bind(source: str, target: str, *options: str) -> dict[str, Any]:
