@@ -16,6 +16,7 @@ import pytest
 
 from e2e.conftest import assert_clean, clean_up
 from e2e.ketchd_process import Ketchd, wait_for
+from ketch.runtime.cgroups.hierarchy import detect
 
 pytestmark = pytest.mark.root
 
@@ -72,6 +73,21 @@ def test_memory_at_rest(fresh: Ketchd) -> None:
     assert fresh.process is not None
     launcher = int((fresh.run / "launcher.pid").read_text())
     assert resident(fresh.process.pid) + resident(launcher) <= 0.6 * DOCKERD_AND_CONTAINERD
+
+
+def test_a_killed_launcher_leaves_no_control_groups(fresh: Ketchd) -> None:
+    """Those of its warm members stayed until the next start of the daemon."""
+    parent = next(tree.mount for tree in detect()) + fresh.cgroup
+    fresh.start()
+
+    def warm() -> set[str]:
+        listed = os.listdir(parent) if os.path.isdir(parent) else ()
+        return {name for name in listed if name.startswith("warm-")}
+
+    wait_for(lambda: len(warm()) == 3, "the pool is not filled")
+    before = warm()
+    os.kill(int((fresh.run / "launcher.pid").read_text()), signal.SIGKILL)
+    wait_for(lambda: not warm() & before, "groups of killed members stay")
 
 
 def test_socket_activation_and_readiness(fresh: Ketchd) -> None:

@@ -85,8 +85,13 @@ class Pool:
         """The launcher died, and the members with it; the next request starts a new one."""
         members, self._ready = self._ready, []
         for member in members:
-            self._background.spawn(self._networks.release_warm(member.lease))
+            self._background.spawn(self._forget(member))
         self.stir()
+
+    async def _forget(self, member: Member) -> None:
+        """Take back what is left of a member that was killed, or never came to be."""
+        await self._networks.release_warm(member.lease)
+        await asyncio.to_thread(cgroup.sweep, self._settings.cgroup_parent, member.id)
 
     def take(self, spec: ContainerSpec) -> Member | None:
         """A member for a container that fits into one; it is the caller's from now on."""
@@ -152,7 +157,7 @@ class Pool:
                 }
             )
         except BaseException:
-            await self._networks.release_warm(lease)
+            await self._forget(member)
             raise
         return member
 
