@@ -67,6 +67,16 @@ class Driven:
             return {**found, "message": error.message}
         raise AssertionError("it did not fail")
 
+    async def read(self, ref: str, path: str, part: gateway.FileRange | None = None) -> bytes:
+        """Of a file of a result."""
+        request = gateway.ReadFileRequest(Ref=ref, FilePath=path, Range=part)
+        return bytes((await self.call("ReadFile", request, gateway.ReadFileResponse)).Data)
+
+    async def list(self, ref: str, path: str, pattern: str = "") -> Any:
+        """A directory of a result."""
+        request = gateway.ReadDirRequest(Ref=ref, DirPath=path, IncludePattern=pattern)
+        return (await self.call("ReadDir", request, gateway.ReadDirResponse)).entries
+
     async def new(self, name: str, *mounts: pb.MountMessage, **more: Any) -> None:
         request = containers.NewContainerRequest(ContainerID=name, Mounts=list(mounts), **more)
         await self.call("NewContainer", request, containers.NewContainerResponse)

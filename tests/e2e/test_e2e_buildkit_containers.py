@@ -17,6 +17,7 @@ from buildkit.driven import Driven, Ran, driven
 from e2e.conftest import another
 from e2e.ketchd_process import Ketchd, wait_for
 from ketch.buildkit import exec_messages as pb
+from ketch.buildkit import gateway_messages as gateway
 
 pytestmark = pytest.mark.root
 
@@ -101,9 +102,8 @@ async def test_terminals_and_signals(ketchd: Ketchd, tmp_path: Path) -> None:
                 assert ended == Ran(4, "exit code: 4", b"ready\r\n" + told + b"\r\n", b"")
             await programs.start("keys", "c", "cat", tty=True)
             await programs.write("keys", b"\x10\x11here\n\x04")  # no detach keys
-            assert (
-                await programs.ended("keys")
-            ).out == b"^Phere\r\n\x10here\r\n"  # (^Q is the terminal's own)
+            told = b"^Phere\r\n\x10here\r\n"  # ctrl-q is the terminal's own
+            assert (await programs.ended("keys")).out == told
             await programs.signal("init", "KILL")
             assert await programs.ended("init") == Ran(137, "exit code: 137", b"", b"")
         with pytest.raises(GRPCError, match="invalid signal: NONE"):
@@ -178,6 +178,50 @@ async def test_results_of_another_build(ketchd: Ketchd, tmp_path: Path) -> None:
         ref = await build.graph(result.ref.definition)
         await build.new("c", root(ref))
         assert (await build.run("c", "cat", "/f")).out == b"one\n"
+
+
+FILES = """\
+FROM busybox
+RUN mkdir -p /d/sub && echo hello >/d/f && chmod 4755 /d/f && chown 3:4 /d/sub && mkfifo /d/p \\
+ && ln -s /d /dl && ln -s f /d/l && ln -s ../../../nowhere /d/out
+"""
+
+
+async def test_files_of_a_result(ketchd: Ketchd, tmp_path: Path) -> None:
+    """Numbers are Go's modes, as dockerd has them."""
+    async with driven(client_of(ketchd, tmp_path, FILES)) as build:
+        ref = await built(build)
+        for path in ("/d/f", "d/l", "../../dl/f"):
+            assert await build.read(ref, path) == b"hello\n"
+        assert await build.read(ref, "/d/f", gateway.FileRange(Offset=1, Length=2)) == b"el"
+        entries = await build.list(ref, "/dl")
+        assert [(one.path, one.mode, one.linkname) for one in entries] == [
+            ("f", 1 << 23 | 0o755, ""),
+            ("l", 1 << 27 | 0o777, "f"),
+            ("out", 1 << 27 | 0o777, "../../../nowhere"),
+            ("p", 1 << 25 | 0o644, ""),
+            ("sub", 1 << 31 | 0o755, ""),
+        ]
+        assert (entries[0].size, entries[4].uid, entries[4].gid) == (6, 3, 4)
+        assert [one.path for one in await build.list(ref, "", "d*")] == ["d", "dl"]
+        stat = await build.call(
+            "StatFile", gateway.StatFileRequest(Ref=ref, Path="/d/sub"), gateway.StatFileResponse
+        )
+        assert stat.stat == entries[4]
+        for path, told in (
+            ("/none", "/none: no such file"), ("/d/out", "/d/out: no such file"),
+            ("/d", "/d is not a regular file"), ("/d/p", "/d/p is not a regular file"),
+        ):  # fmt: skip
+            with pytest.raises(GRPCError, match=told):
+                await build.read(ref, path)
+        for path, pattern, told in (
+            ("/d/f", "", "/d/f: not a directory"), ("/no", "", "/no: no such file"),
+            ("/d", "[", "the pattern '\\['"),
+        ):  # fmt: skip
+            with pytest.raises(GRPCError, match=told):
+                await build.list(ref, path, pattern)
+        with pytest.raises(GRPCError, match="the build has no result 'x'"):
+            await build.list("x", "/")
 
 
 async def test_what_is_refused(ketchd: Ketchd, tmp_path: Path) -> None:

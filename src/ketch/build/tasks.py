@@ -22,7 +22,6 @@ from ketch.build import context_image, context_tasks, stubs
 from ketch.build.context_tasks import ContextsInMemory
 from ketch.build.copy_tasks import checksum
 from ketch.build.ignore import IgnoreRules, parse_ignore
-from ketch.build.look_tasks import look
 from ketch.errors import InvalidParameter, NotFound, StartFailed
 from ketch.layers.compression import decompressed
 from ketch.layers.create import open_umask
@@ -71,7 +70,6 @@ def _requests(
         ),
         "ingest": _ingest,
         "layer": lambda request: _layer(request, lending, known),
-        "look": lambda request: _in_tree(look, request, build_fd),
         "store": lambda request: _store(request, build_fd),
         "unpack": lambda request: _unpack(request, build_fd),
     }

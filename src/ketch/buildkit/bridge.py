@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING, Any
 
 from grpclib.const import Cardinality, Handler
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
 
     from ketch.buildkit.jobs import Jobs
     from ketch.buildkit.solve import BuildkitSolver
+    from ketch.buildkit.states import State
     from ketch.engine.builder.builder import Builder
+    from ketch.engine.builder.looking import Seen
 
 _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD_ID = "buildkit-controlapi-buildid"
@@ -30,7 +31,7 @@ _FRONTEND_CAPS = (
     *("solve.base", "return", "returnmap", "proto.refarray", "gateway.solve.metadata"),
     *("gateway.solve.evaluate", "gateway.evaluate.solve", "frontend.caps", "gateway.warnings"),
     *("gateway.evaluate", "reference.output", "frontend.inputs"),
-    *("readfile", "statfile", "gateway.exec", "gateway.exec.extrahosts"),
+    *("readfile", "statfile", "readdir", "gateway.exec", "gateway.exec.extrahosts"),
     *("gateway.exec.secretenv", "gateway.exec.signals"),
 )
 _LLB_CAPS = [
@@ -65,6 +66,7 @@ class Bridge:
             ("Warn", self.warn, g.WarnRequest, g.WarnResponse),
             ("ReadFile", self.read_file, g.ReadFileRequest, g.ReadFileResponse),
             ("StatFile", self.stat_file, g.StatFileRequest, g.StatFileResponse),
+            ("ReadDir", self.read_dir, g.ReadDirRequest, g.ReadDirResponse),
             ("NewContainer", self.new_container, c.NewContainerRequest, c.NewContainerResponse),
             (
                 *("ReleaseContainer", self.release_container),
@@ -131,27 +133,29 @@ class Bridge:
         await stream.send_message(gateway.InputsResponse())
 
     async def read_file(self, stream: Stream[Any, Any]) -> None:
-        """Some of a file that was fetched, or all of it."""
+        """Some of a file of a result, or all of it."""
         request = await received(stream)
-        job = await self._jobs.get(_build_id(stream))
+        state = await self._state(stream, request.Ref)
         part = request.Range or gateway.FileRange(Length=-1)
-        seen = await self._solver.look(
-            job, request.Ref, request.FilePath, part.Offset, part.Length or -1
-        )
+        seen = await state.look(request.FilePath, part.Offset, part.Length or -1)
         await stream.send_message(gateway.ReadFileResponse(Data=seen.data))
 
     async def stat_file(self, stream: Stream[Any, Any]) -> None:
-        """The facts of a file that was fetched."""
+        """The facts of a file of a result."""
         request = await received(stream)
+        seen = await (await self._state(stream, request.Ref)).look(request.Path)
+        await stream.send_message(gateway.StatFileResponse(stat=_stat(seen)))
+
+    async def read_dir(self, stream: Stream[Any, Any]) -> None:
+        """The facts of what is in a directory of a result."""
+        request = await received(stream)
+        state = await self._state(stream, request.Ref)
+        entries = await state.entries(request.DirPath, request.IncludePattern)
+        await stream.send_message(gateway.ReadDirResponse(entries=[_stat(one) for one in entries]))
+
+    async def _state(self, stream: Stream[Any, Any], ref: str) -> State:
         job = await self._jobs.get(_build_id(stream))
-        seen = await self._solver.look(job, request.Ref, request.Path)
-        stat = Stat(
-            path=posixpath.basename(request.Path),
-            mode=go_mode(seen.mode),
-            size=seen.size,
-            modTime=seen.modified,
-        )
-        await stream.send_message(gateway.StatFileResponse(stat=stat))
+        return self._solver.held(job).state(ref)
 
     async def new_container(self, stream: Stream[Any, Any]) -> None:
         """A container of the client's, over results of its build."""
@@ -176,6 +180,18 @@ class Bridge:
         """A client's own warnings are shown by it."""
         await received(stream)
         await stream.send_message(gateway.WarnResponse())
+
+
+def _stat(seen: Seen) -> Stat:
+    return Stat(
+        path=seen.name,
+        mode=go_mode(seen.mode),
+        uid=seen.uid,
+        gid=seen.gid,
+        size=seen.size,
+        modTime=seen.modified,
+        linkname=seen.link,
+    )
 
 
 def _build_id(stream: Stream[Any, Any]) -> str:

@@ -62,6 +62,8 @@ class ExecStream:
             self._programs[message.ProcessID] = program
             program.task.add_done_callback(lambda _: self._programs.pop(program.id, None))
             return
+        if message.Signal is not None:
+            signals.parse(message.Signal.Name)  # as BuildKit: one that is not ends the stream
         known = self._programs.get(message.ProcessID)
         if known is not None:  # or it ended a moment ago
             await known.put(message)
@@ -88,12 +90,7 @@ class _Program:
         self.task = asyncio.create_task(self._run(init))
 
     async def put(self, message: ExecMessage) -> None:
-        """What the client says; waits when there is much that the program has not taken.
-
-        Raises ``InvalidParameter`` for a signal that there is not.
-        """
-        if message.Signal is not None:
-            signals.parse(message.Signal.Name)
+        """What the client says; waits when there is much that the program has not taken."""
         if message.File is None:
             await self._orders.put(message)
         elif message.File.Fd == 0 and 0 in self._fds:

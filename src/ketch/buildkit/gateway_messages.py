@@ -119,6 +119,20 @@ class StatFileResponse(Message):
     stat: Stat | None = field(1)
 
 
+class ReadDirRequest(Message):
+    """A directory of a result; the pattern is one of ``.dockerignore``."""
+
+    Ref: str = field(1)
+    DirPath: str = field(2)
+    IncludePattern: str = field(3)
+
+
+class ReadDirResponse(Message):
+    """What is in it."""
+
+    entries: list[Stat] = field(1)
+
+
 class ReturnRequest(Message):
     """The client has what it wanted: export this, or fail with that."""
 

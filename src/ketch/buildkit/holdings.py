@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ketch.build.executor import Tree
 from ketch.buildkit.containers import JobContainers
+from ketch.buildkit.graphs import files_of
 from ketch.buildkit.inputs import failure_in, result_in
-from ketch.buildkit.looked import LookedTrees
 from ketch.buildkit.results import failed_result, names_of, result_of
 from ketch.buildkit.states import State, States
 from ketch.errors import InvalidParameter
@@ -68,9 +68,8 @@ class Holdings:
         self.targets: dict[str, Target] = {}
         self.states = States()
         self.containers = JobContainers(self.states)
-        self.trees = LookedTrees(builder)
         self._builder = builder
-        self._names: dict[ImageInput, str] = {}
+        self._names: dict[ImageInput | None, str] = {}
         self._stack = AsyncExitStack()
 
     def solved(self, target: Target, images: dict[str, ImageInput], containers: Containers) -> None:
@@ -82,10 +81,15 @@ class Holdings:
 
     def evaluate(self, ref: str) -> None:
         """Raises what a result's steps came to, ``InvalidParameter`` for an unknown one."""
-        if ref not in self.trees and ref not in self.states:
+        if ref not in self.states:
             failure = self.target(ref).failure
             if failure is not None:
                 raise failure
+
+    def state(self, ref: str) -> State:
+        """What a reference names, to be looked into; raises as ``evaluate`` does."""
+        self.evaluate(ref)
+        return self.states.get(ref)
 
     def target(self, ref: str) -> Target:
         """Whose result a reference names; raises ``InvalidParameter``."""
@@ -106,23 +110,26 @@ class Holdings:
             self.evaluate(failed)
             return failed
         image = result_in(definition)
-        if image is None:
-            return await self.trees.add(definition, session, channel)
-        if image not in self._names:  # of another build
-            standing = self._builder.standing(session, channel, allow)
-            containers = await self._stack.enter_async_context(standing)
-            containers.hold(image.layers)
-            self._add(image, containers)
-        return self._names[image]
+        if image in self._names:
+            return self._names[image]
+        files = files_of(definition) if image is None else None
+        standing = self._builder.standing(session, channel, allow)
+        containers = await self._stack.enter_async_context(standing)
+        if files is not None:
+            tree = await containers.looking.fetch(files.url, files.name)
+            return self.states.add(State(containers, tree))
+        assert image is not None
+        containers.hold(image.layers)  # of another build
+        return self._add(image, containers)
 
-    def _add(self, image: ImageInput, containers: Containers, name: str = "") -> None:
+    def _add(self, image: ImageInput, containers: Containers, name: str = "") -> str:
         state = State(containers, Tree("layers", image.layers))
         self._names[image] = self.states.add(state, name)
+        return self._names[image]
 
     async def close(self) -> None:
         """Kill what runs, throw everything away."""
         await self.containers.close()
         for target in self.targets.values():
             await target.close()
-        await self.trees.close()
         await self._stack.aclose()

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ketch.buildkit.sessions import Session, Sessions
     from ketch.engine.builder.builder import Builder
     from ketch.engine.builder.contexts import KeptContexts
-    from ketch.engine.builder.looking import Seen
     from ketch.engine.builder.running import RunningBuild
     from ketch.engine.builder.source import Source
 
@@ -110,10 +109,6 @@ class BuildkitSolver:
         held, allow = self.held(job), job.request.Entitlements
         async with _told(job) as channel:
             return await held.found(request.definition, session, channel, allow)
-
-    async def look(self, job: Job, tree: str, path: str, offset: int = 0, size: int = 0) -> Seen:
-        """A file of those; ``size`` -1 is all of it."""
-        return await self.held(job).trees.get(tree).look(path, offset, size)
 
     def _start(self, job: Job, request: SolveRequest | GatewaySolveRequest) -> Target:
         asked = asked_of(request)

@@ -15,6 +15,7 @@ from ketch.errors import InvalidParameter, NotFound
 if TYPE_CHECKING:
     from ketch.build.executor import RunStep, StepMount
     from ketch.engine.builder.container import Containers
+    from ketch.engine.builder.looking import Seen
 
 
 class State:
@@ -48,6 +49,14 @@ class State:
                 self._tree = Tree("layers", (*self._tree.layers, *([layer] if layer else [])))
                 self._kept = ""
         return self._tree
+
+    async def look(self, path: str, offset: int = 0, size: int = 0) -> Seen:
+        """A file of it; see ``Looking.look``."""
+        return await self.containers.looking.look(await self.tree(), path, offset, size)
+
+    async def entries(self, path: str, pattern: str) -> list[Seen]:
+        """A directory of it; see ``Looking.entries``."""
+        return await self.containers.looking.entries(await self.tree(), path, pattern)
 
     async def layers(self) -> tuple[str, ...]:
         """As the root of a container; raises ``InvalidParameter`` for what has no layers."""

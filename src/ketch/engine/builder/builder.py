@@ -37,7 +37,6 @@ from ketch.engine.builder.executor import BuildExecutor
 from ketch.engine.builder.files import StepFiles
 from ketch.engine.builder.git import Cloner
 from ketch.engine.builder.history import BuildHistory, Recording
-from ketch.engine.builder.looking import FetchedTree
 from ketch.engine.builder.mount_transfer import MountTransfer
 from ketch.engine.builder.mounts import SECRETS
 from ketch.engine.builder.offers import OfferDesk
@@ -193,21 +192,11 @@ class Builder:
             await asyncio.shield(self._close_room(room))
 
     @asynccontextmanager
-    async def looking(self, offers: Offers, channel: Channel) -> AsyncIterator[FetchedTree]:
-        """A place for files that a client looks at; they go with the block."""
-        source = TarSource(_nothing())
-        room = await self._make_room(source, BuildOptions(), offers, channel, channel.put)
-        try:
-            yield FetchedTree(room)
-        finally:
-            await asyncio.shield(self._close_room(room))
-
-    @asynccontextmanager
     async def standing(
         self, offers: Offers, channel: Channel, allow: Sequence[str]
     ) -> AsyncIterator[Containers]:
-        """Containers over layers that are here, without a build; they go with the block. ``allow``
-        as in ``BuildOptions``."""
+        """A place for files that a client looks at and containers over layers that are here,
+        without a build; they go with the block. ``allow`` as in ``BuildOptions``."""
         check_grants(allow, self._parts.config.entitlements)
         options = BuildOptions(allow=tuple(allow))
         room = await self._make_room(TarSource(_nothing()), options, offers, channel, channel.put)

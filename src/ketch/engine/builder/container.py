@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ketch.engine.builder.looking import Looking
 from ketch.engine.builder.mounts import made, secret_variable
 from ketch.engine.builder.process import BuildProcess
 from ketch.engine.builder.sandbox import Sandbox, attach_of, spec_of
@@ -46,7 +47,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Containers:
-    """Opens the containers of one build."""
+    """Opens the containers of one build; ``looking`` shows their files."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Containers:
         self._files = files
         self._transfer = transfer
         self._facts = facts
+        self.looking = Looking(room)
 
     async def open(self, step: RunStep, *, read_only: bool = False) -> BuildContainer:
         """A container over a step's layers with its mounts, network, host name and hosts; nothing
