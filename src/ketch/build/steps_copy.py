@@ -49,7 +49,7 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
     )
     try:
         if step.link:
-            copy = msgspec.structs.replace(copy, link=await _can_stand_alone(state, copy))
+            copy = await _linked(state, copy)
         await _commit(state, step, copy, words)
     except NotFound as error:
         raise _missing(step, tree, error) from None
@@ -83,16 +83,22 @@ def _identity(step: Copy, copy: CopyStep, sums: list[str]) -> str:
     return "\0".join([step.name, copy.destination, copy.owner, copy.mode, *contents])
 
 
-async def _can_stand_alone(state: StageState, copy: CopyStep) -> bool:
-    """Whether a linked layer leaves the directories below as they are: those on the way to the
-    destination are in it, and not every image has them with the mode and the owner of new ones
-    (``/tmp``, somebody's home). If not, it is a layer for this image, as with Docker."""
+async def _linked(state: StageState, copy: CopyStep) -> CopyStep:
+    """A linked layer leaves the directories below as they are: those on the way to the destination
+    are in it, and not every image has them with the mode and the owner of new ones (``/tmp``,
+    somebody's home). If not, it is a layer for this image, as with Docker."""
     if copy.owner and not _NUMBERS.fullmatch(copy.owner):
-        return False
+        return copy
+    found = await state.shared.executor.directories(tuple(state.layers), copy.destination)
     uid, _, gid = (copy.owner or "0").partition(":")
     made = (made_mode(copy.mode), int(uid), int(gid or uid))
-    found = await state.shared.executor.directories(tuple(state.layers), copy.destination)
-    return all(directory == made for directory in found)
+    path = copy.destination.rstrip("/")
+    there = len(found) == path.count("/")  # which a layer alone would not know
+    return msgspec.structs.replace(
+        copy,
+        destination=f"{path}/" if there else copy.destination,
+        link=all(directory == made for directory in found),
+    )
 
 
 def _stands_alone(copy: CopyStep) -> bool:
