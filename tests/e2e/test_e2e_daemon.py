@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -76,7 +77,8 @@ def test_memory_at_rest(fresh: Ketchd) -> None:
 
 
 def test_a_killed_launcher_leaves_no_control_groups(fresh: Ketchd) -> None:
-    """Those of its warm members stayed until the next start of the daemon."""
+    """Those of warm members that were killed with their supervisors stayed until the next start of
+    the daemon."""
     parent = next(tree.mount for tree in detect()) + fresh.cgroup
     fresh.start()
 
@@ -86,7 +88,13 @@ def test_a_killed_launcher_leaves_no_control_groups(fresh: Ketchd) -> None:
 
     wait_for(lambda: len(warm()) == 3, "the pool is not filled")
     before = warm()
-    os.kill(int((fresh.run / "launcher.pid").read_text()), signal.SIGKILL)
+    inside = [Path(f"{parent}/{name}/cgroup.procs").read_text().split() for name in before]
+    first = [int(pid) for pids in inside for pid in pids]
+    supervisors = [int(Path(f"/proc/{pid}/stat").read_text().split()[3]) for pid in first]
+    launcher = int((fresh.run / "launcher.pid").read_text())
+    for pid in (*supervisors, *first, launcher):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not warm() & before, "groups of killed members stay")
 
 
