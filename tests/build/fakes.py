@@ -78,7 +78,7 @@ class FakeExecutor:
         """Nothing goes away from here."""
 
     async def outcome(
-        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+        self, key: str, make: MakeEntry, *, reuse: bool, report: Report
     ) -> tuple[CacheEntry, bool]:
         entry = self.cache.get(key) if reuse else None
         if entry is not None and entry.layer not in self.lost:

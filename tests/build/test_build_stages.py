@@ -11,7 +11,7 @@ from build.fakes import FakeExecutor, build
 from ketch.build.executor import CacheEntry, RunOutcome, RunStep, Tree
 from ketch.build.failures import StepFailed
 from ketch.build.options import BuildOptions, BuildOutput
-from ketch.build.progress import Began, Ended, Event, Report, Vertex
+from ketch.build.progress import Began, Ended, Event, Log, Report, Vertex
 from ketch.engine.builder.cache import BuildCache
 from ketch.state.database import Database
 
@@ -92,6 +92,52 @@ async def test_every_vertex_begins_and_ends_once_after_its_inputs(executor: Fake
     assert "[stage-3 1/3] COPY --from=a /x /a" in names
 
 
+def silent() -> Report:
+    return Report(lambda event: None, Vertex(digest="sha256:1", name="x"))
+
+
+async def test_who_waits_for_a_step_hears_what_it_writes(tmp_path: object) -> None:
+    """From its beginning; a client that is behind is told nothing for the time being."""
+    cache = BuildCache(Database(f"{tmp_path}/db"))
+    told: dict[str, list[str]] = {"first": [], "second": []}
+    crowded = False
+    go = asyncio.Event()
+
+    def build(name: str) -> asyncio.Task[tuple[CacheEntry, bool]]:
+        def sink(event: Event) -> None:
+            if isinstance(event, Log):
+                told[name].append(event.text)
+
+        report = Report(sink, Vertex(digest=f"sha256:{name}", name=name))
+
+        async def make() -> CacheEntry:
+            nonlocal crowded
+            report.output(1, "early" * 20_000)
+            report.output(1, "late")
+            await go.wait()
+            report.output(1, "then")
+            crowded = True
+            report.output(1, "too much")
+            return CacheEntry("layer", "now")
+
+        outcome = cache.outcome(
+            "key", make, lambda entry: True, reuse=True, report=report, is_crowded=lambda: crowded
+        )
+        return asyncio.create_task(outcome)
+
+    builds = [build("first")]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    builds.append(build("second"))
+    await asyncio.sleep(0)
+    go.set()
+    assert [hit for _, hit in await asyncio.gather(*builds)] == [False, True]
+    assert told == {
+        "first": ["early" * 20_000, "late", "then", "too much"],
+        "second": ["late", "then"],
+    }
+
+
 async def test_a_step_wanted_twice_is_made_once(tmp_path: object) -> None:
     cache = BuildCache(Database(f"{tmp_path}/db"))
     made = 0
@@ -104,7 +150,9 @@ async def test_a_step_wanted_twice_is_made_once(tmp_path: object) -> None:
         return CacheEntry("layer", "now")
 
     tasks = [
-        asyncio.create_task(cache.outcome("key", make, lambda entry: True, reuse=True))
+        asyncio.create_task(
+            cache.outcome("key", make, lambda entry: True, reuse=True, report=silent())
+        )
         for _ in range(3)
     ]
     await asyncio.sleep(0)
@@ -124,9 +172,13 @@ async def test_who_waits_for_a_step_makes_it_when_the_other_gives_up(tmp_path: o
     async def make() -> CacheEntry:
         return CacheEntry("layer", "now")
 
-    first = asyncio.create_task(cache.outcome("key", stuck, lambda entry: True, reuse=True))
+    first = asyncio.create_task(
+        cache.outcome("key", stuck, lambda entry: True, reuse=True, report=silent())
+    )
     await asyncio.sleep(0)
-    second = asyncio.create_task(cache.outcome("key", make, lambda entry: True, reuse=True))
+    second = asyncio.create_task(
+        cache.outcome("key", make, lambda entry: True, reuse=True, report=silent())
+    )
     await asyncio.sleep(0)
     first.cancel()
     assert await asyncio.wait_for(second, 60) == (CacheEntry("layer", "now"), False)
@@ -150,7 +202,9 @@ async def test_a_step_whose_client_leaves_is_made_for_the_others(
         return CacheEntry("layer", "now")
 
     def build() -> asyncio.Task[tuple[CacheEntry, bool]]:
-        made = cache.outcome("key", make, lambda entry: True, reuse=True, is_left=lambda: True)
+        made = cache.outcome(
+            "key", make, lambda entry: True, reuse=True, report=silent(), is_left=lambda: True
+        )
         return asyncio.create_task(made)
 
     first, second, third = build(), build(), build()

@@ -168,13 +168,14 @@ class Executor(Protocol):
         ...
 
     async def outcome(
-        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+        self, key: str, make: MakeEntry, *, reuse: bool, report: Report
     ) -> tuple[CacheEntry, bool]:
-        """What a step comes to under its key, and whether it was there already.
+        """What a step comes to under its key, and whether it was there already. ``report`` is its
+        vertex, whose name is remembered with it.
 
         On a miss ``make`` is awaited and its outcome kept. With ``reuse``, a step that another
-        build is at already is waited for instead of being done twice; without it, nothing that
-        was there before is taken.
+        build is at already is waited for instead of being done twice, and what it writes is told
+        here too; without it, nothing that was there before is taken.
         """
         ...
 

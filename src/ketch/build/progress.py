@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -121,6 +122,10 @@ Event = Began | Log | Status | Note | Warned | Ended | StageDone
 Sink = Callable[[Event], None]
 
 
+Hear = Callable[[int, str], None]  # stream, text
+_REMEMBERED = 64 << 10  # characters of a step's output, for those who come to wait for it
+
+
 class Report:
     """One vertex's way to the sink."""
 
@@ -128,11 +133,32 @@ class Report:
         self.vertex = vertex
         self._sink = sink
         self._cached = False
+        self._said: deque[tuple[int, str]] = deque()
+        self._size = 0  # characters in ``_said``
+        self._hearing: list[Hear] = []
         sink(Began(vertex, time.time_ns()))
 
     def output(self, stream: int, text: str) -> None:
         """What the step's process wrote."""
         self._sink(Log(self.vertex.digest, stream, text, time.time_ns()))
+        self._said.append((stream, text))
+        self._size += len(text)
+        while self._size > _REMEMBERED:
+            self._size -= len(self._said.popleft()[1])
+        for hear in self._hearing:
+            hear(stream, text)
+
+    @contextmanager
+    def heard(self, hear: Hear) -> Iterator[None]:
+        """Tell another build that waits for this step what its process wrote lately, and writes as
+        long as the block lasts."""
+        for stream, text in self._said:
+            hear(stream, text)
+        self._hearing.append(hear)
+        try:
+            yield
+        finally:
+            self._hearing.remove(hear)
 
     def status(
         self, id: str, text: str, current: int = 0, total: int = 0, *, done: bool = False

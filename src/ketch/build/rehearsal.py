@@ -71,7 +71,7 @@ class _Rehearsing:
         pass
 
     async def outcome(
-        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+        self, key: str, make: MakeEntry, *, reuse: bool, report: Report
     ) -> tuple[CacheEntry, bool]:
         return CacheEntry("", timestamp()), True
 

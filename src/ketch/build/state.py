@@ -123,7 +123,7 @@ class StageState:
             return CacheEntry(layer, shared.clock())
 
         found, hit = await shared.executor.outcome(
-            key or self.key(identity), entry, reuse=self.reuse, about=self.report.vertex.name
+            key or self.key(identity), entry, reuse=self.reuse, report=self.report
         )
         if hit:
             self.report.cached()

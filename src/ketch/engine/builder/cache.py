@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from ketch.build.executor import CacheEntry, MakeEntry
+from ketch.build.progress import Hear, Report
 from ketch.state.database import Database, Table
 
 STEP, MOUNT = "regular", "exec.cachemount"
@@ -70,7 +71,8 @@ class CacheUsage(NamedTuple):
 class _Making:
     """A step under way, and the other builds that want it too."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self.done = asyncio.Event()
         self.unwanted = asyncio.Event()
         self._waiting = 0
@@ -80,12 +82,13 @@ class _Making:
         """Whether another build waits for it."""
         return self._waiting > 0
 
-    async def over(self) -> None:
-        """Wait for its end."""
+    async def over(self, hear: Hear) -> None:
+        """Wait for its end, and hear what it writes."""
         self._waiting += 1
         self.unwanted.clear()
         try:
-            await self.done.wait()
+            with self._report.heard(hear):
+                await self.done.wait()
         finally:
             self._waiting -= 1
             if not self._waiting:
@@ -116,15 +119,22 @@ class BuildCache:
         stored: Callable[[CacheEntry], bool],
         *,
         reuse: bool,
-        about: str = "",
+        report: Report,
+        is_crowded: Callable[[], bool] = lambda: False,
         is_left: Callable[[], bool] = lambda: False,
     ) -> tuple[CacheEntry, bool]:
         """The outcome of a step, and whether somebody else made it (see ``Executor.outcome``).
 
         ``stored`` tells whether what an entry names is still there, and keeps it. When the build
         is cancelled because its client has left it (``is_left``), a step that another build waits
-        for is made to its end first.
+        for is made to its end first. Of what the step writes for another build, nothing is told
+        here while the client is behind (``is_crowded``).
         """
+
+        def hear(stream: int, text: str) -> None:
+            if not is_crowded():
+                report.output(stream, text)
+
         while reuse:
             entry = self.get(key)
             if entry is not None and stored(entry):
@@ -133,17 +143,17 @@ class BuildCache:
             making = self._making.get(key)
             if making is None:
                 break
-            await making.over()  # then look again: it may have failed
-        made = _Making()
+            await making.over(hear)  # then look again: it may have failed
+        made = _Making(report)
         self._making.setdefault(key, made)
         task = asyncio.ensure_future(make())
         try:
             entry = await asyncio.shield(task)
-            self.put(key, entry, about)
+            self.put(key, entry, report.vertex.name)
         except asyncio.CancelledError:
             if is_left():
                 await made.carry_on(task)
-            await self._settle(key, task, about)
+            await self._settle(key, task, report.vertex.name)
             raise
         finally:
             if self._making.get(key) is made:

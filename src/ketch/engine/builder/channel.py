@@ -27,14 +27,19 @@ class Channel:
 
     def put(self, event: Event) -> None:
         """Queue an event; never waits."""
-        if self.is_left and len(self._waiting) > _ROOM:
+        if self.is_left and self.is_crowded:
             return
         self._waiting.append(event)
         self._changed.set()
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether the client is behind: what it need not be told can be left out."""
+        return len(self._waiting) > _ROOM
+
     async def room(self) -> None:
         """Wait until the client has caught up."""
-        while len(self._waiting) > _ROOM and not self.is_left:
+        while self.is_crowded and not self.is_left:
             self._changed.clear()
             await self._changed.wait()
 

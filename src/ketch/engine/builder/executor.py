@@ -161,7 +161,7 @@ class BuildExecutor:
         self.transfer.used(mounts)
 
     async def outcome(
-        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+        self, key: str, make: MakeEntry, *, reuse: bool, report: Report
     ) -> tuple[CacheEntry, bool]:
         """From the records, if the layer is stored; from a build at the same step; from a source
         that the build names; or made."""
@@ -176,7 +176,8 @@ class BuildExecutor:
             make,
             self._stored,
             reuse=reuse,
-            about=about,
+            report=report,
+            is_crowded=lambda: self._room.channel.is_crowded,
             is_left=lambda: self._room.channel.is_left,
         )
         self.used[key] = entry
