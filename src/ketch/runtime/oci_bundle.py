@@ -6,7 +6,7 @@ from ketch.errors import InvalidParameter, NotFound, Unsupported
 from ketch.linux import fastjson
 from ketch.linux import mountapi as m
 from ketch.mounts import IMAGE, SHM
-from ketch.runtime import defaults
+from ketch.runtime import defaults, oci_shapes
 from ketch.runtime.cgroups.group import check_path
 from ketch.runtime.plan import refuse_unsupported
 
@@ -51,6 +51,7 @@ def _check(spec: "Spec") -> None:
             raise InvalidParameter(f"the configuration has no {section}")
     if not isinstance(spec.get("linux"), dict):
         raise InvalidParameter("the configuration has no linux section")
+    oci_shapes.check(spec, oci_shapes.CONFIG, "")
     refuse_unsupported(spec)
     if spec["linux"].get("timeOffsets"):
         raise Unsupported("linux.timeOffsets is not supported")

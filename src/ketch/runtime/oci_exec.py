@@ -4,7 +4,7 @@ import os
 
 from ketch.errors import Conflict, InvalidParameter, errno_text
 from ketch.linux import fastjson
-from ketch.runtime import oci_console, sandbox
+from ketch.runtime import oci_console, oci_shapes, sandbox
 from ketch.runtime import oci_state as state
 from ketch.runtime.oci_create import forward_signals, start_job, stdio, wait, write_pid
 from ketch.runtime.plan import refuse_unsupported
@@ -73,4 +73,5 @@ def _read(path: str) -> "dict[str, Any]":
         raise InvalidParameter(f"{path} is not JSON: {error}") from None
     if not isinstance(process, dict):
         raise InvalidParameter(f"{path} holds no process object")
+    oci_shapes.check(process, oci_shapes.PROCESS, "process")
     return process

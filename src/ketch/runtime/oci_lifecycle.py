@@ -5,6 +5,7 @@ import select
 
 from ketch.errors import Conflict, InvalidParameter, KetchError, StartFailed, errno_text
 from ketch.linux import fastjson, process
+from ketch.runtime import oci_shapes
 from ketch.runtime import oci_state as state
 from ketch.runtime.oci_hooks import run_hooks
 from ketch.runtime.oci_signals import number_of
@@ -152,6 +153,7 @@ def update(place: "Place", file: str) -> None:
             wanted = fastjson.loads(text)
         except ValueError as error:
             raise InvalidParameter(f"{file} is not JSON: {error}") from None
+        oci_shapes.check(wanted, oci_shapes.RESOURCES, "resources")
         state.cgroup_of(record).apply(wanted)
     finally:
         os.close(lock)
