@@ -81,12 +81,3 @@ def record(key: bytes, value: bytes) -> bytes:
     if rest + len(str(length)) != length:
         length = rest + len(str(length))
     return b"%d %s=%s\n" % (length, key, value)
-
-
-def octal(value: int, width: int) -> bytes:
-    """A header field of ``width`` bytes: octal with a closing NUL where it fits, else base-256."""
-    if 0 <= value < 8 ** (width - 1):
-        return b"%0*o\0" % (width - 1, value)
-    if value < 0:
-        return (value + (1 << (8 * width))).to_bytes(width, "big")
-    return (value | (1 << (8 * width - 1))).to_bytes(width, "big")

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from struct import Struct
 from typing import BinaryIO
 
-from ketch.layers.entry import Entry
-from ketch.layers.fields import octal, record
+from ketch.layers.entry import NO_DEVICE, Entry
+from ketch.layers.fields import record
 
 BLOCK = 512
-_HEADER = Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _SECOND = 1_000_000_000
 _OCTAL_SIZE = 8**11
 _OCTAL_ID = 8**7
@@ -73,7 +71,7 @@ def headers(entry: Entry) -> bytes:
     body = b"".join(record(key, extra[key]) for key in sorted(extra))
     return b"".join(
         (
-            _pack(b"PaxHeaders/entry", 0o644, (0, 0), len(body), 0, b"x", b"", (0, 0)),
+            _pack(b"PaxHeaders/entry", (0o644, 0, 0, len(body), 0), b"x", b"", NO_DEVICE),
             body,
             bytes(-len(body) % BLOCK),
             _header(entry, name),
@@ -117,10 +115,13 @@ def _header(entry: Entry, name: bytes) -> bytes:
     seconds = min(max(entry.mtime // _SECOND, 0), _OCTAL_SIZE - 1)
     return _pack(
         name[:100],
-        entry.mode & 0o7777,
-        (min(entry.uid, _OCTAL_ID - 1), min(entry.gid, _OCTAL_ID - 1)),
-        size if size < _OCTAL_SIZE else 0,
-        seconds,
+        (
+            entry.mode & 0o7777,
+            min(entry.uid, _OCTAL_ID - 1),
+            min(entry.gid, _OCTAL_ID - 1),
+            size if size < _OCTAL_SIZE else 0,
+            seconds,
+        ),
         kind,
         entry.link[:100],
         entry.rdev,
@@ -129,17 +130,32 @@ def _header(entry: Entry, name: bytes) -> bytes:
 
 def _pack(
     name: bytes,
-    mode: int,
-    owner: tuple[int, int],
-    size: int,
-    seconds: int,
+    numbers: tuple[int, int, int, int, int],
     kind: bytes,
     link: bytes,
     rdev: tuple[int, int],
 ) -> bytes:
-    block = _HEADER.pack(
-        name, octal(mode, 8), octal(owner[0], 8), octal(owner[1], 8), octal(size, 12),
-        octal(seconds, 12), b"        ", kind, link, b"ustar\x0000", b"", b"",
-        octal(rdev[0], 8), octal(rdev[1], 8), b"",
-    )  # fmt: skip
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    """A block of mode, owner, group, size and seconds, none of them larger than its field.
+
+    In two parts, around the sum of both: most blocks have a second part that others had.
+    """
+    front = name.ljust(100, b"\0") + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % numbers
+    if link or rdev != NO_DEVICE:
+        back = _back(kind, link, rdev)
+        total = sum(front) + sum(back)
+    else:
+        back, known = _PLAIN[kind]
+        total = sum(front) + known
+    return front + b"%06o\0 " % (total + _BLANKS) + back
+
+
+def _back(kind: bytes, link: bytes, rdev: tuple[int, int]) -> bytes:
+    devices = b"%07o\0%07o\0" % rdev
+    return kind + link.ljust(100, b"\0") + b"ustar\x0000" + bytes(64) + devices + bytes(167)
+
+
+_BLANKS = 8 * 32  # the sum counts its own field so
+_PLAIN = {
+    kind: (_back(kind, b"", NO_DEVICE), sum(_back(kind, b"", NO_DEVICE)))
+    for kind in (*_TYPES.values(), b"1", b"x")
+}
