@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from zlib import crc32
 
 from ketch.linux.inode_flags import spread_directories
 
@@ -34,9 +35,20 @@ class Nests:
 
     def path(self, name: str) -> str:
         """A path for something new; ``name`` is one that nobody else uses."""
+        self.prepare()
+        assert self._next is not None
+        return os.path.join(next(self._next), name)
+
+    def prepare(self) -> None:
+        """Make them now."""
         if self._next is None:
             self._next = itertools.cycle(self._made())
-        return os.path.join(next(self._next), name)
+
+    def by_name(self, name: str) -> str:
+        """A path for something new that every process comes to that knows its name; in ``tmp`` as
+        long as nobody has made the directories."""
+        nest = os.path.join(self._parent, f"{crc32(os.fsencode(name)) % self._count:02}")
+        return os.path.join(nest if os.path.isdir(nest) else self._tmp, name)
 
     def everything(self, *others: str) -> list[str]:
         """Paths of all that was made and not renamed yet, here, in ``tmp`` and in ``others``."""

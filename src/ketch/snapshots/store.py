@@ -82,7 +82,8 @@ class LayerStore(ABC):
         return self._add(lambda place: self._write(tar, place, progress), expected, scratch)
 
     def _add(self, write: Callable[[str], LayerInfo], expected: str, scratch: str) -> LayerInfo:
-        directory = self._scratch("layer-", scratch)
+        directory = self._nests.by_name("layer-" + (scratch or os.urandom(8).hex()))
+        os.mkdir(directory, 0o710)
         held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -100,7 +101,11 @@ class LayerStore(ABC):
 
     def abandon(self, scratch: str) -> None:
         """Delete what a killed process left of ``add_layer``; blocks until that process is gone."""
-        directory = os.path.join(self._root, "tmp", f"layer-{scratch}")
+        name = f"layer-{scratch}"
+        for directory in {self._nests.by_name(name), os.path.join(self._root, "tmp", name)}:
+            self._abandon(directory)
+
+    def _abandon(self, directory: str) -> None:
         try:
             held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -191,6 +196,7 @@ class LayerStore(ABC):
 
     def sweep_tmp(self) -> None:
         """At start: what a crash left in ``tmp`` and the like goes to the trash."""
+        self._nests.prepare()
         for path in self._nests.everything(self._apart_root):
             if os.path.basename(path).startswith(_TMP_PREFIXES):
                 self.discard(path)
@@ -230,11 +236,6 @@ class LayerStore(ABC):
     def _nest(self, prefix: str) -> str:
         """A scratch directory in some other place than the one before."""
         path = self._nests.path(prefix + os.urandom(8).hex())
-        os.mkdir(path, 0o710)
-        return path
-
-    def _scratch(self, prefix: str, name: str = "") -> str:
-        path = os.path.join(self._root, "tmp", prefix + (name or os.urandom(8).hex()))
         os.mkdir(path, 0o710)
         return path
 
