@@ -226,7 +226,7 @@ class Bench:
     def leftovers(self) -> list[str]:
         """What a build must not leave."""
         data = self.folder / "data"
-        found = [str(path) for path in (data / "tmp").iterdir()]
+        found = self.snapshots.unfinished("")
         found += [str(path) for path in (data / "snapshots").iterdir()]
         found += list(self.networks.connected)
         return found + [str(path) for path in (self.folder / "run" / "shims").iterdir()]

@@ -59,8 +59,9 @@ def sleepers() -> list[str]:
 
 
 def nothing_left(daemon: Ketchd) -> bool:
-    folders = (daemon.data / "tmp", daemon.data / "snapshots", daemon.run / "shims")
-    return not sleepers() and not any(name for folder in folders for name in os.listdir(folder))
+    folders = (daemon.data / "snapshots", daemon.run / "shims")
+    names = [name for folder in folders for name in os.listdir(folder)]
+    return not sleepers() and not names and not daemon.unfinished()
 
 
 @pytest.fixture

@@ -134,6 +134,11 @@ class Ketchd:
         )
         return done
 
+    def unfinished(self) -> list[str]:
+        """What is being made in the data root, or was left of it."""
+        found = [*(self.data / "tmp").iterdir(), *self.data.glob("nests/*/*")]
+        return sorted(str(path) for path in found)
+
     def out(self, *words: str, **options: object) -> str:
         """Its standard output, stripped."""
         return self.docker(*words, **options).stdout.decode().strip()  # type: ignore[arg-type]

@@ -88,10 +88,8 @@ def state(daemon: Ketchd) -> tuple[str, ...]:
     """What there is, from the outside and on the disk."""
     shown = ("ps -aq", "images -aq", "volume ls -q", "network ls -q")
     listed = tuple(daemon.out(*words.split()) for words in shown)
-    folders = (
-        sorted(os.listdir(daemon.data / name)) for name in ("containers", "snapshots", "tmp")
-    )
-    return (*listed, *(" ".join(names) for names in folders))
+    folders = (sorted(os.listdir(daemon.data / name)) for name in ("containers", "snapshots"))
+    return (*listed, *(" ".join(names) for names in (*folders, daemon.unfinished())))
 
 
 def call(

@@ -55,7 +55,7 @@ def test_a_build_without_erofs(daemon: Ketchd, tmp_path: Path) -> None:
     assert "secret\n" not in shown
     again = ketch(daemon, "build", "--progress=plain", str(tmp_path)).stderr.decode()
     assert again.count("CACHED") == 6
-    wait_for(lambda: not list((daemon.data / "tmp").iterdir()), "the build's directory stays")
+    wait_for(lambda: not daemon.unfinished(), "the build's directory stays")
 
 
 def _archive() -> bytes:

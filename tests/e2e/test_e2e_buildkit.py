@@ -198,13 +198,13 @@ async def test_a_client_that_goes_ends_its_build(ketchd: Ketchd, buildx: Buildx)
     dockerfile(buildx, "FROM busybox\nRUN sleep 300\n")
     async with buildx.connected():
         building = asyncio.create_task(buildx.build({}))
-        while not list(ketchd.data.glob("tmp/build-*/*/hosts")):
+        while not any(list(Path(place).glob("*/hosts")) for place in ketchd.unfinished()):
             await asyncio.sleep(0.05)
             assert not building.done()
         building.cancel()
         await asyncio.gather(building, return_exceptions=True)
     async with asyncio.timeout(60):
-        while list(ketchd.data.glob("tmp/build-*")):
+        while ketchd.unfinished():
             await asyncio.sleep(0.05)
 
 

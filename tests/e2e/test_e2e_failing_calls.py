@@ -146,8 +146,9 @@ def shown(daemon: Ketchd) -> tuple[str, ...]:
 
 
 def on_disk(daemon: Ketchd) -> list[str]:
-    places = ("containers", "snapshots", "volumes", "tmp", "content/ingest")
-    return sorted(str(path) for place in places for path in (daemon.data / place).glob("*"))
+    places = ("containers", "snapshots", "volumes", "content/ingest")
+    found = [str(path) for place in places for path in (daemon.data / place).glob("*")]
+    return sorted([*found, *daemon.unfinished()])
 
 
 @pytest.mark.parametrize(

@@ -335,4 +335,4 @@ def test_a_client_that_leaves_ends_the_work(small: SmallDisk) -> None:
 
 def workers(daemon: Ketchd) -> list[str]:
     """What is being stored at the moment."""
-    return os.listdir(daemon.data / "tmp")
+    return daemon.unfinished()

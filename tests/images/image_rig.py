@@ -107,9 +107,8 @@ class Rig:
         """Everything that is on the disk but for the trash: blobs, layers, partials, scratch."""
         found = {digest for digest, _ in self.content.walk()}
         found |= {f"layer {layer}" for layer in self.snapshots.layers()}
-        for folder in ("content/ingest", "tmp"):
-            found |= {f"{folder}/{name}" for name in os.listdir(self.root / folder)}
-        return found
+        found |= {f"content/ingest/{name}" for name in os.listdir(self.root / "content/ingest")}
+        return found | set(self.snapshots.unfinished(""))
 
 
 def tar(files: dict[str, bytes]) -> bytes:

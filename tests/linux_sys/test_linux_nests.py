@@ -37,6 +37,17 @@ def test_what_is_made_goes_round_the_nests(tmp_path: Path, monkeypatch: pytest.M
     assert n.Nests(str(tmp_path), 3).path("y") == f"{tmp_path}/nests/00/y", "they stay"
 
 
+def test_who_knows_a_name_finds_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(n, "wants_spreading", lambda path: True)
+    assert n.Nests(str(tmp_path), 3).by_name("x") == f"{tmp_path}/tmp/x", "nobody has made any"
+    n.Nests(str(tmp_path), 3).prepare()
+    names = [f"layer-{number}" for number in range(30)]
+    places = [n.Nests(str(tmp_path), 3).by_name(name) for name in names]
+    assert places == [n.Nests(str(tmp_path), 3).by_name(name) for name in names]
+    assert len({os.path.dirname(place) for place in places}) == 3
+    assert [os.path.basename(place) for place in places] == names
+
+
 def test_where_nothing_is_gained_there_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

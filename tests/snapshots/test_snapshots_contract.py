@@ -236,6 +236,20 @@ def test_leftovers_of_a_crash_are_swept(store):
     assert store.has_layer(kept)
 
 
+def test_what_a_killed_writer_left_is_found_wherever_it_was(store):
+    os.makedirs(store.place("layer-x") + "/fs")
+    for number in range(8):  # made meanwhile
+        os.makedirs(f"{store._root}/nests/{number:02}", exist_ok=True)
+    os.makedirs(store.place("layer-x") + "/fs")
+    os.makedirs(store.place("layer-y"))
+    assert len(store.unfinished("layer-x")) == 2
+    store.abandon("x")
+    assert store.unfinished("layer-") == [store.place("layer-y")]
+    kept = store.add_layer(io.BytesIO(layer_tar(a="a")), scratch="z").diff_id
+    assert store.has_layer(kept)
+    assert store.unfinished("layer-z") == []
+
+
 def test_apart_is_in_a_block_group_of_its_own(store):
     """Where the file system knows of them: chattr's T is on the directory that chooses."""
     store.prepare("near", ())

@@ -104,5 +104,12 @@ class Snapshotter(Protocol):
     def remove(self, key: str) -> None:
         """Remove a writable snapshot (renamed to the trash at once)."""
 
+    def place(self, name: str) -> str:
+        """Where to make something that is of no use after a crash: a path in ``tmp``, or elsewhere
+        in the data root where inodes are quicker to come by."""
+
+    def unfinished(self, prefix: str) -> list[str]:
+        """What is at such places and begins so."""
+
     def discard(self, path: str) -> None:
         """Rename a directory of the data root to the trash; no error if it is not there."""

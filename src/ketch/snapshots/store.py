@@ -194,6 +194,15 @@ class LayerStore(ABC):
         except FileNotFoundError:
             pass
 
+    def place(self, name: str) -> str:
+        """See the protocol."""
+        return self._nests.by_name(name)
+
+    def unfinished(self, prefix: str) -> list[str]:
+        """See the protocol."""
+        found = self._nests.everything()
+        return [path for path in found if os.path.basename(path).startswith(prefix)]
+
     def sweep_tmp(self) -> None:
         """At start: what a crash left in ``tmp`` and the like goes to the trash."""
         self._nests.prepare()

@@ -1,8 +1,8 @@
 """The builder: from a build context and options to an image.
 
 What is asked of the Dockerfile's language and the order of steps is ``ketch.build``'s; the modules
-``builder_…`` execute the steps on the engine's rooms. A build lives in one directory below the data
-root's ``tmp``, which goes with it; after a crash ``start`` removes what is left.
+``builder_…`` execute the steps on the engine's rooms. A build lives in one directory at one of the
+snapshotter's places, which goes with it; after a crash ``start`` removes what is left.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class Builder:
         self, source: Source, options: BuildOptions, offers: Offers, channel: Channel, sink: Sink
     ) -> BuildRoom:
         floor = await builder_floor.ensure(self._parts, step=True)  # before there is a directory
-        directory = f"{self._parts.config.data_root}/tmp/{PREFIX}{secrets.token_hex(8)}"
+        directory = self._parts.snapshots.place(f"{PREFIX}{secrets.token_hex(8)}")
         with storing("the build context"):
             os.mkdir(directory, mode=0o700)
         room = BuildRoom(
@@ -303,11 +303,11 @@ class Builder:
         self.history.start()
         secret = f"{self._parts.config.exec_root}/{SECRETS}"
         await asyncio.to_thread(shutil.rmtree, secret, ignore_errors=True)
-        for name in os.listdir(f"{root}/tmp"):
-            if name.startswith(PREFIX):
-                await asyncio.to_thread(leftover.end_steps, f"{root}/tmp/{name}")
-                os.rename(f"{root}/tmp/{name}", f"{root}/trash/{name}")
-                self._background.spawn(asyncio.to_thread(_delete, f"{root}/trash/{name}"))
+        for path in self._parts.snapshots.unfinished(PREFIX):
+            trash = f"{root}/trash/{os.path.basename(path)}"
+            await asyncio.to_thread(leftover.end_steps, path)
+            os.rename(path, trash)
+            self._background.spawn(asyncio.to_thread(_delete, trash))
 
 
 async def _classic(build: RunningBuild, *, quiet: bool) -> AsyncIterator[BuildOutput]:

@@ -44,7 +44,7 @@ class ContextLoad(NamedTuple):
 
 @dataclass(slots=True)
 class BuildRoom:
-    """One build. ``directory`` is below the data root's ``tmp`` and goes with the build.
+    """One build. ``directory`` goes with the build.
 
     Events go to
     the ``sink``, from which those for the client come out of the ``channel``. ``held`` are layers

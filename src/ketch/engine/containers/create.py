@@ -131,7 +131,11 @@ class Creator:
         bundle = self._parts.config.bundle(container_id)
         made = self._nests.path(f"bundle-{container_id}")
         os.mkdir(made, 0o710)
-        os.rename(made, bundle)
+        try:
+            os.rename(made, bundle)
+        except OSError:
+            os.rmdir(made)
+            raise
         return bundle
 
     async def _take_back(self, container_id: str, points: tuple[MountPoint, ...]) -> None:
