@@ -38,7 +38,7 @@ class _NoExecutor:
     """Remembers nothing and makes no directories: a change is a change of words."""
 
     async def outcome(
-        self, key: str, make: MakeEntry, *, reuse: bool, about: str = ""
+        self, key: str, make: MakeEntry, *, reuse: bool, report: Report
     ) -> tuple[CacheEntry, bool]:
         return await make(), False
 
