@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -239,10 +240,20 @@ def test_context_from_an_archive_or_a_dockerfile(ketchd: Ketchd, tmp_path: Path)
         code, shown = said(ketchd, "build", f"http://{web.address}/nothing")
         assert (code, "404" in shown) == (1, True)
         text = "FROM scratch\nCOPY --from=a name /\n"
-        code, shown = build(
-            ketchd, text, tmp_path, "--build-context", f"a=http://{web.address}/a.tgz"
-        )
+        named = ("--build-context", f"a=http://{web.address}/a.tgz")
+        wanted = ("--provenance=true", "-o", str(tmp_path / "out"))
+        code, shown = build(ketchd, text, tmp_path, *named, *wanted)
         assert code == 0, shown
+        digest = {"sha256": hashlib.sha256(out.getvalue()).hexdigest()}
+        archive = {"uri": f"http://{web.address}/a.tgz", "digest": digest}
+        told = json.loads((tmp_path / "out/provenance.json").read_text())["predicate"]
+        assert told["materials"] == [archive]
+        assert told["invocation"]["configSource"] == {"entryPoint": "Dockerfile"}
+        assert said(ketchd, "build", *wanted, archive["uri"])[0] == 0
+        told = json.loads((tmp_path / "out/provenance.json").read_text())["predicate"]
+        assert told["materials"][1:] == [archive]
+        assert told["invocation"]["configSource"] == {**archive, "entryPoint": "Dockerfile"}
+        assert told["metadata"]["completeness"]["materials"]
 
 
 async def test_buildkit_with_a_repository(

@@ -69,6 +69,9 @@ def test_slsa_v1(everything: bool) -> None:
     assert parsed.run_details.metadata.started_on.seconds == 1704067200
 
 
+HERMETIC = "https://mobyproject.org/buildkit@v1#hermetic"
+
+
 def test_what_a_build_was_lent_and_where_it_comes_from() -> None:
     """The members are BuildKit's, as its clients read them."""
     commit = Material("https://a/b.git#main", "sha1:" + "b" * 40)
@@ -79,11 +82,12 @@ def test_what_a_build_was_lent_and_where_it_comes_from() -> None:
         vcs={"revision": "b" * 40},
         origin=commit,
         materials=(*CALL.materials, commit),
-        whole=True,
+        contexts={"x": "local:x"},
     )
     told = documents.provenance(Provenance(everything=True), call)
     request = told["invocation"]["parameters"]
-    assert request["args"] == {"target": "final", "build-arg:A": "b", "label:c": "d"}
+    plain = {"target": "final", "context:x": "local:x"}
+    assert request["args"] == {**plain, "build-arg:A": "b", "label:c": "d"}
     assert request["secrets"] == [{"id": "s", "optional": False}]
     assert request["ssh"] == [{"id": "default", "optional": True}]
     assert "locals" not in request
@@ -93,10 +97,19 @@ def test_what_a_build_was_lent_and_where_it_comes_from() -> None:
     assert told["metadata"]["completeness"]["materials"]
     assert told["metadata"]["https://mobyproject.org/buildkit@v1#metadata"]["vcs"] == call.vcs
     least = documents.provenance(Provenance(version="v1"), call)
-    assert least["buildDefinition"]["externalParameters"]["request"]["args"] == {"target": "final"}
+    assert least["buildDefinition"]["externalParameters"]["request"]["args"] == plain
     metadata = least["runDetails"]["metadata"]
     assert metadata["buildkit_completeness"] == {"request": False, "resolvedDependencies": True}
     assert metadata["buildkit_metadata"] == {"vcs": call.vcs}
+    assert "buildkit_hermetic" not in metadata
+    alone = msgspec.structs.replace(call, networked=False)
+    assert documents.provenance(Provenance(), alone)["metadata"][HERMETIC] is True
+    local = msgspec.structs.replace(alone, origin=None, directories=["x", "context", "dockerfile"])
+    told = documents.provenance(Provenance(), local)
+    names = [one["name"] for one in told["invocation"]["parameters"]["locals"]]
+    assert names == ["context", "dockerfile", "x"]
+    assert not told["metadata"]["completeness"]["materials"]
+    assert HERMETIC not in told["metadata"]
 
 
 @pytest.mark.parametrize(

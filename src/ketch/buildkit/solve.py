@@ -28,6 +28,7 @@ from ketch.buildkit.results import named
 from ketch.buildkit.source import Locals, SessionSource
 from ketch.buildkit.upload import is_upload, uploaded
 from ketch.engine.builder.channel import Channel
+from ketch.engine.builder.download import Download
 from ketch.engine.builder.remote import OwnDockerfile, WithDirectories, remote_source
 from ketch.engine.builder.source import REMOTE_CONTEXT, TarSource
 from ketch.errors import Cancelled, InvalidParameter, KetchError
@@ -209,7 +210,8 @@ def _source(
         return own
     remote: Source
     if is_upload(url):
-        remote = TarSource(uploaded(session, url), title=REMOTE_CONTEXT)
+        download = Download(url, uploaded(session, url))
+        remote = TarSource(download.pieces(), title=REMOTE_CONTEXT, origin=download)
     else:
         remote = remote_source(url, build_options(attrs).build_args)
     own_dockerfile = bool(attrs.get("dockerfilekey"))

@@ -20,6 +20,7 @@ SPDX = "https://spdx.dev/Document"
 SLSA = {"v0.2": "https://slsa.dev/provenance/v0.2", "v1": "https://slsa.dev/provenance/v1"}
 BUILD_TYPE = "urn:ketch:build:v1"
 _METADATA = "https://mobyproject.org/buildkit@v1#metadata"  # by which clients know it
+_HERMETIC = "https://mobyproject.org/buildkit@v1#hermetic"
 _PURL = {"deb": "deb", "apk": "apk", "rpm": "rpm", "pypi": "pypi", "npm": "npm"}
 _SPACES = {"deb": "debian", "apk": "alpine", "rpm": "redhat"}
 
@@ -41,8 +42,10 @@ class Lent(msgspec.Struct, frozen=True):
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """How a build was called; times in RFC 3339. ``dockerfile`` is the file's text, ``origin`` the
-    repository that it came with, ``vcs`` what the client says of the one it is in. ``whole`` says
-    that the materials are all there is."""
+    repository or archive that it came with, ``vcs`` what the client says of the repository it is
+    in. ``contexts`` are values of named contexts, ``directories`` the names of those of the
+    client's that were used: without any the materials are all there is. ``networked``: a step had
+    a network."""
 
     ref: str
     started: str
@@ -58,7 +61,19 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     dockerfile: bytes
     materials: Sequence[Material]
     origin: Material | None = None
-    whole: bool = False
+    contexts: Mapping[str, str] = {}
+    directories: Sequence[str] = ()
+    networked: bool = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether the materials are all there is."""
+        return not self.directories
+
+    @property
+    def hermetic(self) -> bool:
+        """Whether nothing else can have gone into it."""
+        return self.whole and not self.networked
 
 
 class Predicate(msgspec.Struct, frozen=True):
@@ -101,12 +116,14 @@ def provenance(wanted: Provenance, call: Invocation) -> dict[str, Any]:
         "secrets": [msgspec.to_builtins(each) for each in call.secrets],
         "ssh": [msgspec.to_builtins(each) for each in call.agents],
     }
-    target = {"target": call.target} if call.target else {}
+    plain = {f"context:{key}": value for key, value in call.contexts.items()}
+    if call.target:
+        plain["target"] = call.target
     request: dict[str, Any] = {
         "frontend": "dockerfile.v0",
         **(more if wanted.everything else {}),
-        "args": {**target, **(more["args"] if wanted.everything else {})},
-        "locals": [] if call.origin else [{"name": "context"}, {"name": "dockerfile"}],
+        "args": {**plain, **(more["args"] if wanted.everything else {})},
+        "locals": [{"name": name} for name in sorted(call.directories)],
     }
     told = wanted.everything or not any(more.values())
     request = {key: value for key, value in request.items() if value}
@@ -154,7 +171,8 @@ def _v02(
                 "materials": call.whole,
             },
             "reproducible": wanted.reproducible,
-            **({_METADATA: metadata} if metadata else {}),
+            _METADATA: metadata,
+            **({_HERMETIC: True} if call.hermetic else {}),
         },
     }
 
@@ -182,7 +200,8 @@ def _v1(
                 "invocationId": call.ref,
                 "startedOn": call.started,
                 "finishedOn": call.finished,
-                **({"buildkit_metadata": metadata} if metadata else {}),
+                "buildkit_metadata": metadata,
+                **({"buildkit_hermetic": True} if call.hermetic else {}),
                 "buildkit_completeness": {"request": told, "resolvedDependencies": call.whole},
                 **({"buildkit_reproducible": True} if wanted.reproducible else {}),
             },

@@ -22,10 +22,12 @@ from ketch.build.git_remote import is_git, parse_remote
 from ketch.build.named_contexts import WITH_NAME
 from ketch.build.progress import Report
 from ketch.engine.builder.attestation_documents import Material, image_url, layout_url
+from ketch.engine.builder.download import Download
 from ketch.engine.builder.invocation import git_material, without_password
 from ketch.engine.builder.layout_image import LayoutImages, parse_place
 from ketch.engine.builder.remote import archive
 from ketch.engine.builder.run import StepRunner
+from ketch.engine.http_get import chunks
 from ketch.engine.images.values import NewImage
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
@@ -266,8 +268,11 @@ class BuildExecutor:
         async def receive(fd: int) -> object:
             return await self._room.workers.receive(fd, dockerfile="", directory=tree.handle)
 
+        download = Download(url, chunks(url))
         with storing("the build context"):
-            await fed(archive(url), receive)
+            await fed(archive(url, download), receive)
+        await download.finish()
+        self._use(Material(without_password(url), download.digest))
         return tree
 
     async def secret(self, id: str) -> bytes | None:

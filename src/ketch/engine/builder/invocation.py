@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from ketch.build.ast import Run
+from ketch.build.ast import Instruction, Run
 from ketch.build.config import timestamp
+from ketch.build.git_remote import is_git, parse_remote
 from ketch.engine.builder.attestation_documents import Invocation, Lent, Material
 from ketch.engine.builder.remote import GitSource, OwnDockerfile, WithDirectories
+from ketch.engine.builder.source import TarSource
 from ketch.oci import platform as platforms
 
 if TYPE_CHECKING:
     from ketch.build.prepared import Prepared
     from ketch.engine.builder.room import BuildRoom
+    from ketch.engine.builder.source import Source
 
 _AGENT = "default"
+_ACCOUNT = re.compile(r"://[^/@\s]*@")
+_GIT_SECRETS = ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")
 
 
 def begun(room: BuildRoom, plan: Prepared, ref: str) -> Invocation:
@@ -36,6 +42,8 @@ def begun(room: BuildRoom, plan: Prepared, ref: str) -> Invocation:
         labels=options.labels,
         secrets=tuple(_lent(plan, "secret")),
         agents=tuple(_lent(plan, "ssh")),
+        contexts={name: _ACCOUNT.sub("://", value) for name, value in options.contexts.items()},
+        networked=options.network_mode != "none" and any(map(_has_network, _steps(plan))),
         vcs={key: value for key, value in options.vcs.items() if value},
         dockerfile="".join(f"{line}\n" for line in plan.dockerfile.source.lines).encode(),
         materials=(),
@@ -44,22 +52,53 @@ def begun(room: BuildRoom, plan: Prepared, ref: str) -> Invocation:
 
 def ended(call: Invocation, room: BuildRoom, used: Sequence[Material]) -> Invocation:
     """With what went into the build: what its steps ``used``, and the context if it was fetched."""
-    source = room.source
-    whole = isinstance(source, GitSource)
-    source = source.context if isinstance(source, WithDirectories) else source
-    origin = repository(source) if isinstance(source, GitSource) else None
-    context = origin
-    if isinstance(source, OwnDockerfile) and isinstance(source.context, GitSource):
-        context = repository(source.context)
-    materials = (*used, *((context,) if context and context not in used else ()))
+    source, own = room.source, ["dockerfile"]
+    if isinstance(source, OwnDockerfile):
+        source = source.context
+    elif isinstance(source, WithDirectories):
+        source, own = source.context, []
+    context = _fetched(source)
+    if context is None:
+        own = ["context", "dockerfile"]
+    elif source is room.source:
+        own = []
+    materials = dict.fromkeys((*used, *((context,) if context else ())))
+    clones = [one for one in materials if is_git(one.uri)]
     return msgspec.structs.replace(
-        call, finished=timestamp(), materials=materials, origin=origin, whole=whole
+        call,
+        finished=timestamp(),
+        materials=sorted(materials, key=_place),
+        origin=None if own else context,
+        directories=[*own, *{load.name: None for load in room.loads if load.name}],
+        secrets=_with(call.secrets, _GIT_SECRETS if clones else ()),
+        agents=_with(call.agents, [_AGENT] if any(map(_by_ssh, clones)) else ()),
     )
 
 
-def repository(source: GitSource) -> Material | None:
-    """A repository that was cloned as a context."""
-    return git_material(source.remote.url, source.remote.ref, source.commit)
+def _fetched(source: Source) -> Material | None:
+    """A context that the engine fetched."""
+    if isinstance(source, GitSource):
+        return git_material(source.remote.url, source.remote.ref, source.commit)
+    if isinstance(source, TarSource) and source.origin is not None:
+        return Material(without_password(source.origin.url), source.origin.digest)
+    return None
+
+
+def _place(material: Material) -> tuple[int, str]:
+    """Images, then repositories, then files, as BuildKit has it."""
+    is_image = material.uri.startswith("pkg:")
+    return (0 if is_image else 1 if is_git(material.uri) else 2), material.uri
+
+
+def _by_ssh(material: Material) -> bool:
+    return parse_remote(material.uri).is_ssh
+
+
+def _with(lent: Sequence[Lent], names: Sequence[str]) -> list[Lent]:
+    """What a clone takes if the client has it."""
+    known = {one.id for one in lent}
+    more = [Lent(name, optional=True) for name in names if name not in known]
+    return sorted([*lent, *more], key=lambda one: one.id)
 
 
 def git_material(url: str, ref: str, commit: str) -> Material | None:
@@ -85,11 +124,18 @@ def _lent(plan: Prepared, kind: str) -> Iterator[Lent]:
     """The secrets or agents that steps have mounts of, each once; what one step requires is not
     optional."""
     found: dict[str, bool] = {}
-    steps = (step for planned in plan.plan.stages for step in planned.stage.steps)
-    for step in steps:
+    for step in _steps(plan):
         for mount in step.mounts if isinstance(step, Run) else ():
             if mount.type == kind:
                 default = _AGENT if kind == "ssh" else posixpath.basename(mount.target)
                 name = mount.id or mount.source or default
                 found[name] = found.get(name, True) and not mount.required
     return (Lent(name, optional) for name, optional in found.items())
+
+
+def _steps(plan: Prepared) -> Iterator[Instruction]:
+    return (step for planned in plan.plan.stages for step in planned.stage.steps)
+
+
+def _has_network(step: Instruction) -> bool:
+    return isinstance(step, Run) and step.network != "none"

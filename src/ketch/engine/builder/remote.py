@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ketch.build.git_remote import is_git, parse_remote
 from ketch.build.wanted import EVERYTHING, Paths
+from ketch.engine.builder.download import Download
 from ketch.engine.builder.source import REMOTE_CONTEXT, Source, TarSource
 from ketch.engine.builder.workers import directory_of
 from ketch.engine.http_get import chunks
@@ -38,7 +39,8 @@ def remote_source(url: str, build_args: Mapping[str, str | None]) -> Source:
         keep = build_args.get(_KEEP_GIT_DIR) in ("1", "true")
         return GitSource(url, parse_remote(url, keep_git_dir=keep))
     if url.lower().startswith(("http://", "https://")):
-        return TarSource(archive(url), title=REMOTE_CONTEXT)
+        download = Download(url, chunks(url))
+        return TarSource(archive(url, download), title=REMOTE_CONTEXT, origin=download)
     raise Unsupported(f"the build context {url!r} is of a kind that is not supported")
 
 
@@ -147,9 +149,9 @@ class OwnDockerfile:
             await self.context.dockerfile(workers, "", report)
 
 
-async def archive(url: str) -> AsyncIterator[bytes]:
+async def archive(url: str, download: Download | None = None) -> AsyncIterator[bytes]:
     """A tar archive as it is; anything else is a Dockerfile, as the only file of one."""
-    stream = chunks(url)
+    stream = chunks(url) if download is None else download.pieces()
     head = b""
     async for chunk in stream:
         head += chunk

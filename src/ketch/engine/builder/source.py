@@ -15,6 +15,7 @@ from ketch.engine.storing import storing
 from ketch.errors import DataCorrupt, InvalidParameter, NotFound
 
 if TYPE_CHECKING:
+    from ketch.engine.builder.download import Download
     from ketch.engine.builder.workers import BuildWorkers
 
 
@@ -65,8 +66,11 @@ class TarSource:
         directory: str = "",
         title: str = "",
         name: str = "",
+        origin: Download | None = None,
     ) -> None:
-        """``directory`` is for files, ``name`` that of the context which this is for the build."""
+        """``directory`` is for files, ``name`` that of the context which this is for the build,
+        ``origin`` what the stream is read from, if it is not the request."""
+        self.origin = origin
         self._name = name
         self._stream = stream
         self._title = title
@@ -103,6 +107,8 @@ class TarSource:
                 found = await fed(_chain(first, self._stream), receive)
         except (NotFound, DataCorrupt) as error:  # the route is there, whatever the context is
             raise InvalidParameter(str(error)) from None
+        if self.origin is not None:
+            await self.origin.finish()
         self._ignore = b64decode(found.get("ignore", ""))
         return b64decode(found.get("dockerfile", ""))
 
