@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ def test_builds_are_told_of(ketchd: Ketchd, buildx: Buildx, tmp_path: Path) -> N
     history("export", ref, "-o", str(tmp_path / "bundle"))
     with tarfile.open(tmp_path / "bundle") as bundle:
         assert f"blobs/{image.replace(':', '/')}" in bundle.getnames()
+    history("export", "-o", str(tmp_path / "latest"))  # whose ref the client does not know
+    with tarfile.open(tmp_path / "latest") as bundle:
+        blobs = [bundle.extractfile(member).read() for member in bundle if member.isfile()]
+    (manifest,) = [json.loads(blob) for blob in blobs if b"historyrecord.v0" in blob]
+    (log,) = [one for one in manifest["layers"] if "status" in one["mediaType"]]
+    assert log["mediaType"] == "application/vnd.buildkit.status.v0"
+    (told,) = [blob for blob in blobs if f"sha256:{sha256(blob).hexdigest()}" == log["digest"]]
+    assert b"load build definition" in told
     history("rm", failed, ref)
     assert "no record found" in history("inspect", ref, code=1)
     ketchd.docker("rmi", "told")

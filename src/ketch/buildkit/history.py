@@ -33,12 +33,13 @@ class HistoryFront:
 
     def __init__(self, history: BuildHistory) -> None:
         self._history = history
-        self._logs: dict[str, bytes] = {}  # of the record that was asked for last, by digest
+        self._logs: dict[str, BlobDescriptor] = {}  # of the output, by the build's ref
 
     async def listen(self, request: BuildHistoryRequest) -> AsyncIterator[BuildHistoryEvent]:
         """The builds, newest first; with ``EarlyExit`` that is all, else those to come as well, and
         which are forgotten."""
         passes = passes_all(request.Filter)
+        self._logs = {ref: blob for ref, blob in self._logs.items() if self._history.has(ref)}
         known: dict[str, int] = {}
         while True:
             changed = None if request.EarlyExit else self._history.changed()
@@ -47,7 +48,7 @@ class HistoryFront:
                     kind = COMPLETE if record.completed_at else STARTED
                     if known.get(record.ref) != kind:
                         known[record.ref] = kind
-                        yield BuildHistoryEvent(type=kind, record=self._told(record, request))
+                        yield BuildHistoryEvent(type=kind, record=self._told(record))
                 for ref in [ref for ref in known if not self._history.has(ref)]:
                     del known[ref]
                     yield BuildHistoryEvent(type=DELETED, record=BuildHistoryRecord(Ref=ref))
@@ -68,27 +69,35 @@ class HistoryFront:
         ]
         return records[: request.Limit] if request.Limit > 0 else records
 
-    def _told(self, record: BuildRecord, request: BuildHistoryRequest) -> BuildHistoryRecord:
-        """The output is written down for who asks for one build only."""
+    def _told(self, record: BuildRecord) -> BuildHistoryRecord:
+        """The output is written down again for who reads it; only its digest is kept."""
         told = message(record)
         if record.failure is not None:
             data = failure_status(record.failure)
             told.externalError = BlobDescriptor(
                 media_type=_FAILURE, digest=of(data), size=len(data)
             )
-        if request.Ref and record.completed_at:
-            data = _logs(self._history.events(record))
-            digest = of(data)
-            self._logs = {digest: data}
-            told.logs = BlobDescriptor(media_type=_STATUS, digest=digest, size=len(data))
+        if record.completed_at:
+            if record.ref not in self._logs:
+                data = _logs(self._history.events(record))
+                blob = BlobDescriptor(media_type=_STATUS, digest=of(data), size=len(data))
+                self._logs[record.ref] = blob
+            told.logs = self._logs[record.ref]
         return told
 
     def blob(self, digest: str) -> bytes:
         """What a record names by its digest; raises ``NotFound``."""
-        found = self._logs.get(digest) or self._history.file(digest) or self._failure(digest)
+        found = self._output(digest) or self._history.file(digest) or self._failure(digest)
         if found is None:
             raise NotFound(f"content {digest:.100}: not found")
         return found
+
+    def _output(self, digest: str) -> bytes | None:
+        for record in self._history.all():
+            blob = self._logs.get(record.ref)
+            if blob is not None and blob.digest == digest:
+                return _logs(self._history.events(record))
+        return None
 
     def _failure(self, digest: str) -> bytes | None:
         failures = (failure_status(r.failure) for r in self._history.all() if r.failure)
