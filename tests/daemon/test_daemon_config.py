@@ -42,6 +42,12 @@ def test_defaults_and_dockers_keys(tmp_path: Path) -> None:
     assert settings.pid_path == "/run/ketch/ketchd.pid"
 
 
+def test_a_cgroup_parent_is_below_the_root(tmp_path: Path) -> None:
+    """Without a slash at its beginning, the steps of a killed daemon's builds were not found by the
+    next, and ran on; its groups were not taken away by ``--cleanup``."""
+    assert load(tmp_path, {"cgroup-parent": "mine/below/"}).cgroup_parent == "/mine/below"
+
+
 @pytest.mark.parametrize(
     ("document", "named"),
     [
@@ -52,6 +58,8 @@ def test_defaults_and_dockers_keys(tmp_path: Path) -> None:
         ({"storage-driver": "zfs"}, "storage-driver: 'zfs' is not one of its values: erofs or"),
         ({"log-driver": "gelf"}, "log-driver"),
         ({"log-driver": "local", "log-opts": {"tag": "x"}}, "log-opts"),
+        ({"cgroup-parent": "/a/../.."}, "cgroup-parent"),
+        ({"cgroup-parent": "/"}, "cgroup-parent"),
         ({"bip": "nonsense"}, "bip"),
         ({"bridge": "a-name-that-is-too-long"}, "bridge"),
         ({"mtu": 1}, "mtu"),

@@ -17,6 +17,7 @@ import msgspec
 from ketch.daemon import builder_settings
 from ketch.daemon.settings import Settings
 from ketch.engine.containers import log_options, runtimes
+from ketch.engine.containers.cgroup import absolute
 from ketch.engine.containers.limits import Ulimit
 from ketch.engine.containers.spec import LogConfig
 from ketch.engine.spec import limits as spec_limits
@@ -42,7 +43,7 @@ def load(path: str, flags: Mapping[str, Any], *, required: bool) -> Settings:
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"{_where(path, members)}{_explain(error)}") from None
     check(settings)
-    return settings
+    return msgspec.structs.replace(settings, cgroup_parent=absolute(settings.cgroup_parent))
 
 
 def _where(path: str, members: Mapping[str, Any]) -> str:
@@ -104,6 +105,15 @@ def _roots(settings: Settings) -> None:
         raise InvalidParameter(
             f"exec-root: {settings.exec_root!r} is too long; sockets below it may have at most 107 "
             "bytes (unix(7))"
+        )
+
+
+def _cgroup_parent(settings: Settings) -> None:
+    parts = [part for part in settings.cgroup_parent.split("/") if part]
+    if not parts or {".", ".."} & set(parts) or "\0" in settings.cgroup_parent:
+        raise InvalidParameter(
+            f"cgroup-parent: {settings.cgroup_parent!r} is no control group below the root: write "
+            "a path such as /ketch"
         )
 
 
@@ -234,6 +244,7 @@ def _builder(settings: Settings) -> None:
 
 _RULES: tuple[Callable[[Settings], None], ...] = (
     _roots,
+    _cgroup_parent,
     _live_restore,
     _networks,
     _logging,
