@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 
-from ketch.build.ast import Instruction, Run
+from ketch.build.ast import Copy, Instruction, Run, Workdir
+from ketch.build.expand import ExpansionError, expand
 from ketch.errors import InvalidParameter
 from ketch.oci import reference as references
 
@@ -13,7 +15,8 @@ _VARIABLE = re.compile(r"(?<!\\)\$(?:(\w+)|\{(\w+)\})")
 
 
 def name(instruction: Instruction, variables: Mapping[str, str]) -> str:
-    """The instruction with the values of the ``variables`` that are known; quotes stay.
+    """The instruction as it is carried out. What a RUN's shell expands stays: there only variables
+    that are known get their values.
 
     Of a RUN that is nothing but a here-document, the first line of that is shown too.
     """
@@ -21,7 +24,12 @@ def name(instruction: Instruction, variables: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         return variables.get(match[1] or match[2], match[0])
 
-    text = _VARIABLE.sub(value, instruction.text)
+    word, blank, rest = instruction.text.partition(" ")
+    text = f"{word.upper()}{blank}{rest}"
+    if isinstance(instruction, Copy | Workdir):
+        with suppress(ExpansionError):
+            return expand(text, variables)
+    text = _VARIABLE.sub(value, text)
     return f"{text} ({_summary(instruction)})" if _is_document(instruction) else text
 
 

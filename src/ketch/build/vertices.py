@@ -39,6 +39,9 @@ class Vertices:
         self._exports = 0
         self._first: dict[int, int] = {}  # stage index → number of its FROM
         self._steps: dict[int, int] = {}  # stage index → how many steps it has
+        self._several = len(plan.all) > 1 or any(
+            _takes_from_outside(step) for planned in plan.all for step in planned.stage.steps
+        )
         self._next = before + 1
         for planned in plan.stages:
             self._number(planned)
@@ -121,7 +124,7 @@ class Vertices:
             return f"[{self._label}{self.stage_name(planned)}] "
         counted = [_makes_layer(planned, at) for at in range(len(planned.stage.steps) + 1)]
         number, count = sum(counted[: place + 1]), sum(counted)
-        name = f"{self.stage_name(planned)} " if len(self._plan.all) > 1 else ""
+        name = f"{self.stage_name(planned)} " if self._several else ""
         return f"[{self._label}{name}{number:>{len(str(count))}}/{count}] "
 
     def _inputs(self, planned: PlannedStage, place: int) -> tuple[str, ...]:
@@ -137,6 +140,14 @@ class Vertices:
 
     def _end_of(self, index: int) -> str:
         return self._digest(index, self._steps[index])
+
+
+def _takes_from_outside(step: Instruction) -> bool:
+    """What BuildKit counts as a stage besides those of the file, be it nothing: then steps have the
+    name of theirs in front."""
+    if isinstance(step, Run):
+        return any(mount.type != "bind" or mount.from_ for mount in step.mounts)
+    return isinstance(step, Copy) and bool(step.from_)
 
 
 def _makes_layer(planned: PlannedStage, place: int) -> bool:
