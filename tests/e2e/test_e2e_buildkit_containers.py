@@ -16,6 +16,7 @@ from buildkit.buildx import Buildx
 from buildkit.driven import Driven, Ran, driven
 from e2e.conftest import another
 from e2e.ketchd_process import Ketchd, wait_for
+from e2e.leaks import leftovers
 from ketch.buildkit import exec_messages as pb
 from ketch.buildkit import gateway_messages as gateway
 
@@ -277,7 +278,7 @@ async def test_nothing_stays(ketchd: Ketchd, tmp_path: Path) -> None:
         await asyncio.to_thread(wait_for, lambda: not sleeping(), "its programs are there still")
         with pytest.raises(Gone):
             await left(client, daemon.stop)
-        assert not list((daemon.data / "snapshots").iterdir())
+        assert "snapshots" not in leftovers(daemon)
         await asyncio.to_thread(daemon.start)
         with pytest.raises(Gone):
             await left(client, lambda: daemon.stop(signal.SIGKILL))
