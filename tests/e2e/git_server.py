@@ -73,6 +73,7 @@ def serving(folder: Path) -> Iterator[Repositories]:
     """Repositories below ``folder``."""
     repositories = Repositories(folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(repositories))
+    server.socket.setblocking(False)  # or it waits for a client that left before it was accepted
     repositories.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

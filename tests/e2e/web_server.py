@@ -61,6 +61,7 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
 def serving() -> Iterator[Web]:
     web = Web()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(web))
+    server.socket.setblocking(False)  # or it waits for a client that left before it was accepted
     web.address = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
