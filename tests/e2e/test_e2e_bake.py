@@ -117,7 +117,7 @@ def test_targets_at_once(ketchd: Ketchd, each_buildx: Buildx, project: Path) -> 
     """One client's targets share a session for a directory, and take results from each other."""
     file = project / "metadata.json"
     said = bake(each_buildx, project, "--metadata-file", str(file), WHO=each_buildx.suite)
-    assert "[sub 1/3] FROM baseimage" in said
+    assert "[sub stage-0 1/3] FROM baseimage" in said
     who = f"hello {each_buildx.suite.upper()}"
     shown = ketchd.out("run", "--rm", "bake/sub:v1", "cat", "/sub", "/file")
     assert shown.split("\n") == [who, "a file"]
@@ -129,7 +129,7 @@ def test_targets_at_once(ketchd: Ketchd, each_buildx: Buildx, project: Path) -> 
     image = ketchd.out("inspect", "-f", "{{.Id}}", "bake/worker:v1")
     assert metadata["worker"]["containerimage.config.digest"] == image
     again = bake(each_buildx, project, WHO=each_buildx.suite)
-    assert "[sub 3/3] RUN" in again
+    assert "[sub stage-0 3/3] RUN" in again
     assert "hello" not in [line.split(" ", 2)[-1] for line in again.splitlines()]
     names = ("web:v1", "sub:v1", "worker:v1", "worker:latest")
     ketchd.docker("rmi", *(f"bake/{name}" for name in names))
