@@ -23,8 +23,8 @@ def environment(given: "list[str]", files: "list[str]") -> "list[str]":
 
 
 def labels(given: "list[str]", files: "list[str]") -> "dict[str, str]":
-    """``-l`` over ``--label-file``."""
-    words = [line for path in files for line in _lines(path)] + given
+    """``-l`` over ``--label-file``, whose lines without ``=`` say nothing, as docker has it."""
+    words = [line for path in files for line in _lines(path) if "=" in line] + given
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 

@@ -70,6 +70,9 @@ def ps(client: "Client", argv: "list[str]") -> int:
     raw = RAW + ("size: {{.Size}}\n" if parsed["size"] else "")
     kind = listing.Kind("*formatter.ContainerContext", "psFormat", HEADERS, raw, listing.label_of)
     kind.faults = ("failed to parse template: ", "failed to execute template: ")
+    if parsed["format"] and not rows:  # a template that can't be filled is an error all the same
+        blank = dict.fromkeys((*(column.field for column in COLUMNS), *HEADERS), "")
+        listing.formatted(parsed["format"], [blank], HEADERS, kind)
     listing.show(parsed, columns, rows, "ID", kind)
     return 0
 
