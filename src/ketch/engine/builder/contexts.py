@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from ketch.engine.builder.cache import CONTEXT, CacheUsage
+from ketch.engine.builder.kept import overdue
 from ketch.engine.storing import storing
 from ketch.errors import DataCorrupt
 from ketch.layers.erofs import DATA_START
@@ -32,7 +33,6 @@ from ketch.state.database import Database, Table
 FOLDER = "build-contexts"
 _LEAST = 4 << 20  # bytes of a context that is worth it
 _MOST = 4 << 30  # bytes of all, or a twentieth of the disk; what was used longest ago goes first
-_UNUSED = 48 * 3600 * 1_000_000_000  # ns, as BuildKit's policy for local sources has it
 _PIECE = 1 << 20
 _AT_ONCE = 1 << 17  # bytes that are read without a thread
 _SECOND = 1_000_000_000
@@ -225,12 +225,7 @@ class KeptContexts:
 
     def trim(self) -> None:
         """Keep them within their bounds."""
-        left, doomed = self._most, []
-        for record in sorted(self._records.values(), key=lambda one: -one.used_at):
-            left -= record.size
-            if left < 0 or record.used_at < time.time_ns() - _UNUSED:
-                doomed.append(record.key)
-        self.drop(doomed)
+        self.drop(overdue(self._records.values(), self._most))
 
     def _touch(self, record: KeptContext) -> None:
         if record.key in self._records:

@@ -21,12 +21,12 @@ import msgspec
 
 from ketch.engine.builder.cache import DOWNLOAD, CacheUsage
 from ketch.engine.builder.fetch import save
+from ketch.engine.builder.kept import overdue
 from ketch.engine.http_get import opened
 from ketch.state.database import Database, Table
 
 FOLDER = "build-downloads"
 _MOST = 1 << 30  # bytes of all, or a twentieth of the disk; what was used longest ago goes first
-_UNUSED = 48 * 3600 * 1_000_000_000  # ns, as for contexts
 _LONGEST = 1000  # characters of an ETag
 _log = logging.getLogger("ketch.engine.builder")
 
@@ -124,12 +124,7 @@ class KeptDownloads:
 
     def trim(self) -> None:
         """Keep them within their bounds."""
-        left, doomed = self._most, []
-        for record in sorted(self._records.values(), key=lambda one: -one.used_at):
-            left -= record.size
-            if left < 0 or record.used_at < time.time_ns() - _UNUSED:
-                doomed.append(record.key)
-        self.drop(doomed)
+        self.drop(overdue(self._records.values(), self._most))
 
     def _put(self, record: KeptDownload) -> None:
         with self._database.transaction(durable=False):
