@@ -108,13 +108,3 @@ def clear_ambient() -> None:
     """Empty the ambient set."""
     zero = ctypes.c_ulong(0)
     check(libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(AMBIENT_CLEAR_ALL), zero, zero, zero))
-
-
-def raise_ambient(bits: int) -> None:
-    """Add to the ambient set; each must be permitted and inheritable."""
-    zero = ctypes.c_ulong(0)
-    for index in range(len(NAMES)):
-        if bits >> index & 1:
-            number = ctypes.c_ulong(index)
-            action = ctypes.c_ulong(AMBIENT_RAISE)
-            check(libc.prctl(PR_CAP_AMBIENT, action, number, zero, zero), NAMES[index])

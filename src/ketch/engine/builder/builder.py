@@ -1,8 +1,8 @@
 """The builder: from a build context and options to an image.
 
 What is asked of the Dockerfile's language and the order of steps is ``ketch.build``'s; the modules
-``builder_…`` execute the steps on the engine's rooms. A build lives in one directory at one of the
-snapshotter's places, which goes with it; after a crash ``start`` removes what is left.
+beside this one execute the steps on the engine's rooms. A build lives in one directory at one of
+the snapshotter's places, which goes with it; after a crash ``start`` removes what is left.
 """
 
 from __future__ import annotations
