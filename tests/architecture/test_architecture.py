@@ -34,7 +34,7 @@ NARROW = {  # rooms that see less than everything below them
 NARROW_MODULES = {  # of a room that is seen at all, only these
     ("cli", "linux"): {"ketch.linux.fastjson"},
     ("client", "linux"): {"ketch.linux.fastjson"},
-    ("cli", "build"): {"ketch.build.ignore"},
+    ("cli", "build"): {"ketch.build.contexts.ignore"},
 }
 DRAWERS = {"utils", "util", "common", "helpers", "misc", "core", "internal", "lib", "shared"}
 LONGEST_FILE = 400

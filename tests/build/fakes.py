@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from ketch.build.classic import ClassicText
 from ketch.build.executor import (
     BaseImage,
     CacheEntry,
@@ -20,9 +19,10 @@ from ketch.build.executor import (
     Tree,
 )
 from ketch.build.lint.telling import tell_findings
-from ketch.build.options import BuildOptions, BuildOutput
 from ketch.build.prepared import prepare
-from ketch.build.progress import Event, Report, Vertex
+from ketch.build.progress.classic import ClassicText
+from ketch.build.progress.events import Event, Report, Vertex
+from ketch.build.request.options import BuildOptions, BuildOutput
 from ketch.build.solver import Built, solve
 from ketch.errors import NotFound
 from ketch.oci.image import ImageConfig, RootFS, decode, encode

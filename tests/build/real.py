@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from ketch.build.offers import Offers
-from ketch.build.options import BuildOptions, BuildOutput
+from ketch.build.request.offers import Offers
+from ketch.build.request.options import BuildOptions, BuildOutput
 from ketch.engine.builder.builder import Builder
-from ketch.engine.builder.source import TarSource
+from ketch.engine.builder.contexts.source import TarSource
 from ketch.engine.containers.parts import Config, Parts
 from ketch.engine.containers.pool import Pool, Settings
 from ketch.engine.containers.runtimes import Runtimes

@@ -6,7 +6,7 @@ import pytest
 
 from build.fakes import FakeExecutor, build
 from ketch.build.failures import StepFailed
-from ketch.build.options import BuildOptions
+from ketch.build.request.options import BuildOptions
 from ketch.oci.image import ImageConfig, RunConfig, encode
 
 TEXT = "FROM base\nENV a=1\nCOPY a.txt /a\nRUN make\nCMD x\n"

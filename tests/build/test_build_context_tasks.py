@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from ketch.build import context_image, copy_tasks
-from ketch.build.context_tasks import ContextsInMemory
+from ketch.build.tasks import context_image
+from ketch.build.tasks import copy as copy_tasks
+from ketch.build.tasks.context_copy import ContextsInMemory
 from ketch.errors import InvalidParameter, KetchError
 from ketch.linux import mountapi
 from ketch.snapshots import tasks as snapshot_tasks

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ketch.build import copy_tasks
+from ketch.build.tasks import copy as copy_tasks
 from ketch.errors import InvalidParameter
 from layers.chrooted import run_in_root
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.build import copy_tasks
+from ketch.build.tasks import copy as copy_tasks
 from ketch.errors import InvalidParameter, NotFound
 from ketch.layers.modes import mode_change
 from layers.chrooted import run_in_root

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.build.expand import ExpansionError, expand, expand_text, expand_words
+from ketch.build.dockerfile.expand import ExpansionError, expand, expand_text, expand_words
 
 VARIABLES = {"v": "value", "e": "", "p": "/usr/local/lib", "t": "a.tar.gz", "s": "x y", "_1": "u"}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.build.ignore import parse_ignore
+from ketch.build.contexts.ignore import parse_ignore
 from ketch.errors import InvalidParameter
 
 CASES = [

@@ -8,16 +8,16 @@ from collections.abc import Collection
 import pytest
 
 from build.fakes import FakeExecutor, build
-from ketch.build.ignore import parse_ignore
+from ketch.build.contexts.ignore import parse_ignore
+from ketch.build.dockerfile.parser import parse
+from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.lint import answers, guesses
 from ketch.build.lint.check import check_all
 from ketch.build.lint.choice import choice_of, parse_choice
 from ketch.build.lint.rules import RULES, Finding
-from ketch.build.options import BuildOptions
-from ketch.build.parser import parse
 from ketch.build.prepared import planned
-from ketch.build.progress import Warned
-from ketch.build.source import DockerfileError
+from ketch.build.progress.events import Warned
+from ketch.build.request.options import BuildOptions
 from ketch.errors import InvalidParameter
 from ketch.oci.image import ImageConfig, RunConfig
 

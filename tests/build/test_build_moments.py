@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ketch.build.options import BuildOptions
-from ketch.build.progress import Note
-from ketch.engine.builder import history as histories
+from ketch.build.progress.events import Note
+from ketch.build.request.options import BuildOptions
 from ketch.engine.builder.channel import _ROOM, Channel
-from ketch.engine.builder.history import COMPLETED, MOST, BuildHistory
+from ketch.engine.builder.history import records as histories
+from ketch.engine.builder.history.records import COMPLETED, MOST, BuildHistory
 from ketch.state.database import Database
 
 EVENT = Note("sha256:d", "a line\n")

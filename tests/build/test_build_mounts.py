@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from build.real import NEEDS, Bench
-from ketch.build.options import BuildOptions
-from ketch.engine.builder.cachemounts import MountKey, Owner
-from ketch.engine.builder.gc import Amounts, Collection, Rule
+from ketch.build.request.options import BuildOptions
+from ketch.engine.builder.cache.gc import Amounts, Collection, Rule
+from ketch.engine.builder.cache.mounts import MountKey, Owner
 from ketch.errors import InvalidParameter
 
 pytestmark = NEEDS

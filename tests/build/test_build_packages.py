@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ketch.build.packages import _rpm
-from ketch.build.rpm_database import fields, headers
+from ketch.build.tasks.packages import _rpm
+from ketch.build.tasks.rpm_database import fields, headers
 
 SPEC = """Name: hello
 Version: 1.2

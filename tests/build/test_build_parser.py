@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.build.ast import Dockerfile, Instruction
-from ketch.build.parser import parse, parse_trigger
-from ketch.build.source import DockerfileError
+from ketch.build.dockerfile.ast import Dockerfile, Instruction
+from ketch.build.dockerfile.parser import parse, parse_trigger
+from ketch.build.dockerfile.source import DockerfileError
 
 
 def steps(text: str) -> tuple[Instruction, ...]:

@@ -16,15 +16,15 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.build.durations import format_duration, parse_duration
+from ketch.build.dockerfile.durations import format_duration, parse_duration
+from ketch.build.dockerfile.quoting import go_quote
 from ketch.build.executor import CacheEntry
-from ketch.build.progress import Note
-from ketch.build.quoting import go_quote
-from ketch.engine.builder import floor as builder_floor
-from ketch.engine.builder.cache import BuildCache
+from ketch.build.progress.events import Note
+from ketch.engine.builder.cache.records import BuildCache
 from ketch.engine.builder.channel import Channel
-from ketch.engine.builder.downloads import KeptDownloads
-from ketch.engine.builder.output import Frames
+from ketch.engine.builder.contexts.downloads import KeptDownloads
+from ketch.engine.builder.steps import floor as builder_floor
+from ketch.engine.builder.steps.output import Frames
 from ketch.errors import KetchError
 from ketch.state.database import Database
 

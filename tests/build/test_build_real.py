@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from build.real import NEEDS, Bench, context, is_zombie
-from ketch.build.options import BuildOptions, BuildOutput
-from ketch.build.source import DockerfileError
-from ketch.engine.builder.source import TarSource
+from ketch.build.dockerfile.source import DockerfileError
+from ketch.build.request.options import BuildOptions, BuildOutput
+from ketch.engine.builder.contexts.source import TarSource
 from ketch.engine.builder.workers import BuildWorkers
 from ketch.engine.containers.pool import Member
 from ketch.errors import InvalidParameter, KetchError
@@ -272,7 +272,7 @@ async def test_much_output_is_bounded_and_whole(bench: Bench) -> None:
 
 
 async def test_limits_reach_the_step(bench: Bench) -> None:
-    from ketch.build.options import BuildLimits
+    from ketch.build.request.options import BuildLimits
 
     await bench.build(
         "FROM busybox\nRUN ulimit -n\n", limits=BuildLimits(ulimits=(("nofile", 77, 77),))

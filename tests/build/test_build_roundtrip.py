@@ -7,9 +7,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.build.ast import Cmd, Copy, Env, Run
-from ketch.build.expand import expand
-from ketch.build.parser import parse
+from ketch.build.dockerfile.ast import Cmd, Copy, Env, Run
+from ketch.build.dockerfile.expand import expand
+from ketch.build.dockerfile.parser import parse
 
 TEXT = st.text(
     st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\u2028\u2029\x85"),

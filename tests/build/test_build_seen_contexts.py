@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from build.real import NEEDS, Bench
-from ketch.build.options import BuildOptions
-from ketch.engine.builder import seen
-from ketch.engine.builder.seen import Archive, SeenContexts
-from ketch.engine.builder.source import TarSource
+from ketch.build.request.options import BuildOptions
+from ketch.engine.builder.contexts import seen
+from ketch.engine.builder.contexts.seen import Archive, SeenContexts
+from ketch.engine.builder.contexts.source import TarSource
 from ketch.engine.builder.workers import BuildWorkers
 from ketch.errors import InvalidParameter
 

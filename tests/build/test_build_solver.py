@@ -7,10 +7,10 @@ from typing import cast
 import pytest
 
 from build.fakes import FakeExecutor, build
-from ketch.build.config import PATH, with_path
+from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.failures import StepFailed
-from ketch.build.options import BuildOptions, BuildOutput
-from ketch.build.source import DockerfileError
+from ketch.build.request.options import BuildOptions, BuildOutput
+from ketch.build.steps.image_config import PATH, with_path
 from ketch.errors import InvalidParameter, NotFound, Unsupported
 from ketch.oci.image import ImageConfig, RunConfig, encode
 

@@ -10,9 +10,9 @@ import pytest
 from build.fakes import FakeExecutor, build
 from ketch.build.executor import CacheEntry, RunOutcome, RunStep, Tree
 from ketch.build.failures import StepFailed
-from ketch.build.options import BuildOptions, BuildOutput
-from ketch.build.progress import Began, Ended, Event, Log, Report, Vertex
-from ketch.engine.builder.cache import BuildCache
+from ketch.build.progress.events import Began, Ended, Event, Log, Report, Vertex
+from ketch.build.request.options import BuildOptions, BuildOutput
+from ketch.engine.builder.cache.records import BuildCache
 from ketch.state.database import Database
 
 FOUR = (

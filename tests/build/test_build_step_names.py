@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ketch.build import step_names
-from ketch.build.parser import parse
-from ketch.build.plan import make_plan
-from ketch.build.scope import GlobalScope
-from ketch.build.vertices import Vertices
+from ketch.build.dockerfile.parser import parse
+from ketch.build.dockerfile.plan import make_plan
+from ketch.build.dockerfile.scope import GlobalScope
+from ketch.build.progress import step_names
+from ketch.build.progress.vertices import Vertices
 
 
 def names(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ketch.build import context_image, tasks
+from ketch.build.tasks import context_image, copy, trees
 from ketch.errors import DataCorrupt, InvalidParameter, KetchError, NotFound
 
 
@@ -169,7 +169,7 @@ def test_checksum_tells_kinds_apart(root: int) -> None:
     receive(root, {"Dockerfile": b"", "d/a": b"1", "d/b": b"1"})
 
     def digest(*sources: str) -> str:
-        return str(tasks.checksum({"sources": list(sources)}, [root])["digest"])
+        return str(copy.checksum({"sources": list(sources)}, [root])["digest"])
 
     assert digest("d").startswith("dir:")
     assert digest("d/a").startswith("file:")
@@ -184,21 +184,21 @@ def test_checksum_tells_kinds_apart(root: int) -> None:
 
 def test_checksum_of_nothing(root: int) -> None:
     with pytest.raises(NotFound, match="stat x: file does not exist"):
-        tasks.checksum({"sources": ["x"]}, [root])
-    nothing = tasks.checksum({"sources": ["x*"]}, [root])["digest"]
+        copy.checksum({"sources": ["x"]}, [root])
+    nothing = copy.checksum({"sources": ["x*"]}, [root])["digest"]
     assert nothing == f"multi:{hashlib.sha256().hexdigest()}"
 
 
 def test_owners_count_for_a_checksum_when_they_are_kept(root: int) -> None:
     os.mkdir("owned", dir_fd=root)
     asked = {"sources": ["owned"]}
-    first, kept = (tasks.checksum({**asked, "owners": w}, [root]) for w in (False, True))
+    first, kept = (copy.checksum({**asked, "owners": w}, [root]) for w in (False, True))
     os.chown("owned", 5, 6, dir_fd=root)
-    assert tasks.checksum(asked, [root]) == first
-    assert tasks.checksum({**asked, "owners": True}, [root]) != kept
+    assert copy.checksum(asked, [root]) == first
+    assert copy.checksum({**asked, "owners": True}, [root]) != kept
 
 
 def test_exists_does_not_follow(root: int) -> None:
     os.symlink("/nowhere", "#", dir_fd=root)
-    assert tasks.exists({"path": "#"}, [root]) == {"exists": True}
-    assert tasks.exists({"path": "##"}, [root]) == {"exists": False}
+    assert trees.exists({"path": "#"}, [root]) == {"exists": True}
+    assert trees.exists({"path": "##"}, [root]) == {"exists": False}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from build.fakes import PLATFORM
-from ketch.build import copy_tasks
-from ketch.build.options import BuildOptions
+from ketch.build.contexts.wanted import ALL, covers, wanted
 from ketch.build.prepared import prepare
-from ketch.build.wanted import ALL, covers, wanted
+from ketch.build.request.options import BuildOptions
+from ketch.build.tasks import copy as copy_tasks
 from ketch.errors import NotFound
 
 CASES = {

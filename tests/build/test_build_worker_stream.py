@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from ketch.build import tasks
-from ketch.engine.builder.seen import SeenContexts
+from ketch.build.tasks import serving
+from ketch.engine.builder.contexts.seen import SeenContexts
 from ketch.engine.builder.worker import BuildWorker
 from ketch.engine.builder.workers import BuildWorkers
 from ketch.engine.pipes import fed
@@ -179,7 +179,7 @@ def test_a_layer_that_was_written_before_anybody_read(tmp_path: Path) -> None:
     held = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     (tmp_path / "pipe").write_bytes(out.getvalue())
     directory = os.open(tmp_path, os.O_RDONLY)
-    store = tasks._requests(-1, directory, socket.socket())["store"]
+    store = serving._requests(-1, directory, socket.socket())["store"]
     try:
         found = store({"pipe": "pipe", "root": str(tmp_path / "data"), "snapshotter": "erofs"})
     finally:

@@ -17,7 +17,7 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
 from buildkit import content_store
-from ketch.build.ignore import IgnoreRules
+from ketch.build.contexts.ignore import IgnoreRules
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import gateway_messages as gateway
 from ketch.buildkit import session_messages as messages

@@ -15,7 +15,7 @@ import pytest
 from grpclib.const import Handler
 
 from buildkit import content_store
-from ketch.build.offers import Blob
+from ketch.build.request.offers import Blob
 from ketch.buildkit import content
 from ketch.buildkit import session_messages as messages
 from ketch.buildkit.content import ClientStore

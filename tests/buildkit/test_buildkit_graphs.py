@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ketch.build.options import BuildOptions, ImageInput
+from ketch.build.request.options import BuildOptions, ImageInput
 from ketch.buildkit.graph_messages import (
     Definition,
     FileAction,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ketch.buildkit.history_filter import passes_all
-from ketch.engine.builder.history import BuildRecord
+from ketch.engine.builder.history.records import BuildRecord
 from ketch.errors import InvalidParameter
 
 NOW = time.time_ns()

@@ -16,8 +16,8 @@ import pytest
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from ketch.build.options import BuildOptions
-from ketch.build.progress import STDERR, STDOUT, Began, Log, Vertex
+from ketch.build.progress.events import STDERR, STDOUT, Began, Log, Vertex
+from ketch.build.request.options import BuildOptions
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import filesync
 from ketch.buildkit import session_messages as messages
@@ -29,7 +29,7 @@ from ketch.buildkit.session_messages import Packet, Stat
 from ketch.buildkit.sessions import SECRET, Session
 from ketch.buildkit.status import StatusWriter
 from ketch.buildkit.wire import ServedConnection, SocketChannel
-from ketch.engine.builder.history import BuildHistory
+from ketch.engine.builder.history.records import BuildHistory
 from ketch.errors import Conflict, InvalidParameter, NotFound
 from ketch.state.database import Database
 

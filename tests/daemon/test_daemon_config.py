@@ -12,7 +12,7 @@ import pytest
 
 from ketch.daemon import config, flags
 from ketch.daemon.builder_settings import collection, grantable
-from ketch.engine.builder.gc import Amounts, Rule, usual
+from ketch.engine.builder.cache.gc import Amounts, Rule, usual
 from ketch.errors import InvalidParameter
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from e2e.buildx_client import Buildx
 from e2e.ketchd_process import Ketchd, docker_path, parent_of, wait_for
 from e2e.storm_victims import kill_one
-from ketch.engine.builder import floor
+from ketch.engine.builder.steps import floor
 
 GONE = "gone"
 _NUMBERS = re.compile(r"[0-9a-f]{6,}|[0-9]+")

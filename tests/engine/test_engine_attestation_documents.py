@@ -12,10 +12,10 @@ from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
 from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
-from ketch.build.attestations import Provenance
-from ketch.engine.builder import attestation_documents as documents
-from ketch.engine.builder.attestation_documents import Invocation, Lent, Material
-from ketch.engine.builder.invocation import without_password
+from ketch.build.request.attestations import Provenance
+from ketch.engine.builder.outcome import documents
+from ketch.engine.builder.outcome.documents import Invocation, Lent, Material
+from ketch.engine.builder.outcome.invocation import without_password
 
 CALL = Invocation(
     ref="abc",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ketch.engine.builder.contexts import KeptContexts
+from ketch.engine.builder.contexts.earlier import KeptContexts
 from ketch.errors import DataCorrupt
 from ketch.state.database import Database
 
@@ -68,7 +68,7 @@ def test_nothing_is_kept_over_a_start_of_the_machine(tmp_path: Path) -> None:
 def test_what_was_used_longest_ago_goes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ketch.engine.builder.contexts._MOST", 2 * SIZE + 8192)
+    monkeypatch.setattr("ketch.engine.builder.contexts.earlier._MOST", 2 * SIZE + 8192)
     contexts = kept(tmp_path)
     for name in ("a", "b", "c"):
         keep(contexts, tmp_path, name)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ketch.engine.builder import demands as module
-from ketch.engine.builder.demands import Demands
+from ketch.engine.builder.contexts import demands as module
+from ketch.engine.builder.contexts.demands import Demands
 from ketch.errors import Conflict, NotFound, Unavailable
 
 

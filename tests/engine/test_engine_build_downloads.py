@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ketch.engine.builder.cache import DOWNLOAD
-from ketch.engine.builder.downloads import KeptDownloads
+from ketch.engine.builder.cache.records import DOWNLOAD
+from ketch.engine.builder.contexts.downloads import KeptDownloads
 from ketch.state.database import Database
 
 

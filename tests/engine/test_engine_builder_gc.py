@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ketch.engine.builder.cache import DOWNLOAD, MOUNT, CacheUsage
-from ketch.engine.builder.gc import Amounts, chosen, matching, usual
+from ketch.engine.builder.cache.gc import Amounts, chosen, matching, usual
+from ketch.engine.builder.cache.records import DOWNLOAD, MOUNT, CacheUsage
 from ketch.errors import InvalidParameter
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ketch.engine.builder.verify import _differences
+from ketch.engine.builder.outcome.verify import _differences
 
 
 class Layers:

@@ -107,7 +107,7 @@ async def test_a_launcher_that_dies_before_it_lends(bench: Bench) -> None:
 
 
 async def test_modules_are_imported_once(bench: Bench) -> None:
-    module = "ketch.build.copy_tasks"
+    module = "ketch.build.tasks.copy"
     first = await bench.launcher.work(f"{TASKS}:origin", {"module": module})
     with pytest.raises(InvalidParameter, match="no task"):
         await bench.launcher.work(f"{module}:nothing", {})

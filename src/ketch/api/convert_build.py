@@ -11,15 +11,15 @@ from ketch.api import responses
 from ketch.api.credentials import build_credentials
 from ketch.api.refusal import refused
 from ketch.api.schema import Int64
-from ketch.build.attestations import parse_attestations
-from ketch.build.cache_options import CacheImport, parse_cache_export, parse_cache_import
-from ketch.build.exports import Export, parse_exports
-from ketch.build.options import BuildLimits, BuildOptions, BuildOutput
+from ketch.build.request.attestations import parse_attestations
+from ketch.build.request.cache_options import CacheImport, parse_cache_export, parse_cache_import
+from ketch.build.request.exports import Export, parse_exports
+from ketch.build.request.options import BuildLimits, BuildOptions, BuildOutput
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from ketch.api.call import Call
-    from ketch.build.progress import Event
+    from ketch.build.progress.events import Event
 
 T = TypeVar("T")
 

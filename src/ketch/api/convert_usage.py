@@ -10,7 +10,7 @@ from ketch.api.convert_summary import summary_json
 from ketch.api.convert_volume import volume_json
 from ketch.api.times import rfc3339
 from ketch.api.versions import Version
-from ketch.engine.builder.cache import CacheUsage
+from ketch.engine.builder.cache.records import CacheUsage
 from ketch.engine.images.values import ImageSummary
 from ketch.engine.system_values import DiskUsage
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from ketch.build.options import BuildOptions
+    from ketch.build.request.options import BuildOptions
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from typing import Protocol
 
 import msgspec
 
-from ketch.build.options import BuildLimits, ImageInput
-from ketch.build.progress import Report
+from ketch.build.progress.events import Report
+from ketch.build.request.options import BuildLimits, ImageInput
 
 
 class BaseImage(msgspec.Struct, frozen=True):

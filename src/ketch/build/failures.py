@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ketch.build.dockerfile.source import DockerfileError, Range, Source
 from ketch.build.executor import RunStep
-from ketch.build.source import DockerfileError, Range, Source
 from ketch.errors import KetchError
 
 

@@ -6,16 +6,16 @@ import shlex
 
 import msgspec
 
-from ketch.build.ast import Dockerfile, Label, Stage
+from ketch.build.dockerfile.ast import Dockerfile, Label, Stage
+from ketch.build.dockerfile.parser import parse
+from ketch.build.dockerfile.plan import Plan, make_plan
+from ketch.build.dockerfile.scope import GlobalScope
+from ketch.build.dockerfile.source import LogicalLine, Position
 from ketch.build.lint.check import check_file, violation
 from ketch.build.lint.choice import Choice, choice_of
 from ketch.build.lint.rules import Finding
-from ketch.build.options import BuildOptions
-from ketch.build.parser import parse
-from ketch.build.plan import Plan, make_plan
-from ketch.build.refusals import check_options, check_syntax
-from ketch.build.scope import GlobalScope
-from ketch.build.source import LogicalLine, Position
+from ketch.build.request.options import BuildOptions
+from ketch.build.request.refusals import check_options, check_syntax
 
 
 class Prepared(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ from typing import NoReturn
 
 import msgspec
 
-from ketch.build.config import timestamp
 from ketch.build.executor import (
     BaseImage,
     CacheEntry,
@@ -20,10 +19,11 @@ from ketch.build.executor import (
     Tree,
 )
 from ketch.build.failures import StepFailed
-from ketch.build.options import ImageInput
 from ketch.build.prepared import Prepared
-from ketch.build.progress import Report
+from ketch.build.progress.events import Report
+from ketch.build.request.options import ImageInput
 from ketch.build.solver import Solver
+from ketch.build.steps.image_config import timestamp
 from ketch.errors import InvalidParameter, KetchError, NotFound
 from ketch.oci import reference as references
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ketch.build.ast import Arg
+from ketch.build.dockerfile.ast import Arg
 from ketch.build.executor import Tree
 
 if TYPE_CHECKING:
-    from ketch.build.plan import PlannedStage
+    from ketch.build.dockerfile.plan import PlannedStage
     from ketch.build.solver import Solver
 
 _STAGE, _CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from ketch.build.ast import (
+from ketch.build.dockerfile.ast import (
     Arg,
     Cmd,
     Copy,
@@ -31,18 +31,15 @@ from ketch.build.ast import (
     Volume,
     Workdir,
 )
-from ketch.build.config import timestamp, with_path
+from ketch.build.dockerfile.parser import parse_trigger
+from ketch.build.dockerfile.plan import PlannedStage, find_stage, sources_of
 from ketch.build.executor import BaseImage, Executor, Tree
 from ketch.build.failures import Place, StepFailed, vertex_error
 from ketch.build.lint.telling import Teller
-from ketch.build.origins import Origins
-from ketch.build.parser import parse_trigger
-from ketch.build.plan import PlannedStage, find_stage, sources_of
 from ketch.build.prepared import Prepared
-from ketch.build.progress import Report, Sink, StageDone
-from ketch.build.run_mounts import Trees
-from ketch.build.state import BuildContext, StageState
-from ketch.build.steps_config import (
+from ketch.build.progress.events import Report, Sink, StageDone
+from ketch.build.progress.vertices import Vertices
+from ketch.build.steps.config import (
     do_arg,
     do_cmd,
     do_entrypoint,
@@ -57,9 +54,12 @@ from ketch.build.steps_config import (
     do_user,
     do_volume,
 )
-from ketch.build.steps_copy import comment_warning, do_copy
-from ketch.build.steps_run import do_run, do_workdir
-from ketch.build.vertices import Vertices
+from ketch.build.steps.copy import comment_warning, do_copy
+from ketch.build.steps.image_config import timestamp, with_path
+from ketch.build.steps.mounts import Trees
+from ketch.build.steps.origins import Origins
+from ketch.build.steps.run import do_run, do_workdir
+from ketch.build.steps.state import BuildContext, StageState
 from ketch.errors import KetchError
 from ketch.oci import reference as references
 from ketch.oci.image import encode

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.build.refusals import FRONTENDS
+from ketch.build.request.refusals import FRONTENDS
 from ketch.buildkit.control_messages import Attributes, SolveRequest
 from ketch.buildkit.graphs import files_of
 from ketch.errors import Unsupported

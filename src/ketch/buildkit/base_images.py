@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ketch.build.progress import vertex_digest
+from ketch.build.progress.events import vertex_digest
 from ketch.buildkit.control_messages import StatusVertex
 from ketch.protobuf import Timestamp
 
 if TYPE_CHECKING:
-    from ketch.build.progress import Vertex
+    from ketch.build.progress.events import Vertex
 
 _LAYER_WORDS = {"Downloading": "sha256:", "Extracting": "extracting sha256:"}
 _PULLED = ("Pulling fs layer", *_LAYER_WORDS)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ketch.buildkit.solve import BuildkitSolver
     from ketch.buildkit.states import State
     from ketch.engine.builder.builder import Builder
-    from ketch.engine.builder.looking import Seen
+    from ketch.engine.builder.steps.looking import Seen
 
 _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD_ID = "buildkit-controlapi-buildid"

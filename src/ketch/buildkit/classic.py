@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from ketch.buildkit.source import Locals, SessionSource
 from ketch.buildkit.status import StatusWriter
-from ketch.engine.builder.remote import remote_source
-from ketch.engine.builder.source import Source, TarSource
+from ketch.engine.builder.contexts.remote import remote_source
+from ketch.engine.builder.contexts.source import Source, TarSource
 from ketch.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
-    from ketch.build.options import BuildOptions
+    from ketch.build.request.options import BuildOptions
     from ketch.buildkit.sessions import Sessions
     from ketch.engine.builder.builder import Builder
     from ketch.engine.builder.running import RunningBuild

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.build.executor import RunStep, StepMount, Tree
-from ketch.build.options import BuildLimits
+from ketch.build.request.options import BuildLimits
 from ketch.buildkit import exec_messages as pb
-from ketch.engine.builder.container import Program
+from ketch.engine.builder.steps.container import Program
 from ketch.errors import Conflict, InvalidParameter, NotFound, Unsupported
 from ketch.oci.platform import Platform
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ketch.buildkit.container_messages import InitMessage, NewContainerRequest
     from ketch.buildkit.exec_messages import HostIP, MountMessage
     from ketch.buildkit.states import State, States
-    from ketch.engine.builder.container import BuildContainer
-    from ketch.engine.builder.process import BuildProcess
+    from ketch.engine.builder.steps.container import BuildContainer
+    from ketch.engine.builder.steps.process import BuildProcess
 
 _NETWORKS = {pb.SANDBOX: "", pb.HOST_NETWORK: "host", pb.NO_NETWORK: "none"}
 _SHARINGS = {pb.SHARED: "shared", pb.PRIVATE: "private", pb.LOCKED: "locked"}

@@ -31,7 +31,7 @@ from ketch.oci.descriptor import LARGEST_BLOB, Descriptor
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from ketch.build.offers import Blob
+    from ketch.build.request.offers import Blob
 
 STORE_ID = "buildkit-attachable-store-id"
 _SERVICE = "/containerd.services.content.v1.Content/"
@@ -57,8 +57,8 @@ class Caller(Protocol):
 
 
 class ClientStore:
-    """One store; a ``ketch.build.offers.LayoutSource``. Raises ``NotFound`` when the client serves
-    none, ``Unavailable`` when it stops in the middle."""
+    """One store; a ``ketch.build.request.offers.LayoutSource``. Raises ``NotFound`` when the client
+    serves none, ``Unavailable`` when it stops in the middle."""
 
     def __init__(self, session: Caller, store: str) -> None:
         if not session.supports(READ):

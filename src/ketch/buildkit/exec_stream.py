@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from grpclib.server import Stream
 
     from ketch.buildkit.containers import JobContainers
-    from ketch.engine.builder.process import BuildProcess
+    from ketch.engine.builder.steps.process import BuildProcess
 
 _WAITING = 64  # messages of input
 _UNKNOWN_EXIT = 255

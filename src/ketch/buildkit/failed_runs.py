@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ketch.build.executor import RunStep, StepMount
     from ketch.build.failures import StepFailed
     from ketch.buildkit.states import States
-    from ketch.engine.builder.container import Containers
+    from ketch.engine.builder.steps.container import Containers
 
 _SOLVE = "github.com/moby/buildkit/errdefs.Solve+json"
 _VERTEX = "github.com/moby/buildkit/errdefs.Vertex+json"

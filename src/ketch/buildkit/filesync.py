@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
-from ketch.build.meter import Meter
+from ketch.build.progress.meter import Meter
 from ketch.buildkit.go_modes import GO_TYPE_MASK, unix_mode
 from ketch.buildkit.session_messages import (
     PACKET_DATA,
@@ -27,14 +27,14 @@ from ketch.buildkit.session_messages import (
     Packet,
     Stat,
 )
-from ketch.engine.builder.contexts import is_certain
+from ketch.engine.builder.contexts.earlier import is_certain
 from ketch.errors import InvalidParameter, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from grpclib.client import Stream
 
     from ketch.buildkit.sessions import Session
-    from ketch.engine.builder.contexts import Earlier
+    from ketch.engine.builder.contexts.earlier import Earlier
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 _MOST_PATHS = 2_000_000

@@ -12,7 +12,7 @@ from ketch.buildkit.sessions import Sessions
 from ketch.buildkit.wire import ServedConnection
 
 if TYPE_CHECKING:
-    from ketch.build.options import BuildOptions
+    from ketch.build.request.options import BuildOptions
     from ketch.engine.builder.builder import Builder
 
 

@@ -9,9 +9,9 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 
-from ketch.build.attestations import parse_attestations
-from ketch.build.exports import Export, flag_of
-from ketch.build.options import BuildLimits, BuildOptions
+from ketch.build.request.attestations import parse_attestations
+from ketch.build.request.exports import Export, flag_of
+from ketch.build.request.options import BuildLimits, BuildOptions
 from ketch.errors import InvalidParameter, Unsupported
 
 _PLAIN = {

@@ -11,7 +11,7 @@ import posixpath
 
 import msgspec
 
-from ketch.build.named_contexts import WITH_NAME
+from ketch.build.contexts.named_contexts import WITH_NAME
 from ketch.buildkit.graph_messages import Definition, FileActionCopy, Op, SourceOp
 from ketch.errors import InvalidParameter, Unsupported
 

@@ -20,8 +20,8 @@ from ketch.errors import NotFound, Unsupported
 from ketch.oci.digest import of
 
 if TYPE_CHECKING:
-    from ketch.build.progress import Event
-    from ketch.engine.builder.history import BuildHistory, BuildRecord
+    from ketch.build.progress.events import Event
+    from ketch.engine.builder.history.records import BuildHistory, BuildRecord
 
 STARTED, COMPLETE, DELETED = 0, 1, 2
 _STATUS = "application/vnd.buildkit.status.v0"

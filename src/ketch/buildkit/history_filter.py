@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ketch.build.durations import parse_duration
+from ketch.build.dockerfile.durations import parse_duration
 from ketch.engine import patterns
 from ketch.errors import InvalidParameter
 from ketch.oci.image import parse_time
 
 if TYPE_CHECKING:
-    from ketch.engine.builder.history import BuildRecord
+    from ketch.engine.builder.history.records import BuildRecord
 
 Passes = Callable[["BuildRecord"], bool]
 _TEXT = re.compile(r"(ref|status|repository)(==|!=|~=)(.*)", re.DOTALL)

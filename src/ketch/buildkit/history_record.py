@@ -12,12 +12,12 @@ from ketch.buildkit.control_messages import (
     RpcStatus,
 )
 from ketch.buildkit.located import UNKNOWN
-from ketch.engine.builder.history import CANCELED
+from ketch.engine.builder.history.records import CANCELED
 from ketch.protobuf import Timestamp
 
 if TYPE_CHECKING:
-    from ketch.engine.builder.history import BuildRecord
-    from ketch.engine.builder.history_files import Attachment
+    from ketch.engine.builder.history.files import Attachment
+    from ketch.engine.builder.history.records import BuildRecord
 
 _CANCELED = 1  # of google.rpc.Code
 _PREDICATE = "in-toto.io/predicate-type"

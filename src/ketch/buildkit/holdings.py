@@ -18,7 +18,7 @@ from ketch.errors import InvalidParameter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ketch.build.options import ImageInput
+    from ketch.build.request.options import ImageInput
     from ketch.build.solver import Built
     from ketch.buildkit.gateway_messages import Result
     from ketch.buildkit.graph_messages import Definition
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ketch.buildkit.sessions import Session
     from ketch.engine.builder.builder import Builder
     from ketch.engine.builder.channel import Channel
-    from ketch.engine.builder.container import Containers
+    from ketch.engine.builder.steps.container import Containers
 
 
 class Target:

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ketch.build.named_contexts import INPUT
-from ketch.build.options import BuildOptions, ImageInput
+from ketch.build.contexts.named_contexts import INPUT
+from ketch.build.request.options import BuildOptions, ImageInput
 from ketch.buildkit.graph_messages import Definition, Input, Op, OpMetadata, SourceOp
 from ketch.buildkit.graphs import digest_of, files_of, outcome
 from ketch.errors import InvalidParameter

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from ketch.build.progress import Began, Ended, Event, Log
+from ketch.build.progress.events import Began, Ended, Event, Log
 from ketch.errors import Conflict, NotFound
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ketch.buildkit.gateway_messages import Status
 from ketch.errors import KetchError
 
 if TYPE_CHECKING:
-    from ketch.engine.builder.history_files import Failure
+    from ketch.engine.builder.history.files import Failure
 
 _TYPE = "github.com/moby/buildkit/errdefs.Source+json"
 _VERTEX = "github.com/moby/buildkit/errdefs.Vertex+json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from ketch.build.options import ImageInput
+from ketch.build.request.options import ImageInput
 from ketch.buildkit.gateway_messages import Ref, RefMap, Result
 from ketch.buildkit.inputs import definition_of, failed_definition
 from ketch.oci import platform as platforms

@@ -20,14 +20,14 @@ from ketch.buildkit.sessions import Sessions
 from ketch.buildkit.solve import BuildkitSolver
 from ketch.buildkit.status import StatusWriter
 from ketch.buildkit.worker import version, worker
-from ketch.engine.builder.gc import Amounts, matching
+from ketch.engine.builder.cache.gc import Amounts, matching
 from ketch.protobuf import Timestamp
 
 if TYPE_CHECKING:
     from grpclib.server import Stream
 
     from ketch.engine.builder.builder import Builder
-    from ketch.engine.builder.cache import CacheUsage
+    from ketch.engine.builder.cache.records import CacheUsage
 
 _CONTROL = "/moby.buildkit.v1.Control/"
 _CHUNK = 1 << 15

@@ -17,7 +17,7 @@ from grpclib.client import Stream
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from ketch.build.offers import Layout, LayoutSource, Pieces, Streams
+from ketch.build.request.offers import Layout, LayoutSource, Pieces, Streams
 from ketch.buildkit import filesend
 from ketch.buildkit.content import ClientStore
 from ketch.buildkit.session_messages import (

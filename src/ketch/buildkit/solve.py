@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.build.cache_options import parse_cache_export, parse_cache_import
-from ketch.build.exports import CACHE_ONLY, Export, parse_exports
+from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.failures import Place, StepFailed
-from ketch.build.options import ImageInput
+from ketch.build.request.cache_options import parse_cache_export, parse_cache_import
+from ketch.build.request.exports import CACHE_ONLY, Export, parse_exports
+from ketch.build.request.options import ImageInput
 from ketch.build.solver import outcome_of
-from ketch.build.source import DockerfileError
-from ketch.build.steps_copy import is_remote
+from ketch.build.steps.copy import is_remote
 from ketch.buildkit.asked import asked_of, check_request
 from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveResponse
 from ketch.buildkit.failed_runs import details
@@ -28,21 +28,21 @@ from ketch.buildkit.results import named
 from ketch.buildkit.source import Locals, SessionSource
 from ketch.buildkit.upload import is_upload, uploaded
 from ketch.engine.builder.channel import Channel
-from ketch.engine.builder.download import Download
-from ketch.engine.builder.remote import OwnDockerfile, WithDirectories, remote_source
-from ketch.engine.builder.source import REMOTE_CONTEXT, TarSource
+from ketch.engine.builder.contexts.download import Download
+from ketch.engine.builder.contexts.remote import OwnDockerfile, WithDirectories, remote_source
+from ketch.engine.builder.contexts.source import REMOTE_CONTEXT, TarSource
 from ketch.errors import Cancelled, InvalidParameter, KetchError
 
 if TYPE_CHECKING:
-    from ketch.build.options import BuildOptions
+    from ketch.build.request.options import BuildOptions
     from ketch.build.solver import Built
-    from ketch.build.state import StageState
+    from ketch.build.steps.state import StageState
     from ketch.buildkit.gateway_messages import GatewaySolveRequest
     from ketch.buildkit.sessions import Session, Sessions
     from ketch.engine.builder.builder import Builder
-    from ketch.engine.builder.contexts import KeptContexts
+    from ketch.engine.builder.contexts.earlier import KeptContexts
+    from ketch.engine.builder.contexts.source import Source
     from ketch.engine.builder.running import RunningBuild
-    from ketch.engine.builder.source import Source
 
 
 class BuildkitSolver:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ketch.build.ignore import parse_ignore
-from ketch.build.meter import Meter
-from ketch.build.wanted import ALL, EVERYTHING, Paths
+from ketch.build.contexts.ignore import parse_ignore
+from ketch.build.contexts.wanted import ALL, EVERYTHING, Paths
+from ketch.build.progress.meter import Meter
 from ketch.buildkit import filesync
-from ketch.engine.builder.source import definition_title
+from ketch.engine.builder.contexts.source import definition_title
 from ketch.engine.pipes import fed
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from ketch.build.progress import Report
+    from ketch.build.progress.events import Report
     from ketch.buildkit.sessions import Session, Sessions
-    from ketch.engine.builder.contexts import Earlier, KeptContexts
+    from ketch.engine.builder.contexts.earlier import Earlier, KeptContexts
     from ketch.engine.builder.workers import BuildWorkers
 
 _IGNORE = ".dockerignore"

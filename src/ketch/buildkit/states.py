@@ -14,8 +14,8 @@ from ketch.errors import InvalidParameter, NotFound
 
 if TYPE_CHECKING:
     from ketch.build.executor import RunStep, StepMount
-    from ketch.engine.builder.container import Containers
-    from ketch.engine.builder.looking import Seen
+    from ketch.engine.builder.steps.container import Containers
+    from ketch.engine.builder.steps.looking import Seen
 
 
 class State:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from ketch.build.progress import Began, Ended, Event, Log, Status, Vertex, Warned
+from ketch.build.progress.events import Began, Ended, Event, Log, Status, Vertex, Warned
 from ketch.buildkit.base_images import BaseImage
 from ketch.buildkit.control_messages import (
     SourceInfo,

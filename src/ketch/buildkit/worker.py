@@ -10,7 +10,7 @@ from ketch.engine.emulation import runnable
 
 if TYPE_CHECKING:
     from ketch.engine.builder.builder import Builder
-    from ketch.engine.builder.gc import Rule
+    from ketch.engine.builder.cache.gc import Rule
 
 _SPEAKS = "0.25.0"
 """The version of BuildKit whose API is spoken here. Clients compare it with the versions of their

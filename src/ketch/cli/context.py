@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from typing import BinaryIO
 
-    from ketch.build.ignore import IgnoreRules
+    from ketch.build.contexts.ignore import IgnoreRules
 
     Named = tuple[str, os.stat_result | None]  # a path, and what is known of it
     Part = tuple[str, str, Iterable[Named]]  # a directory, its prefix in the archive, what of it
@@ -128,7 +128,7 @@ def _rules(folder: str, dockerfile: str) -> "IgnoreRules | None":
                 text = file.read()
         except FileNotFoundError:
             continue
-        from ketch.build.ignore import parse_ignore
+        from ketch.build.contexts.ignore import parse_ignore
 
         return parse_ignore(text)
     return None

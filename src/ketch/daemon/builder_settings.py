@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from ketch import sizes
-from ketch.build.durations import parse_duration
-from ketch.engine.builder.gc import Amounts, Collection, Rule, check_filters
+from ketch.build.dockerfile.durations import parse_duration
+from ketch.engine.builder.cache.gc import Amounts, Collection, Rule, check_filters
 from ketch.engine.filters import Filters
 from ketch.errors import InvalidParameter
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from ketch.build.progress import Report
+    from ketch.build.progress.events import Report
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,24 +10,24 @@ from ketch.api.convert_build import build_options, event_line, output_lines
 from ketch.api.filters import keys, resolve_until
 from ketch.api.resources import build_by_session
 from ketch.api.resources.container_files import upload
+from ketch.build.contexts.named_contexts import LOCAL
+from ketch.build.dockerfile.source import DockerfileError, excerpt
 from ketch.build.failures import StepFailed
-from ketch.build.named_contexts import LOCAL
-from ketch.build.source import DockerfileError, excerpt
-from ketch.engine.builder.demands import DEFINITION, DemandedSource
-from ketch.engine.builder.gc import Amounts
+from ketch.engine.builder.cache.gc import Amounts
+from ketch.engine.builder.contexts.demands import DEFINITION, DemandedSource
+from ketch.engine.builder.contexts.remote import OwnDockerfile, remote_source
+from ketch.engine.builder.contexts.source import Source, TarSource
 from ketch.engine.builder.questions import CALLS
-from ketch.engine.builder.remote import OwnDockerfile, remote_source
-from ketch.engine.builder.source import Source, TarSource
 from ketch.errors import InvalidParameter, KetchError
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from ketch.api.call import Call
-    from ketch.build.offers import Offers
-    from ketch.build.options import BuildOptions
-    from ketch.build.progress import Event
-    from ketch.engine.builder.demands import Demands
+    from ketch.build.progress.events import Event
+    from ketch.build.request.offers import Offers
+    from ketch.build.request.options import BuildOptions
+    from ketch.engine.builder.contexts.demands import Demands
     from ketch.engine.builder.running import RunningBuild
 
 _PRUNE_FILTERS = keys(

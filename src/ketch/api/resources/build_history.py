@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from ketch.api.call import Call
-    from ketch.engine.builder.history import BuildRecord
+    from ketch.engine.builder.history.records import BuildRecord
 
 
 async def list_(call: Call) -> StreamResponse:

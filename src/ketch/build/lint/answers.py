@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from ketch.build.ast import Dockerfile, Run, Stage
+from ketch.build.dockerfile.ast import Dockerfile, Run, Stage
+from ketch.build.dockerfile.plan import Plan
+from ketch.build.dockerfile.scope import GlobalScope
+from ketch.build.dockerfile.source import DockerfileError, Range, excerpt
 from ketch.build.lint.arguments import Argument, arguments
 from ketch.build.lint.descriptions import description_of
 from ketch.build.lint.rules import Finding
-from ketch.build.plan import Plan
-from ketch.build.scope import GlobalScope
-from ketch.build.source import DockerfileError, Range, excerpt
 from ketch.errors import KetchError
 
 VERSION = "1.0.0"

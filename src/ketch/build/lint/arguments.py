@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ketch.build.ast import Arg, Dockerfile
-from ketch.build.plan import Plan, PlannedStage
-from ketch.build.scope import GlobalScope, StageScope, expand_in
-from ketch.build.source import DockerfileError
+from ketch.build.dockerfile.ast import Arg, Dockerfile
+from ketch.build.dockerfile.plan import Plan, PlannedStage
+from ketch.build.dockerfile.scope import GlobalScope, StageScope, expand_in
+from ketch.build.dockerfile.source import DockerfileError
 
 
 class Argument(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from ketch.build.ast import Add, Copy, Dockerfile
-from ketch.build.expand import ExpansionError, expand
-from ketch.build.ignore import IgnoreRules
+from ketch.build.contexts.ignore import IgnoreRules
+from ketch.build.dockerfile.ast import Add, Copy, Dockerfile
+from ketch.build.dockerfile.expand import ExpansionError, expand
+from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.lint import rules
 from ketch.build.lint.choice import Choice
 from ketch.build.lint.guesses import Guesses
@@ -15,8 +16,7 @@ from ketch.build.lint.rules import Finding
 from ketch.build.lint.stages import check_stages
 from ketch.build.lint.variables import check_variables, names_after
 from ketch.build.lint.writing import check_writing
-from ketch.build.source import DockerfileError
-from ketch.build.steps_copy import is_remote
+from ketch.build.steps.copy import is_remote
 
 Environment = Callable[[str], Collection[str] | None]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from ketch.build.ast import Dockerfile
+from ketch.build.dockerfile.ast import Dockerfile
+from ketch.build.dockerfile.source import did_you_mean
 from ketch.build.lint.rules import Finding, Rule
-from ketch.build.source import did_you_mean
 from ketch.errors import InvalidParameter
 
 ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ketch.build.ast import Dockerfile, Instruction
+from ketch.build.dockerfile.ast import Dockerfile, Instruction
 
 
 def comment_above(dockerfile: Dockerfile, instruction: Instruction) -> str:

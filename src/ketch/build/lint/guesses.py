@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from ketch.build.source import did_you_mean
+from ketch.build.dockerfile.source import did_you_mean
 
 _COMPARISONS = 20_000  # of one word with another, each some 7 µs
 

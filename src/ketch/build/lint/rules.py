@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from ketch.build.source import Range
+from ketch.build.dockerfile.source import Range
 
 _URL = "https://docs.docker.com/go/dockerfile/rule/"
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

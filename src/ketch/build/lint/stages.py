@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from ketch.build.ast import Dockerfile, From
-from ketch.build.expand import ExpansionError, expand
+from ketch.build.dockerfile.ast import Dockerfile, From
+from ketch.build.dockerfile.expand import ExpansionError, expand
 from ketch.build.lint import rules
 from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.recorder import Recorder

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable
 
-from ketch.build.ast import Dockerfile, From, Stage
+from ketch.build.dockerfile.ast import Dockerfile, From, Stage
+from ketch.build.dockerfile.source import excerpted
 from ketch.build.lint import rules
 from ketch.build.lint.check import violation
 from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.rules import Finding
 from ketch.build.lint.variables import check_variables
 from ketch.build.prepared import Prepared
-from ketch.build.progress import Report, Warned
-from ketch.build.source import excerpted
+from ketch.build.progress.events import Report, Warned
 from ketch.oci.platform import Platform, choose, parse
 
 

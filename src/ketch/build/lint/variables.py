@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
-from ketch.build.ast import (
+from ketch.build.dockerfile.ast import (
     Arg,
     Copy,
     Env,
@@ -19,12 +19,12 @@ from ketch.build.ast import (
     Volume,
     Workdir,
 )
-from ketch.build.expand import ExpansionError, expand, expand_text
+from ketch.build.dockerfile.expand import ExpansionError, expand, expand_text
+from ketch.build.dockerfile.scope import PROXY_ARGS
 from ketch.build.lint import rules
 from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.recorder import Recorder
 from ketch.build.lint.rules import Finding
-from ketch.build.scope import PROXY_ARGS
 
 
 def check_variables(

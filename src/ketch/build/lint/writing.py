@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from ketch.build.ast import (
+from ketch.build.dockerfile.ast import (
     Arg,
     Cmd,
     Dockerfile,
@@ -21,11 +21,11 @@ from ketch.build.ast import (
     Stage,
     Workdir,
 )
-from ketch.build.ast import Shell as ShellInstruction
+from ketch.build.dockerfile.ast import Shell as ShellInstruction
+from ketch.build.dockerfile.source import Position, Range
 from ketch.build.lint import rules
 from ketch.build.lint.descriptions import comment_above, described
 from ketch.build.lint.rules import Finding
-from ketch.build.source import Position, Range
 
 _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.I

@@ -17,38 +17,38 @@ from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ketch.build.classic import ClassicText
+from ketch.build.contexts.wanted import wanted
 from ketch.build.failures import StepFailed
-from ketch.build.offers import Given, Offers
-from ketch.build.options import BuildOptions, BuildOutput
-from ketch.build.refusals import check_grants
-from ketch.build.wanted import wanted
-from ketch.engine.builder import floor as builder_floor
-from ketch.engine.builder import leftover
-from ketch.engine.builder.cache import BuildCache
-from ketch.engine.builder.cache_import import CacheSources
-from ketch.engine.builder.cachemounts import CacheMounts
+from ketch.build.progress.classic import ClassicText
+from ketch.build.request.offers import Given, Offers
+from ketch.build.request.options import BuildOptions, BuildOutput
+from ketch.build.request.refusals import check_grants
+from ketch.engine.builder.cache.importing import CacheSources
+from ketch.engine.builder.cache.mount_transfer import MountTransfer
+from ketch.engine.builder.cache.mounts import CacheMounts
+from ketch.engine.builder.cache.prune import Pruner
+from ketch.engine.builder.cache.records import BuildCache
 from ketch.engine.builder.channel import Channel
-from ketch.engine.builder.container import Containers
-from ketch.engine.builder.contexts import KeptContexts
+from ketch.engine.builder.contexts.downloads import KeptDownloads
+from ketch.engine.builder.contexts.earlier import KeptContexts
+from ketch.engine.builder.contexts.git import Cloner
+from ketch.engine.builder.contexts.offers import OfferDesk
+from ketch.engine.builder.contexts.seen import SeenContexts
+from ketch.engine.builder.contexts.source import Source, TarSource
 from ketch.engine.builder.definition import definition, loaded
-from ketch.engine.builder.downloads import KeptDownloads
-from ketch.engine.builder.executor import BuildExecutor
-from ketch.engine.builder.files import StepFiles
-from ketch.engine.builder.git import Cloner
-from ketch.engine.builder.history import BuildHistory, Recording
-from ketch.engine.builder.mount_transfer import MountTransfer
-from ketch.engine.builder.mounts import SECRETS
-from ketch.engine.builder.offers import OfferDesk
+from ketch.engine.builder.history.records import BuildHistory, Recording
 from ketch.engine.builder.options import check, each_platform, platform_arguments
-from ketch.engine.builder.prune import Pruner
 from ketch.engine.builder.questions import Questions
 from ketch.engine.builder.room import PREFIX, BuildRoom
-from ketch.engine.builder.run import StepRunner
 from ketch.engine.builder.running import RunningBuild
-from ketch.engine.builder.seen import SeenContexts
-from ketch.engine.builder.source import Source, TarSource
 from ketch.engine.builder.spare import SpareWorker
+from ketch.engine.builder.steps import floor as builder_floor
+from ketch.engine.builder.steps import leftover
+from ketch.engine.builder.steps.container import Containers
+from ketch.engine.builder.steps.executor import BuildExecutor
+from ketch.engine.builder.steps.files import StepFiles
+from ketch.engine.builder.steps.mounts import SECRETS
+from ketch.engine.builder.steps.run import StepRunner
 from ketch.engine.builder.workers import BuildWorkers
 from ketch.engine.spec.validate import Facts
 from ketch.engine.storing import storing
@@ -59,7 +59,7 @@ from ketch.linux.capabilities import NAMES
 
 if TYPE_CHECKING:
     from ketch.build.lint.answers import Answer
-    from ketch.build.progress import Sink
+    from ketch.build.progress.events import Sink
     from ketch.engine.containers.parts import Parts
     from ketch.state.database import Database
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from ketch.build.progress import Event
+from ketch.build.progress.events import Event
 
 _ROOM = 256
 _MOMENT = 0.01  # seconds: what happens within it is told at once, with one wake-up of the client

@@ -9,7 +9,7 @@ from ketch.build.prepared import Prepared, prepare
 from ketch.engine.builder.options import each_platform, platform_arguments
 
 if TYPE_CHECKING:
-    from ketch.build.progress import Report
+    from ketch.build.progress.events import Report
     from ketch.engine.builder.room import BuildRoom
 
 

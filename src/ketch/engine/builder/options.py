@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from ketch.build.epoch import epoch_of
-from ketch.build.options import BuildOptions
-from ketch.build.refusals import check_options
+from ketch.build.request.epoch import epoch_of
+from ketch.build.request.options import BuildOptions
+from ketch.build.request.refusals import check_options
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.oci import platform as platforms
 from ketch.oci import reference as references

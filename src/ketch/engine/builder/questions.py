@@ -6,16 +6,16 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ketch.build import named_contexts
-from ketch.build.config import variables
-from ketch.build.expand import ExpansionError, expand
-from ketch.build.ignore import IgnoreRules, parse_ignore
+from ketch.build.contexts import named_contexts
+from ketch.build.contexts.ignore import IgnoreRules, parse_ignore
+from ketch.build.dockerfile.expand import ExpansionError, expand
+from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.lint import answers
 from ketch.build.lint.check import check_all, violated
 from ketch.build.lint.choice import choice_of
 from ketch.build.prepared import Prepared, parsed, planned
 from ketch.build.rehearsal import rehearse
-from ketch.build.source import DockerfileError
+from ketch.build.steps.image_config import variables
 from ketch.engine.progress import all_of
 from ketch.errors import InvalidParameter, KetchError, NotFound, Unsupported
 from ketch.oci import platform as platforms
@@ -23,10 +23,10 @@ from ketch.oci import reference as references
 from ketch.oci.image import decode
 
 if TYPE_CHECKING:
-    from ketch.build.ast import Dockerfile
+    from ketch.build.dockerfile.ast import Dockerfile
+    from ketch.build.dockerfile.scope import GlobalScope
     from ketch.build.lint.answers import Answer
-    from ketch.build.options import BuildOptions
-    from ketch.build.scope import GlobalScope
+    from ketch.build.request.options import BuildOptions
     from ketch.engine.builder.room import BuildRoom
     from ketch.oci.platform import Platform
 

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ketch.build.epoch import epoch_of
-from ketch.build.options import BuildOptions
-from ketch.build.progress import Report, Sink, Vertex, vertex_digest
-from ketch.build.wanted import EVERYTHING, Paths, cleaned, covers
+from ketch.build.contexts.wanted import EVERYTHING, Paths, cleaned, covers
+from ketch.build.progress.events import Report, Sink, Vertex, vertex_digest
+from ketch.build.request.epoch import epoch_of
+from ketch.build.request.options import BuildOptions
 from ketch.engine.builder.channel import Channel
 from ketch.engine.builder.workers import BuildWorkers, directory_of
 from ketch.engine.images.values import Credentials
@@ -23,10 +23,10 @@ from ketch.mounts import Mount, Rootfs
 
 if TYPE_CHECKING:
     from ketch.build.executor import Tree
-    from ketch.build.offers import Offers
-    from ketch.engine.builder.cachemounts import CacheMounts
-    from ketch.engine.builder.downloads import KeptDownloads
-    from ketch.engine.builder.source import Source
+    from ketch.build.request.offers import Offers
+    from ketch.engine.builder.cache.mounts import CacheMounts
+    from ketch.engine.builder.contexts.downloads import KeptDownloads
+    from ketch.engine.builder.contexts.source import Source
     from ketch.engine.containers.parts import Parts
     from ketch.oci.reference import Reference
 
@@ -110,7 +110,7 @@ class BuildRoom:
         return Rootfs((Mount("bind", await self._unpacked(tree, sources)),))
 
     async def place(self, tree: Tree, sources: Iterable[str] = EVERYTHING) -> dict[str, Any]:
-        """Where a tree that is not of layers is, for ``ketch.build.tasks``."""
+        """Where a tree that is not of layers is, for ``ketch.build.tasks.trees``."""
         if not await self._is_image(tree, sources):
             return {"tree": os.path.basename(await self._unpacked(tree, sources))}
         await self.workers.arrive(tree.name)
@@ -183,7 +183,7 @@ class BuildRoom:
     async def ingest(self, key: str, stubs: dict[str, Any] | None = None) -> str:
         """What a snapshot changed as a layer; "" when it changed nothing.
 
-        ``stubs`` are mount points that are no change (``ketch.build.stubs``).
+        ``stubs`` are mount points that are no change (``ketch.build.tasks.stubs``).
         """
         parts = self.parts
         args: dict[str, Any] = {

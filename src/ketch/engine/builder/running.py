@@ -6,29 +6,29 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ketch.build.config import timestamp
-from ketch.build.epoch import epoch_of, epoch_text
 from ketch.build.prepared import Prepared
+from ketch.build.progress.vertices import Vertices
+from ketch.build.request.epoch import epoch_of, epoch_text
 from ketch.build.scanned import scanned
 from ketch.build.solver import Built, Solver, outcome_of
-from ketch.build.vertices import Vertices
-from ketch.engine.builder.export import Exporting
-from ketch.engine.builder.history import CANCELED, COMPLETED, ERROR
-from ketch.engine.builder.history_files import failure_of
-from ketch.engine.builder.invocation import begun
-from ketch.engine.builder.result import Result
-from ketch.engine.builder.verify import check_same
+from ketch.build.steps.image_config import timestamp
+from ketch.engine.builder.history.files import failure_of
+from ketch.engine.builder.history.records import CANCELED, COMPLETED, ERROR
+from ketch.engine.builder.outcome.export import Exporting
+from ketch.engine.builder.outcome.invocation import begun
+from ketch.engine.builder.outcome.result import Result
+from ketch.engine.builder.outcome.verify import check_same
 from ketch.errors import Cancelled, Unavailable
 
 if TYPE_CHECKING:
     from ketch.build.failures import Place
-    from ketch.build.progress import Event
-    from ketch.build.state import StageState
-    from ketch.engine.builder.container import Containers
-    from ketch.engine.builder.executor import BuildExecutor
-    from ketch.engine.builder.history import Recording
-    from ketch.engine.builder.history_files import KeptFile
+    from ketch.build.progress.events import Event
+    from ketch.build.steps.state import StageState
+    from ketch.engine.builder.history.files import KeptFile
+    from ketch.engine.builder.history.records import Recording
     from ketch.engine.builder.room import BuildRoom
+    from ketch.engine.builder.steps.container import Containers
+    from ketch.engine.builder.steps.executor import BuildExecutor
 
 
 class RunningBuild:

@@ -15,14 +15,14 @@ from ketch.runtime import failures
 if TYPE_CHECKING:
     from ketch.runtime.remote import Launcher
 
-_TASK = "ketch.build.tasks:serve"
+_TASK = "ketch.build.tasks.serving:serve"
 PATIENCE = 300.0  # seconds: who builds once soon builds again
 _PATIENCE_AT_END = 10.0  # seconds
 _LONGEST = 16 << 20  # bytes of one answer: a Dockerfile in base64
 
 
 class BuildWorker:
-    """See ``ketch.build.tasks.serve``. Requests are done one after another."""
+    """See ``ketch.build.tasks.serving.serve``. Requests are done one after another."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher

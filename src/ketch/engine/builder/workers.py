@@ -12,11 +12,11 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ketch.engine.builder.seen import Archive, SeenContexts
+from ketch.engine.builder.contexts.seen import Archive, SeenContexts
 from ketch.layers.streams import write_all
 
 if TYPE_CHECKING:
-    from ketch.engine.builder.git import Cloner
+    from ketch.engine.builder.contexts.git import Cloner
     from ketch.engine.builder.spare import SpareWorker
     from ketch.engine.builder.worker import BuildWorker
 
@@ -60,8 +60,9 @@ class BuildWorkers:
     ) -> dict[str, Any]:
         """Take the tar stream of the context ``name``, whose fd stays the caller's.
 
-        See ``ketch.build.context_image.receive``; the answer stays in ``received``, with the name
-        of its ``image``. A caller adds ``partial`` where links in it may lead to what was not sent.
+        See ``ketch.build.tasks.context_image.receive``; the answer stays in ``received``, with the
+        name of its ``image``. A caller adds ``partial`` where links in it may lead to what was not
+        sent.
         """
         image = image or self.new_image(name)
         asked = {"image": image, "dockerfile": dockerfile}
@@ -120,7 +121,7 @@ class BuildWorkers:
         return f"{self._directory}/{image}"
 
     async def receive(self, stream: int, **request: Any) -> dict[str, Any]:
-        """Unpack a tar stream, whose fd stays the caller's (``ketch.build.tasks.receive``)."""
+        """See ``ketch.build.tasks.serving.receive``; the tar stream's fd stays the caller's."""
         return await self._receive(stream, "receive", request)
 
     async def _receive(self, stream: int, what: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine.builder import floor as builder_floor
+from ketch.engine.builder.steps import floor as builder_floor
 from ketch.engine.containers import health_spec, log_options
 from ketch.engine.containers import links as container_links
 from ketch.engine.containers import names as container_names

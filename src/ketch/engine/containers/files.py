@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ketch.engine.builder import floor as builder_floor
+from ketch.engine.builder.steps import floor as builder_floor
 from ketch.engine.containers import cgroup as container_cgroup
 from ketch.engine.containers.record import ContainerRecord, MountPoint
 from ketch.engine.pipes import drained, fed

@@ -13,7 +13,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from ketch.build.durations import format_duration
+from ketch.build.dockerfile.durations import format_duration
 from ketch.engine.containers import health_spec
 from ketch.engine.containers.attach import attach_wire
 from ketch.engine.containers.attach_options import AttachOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.engine.builder.gc import Collection
+from ketch.engine.builder.cache.gc import Collection
 from ketch.engine.containers.limits import Ulimit
 from ketch.engine.containers.live import LiveContainers
 from ketch.engine.containers.runtimes import Program, Runtimes

@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from ketch.build import ast, steps_config
+from ketch.build.dockerfile import ast
+from ketch.build.dockerfile.lexer import lex
+from ketch.build.dockerfile.parser import parse_instruction
+from ketch.build.dockerfile.scope import GlobalScope
 from ketch.build.executor import BaseImage, CacheEntry, Executor, MakeEntry
-from ketch.build.lexer import lex
-from ketch.build.options import BuildOptions
-from ketch.build.parser import parse_instruction
-from ketch.build.progress import Report, Vertex
-from ketch.build.scope import GlobalScope
-from ketch.build.state import BuildContext, StageState
-from ketch.build.steps_run import do_workdir
+from ketch.build.progress.events import Report, Vertex
+from ketch.build.request.options import BuildOptions
+from ketch.build.steps import config as steps_config
+from ketch.build.steps.run import do_workdir
+from ketch.build.steps.state import BuildContext, StageState
 from ketch.errors import InvalidParameter
 from ketch.oci import image as images
 from ketch.oci.image import ImageConfig

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.build.offers import Blob
+from ketch.build.request.offers import Blob
 from ketch.distribution.auth import Credentials
 from ketch.distribution.upload import Uploader
 from ketch.engine.images.index import IndexImage, StoredIndex
@@ -157,8 +157,8 @@ class ImageExporter:
 
 
 class TreeLayout:
-    """A tree as an OCI layout (``ketch.build.offers.Layout``); with ``docker`` its archive is
-    Docker's too. ``described`` are annotations of the descriptor in ``index.json``."""
+    """A tree as an OCI layout (``ketch.build.request.offers.Layout``); with ``docker`` its archive
+    is Docker's too. ``described`` are annotations of the descriptor in ``index.json``."""
 
     def __init__(
         self,

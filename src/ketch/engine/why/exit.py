@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal as signals
 
-from ketch.build.durations import format_duration
+from ketch.build.dockerfile.durations import format_duration
 from ketch.engine.containers.record import ContainerRecord, Status
 from ketch.engine.why.endings import DeniedCall, SentSignal
 from ketch.engine.why.values import KNOWN, LIKELY, Finding

@@ -1,0 +1,1 @@
+"""Build contexts: their names, what `.dockerignore` leaves out, what steps want of them."""

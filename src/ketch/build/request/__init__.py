@@ -1,0 +1,1 @@
+"""What a client asks of a build, lends to it, and is refused."""

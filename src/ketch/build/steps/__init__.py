@@ -1,0 +1,1 @@
+"""What instructions come to: changes of a stage's state, and work for an executor."""

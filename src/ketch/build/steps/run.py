@@ -1,0 +1,146 @@
+"""RUN and WORKDIR."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+
+import msgspec
+
+from ketch.build.dockerfile.ast import Run, Workdir
+from ketch.build.dockerfile.scope import expand_in
+from ketch.build.executor import RunStep, StepMount
+from ketch.build.failures import FailedRun, StepFailed
+from ketch.build.steps import mounts as run_mounts
+from ketch.build.steps.image_config import shell_words
+from ketch.build.steps.mounts import Trees
+from ketch.build.steps.state import StageState
+
+_SCRIPT_DIRECTORY = "/dev/pipes/"
+
+
+async def do_run(state: StageState, step: Run, trees: Trees) -> None:
+    """RUN: arguments in scope are part of the key and of the history.
+
+    ``trees`` is what its mounts take files from (see ``run_mounts``).
+    """
+    _check_entitlements(state, step)
+    argv, script, path = _argv(state, step)
+    mounts = await run_mounts.resolve(state, step, trees)
+    state.shared.executor.mounted(mounts)
+    args = state.scope.run_args(state.env())
+    told = [*shell_words(state.run), path] if script else argv
+    declared = state.scope.declared_args(state.env())
+    created_by = state.shared.words.ran(told, args, declared)
+    seen = await run_mounts.identity(state, mounts)
+    network = step.network or state.shared.options.network_mode
+    network = "" if network == "default" else network  # clients name it or leave it out
+    hostname = state.shared.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or ""
+    name = [f"on {hostname}"] if hostname else []
+    identity = "\0".join(
+        ["run", network, step.security, *name, *args, "", *seen, "", *argv, script]
+    )
+    planned = _planned(state, step, mounts)
+
+    async def make() -> str:
+        run = msgspec.structs.replace(planned, argv=tuple(argv), script=script, script_path=path)
+        return await _execute(state, run)
+
+    await state.commit(identity, created_by, make)
+
+
+def _check_entitlements(state: StageState, step: Run) -> None:
+    """A Dockerfile is somebody else's: what weakens the sandbox, the one who builds must allow."""
+    options = state.shared.options
+    wanted = []
+    if step.security == "insecure":
+        wanted.append("security.insecure")
+    if step.network == "host" and options.network_mode != "host":
+        wanted.append("network.host")
+    for entitlement in wanted:
+        if entitlement not in options.allow:
+            raise step.error(f"{entitlement} is not allowed: build with --allow {entitlement}")
+
+
+def _argv(state: StageState, step: Run) -> tuple[list[str], str, str]:
+    """The command, and the script file that it needs (text and path) if any."""
+    shell = shell_words(state.run)
+    text = step.command.words[0] if step.command.shell else ""
+    if not step.command.shell:
+        return list(step.command.words), "", ""
+    if not step.heredocs:
+        return [*shell, text], "", ""
+    first = step.heredocs[0]
+    if text == first.word and len(step.heredocs) == 1:
+        if first.text.startswith("#!"):
+            path = _SCRIPT_DIRECTORY + posixpath.basename(first.name)
+            return [path], first.text, path
+        return [*shell, first.text], "", ""
+    rest = "".join(f"\n{document.content}{document.name}" for document in step.heredocs)
+    return [*shell, text + rest], "", ""
+
+
+def _planned(state: StageState, step: Run, mounts: tuple[StepMount, ...]) -> RunStep:
+    """The step without its command."""
+    options, scope = state.shared.options, state.scope
+    env = state.env()
+    kept = scope.environment(state.run.env or ())
+    return RunStep(
+        layers=tuple(state.layers),
+        argv=(),
+        env=(*kept, *scope.run_args(env), *scope.proxies(env)),
+        user=state.run.user,
+        working_dir=state.run.working_dir or "/",
+        network=step.network or options.network_mode,
+        limits=options.limits,
+        hostname=options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
+        extra_hosts=options.extra_hosts,
+        insecure=step.security == "insecure",
+        platform=str(state.image.platform),
+        mounts=mounts,
+        renew=not (state.reuse or options.verify),  # --no-cache, as in BuildKit
+    )
+
+
+async def _execute(state: StageState, step: RunStep) -> str:
+    options = state.shared.options
+    container = ""
+
+    def started(identity: str) -> None:
+        nonlocal container
+        container = identity[:12]
+        state.report.note(f" ---> Running in {container}\n")
+
+    outcome = await state.shared.executor.run(step, started, state.report)
+    if options.force_remove or (options.remove and outcome.exit_code == 0):
+        state.report.note(f" ---> Removed intermediate container {container}\n")
+    if outcome.exit_code:
+        command, code = " ".join(step.argv), outcome.exit_code
+        failed = StepFailed(
+            f"The command '{command}' returned a non-zero code: {code}",
+            code,
+            f"process {_quoted(command)} did not complete successfully: exit code: {code}",
+        )
+        failed.run = FailedRun(step, outcome.kept)
+        failed.vertex = state.report.vertex.digest
+        raise failed
+    return outcome.layer
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+async def do_workdir(state: StageState, step: Workdir) -> None:
+    """WORKDIR: relative to the one before; the directory is made if it is missing."""
+    text = expand_in(step, step.path, state.variables(), state.shared.scope.escape)
+    path = posixpath.normpath(posixpath.join("/", state.run.working_dir, text))
+    path = "/" + path.lstrip("/")
+    state.change(working_dir=path)
+
+    async def make() -> str:
+        executor = state.shared.executor
+        return await executor.make_directory(tuple(state.layers), path, state.run.user)
+
+    identity = f"workdir {path}" + (f" of {state.run.user}" if state.run.user else "")
+    await state.commit(identity, state.shared.words.placed(state.run, f"WORKDIR {path}"), make)

@@ -1,0 +1,1 @@
+"""Functions that workers run for builds, on files that nobody trusts."""

@@ -1,0 +1,1 @@
+"""Builds that were: their records and files."""

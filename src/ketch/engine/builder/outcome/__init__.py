@@ -1,0 +1,1 @@
+"""What becomes of a build: images, archives, attestations, comparison."""
