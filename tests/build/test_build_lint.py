@@ -236,7 +236,7 @@ def test_answers_are_buildkits() -> None:
     metadata = answers.lint(dockerfile, data, check(data.decode(), "")).metadata()
     assert metadata["version"] == b"1.0.0"
     assert json.loads(metadata["result.json"])["sources"][0]["filename"] == "Dockerfile"
-    names = {request["Name"] for request in answers.describe().document}
+    names = {request["name"] for request in answers.describe().document}
     assert names == {answers.LINT, answers.OUTLINE, answers.TARGETS, answers.DESCRIBE}
 
 

@@ -97,6 +97,9 @@ async def test_subrequests(buildx: Buildx, tmp_path: Path) -> None:
             ]
             assert metadata["result.statuscode"] == b"1"
             assert b"SecretsUsedInArgOrEnv" in metadata["result.txt"]
+        elif request == "frontend.subrequests.describe":
+            kinds = {found["name"]: found["opts"] for found in document}
+            assert kinds["frontend.outline"][0]["name"] == "target"
         assert outcome.response == {}
     assert "x.log" not in buildx.sent
     folder(tmp_path, "# check=error=true\nFROM busybox\nCMD x\n")

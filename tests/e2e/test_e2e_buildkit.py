@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import tarfile
 import time
+from base64 import b64decode
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from grpclib.const import Status
@@ -12,6 +18,7 @@ from grpclib.exceptions import GRPCError
 
 from buildkit.buildx import Buildx
 from e2e.ketchd_process import Ketchd
+from e2e.unix_http import UnixConnection
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import gateway_messages as gateway
 
@@ -242,3 +249,36 @@ async def test_history(ketchd: Ketchd, buildx: Buildx) -> None:
         request = control.BuildHistoryRequest(EarlyExit=True, Ref=record.Ref)
         assert await buildx.listen(request) == []
     ketchd.docker("rmi", "remembered:1")
+
+
+def test_a_context_in_the_request(ketchd: Ketchd) -> None:
+    """``version=2`` without a session, as dockerode asks."""
+    archive = io.BytesIO()
+    text = b"FROM busybox\nARG WORD\nRUN echo $WORD >/word; echo said\nENV A=b\n"
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(text)
+        tar.addfile(entry, io.BytesIO(text))
+
+    def lines(query: str) -> list[dict[str, Any]]:
+        connection = UnixConnection(str(ketchd.socket))
+        connection.request("POST", f"/build?version=2&{query}", body=archive.getvalue())
+        with connection.getresponse() as response:
+            return [json.loads(line) for line in response]
+
+    *trace, last = lines("t=carried:2&nocache=1&" + urlencode({"buildargs": '{"WORD":"a word"}'}))
+    assert {line["id"] for line in trace} == {"moby.buildkit.trace"}
+    messages = [control.StatusResponse.decode(b64decode(line["aux"])) for line in trace]
+    assert b"said\n" in {log.msg for message in messages for log in message.logs}
+    assert last == {
+        "id": "moby.image.id",
+        "aux": {"ID": ketchd.out("image", "inspect", "-f", "{{.Id}}", "carried:2")},
+    }
+    assert ketchd.out("run", "--rm", "carried:2", "cat", "/word") == "a word"
+    assert "session" in lines("remote=client-session")[0]["message"]
+    connection = UnixConnection(str(ketchd.socket))
+    connection.request("GET", "/ketch/builds")
+    with connection.getresponse() as response:
+        newest = json.load(response)[0]
+    assert newest["Steps"] == 5  # definition, metadata, FROM, RUN, export: ENV and ARG are none
+    ketchd.docker("rmi", "carried:2")

@@ -35,6 +35,13 @@ def test_what_there_is_and_what_goes(ketchd: Ketchd, buildx: Buildx, tmp_path: P
     (mount,) = records(buildx, "--filter", "type=exec.cachemount").values()
     assert mount["Mutable"]
     assert list(records(buildx, "--filter", "description~=echo dropped")) == [dropped]
+    assert not records(buildx, "--filter", "description=echo dropped")  # it would be all of it
+    (ran,) = (each for name, each in found.items() if name.startswith(kept))
+    (copied,) = records(buildx, "--filter", f"parents={ran['ID']}").values()
+    assert (copied["Parents"], ran["Parents"]) == ([ran["ID"]], None)
+    assert "COPY --from=dropped" in str(copied["Description"])
+    buildx.build(str(tmp_path))
+    assert int(str(records(buildx)[dropped]["UsageCount"])) == 2
     (named,) = records(buildx, "--filter", f"id={str(mount['ID'])[:9]}").values()
     assert named["ID"] == mount["ID"]
     told = buildx.docker("buildx", "du", "--verbose").stdout

@@ -15,7 +15,8 @@ def record(key: str, size: int, used: int, **more: object) -> CacheUsage:
     )
 
 
-OLD, MIDDLE, NEW = record("a", 10, 1), record("b", 20, 2), record("c", 30, 3)
+OLD = record("a", 10, 1, description="RUN a")
+MIDDLE, NEW = record("b", 20, 2, parent="a"), record("c", 30, 3)
 HELD = record("d", 40, 0, in_use=True, type=MOUNT)
 SHARED = record("e", 50, 0, shared=True)
 ALL = [NEW, HELD, OLD, SHARED, MIDDLE]
@@ -79,6 +80,12 @@ def test_a_full_cache_is_looked_at_once() -> None:
         ({"until": ("3",)}, [], "abde"),
         ({"unused-for": ("2",)}, [], "ade"),
         ({"id": ("b", "c")}, [], "bc"),
+        ({"id": ("^[ab]",)}, [], "ab"),
+        ({"description": ("RUN",)}, [], ""),  # all of it, or with ~= a part
+        ({"description": ("RUN a",)}, [], "a"),
+        ({}, ["description~=^RUN"], "a"),
+        ({"parent": ("a",)}, [], "b"),
+        ({}, ["parents==a"], "b"),
         ({"type": (MOUNT,)}, [], "d"),
         ({"inuse": ("",)}, [], "d"),
         ({"shared": ("",), "until": ("9",)}, [], "e"),

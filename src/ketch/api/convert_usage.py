@@ -45,7 +45,9 @@ def disk_usage_json(facts: UsageFacts, asked: frozenset[str], version: Version) 
         ]
     if "build-cache" in asked:
         found["BuildCache"] = [_cache_json(record, version) for record in facts.cache]
-    return found | ({"BuilderSize": 0} if version < (1, 42) else {})
+    if version < (1, 42):
+        found["BuilderSize"] = sum(record.size for record in facts.cache)
+    return found
 
 
 def _cache_json(record: CacheUsage, version: Version) -> dict[str, Any]:
@@ -60,4 +62,8 @@ def _cache_json(record: CacheUsage, version: Version) -> dict[str, Any]:
         "LastUsedAt": rfc3339(record.used_at),
         "UsageCount": record.uses,
     }
-    return found | ({"Parent": ""} if version < (1, 42) else {})
+    if version < (1, 42):
+        found["Parent"] = record.parent
+    elif record.parent:
+        found["Parents"] = [record.parent]
+    return found

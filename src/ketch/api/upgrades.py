@@ -28,9 +28,14 @@ class GrpcFront(Protocol):
         """Call the client on it, which serves; ``headers`` are those of its request."""
 
     def build(
-        self, options: BuildOptions, session_id: str, name: str, *, uploaded: bool
+        self,
+        options: BuildOptions,
+        session_id: str,
+        name: str,
+        body: AsyncIterator[bytes] | None,
     ) -> AsyncIterator[bytes | str]:
-        """Build by a session; status messages in wire form, and at last the image's ID."""
+        """Build, with a session or without (""); status messages in wire form, and at last the
+        image's ID. ``body`` is the context when ``options.remote`` is empty."""
 
     async def upload(self, name: str, stream: AsyncIterator[bytes]) -> None:
         """Hold the context of a build until that has taken it."""

@@ -1,6 +1,6 @@
 """BuildKit builds through ``POST /build?version=2``: what docker's command line did before buildx.
 
-The client opens a session, and names it in the request; the answer's lines hold status messages.
+The client may open a session, and name it in the request; the answer's lines hold status messages.
 A context on the client's standard input comes as the body of a second request, which waits here for
 the build that wants it.
 """
@@ -11,6 +11,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from ketch.build.request.options import BY_SESSION, UPLOADED
 from ketch.buildkit.source import Locals, SessionSource
 from ketch.buildkit.status import StatusWriter
 from ketch.engine.builder.contexts.remote import remote_source
@@ -46,19 +49,30 @@ class ClassicBuilds:
         self._changed = asyncio.Condition()
 
     async def run(
-        self, options: BuildOptions, session_id: str, name: str, *, uploaded: bool
+        self,
+        options: BuildOptions,
+        session_id: str,
+        name: str,
+        body: AsyncIterator[bytes] | None,
     ) -> AsyncIterator[bytes | str]:
         """Status messages in wire form, and at last the image's ID; raises what ended the build.
 
-        The context is the session's, an upload, or what ``options.remote`` names.
+        The context is what ``options.remote`` says: the session's, an upload, a URL; else the
+        request's ``body``.
         """
-        session = await self._sessions.get(session_id)
-        upload = await self._upload(name) if uploaded else None
-        source: Source = SessionSource(Locals(self._sessions, session), self._builder.contexts)
-        if upload is not None:
+        session = await self._sessions.get(session_id) if session_id else None
+        upload = await self._upload(name) if options.remote == UPLOADED else None
+        source: Source
+        if body is not None:
+            source = TarSource(body)
+        elif upload is not None:
             source = TarSource(upload.stream)
-        elif options.remote:
+        elif session is not None and options.remote == BY_SESSION:
+            source = SessionSource(Locals(self._sessions, session), self._builder.contexts)
+        else:
             source = remote_source(options.remote, options.build_args)
+        if options.remote in (UPLOADED, BY_SESSION):
+            options = msgspec.structs.replace(options, remote="")
         try:
             async with self._builder.running(source, options, session) as build:
                 self._running[name] = build

@@ -33,10 +33,14 @@ class BuildkitFront:
         await self._sessions.serve(sock, headers)
 
     def build(
-        self, options: BuildOptions, session_id: str, name: str, *, uploaded: bool
+        self,
+        options: BuildOptions,
+        session_id: str,
+        name: str,
+        body: AsyncIterator[bytes] | None,
     ) -> AsyncIterator[bytes | str]:
         """See ``ketch.buildkit.classic``."""
-        return self._classic.run(options, session_id, name, uploaded=uploaded)
+        return self._classic.run(options, session_id, name, body)
 
     async def upload(self, name: str, stream: AsyncIterator[bytes]) -> None:
         """See ``ketch.buildkit.classic``."""

@@ -183,4 +183,5 @@ def _usage_record(usage: CacheUsage) -> control.UsageRecord:
         Description=usage.description,
         RecordType=usage.type,
         Shared=usage.shared,
+        Parents=[usage.parent] if usage.parent else [],
     )

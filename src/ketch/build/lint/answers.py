@@ -24,8 +24,9 @@ from ketch.errors import KetchError
 
 VERSION = "1.0.0"
 LINT, OUTLINE, TARGETS = "frontend.lint", "frontend.outline", "frontend.targets"
-_ALWAYS_TOLD = ("warnings", "Opts", "Inputs", "Refs", "Description", "definition")
+_ALWAYS_TOLD = ("warnings", "opts", "inputs", "refs", "definition")
 DESCRIBE = "frontend.subrequests.describe"
+_TARGET = {"name": "target", "description": "Target build stage"}
 _RESULTS = ("result.json", "result.txt")
 _KNOWN = {
     LINT: ("Lint a Dockerfile", (*_RESULTS, "result.statuscode")),
@@ -69,16 +70,14 @@ def describe() -> Answer:
     """Which questions there are."""
     found = [
         {
-            "Name": name,
-            "Version": VERSION,
-            "Type": "rpc",
-            "Description": description,
-            "Opts": [{"Name": "target", "Description": "Target build stage"}]
-            if name == OUTLINE
-            else [],
-            "Inputs": [],
-            "Metadata": [{"Name": result, "Description": ""} for result in results],
-            "Refs": None,
+            "name": name,
+            "version": VERSION,
+            "type": "rpc",
+            "description": description,
+            "opts": [_TARGET] if name == OUTLINE else [],
+            "inputs": None,
+            "metadata": [{"name": result, "description": ""} for result in results],
+            "refs": None,
         }
         for name, (description, results) in _KNOWN.items()
     ]

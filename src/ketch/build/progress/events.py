@@ -127,10 +127,11 @@ _REMEMBERED = 64 << 10  # characters of a step's output, for those who come to w
 
 
 class Report:
-    """One vertex's way to the sink."""
+    """One vertex's way to the sink. ``below`` is the layer that the step stands on."""
 
     def __init__(self, sink: Sink, vertex: Vertex) -> None:
         self.vertex = vertex
+        self.below = ""
         self._sink = sink
         self._cached = False
         self._said: deque[tuple[int, str]] = deque()

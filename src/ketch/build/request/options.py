@@ -8,6 +8,10 @@ from ketch.build.request.attestations import Attestations
 from ketch.build.request.cache_options import CacheExport, CacheImport
 from ketch.build.request.exports import Export
 
+UPLOADED, BY_SESSION = "upload-request", "client-session"
+"""Values of ``BuildOptions.remote`` that are no URL: in a request of its own, at a session's client
+(both with BuildKit only)."""
+
 
 class BuildLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the containers of RUN steps; 0 or empty means none, sizes in bytes."""

@@ -117,6 +117,7 @@ class StageState:
         change ``run`` before they call this, ``key`` is the key of before.
         """
         shared = self.shared
+        self.report.below = self.layers[-1] if self.layers else ""
 
         async def entry() -> CacheEntry:
             layer = await make() if make is not None else ""

@@ -111,7 +111,8 @@ def matching(
 def _passes(record: CacheUsage, key: str, values: Sequence[str]) -> bool:
     if key in ("until", "unused-for"):
         return all(record.used_at < instant(value) for value in values)
-    return any(_holds(record, key, "==" if value else "", value) for value in values)
+    operator = "~=" if key == "id" else "=="  # as Docker asks BuildKit
+    return any(_holds(record, key, operator if value else "", value) for value in values)
 
 
 def _parse(text: str) -> list[tuple[str, str, str]]:
@@ -140,8 +141,8 @@ def _holds(record: CacheUsage, key: str, operator: str, value: str) -> bool:
         _check_type(value)
     text = {
         "id": record.id,
-        "parent": "",
-        "parents": "",
+        "parent": record.parent,
+        "parents": record.parent,
         "type": record.type,
         "description": record.description,
     }[key]
@@ -150,7 +151,7 @@ def _holds(record: CacheUsage, key: str, operator: str, value: str) -> bool:
             return patterns.is_found(value, text)
         except InvalidParameter:
             raise InvalidParameter(f"invalid filter {key}~={value}") from None
-    same = value in text if key == "description" else text == value
+    same = text == value
     return same if operator != "!=" else not same
 
 

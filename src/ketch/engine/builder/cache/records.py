@@ -27,8 +27,9 @@ _MINUTE = 60_000_000_000  # ns
 
 
 class CachedStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A step's outcome; times in ns since the epoch. ``used_at`` is exact to a minute. ``about`` is
-    the step as its first build showed it."""
+    """A step's outcome; times in ns since the epoch. ``used_at`` is exact to a minute, as is
+    ``uses`` after the daemon has left. ``about`` is the step as its first build showed it,
+    ``below`` the layer that it stood on."""
 
     layer: str
     created: str
@@ -36,6 +37,7 @@ class CachedStep(msgspec.Struct, frozen=True, kw_only=True):
     made_at: int = 0
     uses: int = 1
     about: str = ""
+    below: str = ""
 
 
 class CacheUsage(NamedTuple):
@@ -43,7 +45,8 @@ class CacheUsage(NamedTuple):
 
     ``shared``: an image holds the layer too, so forgetting the record frees nothing. ``type`` is
     BuildKit's: ``regular`` for a step, ``exec.cachemount`` for the directory of a cache mount,
-    ``source.local`` for a context that is kept; a file from a URL is ``source.http``.
+    ``source.local`` for a context that is kept; a file from a URL is ``source.http``. ``parent`` is
+    the ID of the step below, if that is here.
     """
 
     key: str
@@ -56,16 +59,21 @@ class CacheUsage(NamedTuple):
     type: str = STEP
     description: str = ""
     in_use: bool = False
+    parent: str = ""
 
     @property
     def id(self) -> str:
         """What clients call it: short enough for their tables."""
-        return self.key if self.type != STEP else self.key.removeprefix("sha256:")[:_ID_LENGTH]
+        return self.key if self.type != STEP else _short(self.key)
 
     @property
     def is_mount(self) -> bool:
         """Whether it is a directory that steps write to."""
         return self.type == MOUNT
+
+
+def _short(key: str) -> str:
+    return key.removeprefix("sha256:")[:_ID_LENGTH]
 
 
 class _Making:
@@ -149,11 +157,11 @@ class BuildCache:
         task = asyncio.ensure_future(make())
         try:
             entry = await asyncio.shield(task)
-            self.put(key, entry, report.vertex.name)
+            self.put(key, entry, report)
         except asyncio.CancelledError:
             if is_left():
                 await made.carry_on(task)
-            await self._settle(key, task, report.vertex.name)
+            await self._settle(key, task, report)
             raise
         finally:
             if self._making.get(key) is made:
@@ -161,14 +169,14 @@ class BuildCache:
             made.done.set()
         return entry, False
 
-    async def _settle(self, key: str, task: asyncio.Task[CacheEntry], about: str) -> None:
+    async def _settle(self, key: str, task: asyncio.Task[CacheEntry], report: Report) -> None:
         """Cancel what a build that is cancelled was making, or keep it if it is there."""
         task.cancel()
         while not task.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({task})
         if not task.cancelled() and task.exception() is None:
-            self.put(key, task.result(), about)
+            self.put(key, task.result(), report)
 
     def get(self, key: str) -> CacheEntry | None:
         """The outcome under a key."""
@@ -178,21 +186,25 @@ class BuildCache:
     def _touch(self, key: str) -> None:
         """It was used; written now and then only."""
         step, now = self._steps.get(key), time.time_ns()
-        if step is not None and now - step.used_at > _MINUTE:
-            used = msgspec.structs.replace(step, used_at=now, uses=step.uses + 1)
+        if step is None:
+            return
+        used = msgspec.structs.replace(step, uses=step.uses + 1)
+        if now - step.used_at > _MINUTE:
+            used = msgspec.structs.replace(used, used_at=now)
             with self._database.transaction(durable=False):
                 self._table.put(key, used)
-            self._steps[key] = used
+        self._steps[key] = used
 
-    def put(self, key: str, entry: CacheEntry, about: str = "") -> None:
-        """Remember, with the step's name; the oldest entries go when there are too many."""
+    def put(self, key: str, entry: CacheEntry, report: Report | None = None) -> None:
+        """Remember, with what is told of the step; the oldest entries go when they are too many."""
         now = time.time_ns()
         step = CachedStep(
             layer=entry.layer,
             created=entry.created,
             used_at=now,
             made_at=now,
-            about=about[:_LONGEST_NAME],
+            about=report.vertex.name[:_LONGEST_NAME] if report else "",
+            below=report.below if report else "",
         )
         with self._database.transaction(durable=False):
             self._table.put(key, step)
@@ -203,6 +215,8 @@ class BuildCache:
 
     def usage(self, size: Callable[[str], int], held: frozenset[str]) -> list[CacheUsage]:
         """Every record; ``size`` tells a layer's bytes, ``held`` are the layers of images."""
+        known = dict(self._steps)
+        makers = {step.layer: _short(key) for key, step in known.items() if step.layer}
         return [
             CacheUsage(
                 key,
@@ -213,8 +227,9 @@ class BuildCache:
                 step.made_at or step.used_at,
                 step.uses,
                 description=step.about or f"layer {step.layer}",
+                parent=makers.get(step.below, ""),
             )
-            for key, step in tuple(self._steps.items())
+            for key, step in known.items()
         ]
 
     def layers(self) -> Iterator[str]:

@@ -27,6 +27,7 @@ from ketch.build.progress.events import (
     Sink,
     StageDone,
     Status,
+    Vertex,
     Warned,
 )
 from ketch.build.request.options import BuildOptions
@@ -52,7 +53,8 @@ RUNNING, COMPLETED, ERROR, CANCELED, INTERRUPTED = (
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One build; times in ns since the epoch, ``completed_at`` 0 while it runs.
 
-    ``steps`` counts vertices that began, ``cached`` and ``done`` those of them that did.
+    ``steps`` counts vertices that began, ``cached`` and ``done`` those of them that did: as
+    BuildKit does, an image as looked for and as brought, and nothing that makes no layer.
     """
 
     ref: str
@@ -93,6 +95,8 @@ class Recording:
         self._events: list[Event] = []
         self._logged: dict[str, int] = {}
         self._counts = {"steps": 0, "cached": 0, "done": 0, "warnings": 0}
+        self._weights: dict[str, int] = {}  # of vertices in the counts, by digest
+        self._images: set[tuple[str, str]] = set()
 
     def feed(self, event: Event) -> None:
         """Something happened."""
@@ -122,11 +126,22 @@ class Recording:
 
     def _count(self, event: Event) -> None:
         counts = self._counts
-        counts["steps"] += isinstance(event, Began)
         counts["warnings"] += isinstance(event, Warned)
+        if isinstance(event, Began):
+            weight = self._weights[event.vertex.digest] = self._weight(event.vertex)
+            counts["steps"] += weight
         if isinstance(event, Ended):
-            counts["cached"] += event.cached
-            counts["done"] += not event.error
+            weight = self._weights.get(event.digest, 0)
+            counts["cached"] += event.cached and weight > 0
+            counts["done"] += 0 if event.error else weight
+
+    def _weight(self, vertex: Vertex) -> int:
+        image = (vertex.image, vertex.platform)
+        if not vertex.layer or image in self._images:
+            return 0
+        if vertex.image:
+            self._images.add(image)
+        return 2 if vertex.image else 1
 
     def _placed(self, failure: Failure | None) -> Failure | None:
         """With the step that failed."""
