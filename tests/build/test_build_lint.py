@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pytest
 
 from build.fakes import FakeExecutor, build
 from ketch.build.contexts.ignore import parse_ignore
+from ketch.build.dockerfile.ast import Dockerfile
 from ketch.build.dockerfile.parser import parse
+from ketch.build.dockerfile.scope import GlobalScope
 from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.lint import answers, guesses
 from ketch.build.lint.check import check_all
 from ketch.build.lint.choice import choice_of, parse_choice
 from ketch.build.lint.rules import RULES, Finding
+from ketch.build.lint.workdirs import check_workdirs
 from ketch.build.prepared import planned
 from ketch.build.progress.events import Warned
 from ketch.build.request.options import BuildOptions
@@ -130,11 +133,18 @@ CASES = [  # rule, file that breaks it, line, piece of the detail, file that doe
 ]
 
 
+def scope_of(dockerfile: Dockerfile, given: Mapping[str, str] | None = None) -> GlobalScope:
+    scope = GlobalScope(given or {}, PLATFORM, dockerfile.escape)
+    for arg in dockerfile.global_args:
+        scope.declare(arg)
+    return scope
+
+
 def check(text: str, directive: str = "experimental=all") -> list[Finding]:
     dockerfile = parse(text.encode())
     ignore = parse_ignore(b"*.log\n!keep.log\n")
     known = {"base": {"PATH"}, "?": None, "a": None}
-    return check_all(dockerfile, PLATFORM, parse_choice(directive), ignore, known.get)
+    return check_all(dockerfile, scope_of(dockerfile), parse_choice(directive), ignore, known.get)
 
 
 @pytest.mark.parametrize(("rule", "bad", "line", "detail", "good"), CASES)
@@ -161,7 +171,9 @@ def test_directive_skips_and_fails() -> None:
     text = "# check=skip=JSONArgsRecommended,MaintainerDeprecated\nFROM a\nCMD x\nMAINTAINER y\n"
     dockerfile = parse(text.encode())
     choice = choice_of(dockerfile, {})
-    assert not check_all(dockerfile, PLATFORM, choice, parse_ignore(b""), lambda _: None)
+    assert not check_all(
+        dockerfile, scope_of(dockerfile), choice, parse_ignore(b""), lambda _: None
+    )
     assert choice_of(dockerfile, {"BUILDKIT_DOCKERFILE_CHECK": "skip=all;error=true"}).error
     assert parse_choice("skip=RuleOfTheFuture").skip == {"ruleofthefuture"}
     for wrong in ("skip", "error=maybe", "slip=all"):
@@ -192,9 +204,9 @@ async def test_what_stands_in_stages_that_are_not_built_is_no_warning(
         await build(executor, choice + text, BuildOptions(target="other"))
     dockerfile = parse(text.encode())
     unknown, rules = parse_ignore(b""), parse_choice("")
-    target = check_all(dockerfile, PLATFORM, rules, unknown, lambda _: (), {1})
+    target = check_all(dockerfile, scope_of(dockerfile), rules, unknown, lambda _: (), {1})
     assert {finding.rule.name for finding in target} == {"StageNameCasing"}
-    everything = check_all(dockerfile, PLATFORM, rules, unknown, lambda _: ())
+    everything = check_all(dockerfile, scope_of(dockerfile), rules, unknown, lambda _: ())
     assert {"UndefinedVar", "WorkdirRelativePath"} <= {each.rule.name for each in everything}
 
 
@@ -275,12 +287,109 @@ ARG X
     assert [f"{a['name']} {a['value']} {n}" for a, n in zip(args, lines, strict=True)] == told
 
 
+def test_an_outline_has_the_arguments_behind_the_defaults_of_others() -> None:
+    """As Docker 28.5 has it; containerd's release Dockerfile puts images together like that."""
+    data = b"""ARG A=1
+ARG B=$A
+ARG C=${NOPE:-$B}
+ARG D=4
+ARG E=$D F=x
+FROM busybox:$F
+ARG C
+ARG A=5
+ARG G=$D
+"""
+    dockerfile = parse(data)
+    scope, plan = planned(dockerfile, BuildOptions(), PLATFORM)
+    args = answers.outline(dockerfile, plan, scope, data).document["args"]
+    told = [f"{arg['name']}={arg['value']}" for arg in args]
+    assert told == ["B=1", "C=1", "F=x", "A=5", "G="]
+
+
+def test_any_comment_since_the_instruction_before_describes() -> None:
+    """As Docker 28.5 has it."""
+    data = b"""# A first
+# A second
+ARG A=
+# B two
+
+# of lines
+ # B indented
+ARG B=
+## C many
+ARG C
+# D is not told of
+#
+# but this is
+ARG D=
+#
+# E five
+ARG E
+# q it
+# is
+FROM base AS q
+ARG A
+ARG B
+ARG C
+ARG D
+# E its own
+ARG E
+"""
+    dockerfile = parse(data)
+    scope, plan = planned(dockerfile, BuildOptions(), PLATFORM)
+    document = answers.outline(dockerfile, plan, scope, data).document
+    described = {arg["name"]: arg["description"] for arg in document["args"]}
+    assert described == {"A": "first", "B": "two", "C": "", "D": "", "E": "its own"}
+    assert document["description"] == "it"
+    found = [one for one in check(data.decode()) if one.rule.name == "InvalidDefinitionDescription"]
+    assert [finding.detail.split("`")[1] for finding in found] == [
+        "# B <description>",
+        "# C <description>",
+        "# D <description>",
+        "# q <description>",
+    ]
+
+
+def test_arguments_before_the_first_stage_have_no_part_in_the_casing() -> None:
+    """As Docker 28.5 has it."""
+    found = check("arg a\narg b\narg c\nFROM a\nRUN x\nrun y", "")
+    assert [(one.rule.name, one.place.start.line) for one in found] == [
+        ("ConsistentInstructionCasing", 6)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "told"),
+    [
+        ("FROM a\nENV X=rel\nWORKDIR $X/y", {}, ["rel/y"]),
+        ("FROM a AS b\nARG W=rel\nFROM b\nWORKDIR ${W}", {}, ["rel"]),
+        ("FROM a AS b\nARG W=rel\nFROM b\nWORKDIR ${W}", {"W": "/abs"}, []),
+        ("ARG W=rel\nFROM a\nARG W\nWORKDIR $W", {}, ["rel"]),
+        ("ARG W=rel\nFROM a\nARG V\nWORKDIR $V", {}, [""]),
+        ("FROM a\nENV Y=/abs\nARG Y=rel\nWORKDIR $Y", {}, ["rel"]),
+        ("FROM a\nARG Y=rel\nENV Y=/abs\nWORKDIR $Y\nWORKDIR b", {}, []),
+        ("FROM a\nWORKDIR $OF_THE_IMAGE\nWORKDIR b", {}, []),
+        ("FROM a\nWORKDIR ${OF_THE_IMAGE:-b}", {}, []),
+        ('FROM a\nWORKDIR "x y"', {}, ["x y"]),
+        ("# escape=`\nFROM a\nENV G=C:\\go\nWORKDIR ${G}\\src", {}, ["C:\\go\\src"]),
+    ],
+)
+def test_a_workdir_is_relative_by_what_its_variables_are(
+    text: str, given: dict[str, str], told: list[str]
+) -> None:
+    """As Docker 28.5 has it, but that of the base image's variables nothing is known."""
+    found = check_workdirs(parse(text.encode()), scope_of(parse(text.encode()), given))
+    assert [finding.detail.split('"')[1] for finding in found] == told
+
+
 def test_a_long_chain_of_stages_is_checked_at_once() -> None:
     """What each stage stands on was looked for in all of them at each step of the way down: a file
     of 2,000 stages took five minutes, in which the daemon answered nobody."""
     chain = "".join(f"FROM s{n} AS s{n + 1}\n" for n in range(1998))
     dockerfile = parse(f"FROM x AS s0\n{chain}FROM s1998\nWORKDIR a\n".encode())
-    found = check_all(dockerfile, PLATFORM, parse_choice(""), parse_ignore(b""), lambda _: None)
+    found = check_all(
+        dockerfile, scope_of(dockerfile), parse_choice(""), parse_ignore(b""), lambda _: None
+    )
     assert [finding.rule.name for finding in found] == ["WorkdirRelativePath"]
 
 

@@ -41,7 +41,7 @@ def prepare(data: bytes, options: BuildOptions, platform: dict[str, str]) -> Pre
     if options.labels:
         plan = _with_labels(plan, options.labels)
     choice = choice_of(dockerfile, options.build_args)
-    findings = check_file(dockerfile, platform, choice, plan.indices())
+    findings = check_file(dockerfile, scope, choice, plan.indices())
     if findings and choice.error:
         raise violation(findings, dockerfile)
     return Prepared(dockerfile, plan, scope, options, choice, tuple(findings))

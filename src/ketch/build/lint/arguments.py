@@ -1,15 +1,16 @@
 """Which build arguments a target takes, and where they are declared, as BuildKit's outline has it.
 
 The target's own come first, then those of its base, then of stages that it takes files from: the
-first declaration of a name counts. Those before the first FROM are told of where they are used.
+first declaration of a name counts. Those before the first FROM are told of where they are used,
+if only by the defaults of others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ketch.build.dockerfile.ast import Arg, Dockerfile
+from ketch.build.dockerfile.ast import Arg, Dockerfile, Instruction
 from ketch.build.dockerfile.plan import Plan, PlannedStage
 from ketch.build.dockerfile.scope import GlobalScope, StageScope, expand_in
 from ketch.build.dockerfile.source import DockerfileError
@@ -30,6 +31,7 @@ def arguments(dockerfile: Dockerfile, plan: Plan, scope: GlobalScope) -> list[Ar
     for planned in _visited(plan):
         for name, one in _of_stage(planned, outer, scope).items():
             found.setdefault(name, one)
+    found = {**_behind(found, outer, scope), **found}
     return sorted(found.values(), key=lambda one: one.declared.range.start.line)
 
 
@@ -37,14 +39,16 @@ def _of_stage(
     planned: PlannedStage, outer: dict[str, Arg], scope: GlobalScope
 ) -> dict[str, Argument]:
     own, found = StageScope(scope), dict[str, Argument]()
-    for name in _named(planned, scope):
+    base = planned.stage.base
+    for name in _named(base, (base.image, base.platform), scope):
         if name in outer:
             found[name] = Argument(name, outer[name], scope.values.get(name))
     for step in planned.stage.steps:
         if isinstance(step, Arg):
             own.declare(step, {})
             for name, default in step.pairs:
-                declared = outer.get(name, step) if default is None else step
+                shared = default is None and (name, None) not in outer.get(name, step).pairs
+                declared = outer.get(name, step) if shared else step
                 found[name] = Argument(name, declared, own.args[name])
     return found
 
@@ -63,12 +67,29 @@ def _visited(plan: Plan) -> Iterator[PlannedStage]:
         pending += reversed([*base, *(used for _, used in planned.uses)])
 
 
-def _named(planned: PlannedStage, scope: GlobalScope) -> set[str]:
-    """The variables in a FROM."""
-    base, asked = planned.stage.base, _Asked()
-    for word in (base.image, base.platform):
+def _behind(
+    found: dict[str, Argument], outer: dict[str, Arg], scope: GlobalScope
+) -> dict[str, Argument]:
+    """Those before the first FROM that the defaults of these need."""
+    behind: dict[str, Argument] = {}
+    pending = [(name, one.declared) for name, one in found.items()]
+    while pending:
+        name, declared = pending.pop()
+        if declared is not outer.get(name):
+            continue  # a stage's own
+        defaults = (default for named, default in declared.pairs if named == name and default)
+        for needed in _named(declared, defaults, scope) & outer.keys() - behind.keys():
+            behind[needed] = Argument(needed, outer[needed], scope.values.get(needed))
+            pending.append((needed, outer[needed]))
+    return behind
+
+
+def _named(instruction: Instruction, words: Iterable[str], scope: GlobalScope) -> set[str]:
+    """The variables in words of an instruction."""
+    asked = _Asked()
+    for word in words:
         try:
-            expand_in(base, word, asked, scope.escape)
+            expand_in(instruction, word, asked, scope.escape)
         except DockerfileError:
             pass  # one that has to be set
     return asked.names

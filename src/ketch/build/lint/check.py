@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ketch.build.contexts.ignore import IgnoreRules
 from ketch.build.dockerfile.ast import Add, Copy, Dockerfile
 from ketch.build.dockerfile.expand import ExpansionError, expand
+from ketch.build.dockerfile.scope import GlobalScope
 from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.lint import rules
 from ketch.build.lint.choice import Choice
@@ -15,6 +16,7 @@ from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.rules import Finding
 from ketch.build.lint.stages import check_stages
 from ketch.build.lint.variables import check_variables, names_after
+from ketch.build.lint.workdirs import check_workdirs
 from ketch.build.lint.writing import check_writing
 from ketch.build.steps.copy import is_remote
 
@@ -23,28 +25,33 @@ Environment = Callable[[str], Collection[str] | None]
 
 def check_file(
     dockerfile: Dockerfile,
-    platform: Mapping[str, str],
+    scope: GlobalScope,
     choice: Choice,
     built: Collection[int] | None = None,
 ) -> list[Finding]:
     """What can be told from the file alone; what counts, in the file's order.
 
+    ``scope`` has the arguments before the first FROM and what the client gave;
     ``built`` are the indices of the stages that a build needs (None: all count).
     """
-    found = _from_the_file(dockerfile, platform, choice, Guesses())
+    found = _from_the_file(dockerfile, scope, choice, Guesses())
     return list(_of_built(found, dockerfile, built))
 
 
 def _from_the_file(
-    dockerfile: Dockerfile, platform: Mapping[str, str], choice: Choice, guesses: Guesses
+    dockerfile: Dockerfile, scope: GlobalScope, choice: Choice, guesses: Guesses
 ) -> list[Finding]:
-    found = [*check_writing(dockerfile), *check_stages(dockerfile, platform, guesses)]
+    found = [
+        *check_writing(dockerfile),
+        *check_stages(dockerfile, scope.platform, guesses),
+        *check_workdirs(dockerfile, scope),
+    ]
     return list(choice.kept(found))
 
 
 def check_all(
     dockerfile: Dockerfile,
-    platform: Mapping[str, str],
+    scope: GlobalScope,
     choice: Choice,
     ignore: IgnoreRules,
     environment: Environment,
@@ -56,7 +63,7 @@ def check_all(
     nothing is said about the variables of its stages).
     """
     guesses = Guesses()
-    found = _from_the_file(dockerfile, platform, choice, guesses)
+    found = _from_the_file(dockerfile, scope, choice, guesses)
     more = [*_undefined(dockerfile, environment, guesses), *check_ignored(dockerfile, ignore)]
     kept = _of_built(choice.kept([*found, *more]), dockerfile, built)
     return sorted(kept, key=_order)

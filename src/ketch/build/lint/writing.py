@@ -19,7 +19,6 @@ from ketch.build.dockerfile.ast import (
     Label,
     Maintainer,
     Stage,
-    Workdir,
 )
 from ketch.build.dockerfile.ast import Shell as ShellInstruction
 from ketch.build.dockerfile.source import Position, Range
@@ -61,7 +60,6 @@ def check_writing(dockerfile: Dockerfile) -> Iterator[Finding]:
     for stage in dockerfile.stages:
         yield from _repeated(stage)
     yield from _shell_form(dockerfile)
-    yield from _relative(dockerfile)
 
 
 def word_of(instruction: Instruction) -> str:
@@ -70,11 +68,12 @@ def word_of(instruction: Instruction) -> str:
 
 
 def _casing(dockerfile: Dockerfile) -> Iterator[Finding]:
-    words = [word_of(instruction) for instruction in instructions(dockerfile)]
+    """Of stages: an ARG before the first FROM neither counts nor is told of, as with BuildKit."""
+    staged = [one for stage in dockerfile.stages for one in (stage.base, *stage.steps)]
+    words = [word_of(instruction) for instruction in staged]
     lower = sum(word.islower() for word in words)
     majority = "lowercase" if lower > sum(word.isupper() for word in words) else "uppercase"
-    for instruction in instructions(dockerfile):
-        word = word_of(instruction)
+    for instruction, word in zip(staged, words, strict=True):
         wanted = word.lower() if majority == "lowercase" else word.upper()
         if word != wanted:
             yield Finding(
@@ -152,18 +151,19 @@ def _ports(instruction: Instruction) -> Iterator[Finding]:
 
 
 def _description(dockerfile: Dockerfile, instruction: Instruction) -> Iterator[Finding]:
-    name = ""
+    names: list[str] = []
     if isinstance(instruction, From):
-        name = instruction.alias
-    elif isinstance(instruction, Arg) and len(instruction.pairs) == 1:
-        name = instruction.pairs[0][0]
+        names = [instruction.alias] if instruction.alias else []
+    elif isinstance(instruction, Arg):
+        names = [name for name, _ in instruction.pairs]
     comment = comment_above(dockerfile, instruction)
-    if name and comment and not described(comment, name):
+    if names and comment and not any(described(comment, name) for name in names):
+        name = names[0] if len(names) == 1 else "<arg_key>"
         yield Finding(
             rules.DESCRIPTION,
-            f"Comment for {name} should follow the format: `# {name} <description>`",
+            f"Comment for {instruction.name} should follow the format: `# {name} <description>`",
             instruction.range,
-            f"# {name} {comment}, or an empty line between",
+            f"# {names[0]} {comment}, or an empty line between",
         )
 
 
@@ -208,22 +208,3 @@ def _as_words(command: str) -> list[str]:
     if _SHELL.search(command):
         return ["/bin/sh", "-c", f"exec {command}"]
     return command.split()
-
-
-def _relative(dockerfile: Dockerfile) -> Iterator[Finding]:
-    """The first WORKDIR of what stands on an image."""
-    stands: dict[str, bool] = {}  # alias → whether the stage or one below it has a WORKDIR
-    for stage in dockerfile.stages:
-        below = stands.get(stage.base.image.lower(), False)
-        first = next((step for step in stage.steps if isinstance(step, Workdir)), None)
-        if stage.base.alias:
-            stands[stage.base.alias] = below or first is not None
-        if below or first is None or first.path.startswith(("/", "$", '"/', "'/", '"$')):
-            continue
-        yield Finding(
-            rules.WORKDIR_RELATIVE,
-            f'Relative workdir "{first.path}" can have unexpected results if the base image '
-            "changes",
-            first.range,
-            f"WORKDIR /{first.path}",
-        )

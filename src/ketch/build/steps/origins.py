@@ -13,7 +13,8 @@ from ketch.build.progress.vertices import SCRATCH, Vertices
 from ketch.build.steps.copy import is_remote
 from ketch.build.steps.image_config import PATH
 from ketch.build.steps.state import BuildContext
-from ketch.errors import Unsupported
+from ketch.errors import InvalidParameter, Unsupported
+from ketch.oci import reference as references
 from ketch.oci.image import ImageConfig, RootFS, RunConfig, encode
 
 _IMAGES = (named_contexts.IMAGE, named_contexts.LAYOUT, named_contexts.INPUT)
@@ -34,6 +35,7 @@ class Origins:
             return await self._of_context(value, planned, report)
         if planned.image == SCRATCH:
             return BaseImage("", encode(self._config()), ())
+        _check_reference(planned.stage.base, planned.image)
         return await self._image(planned.image, planned.platform, report)
 
     async def tree(self, step: Instruction, name: str) -> Tree:
@@ -45,6 +47,8 @@ class Origins:
             return await self._shared.executor.inline(())
         if name == SCRATCH:
             raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
+        if value is None:
+            _check_reference(step, name)
         reference = (value or name).removeprefix(named_contexts.IMAGE)
         report = Report(self._shared.sink, self._vertices.image(reference))
         try:
@@ -121,3 +125,11 @@ class Origins:
             config=RunConfig(env=[f"PATH={PATH}"], working_dir="/"),
             rootfs=RootFS(diff_ids=layers or []),
         )
+
+
+def _check_reference(step: Instruction, name: str) -> None:
+    """What is no reference is an error of the instruction, with its line."""
+    try:
+        references.parse(name)
+    except InvalidParameter as error:
+        raise step.error(f'failed to parse stage name "{name}": {error}') from None

@@ -80,7 +80,7 @@ class Questions:
             word: {"PATH", *variables(decode(config).run)} for word, (_, config) in configs.items()
         }
         built = plan.indices() if options.target else None
-        found = check_all(dockerfile, platform, choice, ignore, known.get, built)
+        found = check_all(dockerfile, scope, choice, ignore, known.get, built)
         prepared = Prepared(dockerfile, plan, scope, options)
         fault = await rehearse(prepared, dict(configs.values()))
         if fault is None and found and choice.error:
