@@ -110,7 +110,12 @@ def test_the_same_as_in_a_snapshot(
     assert facts(base) == facts(snapshot)
     with tarfile.open(layer) as tar:
         names = tar.getnames()
+        links = [member for member in tar if member.islnk()]
     assert len(names) == len(set(names))
+    for member in links:  # Docker sets owner, mode and time with every name of an inode
+        info = os.stat(snapshot / member.name)
+        found = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode), int(info.st_mtime))
+        assert (member.uid, member.gid, member.mode, int(member.mtime)) == found
 
 
 @pytest.mark.parametrize("destination", ["/etc", "/new/one", "/lib"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import subprocess
 import tarfile
@@ -17,6 +18,7 @@ from ketch.layers.entry import Entry
 from ketch.layers.tarread import TarReader
 from ketch.layers.tarwrite import TarWriter, headers
 from ketch.layers.tree import Tree
+from ketch.layers.walk import Walk
 
 
 def written(*entries: Entry) -> bytes:
@@ -218,6 +220,31 @@ def test_gnu_tar_and_tarfile_read_what_we_write(tmp_path):
     assert found["dir"].mtime == pytest.approx(1_700_000_000.123456789)
     assert found["dir/" + "n" * 240].uid == 3_000_000
     assert found["s"].linkname == "t" * 200
+
+
+@pytest.mark.root
+def test_every_name_of_an_inode_has_its_attributes(tmp_path):
+    """Docker sets them with each name: zeros would take a file from its owner."""
+    (tmp_path / "a").write_bytes(b"content")
+    os.link(tmp_path / "a", tmp_path / "b")
+    os.chown(tmp_path / "a", 70, 3_000_000)
+    os.chmod(tmp_path / "a", 0o4711)
+    os.setxattr(tmp_path / "a", "user.note", b"hello")
+    os.utime(tmp_path / "a", ns=(1, 981_173_106_500_000_000))
+    here = os.open(tmp_path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    buffer = io.BytesIO()
+    writer = TarWriter(buffer)
+    for entry, fd in Walk().tree(here, os.fsencode(tmp_path.name), b"d"):
+        writer.add(entry, fd)
+    os.close(here)
+    buffer.seek(0)
+    with tarfile.open(fileobj=buffer) as tar:
+        first, second = tar.getmember("d/a"), tar.getmember("d/b")
+    assert (second.type, second.linkname, second.size) == (tarfile.LNKTYPE, "d/a", 0)
+    for member in (first, second):
+        assert (member.uid, member.gid, member.mode) == (70, 3_000_000, 0o4711)
+        assert member.mtime == 981_173_106.5
+        assert member.pax_headers["SCHILY.xattr.user.note"] == "hello"
 
 
 def test_directories_of_old_archivers():

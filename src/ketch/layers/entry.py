@@ -47,7 +47,8 @@ class Entry(Inode):
     """One member of an archive or one name of a tree.
 
     ``name`` is the path as the stream spells it; when ``hardlink`` is set, ``link`` is the path of
-    the earlier entry whose inode this name shares, and no other attribute counts.
+    the earlier entry whose inode this name shares. Mode, owner, time and extended attributes are
+    that inode's then: archives repeat them, as Docker sets them with every name of an inode.
     """
 
     __slots__ = ("hardlink", "name")

@@ -110,6 +110,9 @@ class LayerWriter:
             raise NotPlain
         entry.link = b"/".join(target)
         self._files.add(parts)
+        self._ownership.apply(entry)
+        entry.xattrs = storable(entry) if entry.xattrs else entry.xattrs
+        self._date(entry)
         self._out.add(entry)
 
     def _enter(self, parts: Path, mtime: int | None = None, alone: bool = False) -> bool:

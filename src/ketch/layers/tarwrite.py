@@ -86,12 +86,10 @@ def _records(entry: Entry, name: bytes) -> dict[bytes, bytes]:
         extra[b"path"] = name
     if len(entry.link) > 100:
         extra[b"linkpath"] = entry.link
-    if entry.hardlink:
-        return extra
     seconds, nanoseconds = divmod(entry.mtime, _SECOND)
     if nanoseconds or not 0 <= seconds < _OCTAL_SIZE:
         extra[b"mtime"] = _time(entry.mtime)
-    if entry.size >= _OCTAL_SIZE:
+    if entry.size >= _OCTAL_SIZE and entry.is_file:
         extra[b"size"] = b"%d" % entry.size
     if entry.uid >= _OCTAL_ID:
         extra[b"uid"] = b"%d" % entry.uid

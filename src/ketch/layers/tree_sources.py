@@ -142,6 +142,7 @@ def _entry(name: bytes, node: Node, first: dict[int, bytes]) -> Entry:
     if node.children is None and not (stat.S_ISCHR(node.mode) and node.rdev == (0, 0)):
         known = first.setdefault(id(node), name)
     if known != name:
+        entry.uid, entry.gid, entry.mtime = node.uid, node.gid, node.mtime
         entry.hardlink, entry.link = True, known
     else:
         entry.take(node)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from ketch.errors import InvalidParameter
 from ketch.layers.create import OPEN_DIR, working_directory
-from ketch.layers.entry import NO_XATTRS, Entry, shown
+from ketch.layers.entry import NO_DEVICE, NO_XATTRS, Entry, shown
 from ketch.layers.names import MAX_DEPTH
 from ketch.layers.whiteouts import is_overlay_xattr, is_whiteout
 
@@ -30,6 +30,7 @@ class Walk:
         closed: Callable[[bytes, int], bool] | None = None,
     ) -> None:
         self._names: dict[tuple[int, int], bytes] = {}
+        self._xattrs: dict[tuple[int, int], dict[bytes, bytes]] = {}  # of those that have some
         self._skips = skips
         self._closed = closed
 
@@ -71,7 +72,10 @@ class Walk:
             linked = self._linked(info, path)
             if linked is not None:
                 return linked, -1
-            return self._open(dir_fd, name, path, info)
+            found = self._open(dir_fd, name, path, info)
+            if info.st_nlink > 1 and found[0].xattrs and not found[0].is_dir:
+                self._xattrs[info.st_dev, info.st_ino] = found[0].xattrs
+            return found
         except FileNotFoundError:
             return None
 
@@ -83,9 +87,10 @@ class Walk:
         first = self._names.setdefault(inode, path)
         if first == path:
             return None
-        entry = Entry(path, info.st_mode)
-        entry.hardlink = True
-        entry.link = first
+        entry = describe(path, info)
+        entry.size, entry.rdev = 0, NO_DEVICE
+        entry.xattrs = self._xattrs.get(inode, NO_XATTRS)
+        entry.hardlink, entry.link = True, first
         return entry
 
     def _open(self, dir_fd: int, name: bytes, path: bytes, info: os.stat_result) -> Found:
