@@ -41,7 +41,8 @@ def test_images_of_several_targets_in_a_registry(
 ) -> None:
     """``bake --push``, and ``imagetools`` on what it left."""
     with Registry(tmp_path / "registry") as registry:
-        names = {word: f"{registry.address}/{word}:1" for word in ("one", "two", "joined")}
+        # One repository: buildx, copying to another, may send a manifest before its blobs.
+        names = {word: f"{registry.address}/images:{word}" for word in ("one", "two", "joined")}
         inline = "FROM scratch\nCOPY file /\nLABEL of={}"
         targets = {
             word: {"dockerfile-inline": inline.format(word), "tags": [names[word]]}
