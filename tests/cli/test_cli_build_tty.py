@@ -8,6 +8,8 @@ import re
 import pytest
 
 from ketch.cli import build_tty
+from ketch.cli.build_picture import Picture, columns, printable
+from ketch.cli.build_steps import Steps, everything, is_over, part_text
 
 COLUMNS = 40
 
@@ -27,7 +29,7 @@ def drawn(name: str) -> list[str]:
     out = io.StringIO()
     live = build_tty.Live(out)
     live.feed(began(name))
-    return re.sub(r"\x1b\[\d*[AKJm]", "", out.getvalue().replace("\r", "")).split("\n")
+    return re.sub(r"\x1b\[[?\d]*[AKJmhl]", "", out.getvalue().replace("\r", "")).split("\n")
 
 
 def test_a_step_cannot_command_the_terminal() -> None:
@@ -60,3 +62,89 @@ def test_the_timer_does_not_draw_into_a_picture_that_is_drawn() -> None:
     out.live = live
     live.feed(began("RUN true"))
     assert out.writes == 1
+
+
+def event(kind: str, digest: str, at: float = 1, **more: object) -> dict[str, object]:
+    return {"type": kind, "digest": digest, "at": int(at * 1e9), **more}
+
+
+def begun(digest: str, name: str, at: float = 1, **more: object) -> dict[str, object]:
+    return {
+        "type": "began",
+        "vertex": {"digest": digest, "name": name, **more},
+        "at": int(at * 1e9),
+    }
+
+
+def steps_of(*events: dict[str, object]) -> Steps:
+    return everything(events)
+
+
+def test_times_stand_at_the_right_however_long_the_name_is() -> None:
+    steps = steps_of(begun("a", "[1/2] RUN " + "x" * 100), begun("b", "[2/2] RUN " + "한" * 100))
+    picture = Picture(steps, 0, colours=False)
+    _, first, second = picture.rows(int(3.5e9), 20, 41)
+    assert first == " => [1/2] RUN " + "x" * 20 + "  2.5s"
+    assert second.endswith("  2.5s")
+    assert columns(second) == columns(first) == 40
+
+
+def test_where_there_is_little_room_what_runs_is_seen() -> None:
+    said = [event("log", "b", text="".join(f"line {n}\n" for n in range(9)))]
+    events = [begun("a", "RUN early"), event("ended", "a"), begun("b", "RUN now"), *said]
+    part = event("status", "b", id="", text="loading", current=5, total=9)
+    picture = Picture(steps_of(*events, part, begun("c", "RUN too")), 0, colours=False)
+
+    def rows(height: int) -> list[str]:
+        return [row.strip().removeprefix("=> ") for row in picture.rows(10**9, height, 80)]
+
+    assert len(rows(30)) == 1 + 3 + 1 + 6
+    assert rows(7)[2].startswith("RUN now")
+    assert rows(7)[-2:] == ["=> # line 8", rows(7)[-1]]
+    assert len(rows(7)) == 7
+    assert [row.split("  ")[0] for row in rows(4)[1:]] == ["RUN early", "RUN now", "RUN too"]
+    assert [row.split("  ")[0] for row in rows(3)[1:]] == ["RUN now", "RUN too"]
+    assert len(rows(2)) == 2
+
+
+def test_an_image_of_several_stages_is_one_step() -> None:
+    image = {"image": "docker.io/library/busybox:latest", "platform": "linux/amd64"}
+    steps = steps_of(
+        *(begun("a", "[one 1/2] FROM busybox", **image), event("ended", "a")),
+        *(begun("b", "[two 1/2] FROM busybox", **image), event("ended", "b", 5)),
+        begun("c", "[two 2/2] RUN true", inputs=["b"]),
+    )
+    assert [(step.name, step.cached) for step in steps.shown] == [
+        ("[one 1/2] FROM busybox", True),
+        ("[two 2/2] RUN true", False),
+    ]
+    assert steps.inputs_of(steps.shown[1]) == ["a"]
+    layer = event("status", "a", id="12ab", text="Downloading", current=9, total=9)
+    pulled = steps_of(begun("a", "FROM busybox", **image), layer, event("ended", "a"))
+    assert not pulled.shown[0].cached
+
+
+def test_what_is_canceled_is_told_from_what_failed() -> None:
+    steps = steps_of(begun("a", "RUN one"), event("ended", "a"), begun("b", "RUN two"))
+    steps.cancel(2 * 10**9)
+    head, *rows = Picture(steps, 0, colours=True).last(2 * 10**9, 60)
+    assert head == "[+] Building 2.0s (2/2) CANCELED"
+    assert rows[1].startswith("\x1b[33m => CANCELED RUN two")
+    steps = steps_of(begun("a", "RUN"), event("ended", "a", error="exit code: 7"))
+    assert Picture(steps, 0, colours=False).last(0, 60)[0].endswith(" ERROR")
+
+
+def test_colours_of_a_program_are_taken_out() -> None:
+    assert printable("\x1b[31mred\x1b[0m\ta\x1b]0;title\x07b\x07") == "red     ab "
+
+
+def test_parts_say_how_much_there_is() -> None:
+    def told(**status: object) -> tuple[str, bool]:
+        status = {"id": "", "text": "transferring context:", **status}
+        return part_text(status), is_over(status)
+
+    assert told(current=60_000_000, done=True) == ("transferring context: 60.00MB", True)
+    assert told(current=999) == ("transferring context: 999B", False)
+    assert told(current=1500, total=2_000_000) == ("transferring context: 1.50kB / 2.00MB", False)
+    assert told() == ("transferring context:", True)
+    assert told(current=5 * 10**15)[0].endswith(" 5000.00TB")

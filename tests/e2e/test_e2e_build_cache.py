@@ -67,7 +67,7 @@ def test_through_a_registry(
     parts = [manifest["config"]] if "config" in manifest else manifest["manifests"]
     assert MEDIA_TYPE in [part["mediaType"] for part in parts]
     shown = build(other, "--cache-from", f"type=registry,ref={ref}", folder).stderr.decode()
-    assert shown.count(" CACHED") == 4
+    assert shown.count(" CACHED") == 5
     assert image(other, "--cache-from", ref, folder) == first
     assert image(other, folder) != first  # what is not named is not trusted
 
@@ -95,7 +95,7 @@ def test_inline_in_the_image(
     assert "type=inline: mode=max has no effect" in told
     assert "type=inline: there is no image among the outputs" in told
     shown = build(other, "-t", "again:1", "--cache-from", name, folder).stderr.decode()
-    assert shown.count(" CACHED") == 3  # the first stage's layer is not in the image
+    assert shown.count(" CACHED") == 4  # the first stage's layer is not in the image
     layers = "{{json .RootFS.Layers}}"
     other.docker("pull", name)
     assert other.out("image", "inspect", "-f", layers, "again:1") == other.out(

@@ -54,7 +54,7 @@ def test_a_build_without_erofs(daemon: Ketchd, tmp_path: Path) -> None:
     assert "sub" in shown
     assert "secret\n" not in shown
     again = ketch(daemon, "build", "--progress=plain", str(tmp_path)).stderr.decode()
-    assert again.count("CACHED") == 6
+    assert again.count("CACHED") == 7
     wait_for(lambda: not daemon.unfinished(), "the build's directory stays")
 
 

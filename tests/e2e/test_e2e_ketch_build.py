@@ -53,7 +53,7 @@ def test_plain_progress_and_its_history(ketchd: Ketchd, tmp_path: Path) -> None:
     assert "LABEL" not in shown
     assert b"Successfully tagged hist:1" in done.stdout
     again = run(ketchd, "build", "-t", "hist:1", str(tmp_path)).stderr.decode()
-    assert again.count(" CACHED") == 4
+    assert again.count(" CACHED") == 5  # the image, once, and each step
     logs = run(ketchd, "build", "history", "logs", "^1").stdout.decode()
     assert sorted(logs.splitlines()) == sorted(shown.splitlines())
     record = json.loads(run(ketchd, "build", "history", "inspect", "^1").stdout)
@@ -229,7 +229,8 @@ def test_stages_without_cache(ketchd: Ketchd, tmp_path: Path) -> None:
     path = folder(tmp_path, STAGES)
     run(ketchd, "build", "-q", path)
     again = run(ketchd, "build", "--no-cache-filter", "one", path).stderr.decode()
-    assert again.count(" CACHED") == 3  # the new layer of ``one`` is the same, so COPY is a hit
+    # the image; the new layer of ``one`` is the same, so COPY is a hit
+    assert again.count(" CACHED") == 4
 
 
 def test_what_is_refused(ketchd: Ketchd, tmp_path: Path) -> None:
@@ -251,6 +252,38 @@ def test_on_a_terminal(ketchd: Ketchd, tmp_path: Path) -> None:
         assert session.wait() == 0
     finally:
         session.close()
+    folder(tmp_path, "FROM busybox\nRUN echo tty-$((6*7)); sleep 100\n")
+    session = Terminal([KETCH, "build", "--no-cache", path], environment)
+    try:
+        session.expect(r"# tty-42")
+        session.send(b"\x03")
+        session.expect(r"Building \d+\.\ds \(3/3\) CANCELED")
+        session.expect(r"=> CANCELED \[2/2\] RUN echo tty-.*  \d\.\ds")
+        session.expect(r"ERROR: the build was canceled")
+        assert session.wait() == 130
+    finally:
+        session.close()
+
+
+def test_how_it_is_shown_without_the_flag(ketchd: Ketchd, tmp_path: Path) -> None:
+    path = folder(tmp_path, "FROM busybox\n")
+    environment = {**os.environ, "KETCH_HOST": f"unix://{ketchd.socket}"}
+
+    def shown(word: str, *flags: str) -> tuple[int, bytes, bytes]:
+        done = subprocess.run(
+            [KETCH, "build", *flags, path],
+            env={**environment, "BUILDKIT_PROGRESS": word},
+            capture_output=True,
+            timeout=100,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    assert shown("none") == (0, b"", b"")
+    assert shown("quiet")[1].startswith(b"sha256:")
+    assert b'"vertexes"' in shown("plain", "--progress=rawjson")[2]
+    code, _, said = shown("bogus")
+    assert (code, b"invalid progress 'bogus'" in said) == (1, True)
 
 
 def test_build_and_run(ketchd: Ketchd, tmp_path: Path) -> None:
@@ -286,7 +319,7 @@ RUN cat /to/* /few/*
     ).decode()
     assert (said.count("said-one"), "said-a" in said, "said-b" in said) == (2, True, False)
     sent = {
-        status["id"] + status.get("name", ""): status["current"]
+        status["name"]: status["current"]
         for one in shown
         for status in one.get("statuses") or ()
         if "transferring" in status["id"]
@@ -294,7 +327,7 @@ RUN cat /to/* /few/*
     assert sorted(sent) == ["transferring context:", "transferring more:"], sent
     assert max(sent.values()) < 1 << 20
     again = run(ketchd, "build", *named, str(context)).stderr.decode()
-    assert again.count(" CACHED") == 3
+    assert again.count(" CACHED") == 4
     (context / "Dockerfile").write_text(f"{text}COPY . /all\nRUN ls /all | wc -l; ls /few")
     whole = run(ketchd, "build", *named, str(context)).stderr.decode()
     assert (" 4\n" in whole, " a\n" in whole) == (True, True)  # Dockerfile, large, link, one

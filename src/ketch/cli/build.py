@@ -1,9 +1,10 @@
 """``ketch build``: send a context, show the steps."""
 
+import os
 import sys
 
 from ketch.cli import build_context
-from ketch.cli.build_flags import FLAGS, is_remote, query
+from ketch.cli.build_flags import FLAGS, is_remote, progress, query
 from ketch.cli.exits import prefix
 from ketch.cli.flags import count, parse
 from ketch.errors import KetchError
@@ -38,6 +39,7 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
         from ketch.cli.build_call import ask
 
         return ask(client, parsed), ""
+    shown_as = progress(parsed)
     large = None
     if is_remote(parsed.words[0]):
         pieces, dockerfile = build_context.remote_of(parsed)
@@ -48,7 +50,7 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
         pieces, dockerfile, large = build_context.sent(parsed)
         asked = query(parsed, dockerfile)
     client.connect_ahead()
-    quiet = parsed["quiet"] or parsed["progress"] == "quiet"
+    quiet = parsed["quiet"] or shown_as == "quiet"
     asked["progress"] = "events"
     from ketch.cli import credentials, proxies
 
@@ -65,7 +67,7 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
             "X-Registry-Config": credentials.all_headers() or "e30=",
         },
     )
-    outcome = _show(messages, parsed["progress"], quiet=quiet)
+    outcome = _show(messages, shown_as, quiet=quiet)
     if bringing is not None and outcome["type"] == "failed":
         bringing.check()
     if fetching is not None:
@@ -78,7 +80,8 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
 
             stand_there(client, parsed, outcome)
         return outcome.get("code") or 1, ""
-    return 0, outcome["image"] if silent else _told(parsed, outcome, quiet=quiet)
+    told = "nothing" if silent else "identity" if quiet else shown_as
+    return 0, _told(parsed, outcome, told)
 
 
 def _brings(
@@ -128,7 +131,8 @@ def _outputs(
     return build_outputs.Fetching(client, token, found) if token and coming else None
 
 
-def _told(parsed: "Parsed", outcome: "dict[str, Any]", *, quiet: bool) -> str:
+def _told(parsed: "Parsed", outcome: "dict[str, Any]", told: str) -> str:
+    """The image's ID, written to where it is wanted."""
     image: str = outcome["image"]
     if parsed["metadata-file"]:
         with open(parsed["metadata-file"], "wb") as metadata:
@@ -137,9 +141,9 @@ def _told(parsed: "Parsed", outcome: "dict[str, Any]", *, quiet: bool) -> str:
         _write_identity(parsed["iidfile"], outcome)
     if not image:
         return ""
-    if quiet:
+    if told == "identity":
         sys.stdout.write(f"{image}\n")
-    elif parsed["progress"] != "rawjson":
+    elif told not in ("rawjson", "none", "nothing"):
         names = "".join(f"Successfully tagged {name}\n" for name in outcome["tags"])
         sys.stdout.write(f"Successfully built {image[7:19]}\n{names}")
     return image
@@ -189,13 +193,13 @@ class display:
         self.shown = self._choose(mode, quiet)
 
     def _choose(self, mode: str, quiet: bool) -> "Any":
-        if quiet:
+        if quiet or mode == "none":
             return _Silent()
         if mode == "rawjson":
             from ketch.cli.build_rawjson import RawJson
 
             return RawJson(sys.stderr)
-        if mode == "tty" or (mode == "auto" and sys.stderr.isatty()):
+        if mode == "tty" or (mode == "auto" and _is_capable()):
             from ketch.cli.build_tty import Live
 
             self._live = True
@@ -212,18 +216,31 @@ class display:
             signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
         return self.shown
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: "type[BaseException] | None", *_: object) -> None:
         if self._live:
             import signal
 
             signal.setitimer(signal.ITIMER_REAL, 0)
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if interrupted:
+            self.shown.cancel()
         self.shown.finish()
+        if interrupted:
+            sys.stderr.write("ERROR: the build was canceled\n")
+
+
+def _is_capable() -> bool:
+    """Whether there is a terminal on which lines can be drawn over."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class _Silent:
     """Shows nothing."""
 
     def feed(self, event: "dict[str, Any]") -> None:
+        """Nothing."""
+
+    def cancel(self) -> None:
         """Nothing."""
 
     def finish(self) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ketch.cli.flags import Parsed
 
 EPOCH = "SOURCE_DATE_EPOCH"
-PROGRESS = ("auto", "plain", "tty", "rawjson", "quiet")
+PROGRESS = ("auto", "plain", "tty", "rawjson", "quiet", "none")
 FLAGS = (
     Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")',
          convert=value.extra_host),
@@ -57,7 +57,7 @@ FLAGS = (
     Flag("output", "o", "list", 'Output destination (format: "type=local,dest=path")'),
     Flag("platform", help="Set platform if server is multi-platform capable", default="",
          values="platforms"),
-    Flag("progress", help="Type of progress output (auto, plain, tty, rawjson, quiet)",
+    Flag("progress", help="Type of progress output (auto, plain, tty, rawjson, quiet, none)",
          default="auto", values=PROGRESS),
     Flag("provenance", help='Shorthand for "--attest=type=provenance"', default=""),
     Flag("pull", "", "switch", "Always attempt to pull a newer version of the image"),
@@ -99,6 +99,16 @@ PLAIN = {  # sent when given: flag, parameter
 }
 
 
+def progress(parsed: "Parsed") -> str:
+    """How a build is shown: by the flag, else by buildx's variable; raises ``Failure``."""
+    wanted: str = parsed["progress"]
+    if "progress" not in parsed.given:
+        wanted = os.environ.get("BUILDKIT_PROGRESS") or wanted
+    if wanted not in PROGRESS:
+        raise Failure(f"invalid progress {wanted!r}: use {', '.join(PROGRESS)}")
+    return wanted
+
+
 def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
     """The parameters of POST /build; raises ``Failure``."""
     if not parsed["disable-content-trust"]:
@@ -115,8 +125,6 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
             "extrahosts": parsed["add-host"],
         }
     )
-    if parsed["progress"] not in PROGRESS:
-        raise Failure(f"invalid progress {parsed['progress']!r}: use {', '.join(PROGRESS)}")
     if parsed["no-cache-filter"]:
         found["nocachefilter"] = parsed["no-cache-filter"]
     if parsed["allow"]:

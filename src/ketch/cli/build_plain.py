@@ -5,7 +5,9 @@
 #5 DONE 0.4s
 """
 
-from ketch.cli.build_steps import Steps
+import time
+
+from ketch.cli.build_steps import CANCELED, Steps, is_over, part_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +44,13 @@ class Plain:
             self._end(step)
         self._out.flush()
 
+    def cancel(self) -> None:
+        """Whoever builds has had enough."""
+        running = [step for step in self.steps.shown if not step.ended]
+        self.steps.cancel(time.time_ns())
+        for step in running:
+            self._end(step)
+
     def finish(self) -> None:
         """Nothing more comes: the warnings, and what failed."""
         for warning in self.steps.warnings:
@@ -67,19 +76,19 @@ class Plain:
 
     def _status(self, step: "Step", event: "Event") -> None:
         """A part once when it begins and once when it is there."""
-        size = event.get("total") or 0
-        done = bool(size) and event.get("current", 0) >= size
+        done = is_over(event)
         key = (step.number, f"{event['id']} {event['text']} {done}")
-        if key not in self._announced:
+        if key not in self._announced and (done or event.get("current")):
             self._announced.add(key)
-            words = f"{event['id']} {event['text']}".strip()
-            self._line(step, f"{words} done" if done else words)
+            self._line(step, f"{part_text(event)} done" if done else part_text(event))
 
     def _end(self, step: "Step") -> None:
         rest = self._unfinished.pop(step.number, "")
         if rest:
             self._line(step, f"{step.seconds():.3f} {rest}")
-        if step.error:
+        if step.error in CANCELED:
+            self._line(step, "CANCELED")
+        elif step.error:
             self._line(step, f"ERROR: {step.error}")
         elif step.cached:
             self._line(step, "CACHED")

@@ -3,6 +3,7 @@
 import time
 from binascii import b2a_base64
 
+from ketch.cli.build_steps import is_over
 from ketch.linux import fastjson
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ class RawJson:
     def __init__(self, out: "TextIO") -> None:
         self._out = out
         self._vertices: dict[str, Event] = {}
+        self._parts: dict[tuple[str, str], int] = {}  # vertex and part → when it began
         self.outcome: Event = {}
 
     def feed(self, event: "Event") -> None:
@@ -26,6 +28,9 @@ class RawJson:
         if found:
             self._out.write(fastjson.dumps(found).decode() + "\n")
             self._out.flush()
+
+    def cancel(self) -> None:
+        """Nothing more comes."""
 
     def finish(self) -> None:
         """Nothing more comes."""
@@ -45,14 +50,12 @@ class RawJson:
             vertex.update({"error": event["error"]} if event.get("error") else {})
             return {"vertexes": [vertex]}
         if kind == "log":
-            data = b2a_base64(event["text"].encode(), newline=False).decode()
-            log = {"vertex": digest, "stream": event["stream"], "data": data}
+            log = {"vertex": digest, "stream": event["stream"], "data": _base64(event["text"])}
             return {"logs": [{**log, "timestamp": stamp(event["at"])}]}
         if kind == "status":
-            return {"statuses": [_status(event)]}
+            return {"statuses": [self._status(event)]}
         if kind == "warned":
-            short = b2a_base64(event["sentence"].encode(), newline=False).decode()
-            return {"warnings": [{"vertex": digest, "level": 1, "short": short}]}
+            return {"warnings": [_warning(event)]}
         return {}
 
     def _began(self, event: "Event") -> "Event":
@@ -68,16 +71,40 @@ class RawJson:
         self._vertices[vertex["digest"]] = shown
         return {"vertexes": [shown]}
 
+    def _status(self, event: "Event") -> "Event":
+        name = f"{event['text']} {event['id']}".strip()
+        began = self._parts.setdefault((event["digest"], name), event["at"])
+        found = {
+            "id": name,
+            "vertex": event["digest"],
+            "name": name,
+            "current": event.get("current", 0),
+            "total": event.get("total", 0),
+            "timestamp": stamp(event["at"]),
+            "started": stamp(began),
+        }
+        return {**found, "completed": stamp(event["at"])} if is_over(event) else found
 
-def _status(event: "Event") -> "Event":
-    return {
-        "id": f"{event['text']} {event['id']}".strip(),
-        "vertex": event["digest"],
-        "current": event.get("current", 0),
-        "total": event.get("total", 0),
-        "timestamp": stamp(event["at"]),
-        "started": stamp(event["at"]),
-    }
+
+def _warning(event: "Event") -> "Event":
+    place = event.get("excerpt") or {}
+    line = event.get("line", 0)
+    short = f"{event['rule']}: {event['sentence']}" if event.get("rule") else event["sentence"]
+    short += f" (line {line})" if event.get("rule") and line else ""
+    found = {"vertex": event["digest"], "level": 1, "short": _base64(short)}
+    found["detail"] = [_base64(text) for text in event.get("detail") or ()]
+    found["url"] = event.get("url", "")
+    if place:
+        source = {"filename": place["filename"], "data": _base64(place["text"])}
+        found["sourceInfo"] = {**source, "language": "Dockerfile"}
+    if line:
+        first, last = place.get("first", line), place.get("last", line)
+        found["range"] = [{"start": {"line": first}, "end": {"line": last}}]
+    return {name: value for name, value in found.items() if value}
+
+
+def _base64(text: str) -> str:
+    return b2a_base64(text.encode(), newline=False).decode()
 
 
 def stamp(ns: int) -> str:

@@ -12,12 +12,26 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
+CANCELED = ("canceled", "context canceled")
+"""What a step's error says when it was not the step's fault."""
+
+
+class Part:
+    """Something that a step does on the way, such as the download of a layer."""
+
+    __slots__ = ("began", "last")
+
+    def __init__(self, status: "Event") -> None:
+        self.began: int = status["at"]
+        self.last = status
+
 
 class Step:
     """One vertex that is shown; ``number`` counts them from 1 as displays do (``#1``)."""
 
     __slots__ = (
-        "began", "cached", "digest", "ended", "error", "logs", "name", "number", "parts", "stage",
+        "began", "cached", "digest", "ended", "error", "is_image", "logs", "name", "number",
+        "parts", "stage",
     )  # fmt: skip
 
     def __init__(self, number: int, vertex: "Event", began: int) -> None:
@@ -30,7 +44,8 @@ class Step:
         self.cached = False
         self.error = ""
         self.logs: list[str] = []
-        self.parts: dict[str, Event] = {}  # id of a part → its last status
+        self.parts: dict[str, Part] = {}  # by ID, or by what is said of those that have none
+        self.is_image = bool(vertex.get("image"))
 
     def seconds(self, now: int = 0) -> float:
         """How long it took, or has taken by ``now``."""
@@ -45,6 +60,7 @@ class Steps:
         self.warnings: list[Event] = []
         self.outcome: Event = {}
         self._by_digest: dict[str, Step] = {}
+        self._images: dict[tuple[str, str], str] = {}  # image and platform → digest of its step
         self._inputs: dict[str, list[str]] = {}  # of every vertex, shown or not
 
     def feed(self, event: "Event") -> "Step | None":
@@ -63,22 +79,38 @@ class Steps:
         if kind == "log":
             step.logs.append(event["text"])
         elif kind == "status":
-            step.parts[event["id"]] = event
+            part = step.parts.setdefault(event["id"] or event["text"], Part(event))
+            part.last = event
         elif kind == "ended":
-            step.ended = event["at"]
-            step.cached = event.get("cached", False)
-            step.error = event.get("error", "")
+            _end(step, event)
         return step
 
     def _begin(self, event: "Event") -> "Step | None":
         vertex = event["vertex"]
         self._inputs[vertex["digest"]] = vertex.get("inputs") or []
-        if not vertex.get("layer", True):
+        if not vertex.get("layer", True) or self._is_known(vertex):
             return None
         step = Step(len(self.shown) + 1, vertex, event["at"])
         self.shown.append(step)
         self._by_digest[step.digest] = step
         return step
+
+    def _is_known(self, vertex: "Event") -> bool:
+        """Whether it brings an image that another stage has asked for already."""
+        if not vertex.get("image"):
+            return False
+        key = (vertex["image"], vertex.get("platform", ""))
+        first: str = self._images.setdefault(key, vertex["digest"])
+        if first == vertex["digest"]:
+            return False
+        self._inputs[vertex["digest"]] = [first]
+        return True
+
+    def cancel(self, now: int) -> None:
+        """What runs ends here."""
+        for step in self.shown:
+            if not step.ended:
+                step.ended, step.error = now, CANCELED[0]
 
     def inputs_of(self, step: Step) -> "list[str]":
         """Digests of the shown steps that a step waits for, through those that are not shown."""
@@ -95,6 +127,41 @@ class Steps:
     def total(self) -> "tuple[int, int]":
         """(steps that are over, steps)."""
         return sum(bool(step.ended) for step in self.shown), len(self.shown)
+
+
+def _end(step: Step, event: "Event") -> None:
+    """An image of which nothing had to be brought was here."""
+    step.ended = event["at"]
+    step.error = event.get("error", "")
+    brought = any(part.last.get("total") for part in step.parts.values())
+    step.cached = event.get("cached", False) or (step.is_image and not step.error and not brought)
+
+
+def is_over(status: "Event") -> bool:
+    """Whether a part is there: without sizes it is as soon as it is told."""
+    current, total = status.get("current") or 0, status.get("total") or 0
+    return bool(status.get("done")) or current >= total > 0 or not (current or total)
+
+
+def part_text(status: "Event") -> str:
+    """What it is, and how much of it."""
+    current, total = status.get("current") or 0, status.get("total") or 0
+    words = f"{status['text']} {status['id']}".strip()
+    if total:
+        return f"{words} {_size(current)} / {_size(total)}"
+    return f"{words} {_size(current)}" if current else words
+
+
+def _size(size: float) -> str:
+    """With two digits behind the point, as BuildKit has it: it does not jump about as it grows."""
+    if size < 1000:
+        return f"{size}B"
+    units = ["kB", "MB", "GB", "TB"]
+    size /= 1000
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        del units[0]
+    return f"{size:.2f}{units[0]}"
 
 
 def everything(events: "Iterable[Event]") -> Steps:
