@@ -56,6 +56,9 @@ def test_check_and_call(ketchd: Ketchd, tmp_path: Path) -> None:
     assert "CopyIgnoredFile" in said(ketchd, "build", "--check", ignoring)[1]
     broken = said(ketchd, "build", "--check", folder(tmp_path, "FROM busybox\nRUM x\n"))
     assert (broken[0], "   2 | >>> RUM x" in broken[1]) == (1, True)
+    baseless = said(ketchd, "build", "--check", folder(tmp_path, "ARG BASE\nFROM $BASE as x\n"))
+    assert (baseless[0], "FromAsCasing" in baseless[1]) == (1, True)
+    assert "should not be blank" in baseless[1]
 
 
 def test_warnings_and_excerpts_of_a_build(ketchd: Ketchd, tmp_path: Path) -> None:

@@ -58,12 +58,20 @@ def planned(
     dockerfile: Dockerfile, options: BuildOptions, platform: dict[str, str]
 ) -> tuple[GlobalScope, Plan]:
     """The arguments before the first FROM, and the stages that the target needs."""
+    scope = global_scope(dockerfile, options, platform)
+    return scope, make_plan(dockerfile, scope, options.target, options.contexts)
+
+
+def global_scope(
+    dockerfile: Dockerfile, options: BuildOptions, platform: dict[str, str]
+) -> GlobalScope:
+    """The arguments before the first FROM."""
     known = {**platform, "TARGETSTAGE": options.target or dockerfile.stages[-1].base.alias}
     known["TARGETSTAGE"] = known["TARGETSTAGE"] or "default"
     scope = GlobalScope(options.build_args, known, dockerfile.escape)
     for arg in dockerfile.global_args:
         scope.declare(arg)
-    return scope, make_plan(dockerfile, scope, options.target, options.contexts)
+    return scope
 
 
 def _with_labels(plan: Plan, labels: dict[str, str]) -> Plan:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from ketch.build.contexts import named_contexts
 from ketch.build.contexts.ignore import IgnoreRules, parse_ignore
 from ketch.build.dockerfile.expand import ExpansionError, expand
+from ketch.build.dockerfile.plan import make_plan
 from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.lint import answers
 from ketch.build.lint.check import check_all, violated
 from ketch.build.lint.choice import choice_of
-from ketch.build.prepared import Prepared, parsed, planned
+from ketch.build.prepared import Prepared, global_scope, parsed, planned
 from ketch.build.rehearsal import rehearse
 from ketch.build.steps.image_config import variables
 from ketch.engine.progress import all_of
@@ -71,10 +72,15 @@ class Questions:
     ) -> Answer:
         try:
             dockerfile = parsed(data, options)
-            scope, plan = planned(dockerfile, options, platform)
+            scope = global_scope(dockerfile, options, platform)
         except DockerfileError as error:
             return answers.lint_error(error, data)
         choice = choice_of(dockerfile, options.build_args)
+        try:
+            plan = make_plan(dockerfile, scope, options.target, options.contexts)
+        except DockerfileError as error:
+            found = check_all(dockerfile, scope, choice, ignore, lambda _: None)
+            return answers.lint(dockerfile, data, found, error)
         configs = await self._configs(dockerfile, scope, platform)
         known = {
             word: {"PATH", *variables(decode(config).run)} for word, (_, config) in configs.items()
