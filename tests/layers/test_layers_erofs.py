@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import io
 import os
 import stat
@@ -100,3 +101,23 @@ def test_empty_tar_is_an_empty_tree(tmp_path, open_image):
     root = open_image(make_image(tmp_path / "image", io.BytesIO(bytes(1024))))
     assert os.listdir(root) == []
     assert stat.S_IMODE(os.stat(root).st_mode) == 0o755
+
+
+def test_zeros_take_no_room(tmp_path, open_image):
+    """A sparse file of a build, or an archive of zeros, must not fill the disk."""
+    size = (100 << 20) + 1
+    with open(tmp_path / "sparse", "w+b") as sparse:
+        sparse.truncate(size)
+        sparse.seek(50 << 20)
+        sparse.write(b"in the middle")
+        with open(tmp_path / "tar", "w+b") as out:
+            writer = TarWriter(out)
+            entry = Entry(b"sparse", stat.S_IFREG | 0o644)
+            entry.size = size
+            sparse.seek(0)
+            writer.add(entry, sparse.fileno())
+            writer.finish()
+            out.seek(0)
+            image = make_image(tmp_path / "image", out)
+    assert os.stat(image).st_blocks * 512 < 8 << 20
+    assert filecmp.cmp(tmp_path / "sparse", f"{open_image(image)}/sparse", shallow=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -13,6 +14,8 @@ from ketch.layers.tree import Tree
 from ketch.linux.writeback import start_writeback
 
 _WRITEBACK = 8 << 20
+_SMALLEST_HOLE = 64 << 10
+_ZEROS = bytes(1 << 20)
 
 
 class Scan:
@@ -64,13 +67,22 @@ class Copy:
     def take(self, chunk: bytes) -> None:
         """The next piece; large ones are best."""
         self.digest.update(chunk)
-        write_all(self._fd, chunk)
+        if _is_hole(chunk):
+            os.lseek(self._fd, len(chunk), os.SEEK_CUR)
+        else:
+            write_all(self._fd, chunk)
         self.end += len(chunk)
         if self.end - self._begun >= _WRITEBACK:
             start_writeback(self._fd, self._begun, self.end - self._begun)
             self._begun = self.end
         if self._progress is not None:
             self._progress(self.end - self._start)
+
+
+def _is_hole(chunk: bytes) -> bool:
+    """Whether to leave a piece out of the file, which reads as zeros there: a sparse file of a
+    terabyte, or an archive of zeros, must not fill the disk."""
+    return len(chunk) >= _SMALLEST_HOLE and _ZEROS.startswith(chunk)
 
 
 @contextmanager

@@ -6,11 +6,12 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import NamedTuple
 
 from ketch.errors import InvalidParameter, KetchError, os_reason
 from ketch.linux import mountapi
+from ketch.linux.below import stats_below
 from ketch.volumes import quota
 from ketch.volumes.mountinfo import mounted_below
 
@@ -127,41 +128,19 @@ class LocalDriver:
     def size(self, name: str) -> int:
         """Bytes of a volume's files, each inode once; blocks. What vanishes meanwhile is left out.
 
-        The tree may be as deep as its writers like: nothing here recurses, and what lies below
-        PATH_MAX is not counted.
+        The tree may be as deep as its writers like.
         """
         total = 0
         seen: set[tuple[int, int]] = set()
-        for info in _files(self.mountpoint(name)):
+        for info in stats_below(self.mountpoint(name)):
+            if stat.S_ISDIR(info.st_mode):
+                continue
             if info.st_nlink > 1:
                 if (info.st_dev, info.st_ino) in seen:
                     continue
                 seen.add((info.st_dev, info.st_ino))
             total += info.st_size
         return total
-
-
-def _files(top: str) -> Iterator[os.stat_result]:
-    """lstat(2) of everything below ``top`` that is no directory."""
-    pending = [top]
-    while pending:
-        for entry in _entries(pending.pop()):
-            try:
-                info = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            if stat.S_ISDIR(info.st_mode):
-                pending.append(entry.path)
-            else:
-                yield info
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError:
-        return []
 
 
 def _sync(folder: str) -> None:

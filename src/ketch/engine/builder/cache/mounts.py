@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ import msgspec
 
 from ketch.engine.builder.cache.records import MOUNT, CacheUsage
 from ketch.engine.storing import storing
+from ketch.linux.below import stats_below
 from ketch.state.database import Database, Table
 
 FOLDER = "build-caches"
@@ -227,11 +229,7 @@ class CacheMounts:
 def size_of(path: str) -> int:
     """Bytes of the files in a directory; one that is linked several times counts once."""
     seen: dict[tuple[int, int], int] = {}
-    for _, _, files, fd in os.fwalk(path):
-        for name in files:
-            try:
-                info = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
+    for info in stats_below(path):
+        if not stat.S_ISDIR(info.st_mode):
             seen[info.st_dev, info.st_ino] = info.st_blocks * 512
     return sum(seen.values())
