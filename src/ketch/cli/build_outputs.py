@@ -179,7 +179,7 @@ def _take(pieces: "Any", output: Output) -> None:
         os.makedirs(output.dest, exist_ok=True)
         joined = Joined(output.dest) if output.layout else None
         pieces = iter(pieces)
-        extract(pieces, Whole(output.dest, ""), keep_owner=False)
+        extract(pieces, Whole(output.dest, ""), keep_owner=False, plain=output.layout)
         for _ in pieces:  # an archive may end before its stream, whose end the engine waits for
             pass
         if joined is not None:

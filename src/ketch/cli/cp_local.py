@@ -98,27 +98,57 @@ def plan(source: str, is_folder: bool, target: str, renamed: str = "") -> Plan:
     return Plan(os.path.dirname(whole), os.path.basename(whole))
 
 
-def extract(pieces: "Iterable[bytes]", plan: Plan, *, keep_owner: bool) -> None:
-    """Write a tree; raises ``Failure`` for an archive that reaches out of it."""
+def extract(
+    pieces: "Iterable[bytes]", plan: Plan, *, keep_owner: bool, plain: bool = False
+) -> None:
+    """Write a tree; raises ``Failure`` for an archive that reaches out of it, or is none. A
+    ``plain`` one has nothing but directories and files."""
     folders: list[tuple[str, tarfile.TarInfo]] = []
-    with tarfile.open(fileobj=_Reader(iter(pieces)), mode="r|") as tar:
-        tar.extraction_filter = lambda entry, _: entry  # Python 3.11.2, Debian 12's, has none
-        for entry in tar:
-            entry.name = _inside(plan.folder, plan.place(entry.name))
-            if entry.name == ".":  # the destination keeps its own mode, owner and time
-                continue
-            if entry.islnk():
-                entry.linkname = _inside(plan.folder, plan.place(entry.linkname))
-            if not keep_owner:
-                entry.uid, entry.gid = os.getuid(), os.getgid()
-            entry.uname = entry.gname = ""
-            path = os.path.join(plan.folder, entry.name)
-            _clear(path, entry)
-            tar.extract(entry, plan.folder, set_attrs=not entry.isdir())
-            if entry.isdir():
-                folders.append((path, entry))
-    for path, entry in reversed(folders):
-        _finish(path, entry)
+    try:
+        with tarfile.open(fileobj=_Reader(iter(pieces)), mode="r|") as tar:
+            tar.extraction_filter = lambda entry, _: entry  # Python 3.11.2, Debian 12's, has none
+            for entry in tar:
+                if plain and not entry.isdir() and not entry.isreg():
+                    raise Failure(f"the archive has an entry that is no file: {entry.name!r}")
+                _place(tar, entry, plan, keep_owner, folders)
+        for path, entry in reversed(folders):
+            _inside(plan.folder, entry.name)  # a link on its way may be another one now
+            _finish(path, entry)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+        raise Failure(f"what the engine sent is no archive that can be unpacked: {error}") from None
+
+
+def _place(
+    tar: tarfile.TarFile,
+    entry: tarfile.TarInfo,
+    plan: Plan,
+    keep_owner: bool,
+    folders: "list[tuple[str, tarfile.TarInfo]]",
+) -> None:
+    """One entry; of ``folders``, mode and time are set at the end."""
+    entry.name = _inside(plan.folder, plan.place(entry.name))
+    if entry.name == ".":  # the destination keeps its own mode, owner and time
+        return
+    path = os.path.join(plan.folder, entry.name)
+    if entry.islnk():
+        entry.linkname = _inside(plan.folder, plan.place(entry.linkname))
+        _clear(path, entry)
+        _link(os.path.join(plan.folder, entry.linkname), path)
+        return
+    if not keep_owner:
+        entry.uid, entry.gid = os.getuid(), os.getgid()
+    entry.uname = entry.gname = ""
+    _clear(path, entry)
+    tar.extract(entry, plan.folder, set_attrs=not entry.isdir())
+    if entry.isdir():
+        folders.append((path, entry))
+
+
+def _link(there: str, path: str) -> None:
+    """A hard link. Its attributes are those of its other name: setting them again, as tarfile does,
+    would follow a symbolic link that has two names."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.link(there, path, follow_symlinks=False)
 
 
 def _inside(folder: str, name: str) -> str:
