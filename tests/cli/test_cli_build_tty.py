@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-from ketch.cli import build_tty
+from ketch.cli import build_plain, build_tty, table
 from ketch.cli.build_picture import Picture, columns, printable
 from ketch.cli.build_steps import Steps, everything, is_over, part_text
+from ketch.cli.flags import Failure
+from ketch.cli.main import main
 
 COLUMNS = 40
 
@@ -35,6 +37,56 @@ def drawn(name: str) -> list[str]:
 def test_a_step_cannot_command_the_terminal() -> None:
     rows = drawn("RUN a\x1b]0;title\x07\x1b[2Jb\rc")
     assert not [c for row in rows for c in row if not c.isprintable()]
+
+
+HOSTILE = "a\x1b]52;c;aGk=\x07\x1b[2J\x9b5n\u202eb"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def failed_build(out: io.StringIO, display: type[build_tty.Live] | type[build_plain.Plain]) -> str:
+    """What stays on a terminal of a build in which everything is hostile."""
+    shown = display(out)
+    for event in (
+        began(f"RUN {HOSTILE}"),
+        {"type": "log", "digest": "d", "text": f"\x1b[31mred\x1b[0m {HOSTILE}\n", "at": 2},
+        {"type": "warned", "digest": "d", "sentence": HOSTILE},
+        {"type": "ended", "digest": "d", "error": HOSTILE, "at": 3},
+    ):
+        shown.feed(event)
+    shown.finish()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("display", [build_tty.Live, build_plain.Plain])
+def test_nor_can_what_is_told_of_a_failure(
+    display: type[build_tty.Live] | type[build_plain.Plain],
+) -> None:
+    """Its output keeps its colours; nothing else of it reaches the terminal."""
+    text = failed_build(Terminal(), display)
+    assert "\x1b[31mred\x1b[0m" in text
+    rest = re.sub(r"\x1b\[\??\d*[AKJmhl]|[\r\n]", "", text)
+    assert not [c for c in rest if not c.isprintable()], repr(rest)
+    assert "a\\x1b]52;c;aGk=\\x07\\x1b[2J\\x9b5n\\u202eb" in text
+
+
+def test_a_file_gets_what_a_step_said_as_it_is() -> None:
+    assert f"0.000 \x1b[31mred\x1b[0m {HOSTILE}\n" in failed_build(io.StringIO(), build_plain.Plain)
+
+
+def test_errors_and_tables_quote_and_obey_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> int:
+        raise Failure(HOSTILE)
+
+    monkeypatch.setattr("ketch.cli.build.build", fails)
+    assert main(["build", "."]) == 1
+    assert capsys.readouterr().err == "a\\x1b]52;c;aGk=\\x07\\x1b[2J\\x9b5n\\u202eb\n"
+    assert "\x1b" not in table.render(["NAME", "COMMAND"], [[HOSTILE, HOSTILE]])
 
 
 def test_wide_letters_take_two_columns() -> None:

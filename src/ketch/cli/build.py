@@ -73,8 +73,10 @@ def build_parsed(client: "Client", parsed: "Parsed", *, silent: bool = False) ->
     if fetching is not None:
         fetching.finish(patience=2.0 if outcome["type"] == "failed" else None)
     if outcome["type"] == "failed":
+        from ketch.cli.visible import visible
+
         place = f"{outcome['excerpt']}\n" if "excerpt" in outcome else ""
-        sys.stderr.write(f"{place}ERROR: {outcome['error']}\n")
+        sys.stderr.write(visible(f"{place}ERROR: {outcome['error']}\n"))
         if parsed["shell-on-failure"]:
             from ketch.cli.build_failure import stand_there
 

@@ -5,6 +5,7 @@ import sys
 from ketch.cli.build_context import question_of
 from ketch.cli.build_flags import query
 from ketch.cli.flags import Failure
+from ketch.cli.visible import visible
 from ketch.linux import fastjson
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def ask(client: "Client", parsed: "Parsed") -> int:
         found = len(answer["Result"].get("warnings") or ()) if call == "check" else 0
         plural = "" if found == 1 else "s"
         told = f"Check complete, {found} warning{plural} found!\n\n" if found else ""
-        sys.stdout.write(told + answer["Text"])
+        sys.stdout.write(visible(told + answer["Text"]))
     return int(answer["Status"])
 
 

@@ -178,4 +178,6 @@ def _short(text: str, most: int) -> str:
 
 def _escape(text: str) -> str:
     clean = "".join(c if c.isprintable() else " " for c in text)
-    return clean.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return (
+        clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    )

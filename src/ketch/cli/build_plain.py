@@ -8,6 +8,7 @@
 import time
 
 from ketch.cli.build_steps import CANCELED, Steps, is_over, part_text
+from ketch.cli.visible import coloured, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Plain:
     def __init__(self, out: "TextIO") -> None:
         self.steps = Steps()
         self._out = out
+        self._terminal = out.isatty()
         self._last = 0
         self._unfinished: dict[int, str] = {}
         self._announced: set[tuple[int, str]] = set()
@@ -35,7 +37,7 @@ class Plain:
             return
         kind = event["type"]
         if kind == "began":
-            self._line(step, step.name)
+            self._line(step, visible(step.name), heading=True)
         elif kind == "log":
             self._log(step, event)
         elif kind == "status":
@@ -54,16 +56,21 @@ class Plain:
     def finish(self) -> None:
         """Nothing more comes: the warnings, and what failed."""
         for warning in self.steps.warnings:
-            self._out.write(f"\n{warning_text(warning)}\n")
+            self._out.write(f"\n{visible(warning_text(warning))}\n")
         self._out.flush()
 
-    def _line(self, step: "Step", text: str) -> None:
+    def _line(self, step: "Step", text: str, *, heading: bool = False) -> None:
         if self._last and self._last != step.number:
             self._out.write("\n")
-            if text is not step.name:
-                self._out.write(f"#{step.number} {step.name}\n")
+            if not heading:
+                self._out.write(f"#{step.number} {visible(step.name)}\n")
         self._last = step.number
         self._out.write(f"#{step.number} {text}\n")
+
+    def _said(self, step: "Step", seconds: float, text: str) -> None:
+        """What the step's program wrote, which a file or a pipe gets as it is."""
+        shown = coloured(text) if self._terminal else text
+        self._line(step, f"{seconds:.3f} {shown}")
 
     def _log(self, step: "Step", event: "Event") -> None:
         text = self._unfinished.pop(step.number, "") + event["text"]
@@ -72,7 +79,7 @@ class Plain:
             self._unfinished[step.number] = rest
         since = (event["at"] - step.began) / 1e9
         for line in lines:
-            self._line(step, f"{since:.3f} {line.rstrip(chr(13))}")
+            self._said(step, since, line.rstrip(chr(13)))
 
     def _status(self, step: "Step", event: "Event") -> None:
         """A part once when it begins and once when it is there."""
@@ -80,16 +87,17 @@ class Plain:
         key = (step.number, f"{event['id']} {event['text']} {done}")
         if key not in self._announced and (done or event.get("current")):
             self._announced.add(key)
-            self._line(step, f"{part_text(event)} done" if done else part_text(event))
+            words = visible(part_text(event))
+            self._line(step, f"{words} done" if done else words)
 
     def _end(self, step: "Step") -> None:
         rest = self._unfinished.pop(step.number, "")
         if rest:
-            self._line(step, f"{step.seconds():.3f} {rest}")
+            self._said(step, step.seconds(), rest)
         if step.error in CANCELED:
             self._line(step, "CANCELED")
         elif step.error:
-            self._line(step, f"ERROR: {step.error}")
+            self._line(step, visible(f"ERROR: {step.error}"))
         elif step.cached:
             self._line(step, "CACHED")
         else:

@@ -11,6 +11,7 @@ from ketch.cli import terminal
 from ketch.cli.build_picture import PLAIN, YELLOW, Picture
 from ketch.cli.build_plain import warning_text
 from ketch.cli.build_steps import CANCELED, Steps
+from ketch.cli.visible import coloured, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,8 +74,10 @@ class Live:
         self.draw(final=True)
         for step in self.steps.shown:
             if step.error and step.logs and step.error not in CANCELED:
-                self._out.write(f"------\n > {step.name}:\n{''.join(step.logs).rstrip()}\n------\n")
+                said = coloured("".join(step.logs).rstrip())
+                reset = PLAIN if "\x1b" in said else ""
+                self._out.write(f"------\n > {visible(step.name)}:\n{said}{reset}\n------\n")
         for warning in self.steps.warnings:
-            text = warning_text(warning)
+            text = visible(warning_text(warning))
             self._out.write(f"{YELLOW}{text}{PLAIN}\n" if self._colours else f"{text}\n")
         self._out.flush()

@@ -120,16 +120,23 @@ def _run(name: str, rest: "list[str]", globals_: "Parsed") -> int:
     except UsageError as error:
         return _usage(name, module, error)
     except Failure as error:
-        sys.stderr.write(f"{error}\n")
+        _tell(str(error))
         return error.code
     except KetchError as error:
-        sys.stderr.write(f"{exits.prefix(error)}{error}\n")
+        _tell(f"{exits.prefix(error)}{error}")
         return exits.FAILED
     except BrokenPipeError:
         raise
     except OSError as error:
         sys.stderr.write(f"{exits.of_system(name, error)}\n")
         return exits.FAILED
+
+
+def _tell(error: str) -> None:
+    """An error, which may quote what others wrote."""
+    from ketch.cli.visible import visible
+
+    sys.stderr.write(f"{visible(error)}\n")
 
 
 def _client(name: str, globals_: "Parsed") -> "Client":

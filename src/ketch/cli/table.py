@@ -4,6 +4,8 @@ A cell ends with a tab; neighbouring lines that have the cell share its column. 
 least ten wide, three of them space.
 """
 
+from ketch.cli.visible import visible
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +18,7 @@ def render(
     header: "Sequence[str]", rows: "Sequence[Sequence[str]]", narrowest: int = NARROWEST
 ) -> str:
     """The table as one string with a newline at its end."""
-    lines = [list(header), *[list(row) for row in rows]]
+    lines = [list(header), *[list(map(visible, row)) for row in rows]]
     return layout(lines, narrowest)
 
 
