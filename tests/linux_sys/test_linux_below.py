@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ketch.engine.builder.cachemounts import size_of
+from ketch.engine.builder.cache.mounts import size_of
 
 from ketch.layers.remove import remove
 from ketch.linux.below import stats_below

@@ -16,8 +16,8 @@ def visible(text: str) -> str:
 
 
 def coloured(text: str) -> str:
-    """What a program said, for a terminal: colours, backspaces and carriage returns work as it meant
-    them, nothing else does."""
+    """What a program said, for a terminal: colours, backspaces and carriage returns work as it
+    meant them, nothing else does."""
     if text.isprintable():
         return text
     import re
