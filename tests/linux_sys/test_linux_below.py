@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ketch.engine.builder.cache.mounts import size_of
 
+from ketch.engine.builder.cache.mounts import size_of
 from ketch.layers.remove import remove
 from ketch.linux.below import stats_below
 from ketch.snapshots.protocol import Usage
