@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import signal
 import subprocess
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from e2e.ketchd_process import Ketchd, docker_path, wait_for
+from e2e.unix_http import UnixConnection
 
 pytestmark = pytest.mark.root
 
@@ -193,3 +196,29 @@ def test_prunes_are_told_with_what_they_gave_back(ketchd: Ketchd) -> None:
         "container prune", "volume prune", "network prune", "image prune", "builder prune",
     ]  # fmt: skip
     assert all(each["Actor"] == {"ID": "", "Attributes": {"reclaimed": "0"}} for each in found)
+
+
+def test_who_hears_that_a_container_died_may_look_at_it(ketchd: Ketchd, name: str) -> None:
+    """docker compose (2.40, ``up --watch``) crashes when it is gone by then."""
+    following = UnixConnection(str(ketchd.socket))
+    identity = ketchd.out("create", "--name", name, "busybox", "true")
+    since = time.time()
+    filters = {"container": [identity], "event": ["die"]}
+    following.request("GET", "/events?" + urlencode({"filters": json.dumps(filters)}))
+    with following.getresponse() as stream:
+        asking = UnixConnection(str(ketchd.socket))
+        asking.request("POST", f"/containers/{identity}/start")
+        with asking.getresponse() as response:
+            assert response.status == 204
+        assert json.loads(stream.readline())["Action"] == "die"
+        asking.request("GET", f"/containers/{identity}/json")
+        with asking.getresponse() as response:
+            ended = json.load(response)["State"]["FinishedAt"]
+        asking.request("DELETE", f"/containers/{identity}")
+        with asking.getresponse() as response:
+            assert response.status == 204
+    (gone,) = events(ketchd, since, f"container={identity}", "event=destroy")
+    whole, _, fraction = ended.removesuffix("Z").partition(".")
+    second = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
+    died = second * 10**9 + int(fraction.ljust(9, "0"))
+    assert gone["timeNano"] - died >= 50_000_000

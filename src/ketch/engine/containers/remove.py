@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 from ketch.engine.containers import links as container_links
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ketch.engine.containers")
 _PAUSES = (1, 5, 25, 125)  # seconds between attempts to remove a container's files
+_LOOK = 0.05  # seconds that a container stays after its death when somebody follows the events
 _PATIENCE = 5.0  # seconds that an engine that closes waits for files to be removed
 
 
@@ -56,8 +58,18 @@ class Remover:
             live.cancel_restart()
             if record.state.running:
                 await stopper.end(record)
+            else:
+                await self._looked_at(record)
             if record.id in self._parts.store:  # --rm may have been quicker
                 await self._delete(self._parts.store.by_id(record.id), volumes=volumes)
+
+    async def _looked_at(self, record: ContainerRecord) -> None:
+        """Who follows the events looks at a container as soon as he hears that it died, and docker
+        compose (2.40, ``up --watch``) crashes when it is not there: it stays for the moment that
+        removing takes Docker anyway."""
+        since = (time.time_ns() - record.state.finished_at) / 1e9
+        if self._parts.events.followed and 0 <= since < _LOOK:
+            await asyncio.sleep(_LOOK - since)
 
     def _check_state(self, record: ContainerRecord, ref: str, force: bool) -> None:
         status = record.state.status

@@ -44,9 +44,15 @@ class Events:
         self._newest = 0
         self._last = 0  # sequence number of the newest event of this process
         self._changed = asyncio.Event()
+        self._followers = 0
         self._time = self._journal.newest()  # the clock may have been set back since
         self._thread = threading.get_ident()
         database.rider = self
+
+    @property
+    def followed(self) -> bool:
+        """Whether somebody hears of events as they happen."""
+        return self._followers > 0
 
     def publish(
         self, type: str, action: str, actor: str, attributes: dict[str, str] | None = None
@@ -134,14 +140,18 @@ class Events:
     async def _stream(
         self, since: int, until: int, after: int, filters: Filters
     ) -> AsyncIterator[Event]:
-        while True:
-            changed = self._changed
-            for sequence, event in self._journal.between(since, until, after=after):
-                after = sequence
-                if matches(event, filters):
-                    yield event
-            if not await _wait(changed, until):
-                return
+        self._followers += 1
+        try:
+            while True:
+                changed = self._changed
+                for sequence, event in self._journal.between(since, until, after=after):
+                    after = sequence
+                    if matches(event, filters):
+                        yield event
+                if not await _wait(changed, until):
+                    return
+        finally:
+            self._followers -= 1
 
 
 async def _wait(changed: asyncio.Event, until: int) -> bool:
