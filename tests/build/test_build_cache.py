@@ -6,7 +6,7 @@ import pytest
 
 from build.fakes import FakeExecutor, build
 from ketch.build.failures import StepFailed
-from ketch.build.request.options import BuildOptions
+from ketch.build.request.options import BuildLimits, BuildOptions
 from ketch.oci.image import ImageConfig, RunConfig, encode
 
 TEXT = "FROM base\nENV a=1\nCOPY a.txt /a\nRUN make\nCMD x\n"
@@ -46,11 +46,11 @@ EDITS = [
     ("CMD a\nRUN x", "CMD b\nRUN x", 1),
     ("EXPOSE 80\nCOPY a.txt /a", "EXPOSE 81\nCOPY a.txt /a", 1),
     ('SHELL ["a"]\nRUN x', 'SHELL ["b"]\nRUN x', 0),
-    ("HEALTHCHECK CMD a\nRUN x", "HEALTHCHECK CMD b\nRUN x", 0),
+    ("HEALTHCHECK CMD a\nRUN x", "HEALTHCHECK CMD b\nRUN x", 1),
     ("HEALTHCHECK --interval=1s CMD a", "HEALTHCHECK --interval=2s CMD a", 0),
     ("HEALTHCHECK --retries=1 CMD a", "HEALTHCHECK --retries=257 CMD a", 0),
     ("HEALTHCHECK --start-interval=1s CMD a", "HEALTHCHECK CMD a", 0),
-    ("ONBUILD RUN a\nRUN x", "ONBUILD RUN b\nRUN x", 0),
+    ("ONBUILD RUN a\nRUN x", "ONBUILD RUN b\nRUN x", 1),
     ("COPY a.txt /a", "COPY a.txt /b", 0),
     ("COPY a.txt /a", "COPY --chown=1 a.txt /a", 0),
     ("COPY a.txt /a", "COPY --chmod=600 a.txt /a", 0),
@@ -61,10 +61,17 @@ EDITS = [
     ('RUN ["a b"]', 'RUN ["a", "b"]', 0),
     ("CMD a b", 'CMD ["/bin/sh", "-c", "a b"]', 1),
     ("EXPOSE 80\nEXPOSE 81", "EXPOSE 80\nEXPOSE 82", 1),
-    ("VOLUME /a\nRUN x", "VOLUME /b\nRUN x", 0),
+    ("VOLUME /a\nRUN x", "VOLUME /b\nRUN x", 1),
     ("STOPSIGNAL 9\nRUN x", "STOPSIGNAL 15\nRUN x", 1),
     ("RUN <<E\na\nE", "RUN <<E\nb\nE", 0),
     ("COPY <<f /x\n1\nf", "COPY <<f /x\n2\nf", 0),
+    ("ENV a=1\nCOPY a.txt /a", "ENV a=2\nCOPY a.txt /a", 1),
+    ("USER a\nCOPY a.txt /a", "USER b\nCOPY a.txt /a", 1),
+    ("ENV a=1\nWORKDIR /a", "ENV a=2\nWORKDIR /a", 1),
+    ("USER a\nWORKDIR /a", "USER b\nWORKDIR /a", 0),
+    ("WORKDIR /a\nCOPY a.txt b", "WORKDIR /b\nCOPY a.txt b", 0),
+    ("RUN x", 'CMD ["a"]\nRUN x', 1),
+    ("RUN x", 'SHELL ["/bin/sh", "-c"]\nRUN x', 1),
 ]
 
 
@@ -72,6 +79,36 @@ EDITS = [
 async def test_edits(executor: FakeExecutor, before: str, after: str, hits: int) -> None:
     await build(executor, f"FROM base\n{before}\n")
     assert (await build(executor, f"FROM base\n{after}\n")).hits == hits
+
+
+def limited(*ulimits: tuple[str, int, int], size: int = 0) -> BuildOptions:
+    return BuildOptions(limits=BuildLimits(ulimits=ulimits, shm_size=size))
+
+
+def proxied(value: str) -> BuildOptions:
+    return BuildOptions(build_args={"http_proxy": value})
+
+
+OPTIONS = [
+    ("RUN x", BuildOptions(extra_hosts=("a:1.2.3.4",)), BuildOptions(), 0),
+    ("RUN x", BuildOptions(extra_hosts=("a:1.2.3.4",)), BuildOptions(extra_hosts=("b:::1",)), 0),
+    ("RUN x", BuildOptions(extra_hosts=("a:1.2.3.4",)), BuildOptions(extra_hosts=("a:::1",)), 1),
+    ("RUN x", limited(("nofile", 1, 2)), limited(("nofile", 1, 3)), 0),
+    ("RUN x", limited(size=1), limited(size=2), 0),
+    ("RUN x", BuildOptions(limits=BuildLimits(memory=1 << 30)), BuildOptions(), 1),
+    ("RUN x", proxied("http://a"), proxied("http://b"), 1),
+    ("ARG http_proxy\nRUN x", proxied("http://a"), proxied("http://b"), 1),
+    ("COPY a.txt /a", limited(size=1), limited(size=2), 1),
+]
+
+
+@pytest.mark.parametrize(("text", "before", "after", "hits"), OPTIONS)
+async def test_what_a_step_sees_of_the_options_counts(
+    executor: FakeExecutor, text: str, before: BuildOptions, after: BuildOptions, hits: int
+) -> None:
+    """The declared proxy: the ARG is a hit, the RUN that may write it down is none."""
+    await build(executor, f"FROM base\n{text}\n", before)
+    assert (await build(executor, f"FROM base\n{text}\n", after)).hits == hits
 
 
 async def test_content_of_files_counts(executor: FakeExecutor) -> None:

@@ -12,7 +12,8 @@ PROXY_ARGS = frozenset(
     for upper in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
     for name in (upper, upper.lower())
 )
-"""Arguments that need no ARG, reach every RUN, and stay out of cache keys and history."""
+"""Arguments that need no ARG, reach every RUN, and stay out of the history, and of cache keys too
+unless an ARG declares them."""
 
 BUILTIN_ARGS = frozenset(
     {
@@ -123,9 +124,15 @@ class StageScope:
         values = self.variables(env)
         return [f"{name}={values.get(name, '')}" for name in self.args if name not in PROXY_ARGS]
 
+    def declared_proxies(self) -> list[str]:
+        """``name=value`` of the proxies that the Dockerfile itself declares, sorted: these may go
+        into what a RUN makes, so its cache key holds them, as with Docker."""
+        declared = ((name, self.args[name]) for name in sorted(set(self.args) & PROXY_ARGS))
+        return [f"{name}={value}" for name, value in declared if value is not None]
+
     def proxies(self, env: Mapping[str, str]) -> list[str]:
-        """Proxy settings for RUN, which no cache key holds; in lower and upper case, since programs
-        look for one of them."""
+        """Proxy settings for RUN, which no cache key holds unless they are declared; in lower and
+        upper case, since programs look for one of them."""
         names = (set(self.outer.given) | set(self.args)) & PROXY_ARGS
         values = {**self.outer.given, **{k: v for k, v in self.args.items() if v is not None}}
         given = {name: values[name] for name in names if name in values}

@@ -73,8 +73,8 @@ async def _commit(state: StageState, step: Copy, copy: CopyStep, words: CopyWord
     async def make() -> str:
         return await executor.copy(copy)
 
-    key = state.bare_key(identity) if _stands_alone(copy) else ""
-    await state.commit(identity, created_by, make, key=key)
+    key = state.files_key(identity, bare=_stands_alone(copy))
+    await state.commit(key, created_by, make)
 
 
 def _identity(step: Copy, copy: CopyStep, sums: list[str]) -> str:

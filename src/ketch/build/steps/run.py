@@ -33,20 +33,35 @@ async def do_run(state: StageState, step: Run, trees: Trees) -> None:
     declared = state.scope.declared_args(state.env())
     created_by = state.shared.words.ran(told, args, declared)
     seen = await run_mounts.identity(state, mounts)
-    network = step.network or state.shared.options.network_mode
-    network = "" if network == "default" else network  # clients name it or leave it out
-    hostname = state.shared.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or ""
-    name = [f"on {hostname}"] if hostname else []
-    identity = "\0".join(
-        ["run", network, step.security, *name, *args, "", *seen, "", *argv, script]
-    )
+    identity = "\0".join([*_surroundings(state, step), *args, "", *seen, "", *argv, script])
     planned = _planned(state, step, mounts)
 
     async def make() -> str:
         run = msgspec.structs.replace(planned, argv=tuple(argv), script=script, script_path=path)
         return await _execute(state, run)
 
-    await state.commit(identity, created_by, make)
+    await state.commit(state.key(identity), created_by, make)
+
+
+def _surroundings(state: StageState, step: Run) -> list[str]:
+    """What a step sees beside files and environment, for its key. Of the hosts the names count, as
+    with Docker: addresses differ between machines that mean the same. Amounts of memory and CPU
+    change how long a step takes, not what it makes."""
+    options = state.shared.options
+    network = step.network or options.network_mode
+    network = "" if network == "default" else network  # clients name it or leave it out
+    hostname = options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or ""
+    hosts = [host.partition(":")[0] for host in options.extra_hosts]
+    limits = [f"{name}={soft}:{hard}" for name, soft, hard in sorted(options.limits.ulimits)]
+    size = options.limits.shm_size
+    return [
+        *("run", network, step.security),
+        *([f"on {hostname}"] if hostname else []),
+        *(f"knows {host}" for host in hosts),
+        *(f"limit {limit}" for limit in limits),
+        *([f"/dev/shm {size}"] if size else []),
+        *(f"proxy {proxy}" for proxy in state.scope.declared_proxies()),
+    ]
 
 
 def _check_entitlements(state: StageState, step: Run) -> None:
@@ -143,4 +158,5 @@ async def do_workdir(state: StageState, step: Workdir) -> None:
         return await executor.make_directory(tuple(state.layers), path, state.run.user)
 
     identity = f"workdir {path}" + (f" of {state.run.user}" if state.run.user else "")
-    await state.commit(identity, state.shared.words.placed(state.run, f"WORKDIR {path}"), make)
+    created_by = state.shared.words.placed(state.run, f"WORKDIR {path}")
+    await state.commit(state.files_key(identity), created_by, make)

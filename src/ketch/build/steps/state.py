@@ -18,14 +18,7 @@ from ketch.build.request.options import BuildOptions
 from ketch.build.steps.image_config import image_id, timestamp, variables
 from ketch.oci.image import History, ImageConfig, RootFS, RunConfig, decode
 
-_KEY_VERSION = b"ketch build step 2\0"
-_UNSEEN: dict[str, Any] = {  # of the configuration, by what runs in a step
-    "labels": None,
-    "cmd": None,
-    "entrypoint": None,
-    "exposed_ports": None,
-    "stop_signal": "",
-}
+_KEY_VERSION = b"ketch build step 3\0"
 MakeLayer = Callable[[], Awaitable[str]]
 
 
@@ -86,18 +79,21 @@ class StageState:
         return self.scope.variables(self.env())
 
     def key(self, identity: str) -> str:
-        """The key of a step here that makes a layer: what it is and all that it can depend on.
+        """The key of a step that runs something here: what it is and all that it can see.
 
-        That is the layers below, the environment and the user it runs with. HEALTHCHECK, ONBUILD
-        and VOLUME count as well, so that no edit of them can ever be answered from the cache; no
-        name of an image and no history goes in, so that an image that only looks alike never
-        matches.
+        That is the layers below, the environment, the user and the directory. Nothing else of the
+        configuration goes in: it is made anew by every build, with or without the cache. No name
+        of an image and no history goes in, so that an image that only looks alike never matches.
         """
-        return self._key(msgspec.structs.replace(self.run, **_UNSEEN), identity)
+        run = RunConfig(
+            env=self.run.env, user=self.run.user, working_dir=self.run.working_dir or "/"
+        )
+        return self._key(run, identity)
 
-    def bare_key(self, identity: str) -> str:
-        """The key of a step whose layer does not depend on what it stands on."""
-        return self._key(RunConfig(), identity, [])
+    def files_key(self, identity: str, *, bare: bool = False) -> str:
+        """The key of a step that only puts files onto the layers below; ``bare``: whose layer
+        does not depend on them either."""
+        return self._key(RunConfig(), identity, [] if bare else None)
 
     def _key(self, run: RunConfig, identity: str, layers: list[str] | None = None) -> str:
         digest = hashlib.sha256(_KEY_VERSION)
@@ -108,14 +104,8 @@ class StageState:
             digest.update(f" before {self._epoch}".encode())
         return "sha256:" + digest.hexdigest()
 
-    async def commit(
-        self, identity: str, created_by: str, make: MakeLayer | None = None, *, key: str = ""
-    ) -> None:
-        """End a step: take it from the cache, or make its layer and remember it.
-
-        ``identity`` is all that tells this step from others on the same state. For steps that
-        change ``run`` before they call this, ``key`` is the key of before.
-        """
+    async def commit(self, key: str, created_by: str, make: MakeLayer | None = None) -> None:
+        """End a step: take it from the cache by its key, or make its layer and remember it."""
         shared = self.shared
         self.report.below = self.layers[-1] if self.layers else ""
 
@@ -123,9 +113,7 @@ class StageState:
             layer = await make() if make is not None else ""
             return CacheEntry(layer, shared.clock())
 
-        found, hit = await shared.executor.outcome(
-            key or self.key(identity), entry, reuse=self.reuse, report=self.report
-        )
+        found, hit = await shared.executor.outcome(key, entry, reuse=self.reuse, report=self.report)
         if hit:
             self.report.cached()
         self._append(found, created_by)
@@ -159,6 +147,5 @@ class StageState:
 
         The configuration is already changed, so the state's key holds the outcome.
         """
-        identity = f"config {instruction.name} {comment}"
-        created_by = self.shared.words.configured(self.run, comment, buildkit)
-        await self.commit(identity, created_by, key=self._key(self.run, identity))
+        key = self._key(self.run, f"config {instruction.name} {comment}")
+        await self.commit(key, self.shared.words.configured(self.run, comment, buildkit))
