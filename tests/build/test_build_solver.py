@@ -238,6 +238,13 @@ async def test_arguments_reach_run(executor: FakeExecutor) -> None:
     assert result.warnings == ["One or more build-args [zz] were not consumed"]
 
 
+async def test_a_stage_without_cache_that_does_not_exist(executor: FakeExecutor) -> None:
+    text = "FROM base AS One\nRUN x\nFROM one\nRUN y\n"
+    options = BuildOptions(no_cache_stages=("one", "stage-1", "two"))
+    result = await build(executor, text, options)
+    assert result.warnings == ["--no-cache-filter two: there is no stage of that name"]
+
+
 async def test_global_arguments(executor: FakeExecutor) -> None:
     executor.add_image("img:2")
     await build(

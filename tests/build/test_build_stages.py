@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from build.fakes import FakeExecutor, build
-from ketch.build.executor import CacheEntry, RunOutcome, RunStep, Tree
-from ketch.build.failures import StepFailed
+from ketch.build.executor import CacheEntry, RunOutcome, RunStep, StepMount, Tree
+from ketch.build.failures import FailedRun, StepFailed
 from ketch.build.progress.events import Began, Ended, Event, Log, Report, Vertex
-from ketch.build.request.options import BuildOptions, BuildOutput
+from ketch.build.request.options import BuildLimits, BuildOptions, BuildOutput
 from ketch.engine.builder.cache.records import BuildCache
 from ketch.state.database import Database
 
@@ -159,6 +159,49 @@ async def test_a_step_wanted_twice_is_made_once(tmp_path: object) -> None:
     go.set()
     assert sorted(hit for _, hit in await asyncio.gather(*tasks)) == [False, True, True]
     assert made == 1
+
+
+SECRET = StepMount(type="secret", target="/s", id="s")
+
+
+@pytest.mark.parametrize(
+    ("code", "mounts", "times"),
+    [(1, (), 1), (137, (), 3), (1, (SECRET,), 3)],
+    ids=["said no", "killed", "had a secret"],
+)
+async def test_a_failure_is_that_of_all_who_wait_for_it(
+    tmp_path: object, code: int, mounts: tuple[StepMount, ...], times: int
+) -> None:
+    """As in BuildKit; but what was killed may go well the next time, and a secret is its own."""
+    cache = BuildCache(Database(f"{tmp_path}/db"))
+    made = 0
+    go = asyncio.Event()
+    step = RunStep(layers=(), argv=("x",), env=(), user="", working_dir="/", mounts=mounts)
+
+    async def make() -> CacheEntry:
+        nonlocal made
+        made += 1
+        await go.wait()
+        failed = StepFailed("no", code, "told")
+        failed.run = FailedRun(step, "kept")
+        raise failed
+
+    tasks = [
+        asyncio.create_task(
+            cache.outcome("key", make, lambda entry: True, reuse=True, report=silent())
+        )
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    go.set()
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [(str(e), e.code, e.told) for e in errors if isinstance(e, StepFailed)] == [
+        ("no", code, "told")
+    ] * 3
+    assert made == times
+    with pytest.raises(StepFailed):  # who comes later tries it again
+        await cache.outcome("key", make, lambda entry: True, reuse=True, report=silent())
+    assert made == times + 1
 
 
 async def test_who_waits_for_a_step_makes_it_when_the_other_gives_up(tmp_path: object) -> None:

@@ -8,6 +8,8 @@ from ketch.build.dockerfile.source import DockerfileError, Range, Source
 from ketch.build.executor import RunStep
 from ketch.errors import KetchError
 
+_KILLED = 128  # exit codes above are signals, as a shell tells them
+
 
 class Place(msgspec.Struct, frozen=True):
     """Where in a Dockerfile."""
@@ -38,6 +40,20 @@ class StepFailed(KetchError):
         self.image = ""
         self.run: FailedRun | None = None
         self.vertex = ""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether another build that is at the same step now would come to the same: the command
+        itself said no, was not killed, and had no secrets of its client's."""
+        if self.run is None or self.code > _KILLED:
+            return False
+        return not any(mount.type in ("secret", "ssh") for mount in self.run.step.mounts)
+
+    def repeated(self, vertex: str) -> StepFailed:
+        """The same failure for another build, which has nothing of the step's changes."""
+        again = StepFailed(str(self), self.code, self.told)
+        again.vertex = vertex
+        return again
 
 
 def vertex_error(error: BaseException) -> str:

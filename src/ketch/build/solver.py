@@ -142,6 +142,10 @@ class Solver:
         if unused:
             names = " ".join(unused)
             report.warn(f"One or more build-args [{names}] were not consumed")
+        known = {self.vertices.stage_name(planned).lower() for planned in self.prepared.plan.all}
+        for name in self.shared.options.no_cache_stages:
+            if name.lower() not in known:
+                report.warn(f"--no-cache-filter {name}: there is no stage of that name")
         return report
 
     async def _commit(self, state: StageState, tags: tuple[str, ...] = ()) -> str:

@@ -125,8 +125,8 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
             "extrahosts": parsed["add-host"],
         }
     )
-    if parsed["no-cache-filter"]:
-        found["nocachefilter"] = parsed["no-cache-filter"]
+    if "no-cache-filter" in parsed.given:
+        found["nocachefilter"] = _stages(parsed)
     if parsed["allow"]:
         found["allow"] = parsed["allow"]
     attestations = _attestations(parsed)
@@ -143,6 +143,15 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
     if parsed["label"]:
         found["labels"] = dict(value.pair(word) for word in parsed["label"])
     return found
+
+
+def _stages(parsed: "Parsed") -> "list[str]":
+    """Those that take nothing from the cache."""
+    if parsed["no-cache"]:
+        raise Failure("--no-cache and --no-cache-filter can't be used together")
+    if not parsed["no-cache-filter"] or not all(parsed["no-cache-filter"]):
+        raise Failure("--no-cache-filter needs the name of a stage; for all of them: --no-cache")
+    return parsed["no-cache-filter"]  # type: ignore[no-any-return]
 
 
 def _attestations(parsed: "Parsed") -> "dict[str, str]":

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from ketch.build.executor import CacheEntry, MakeEntry
+from ketch.build.failures import StepFailed
 from ketch.build.progress.events import Hear, Report
 from ketch.state.database import Database, Table
 
@@ -83,6 +84,7 @@ class _Making:
         self._report = report
         self.done = asyncio.Event()
         self.unwanted = asyncio.Event()
+        self.failure: StepFailed | None = None
         self._waiting = 0
 
     @property
@@ -136,7 +138,8 @@ class BuildCache:
         ``stored`` tells whether what an entry names is still there, and keeps it. When the build
         is cancelled because its client has left it (``is_left``), a step that another build waits
         for is made to its end first. Of what the step writes for another build, nothing is told
-        here while the client is behind (``is_crowded``).
+        here while the client is behind (``is_crowded``). Whoever waited for a command that fails
+        is told that, and does not try again what would fail again.
         """
 
         def hear(stream: int, text: str) -> None:
@@ -151,7 +154,9 @@ class BuildCache:
             making = self._making.get(key)
             if making is None:
                 break
-            await making.over(hear)  # then look again: it may have failed
+            await making.over(hear)  # then look again: it may not have come to an end
+            if making.failure is not None:
+                raise making.failure.repeated(report.vertex.digest)
         made = _Making(report)
         self._making.setdefault(key, made)
         task = asyncio.ensure_future(make())
@@ -162,6 +167,9 @@ class BuildCache:
             if is_left():
                 await made.carry_on(task)
             await self._settle(key, task, report)
+            raise
+        except StepFailed as error:
+            made.failure = error if error.is_repeatable else None
             raise
         finally:
             if self._making.get(key) is made:
