@@ -165,6 +165,36 @@ async def test_two_steps_never_hold_a_locked_cache_at_once(bench: Bench) -> None
     await bench.build(f"{stages}FROM busybox\nCOPY --from=a /a /\nCOPY --from=b /b /\n")
 
 
+async def test_steps_that_want_the_same_locked_caches_never_wait_in_a_ring(bench: Bench) -> None:
+    """A cache that is mounted twice is one directory; with ``locked`` it waited for itself."""
+
+    def step(*names: str) -> str:
+        mounts = (f"--mount=type=cache,target=/{n},id={n[0]},sharing=locked" for n in names)
+        return f"RUN {' '.join(mounts)} echo {names[0]} > /{names[-1]}/{names[0]} && ls /{names[0]}"
+
+    steps = [step("a", "b"), step("b", "a"), step("c", "c2")]
+    stages = "".join(f"FROM busybox AS s{n}\n{text}\n" for n, text in enumerate(steps))
+    last = "FROM busybox\n" + "".join(f"RUN --mount=from=s{n},target=/m true\n" for n in range(3))
+    async with asyncio.timeout(60):
+        await bench.build(f"{stages}{last}")
+    assert "\nc\n" in bench.text
+
+
+async def test_who_waits_for_a_cache_takes_no_slot(bench: Bench) -> None:
+    """Steps that waited for one locked cache kept all others from running."""
+    caches, slots = bench.builder._caches, bench.builder._slots
+    step = "RUN --mount=type=cache,target=/c,id=i,sharing=locked touch /{0}\n"
+    stages = "".join(f"FROM busybox AS s{n}\n{step.format(n)}" for n in range(slots._value))
+    last = "FROM busybox\n" + "".join(f"COPY --from=s{n} /{n} /\n" for n in range(slots._value))
+    async with asyncio.timeout(60):
+        async with caches.lease(MountKey("i"), "locked", Owner(0o755, 0, 0)):
+            waiting = asyncio.create_task(bench.build(f"{stages}{last}"))
+            while len(caches._changed._waiters) < slots._value:  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+            assert not slots.locked()
+        await waiting
+
+
 async def test_private_caches_are_apart(bench: Bench) -> None:
     step = (
         "RUN --mount=type=cache,target=/c,sharing=private "

@@ -176,7 +176,17 @@ async def test_a_failure_is_that_of_all_who_wait_for_it(
     cache = BuildCache(Database(f"{tmp_path}/db"))
     made = 0
     go = asyncio.Event()
-    step = RunStep(layers=(), argv=("x",), env=(), user="", working_dir="/", mounts=mounts)
+    step = RunStep(
+        layers=(),
+        argv=("x",),
+        env=(),
+        user="",
+        working_dir="/",
+        network="",
+        limits=BuildLimits(),
+        extra_hosts=(),
+        mounts=mounts,
+    )
 
     async def make() -> CacheEntry:
         nonlocal made

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ketch.engine.builder.cache.mount_transfer import key_of
-from ketch.engine.builder.cache.mounts import Owner
+from ketch.engine.builder.cache.mounts import LOCKED, PRIVATE, Owner
 from ketch.engine.builder.steps.agent import ForwardedAgent
 from ketch.engine.containers.record import MountPoint
 from ketch.engine.containers.spec import MountSpec
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from ketch.build.executor import RunStep, StepMount, Tree
     from ketch.build.request.offers import Offers
     from ketch.engine.builder.cache.mount_transfer import MountTransfer
+    from ketch.engine.builder.cache.mounts import MountKey
     from ketch.engine.builder.room import BuildRoom
     from ketch.engine.builder.steps.files import StepFiles
 
 _TASKS = "ketch.build.tasks.stubs"
+_WAYS = (LOCKED, PRIVATE, "shared")  # of sharing: of several, the first counts
 SECRETS = "build-secrets"  # below the exec root
 
 
@@ -58,6 +60,7 @@ async def made(
     async with AsyncExitStack() as stack:
         place = _Place(room, files, transfer, found, stack)
         place.renewed = room.renewed if step.renew else None
+        await place.lease([mount for mount in step.mounts if mount.type == "cache"])
         for mount in step.mounts:
             await place.put(mount)
         targets = [mount.target for mount in step.mounts if mount.target]
@@ -84,6 +87,7 @@ class _Place:
         self._found = found
         self._stack = stack
         self._secrets = ""
+        self._leased: dict[MountKey, str] = {}  # paths of the caches
         self.renewed: set[str] | None = None  # see ``CacheMounts.lease``
 
     async def put(self, mount: StepMount) -> None:
@@ -91,7 +95,7 @@ class _Place:
         if mount.type == "tmpfs":
             self._tmpfs(mount)
         elif mount.type == "cache":
-            await self._cache(mount)
+            self._bind_path(self._leased[key_of(mount)], mount.target, writable=mount.writable)
         elif mount.type == "secret":
             await self._secret(mount)
         elif mount.type == "ssh":
@@ -113,7 +117,14 @@ class _Place:
             )
         )
 
-    async def _cache(self, mount: StepMount) -> None:
+    async def lease(self, caches: list[StepMount]) -> None:
+        """The directories of a step's caches: each once, however often it is mounted, and in one
+        order for all steps, lest two steps wait for what the other has."""
+        for mount in sorted(caches, key=lambda mount: (key_of(mount), _WAYS.index(mount.sharing))):
+            if key_of(mount) not in self._leased:
+                self._leased[key_of(mount)] = await self._cache(mount)
+
+    async def _cache(self, mount: StepMount) -> str:
         async def fill(path: str) -> None:
             assert mount.tree is not None
             await self._files.copy_tree(mount.tree, mount.source, path)
@@ -127,7 +138,7 @@ class _Place:
         path = await self._stack.enter_async_context(
             self._room.caches.lease(key_of(mount), mount.sharing, owner, filling, self.renewed)
         )
-        self._bind_path(f"{path}{within}", mount.target, writable=mount.writable)
+        return f"{path}{within}"
 
     async def _secret(self, mount: StepMount) -> None:
         value = await self._room.offers.secret(mount.id)

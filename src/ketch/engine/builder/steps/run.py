@@ -40,7 +40,7 @@ class StepRunner:
         """Run to the end; when cancelled, the process is killed and nothing stays."""
         check_runs(step.platform)
         mounting = made(self._room, self._files, self._transfer, step)
-        async with self._room.slots, mounting as mounts:
+        async with mounting as mounts, self._room.slots:  # who waits for a cache takes no slot
             return await self._run(step, mounts, started, report)
 
     async def _run(
