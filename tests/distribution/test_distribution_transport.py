@@ -242,6 +242,7 @@ def test_endpoints() -> None:
             Endpoint(f"https://{host}", False),
             Endpoint(f"http://{host}", False),
         ]
+    assert settings.trusting("ghcr.io").endpoints("ghcr.io")[1] == Endpoint("http://ghcr.io", False)
     with pytest.raises(InvalidParameter, match="registry mirror"):
         RegistrySettings(mirrors=("mirror",)).endpoints("docker.io")
 

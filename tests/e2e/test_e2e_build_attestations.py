@@ -258,7 +258,8 @@ def test_what_is_refused(ketchd: Ketchd, folder: Path, words: tuple[str, ...], s
 async def test_as_buildx_asks(
     ketchd: Ketchd, folder: Path, registry: Registry, tmp_path: Path
 ) -> None:
-    """By default only what is pushed has a provenance."""
+    """By default only what is pushed has a provenance, and no archive: its index.json names the
+    image itself."""
     client = Buildx(str(ketchd.socket))
     client.directories = {"context": folder, "dockerfile": folder}
     attrs = {"attest:provenance": "mode=min,inline-only=true"}
@@ -266,6 +267,11 @@ async def test_as_buildx_asks(
     async with client.connected():
         kept = await client.build(attrs, {"name": "kept:1"})
         pushed = await client.build(attrs, {"name": name, "push": "true"})
+        client.outputs = {0: tmp_path / "plain.tar"}
+        await client.build(attrs, exporters=[("oci", {})])
+    with tarfile.open(tmp_path / "plain.tar") as archive:
+        (entry,) = json.load(archive.extractfile("index.json"))["manifests"]  # type: ignore[arg-type]
+    assert entry["mediaType"].endswith("manifest.v1+json")
     assert "containerimage.descriptor" not in kept.response
     index = inspected(f"docker://{registry.address}/bx@{pushed.response['containerimage.digest']}")
     assert [entry["platform"]["os"] for entry in index["manifests"]] == ["linux", "unknown"]

@@ -148,6 +148,28 @@ def test_a_later_push_has_the_form_that_was_built(
     ketchd.docker("rmi", name)
 
 
+def test_names_by_digest(ketchd: Ketchd, folder: Path, registry: Registry, tmp_path: Path) -> None:
+    """As runners of several platforms push: no tag there, the digest for who joins them."""
+    name, meta = f"{registry.address}/by/digest", tmp_path / "meta.json"
+    (folder / "Dockerfile").write_text(TEXT + "LABEL by=digest\n")
+    words = f"type=image,name={name},push-by-digest=true,name-canonical=true"
+    build(ketchd, "-o", words, folder)  # not pushed: nobody said so
+    build(ketchd, "-o", f"{words},push=true", "--metadata-file", meta, folder)
+    exact = f"{name}@{json.loads(meta.read_text())['containerimage.digest']}"
+    assert inspected(f"docker://{exact}")["layers"]
+    listed = ["skopeo", "list-tags", "--tls-verify=false", f"docker://{name}"]
+    tags = subprocess.run(listed, check=False, capture_output=True)
+    assert b"latest" not in tags.stdout
+    words = "type=image,dangling-name-prefix=dangling,oci-mediatypes=false,compression=zstd"
+    told = build(ketchd, "-o", words, "--metadata-file", meta, folder).stderr
+    assert b"oci-mediatypes=false has no effect with zstd" in told
+    dangling = json.loads(meta.read_text())["image.name"]
+    assert dangling.startswith("docker.io/library/dangling@sha256:")
+    for each in (exact, dangling):
+        assert ketchd.out("image", "inspect", "-f", "{{.Config.Labels.by}}", each) == "digest"
+    ketchd.docker("rmi", "-f", ketchd.out("image", "inspect", "-f", "{{.Id}}", exact))
+
+
 @pytest.mark.parametrize(
     ("output", "said"),
     [

@@ -54,6 +54,10 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
         host = HUB if domain == DEFAULT_DOMAIN else domain
         return [*found, *self._host(host)]
 
+    def trusting(self, domain: str) -> RegistrySettings:
+        """The same, where a registry may speak plain http or have any certificate."""
+        return msgspec.structs.replace(self, insecure=(*self.insecure, domain))
+
     def _mirror(self, url: str) -> Iterator[Endpoint]:
         scheme, separator, rest = url.partition("://")
         rest = rest.rstrip("/")

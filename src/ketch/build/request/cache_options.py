@@ -25,10 +25,13 @@ _MOST_KEY = "cache-mounts-max"
 _MOUNTS = {"cache-mounts", _MOST_KEY}
 _EXPORTS = {
     INLINE: {"mode", "ignore-error"},
-    REGISTRY: {"ref", *_LAYERS, *_MOUNTS},
+    REGISTRY: {"ref", "registry.insecure", *_LAYERS, *_MOUNTS},
     LOCAL: {"dest", "tag", "reset", *_LAYERS, *_MOUNTS},
 }
-_IMPORTS = {REGISTRY: {"ref", *_MOUNTS}, LOCAL: {"src", "tag", "digest", *_MOUNTS}}
+_IMPORTS = {
+    REGISTRY: {"ref", "registry.insecure", *_MOUNTS},
+    LOCAL: {"src", "tag", "digest", *_MOUNTS},
+}
 _MOST = 4 << 30  # bytes of all cache mounts of one cache, uncompressed
 _STORE = "local:"
 
@@ -53,10 +56,12 @@ class MountChoice(msgspec.Struct, frozen=True, kw_only=True):
 class CacheExport(msgspec.Struct, frozen=True, kw_only=True):
     """Where to. ``everything`` (mode=max) exports the steps of all stages, not only those whose
     layers are in the result. ``as_image`` makes an image manifest, else an index. ``store`` is a
-    ``local`` one's name in ``Offers``; what ``reset`` deletes there is its client's business."""
+    ``local`` one's name in ``Offers``; what ``reset`` deletes there is its client's business. An
+    ``insecure`` registry may speak plain HTTP or have any certificate."""
 
     type: str
     ref: str = ""
+    insecure: bool = False
     store: str = ""
     tag: str = "latest"
     everything: bool = False
@@ -73,6 +78,7 @@ class CacheImport(msgspec.Struct, frozen=True, kw_only=True):
 
     type: str = REGISTRY
     ref: str = ""
+    insecure: bool = False
     store: str = ""
     tag: str = "latest"
     digest: str = ""
@@ -94,6 +100,7 @@ def parse_cache_export(type: str, attributes: Mapping[str, str]) -> CacheExport:
     return CacheExport(
         type=type,
         ref=attributes.get("ref", ""),
+        insecure=flag_of(attributes, "registry.insecure", False),
         store=_store(type, attributes, "dest"),
         tag=attributes.get("tag", "latest"),
         everything=mode == "max",
@@ -114,6 +121,7 @@ def parse_cache_import(type: str, attributes: Mapping[str, str]) -> CacheImport:
     return CacheImport(
         type=type,
         ref=attributes.get("ref", ""),
+        insecure=flag_of(attributes, "registry.insecure", False),
         store=_store(type, attributes, "src"),
         tag=attributes.get("tag", "latest"),
         digest=attributes.get("digest", ""),

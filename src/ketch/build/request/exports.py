@@ -28,7 +28,10 @@ _IMAGES = {
     *("rewrite-timestamp", "context"),
 }
 _ATTRIBUTES = {
-    IMAGE: {*_IMAGES, "push", "push-by-digest", "store", "load", "unpack"},
+    IMAGE: {
+        *(*_IMAGES, "push", "push-by-digest", "store", "load", "unpack"),
+        *("registry.insecure", "name-canonical", "dangling-name-prefix"),
+    },
     DOCKER: {*_IMAGES, "dest", "tar"},
     OCI: {*_IMAGES, "dest", "tar"},
     TAR: _FILES,
@@ -53,12 +56,14 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     """One ``--output``.
 
     ``names`` are references of the image; ``store`` (compose says ``load``) keeps it here, ``push``
-    sends it to its registries. ``level`` of the compression is None for the default; ``recompress``
-    compresses layers anew that came compressed in another way. ``archive`` False asks for a
-    directory where an archive is usual. ``split`` says whether each platform has a directory of its
-    own; None: if there are several. ``rewrite`` says whether files are to be no younger than
-    SOURCE_DATE_EPOCH (None: not said). ``attestation_prefix`` begins the names of attestations
-    beside a tree.
+    sends it to its registries (``insecure``: which may speak plain HTTP or have any certificate).
+    ``canonical`` gives it its names by digest too, ``dangling`` is what it is called by digest when
+    it has none. ``level`` of the compression is None for the default; ``recompress`` compresses
+    layers anew that came compressed in another way. ``oci_types`` is None when nothing was said of
+    media types. ``archive`` False asks for a directory where an archive is usual. ``split`` says
+    whether each platform has a directory of its own; None: if there are several. ``rewrite`` says
+    whether files are to be no younger than SOURCE_DATE_EPOCH (None: not said).
+    ``attestation_prefix`` begins the names of attestations beside a tree.
     """
 
     type: str = IMAGE
@@ -66,10 +71,13 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     store: bool = True
     push: bool = False
     by_digest: bool = False
+    insecure: bool = False
+    canonical: bool = False
+    dangling: str = ""
     compression: str = GZIP
     level: int | None = None
     recompress: bool = False
-    oci_types: bool = True
+    oci_types: bool | None = None
     annotations: tuple[Annotation, ...] = ()
     archive: bool = True
     split: bool | None = None
@@ -81,7 +89,8 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
         """An image for the store and nothing else."""
         stored = self.type == IMAGE and self.store and not self.push
         usual = self.compression == GZIP and self.level is None and not self.recompress
-        return stored and usual and not self.annotations
+        named = self.canonical or bool(self.dangling)
+        return stored and usual and not (self.annotations or named)
 
     def annotations_of(self, place: str, platform: str = "") -> dict[str, str]:
         """The annotations of a document."""
@@ -106,18 +115,20 @@ def parse_export(type: str, attributes: Mapping[str, str]) -> Export:
                 f"the attribute {name!r} of the output type {kind!r} is not supported"
             )
     compression, level = compression_of(rest)
-    push = flag_of(rest, "push", type == "registry")
     flag_of(rest, "unpack", True)  # what is kept here always is; "false" promises nothing else
     return Export(
         type=kind,
         names=tuple(name for name in rest.get("name", "").split(",") if name),
         store=flag_of(rest, "store", flag_of(rest, "load", type != "registry")),
-        push=push or flag_of(rest, "push-by-digest", False),
+        push=flag_of(rest, "push", type == "registry"),
         by_digest=flag_of(rest, "push-by-digest", False),
+        insecure=flag_of(rest, "registry.insecure", False),
+        canonical=flag_of(rest, "name-canonical", False),
+        dangling=rest.get("dangling-name-prefix", ""),
         compression=compression,
         level=level,
         recompress=flag_of(rest, "force-compression", False),
-        oci_types=flag_of(rest, "oci-mediatypes", kind != DOCKER),
+        oci_types=flag_of(rest, "oci-mediatypes", True) if "oci-mediatypes" in rest else None,
         annotations=annotations,
         archive=flag_of(rest, "tar", True),
         rewrite=flag_of(rest, "rewrite-timestamp", False) if "rewrite-timestamp" in rest else None,

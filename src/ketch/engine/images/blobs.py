@@ -26,9 +26,14 @@ class Blobs:
         self._parts = parts
         self._unpacking = asyncio.Semaphore(parts.settings.unpackers)
 
-    def client(self, name: Reference, auth: Credentials) -> RegistryClient:
-        """A client of a repository, to be entered."""
-        return RegistryClient(self._parts.settings.registries, name, auth)
+    def client(
+        self, name: Reference, auth: Credentials, *, insecure: bool = False
+    ) -> RegistryClient:
+        """A client of a repository, to be entered; ``insecure``: of a registry that is taken as it
+        comes (``RegistrySettings.trusting``)."""
+        registries = self._parts.settings.registries
+        registries = registries.trusting(name.domain) if insecure else registries
+        return RegistryClient(registries, name, auth)
 
     async def pull(
         self, client: RegistryClient, blob: Descriptor, diff_id: str, emit: Emit

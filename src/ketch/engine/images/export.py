@@ -80,10 +80,20 @@ class ImageExporter:
         return tree
 
     async def push(
-        self, tree: ImageTree, name: Reference, auth: Credentials, emit: Emit, target: str = ""
+        self,
+        tree: ImageTree,
+        name: Reference,
+        auth: Credentials,
+        emit: Emit,
+        target: str = "",
+        *,
+        insecure: bool = False,
     ) -> str:
-        """Push a tree; its root goes under ``target``, by default the name's tag. Its digest."""
-        uploader = Uploader(self._parts.settings.registries, name, auth)
+        """Push a tree; its root goes under ``target``, by default the name's tag. Its digest.
+        ``insecure``: the registry is taken as it comes (``RegistrySettings.trusting``)."""
+        registries = self._parts.settings.registries
+        registries = registries.trusting(name.domain) if insecure else registries
+        uploader = Uploader(registries, name, auth)
         async with uploader:
             await Upload(self._parts, uploader, emit).layers(tree.pieces)
             for described, data in tree.documents[:-1]:

@@ -108,7 +108,7 @@ class CacheExporter:
         auth = await self._room.account(name)
 
         emit = reported(report, name)
-        await self._images.push(tree, name, auth, emit)
+        await self._images.push(tree, name, auth, emit, insecure=export.insecure)
 
 
 def _tree(

@@ -152,7 +152,8 @@ class CacheSources:
     async def _registry(self, source: CacheImport, report: Report) -> _Source:
         name = references.parse(source.ref).tagged()
         blobs = self._room.parts.images.blobs
-        client = blobs.client(name, await self._room.account(name))
+        auth = await self._room.account(name)
+        client = blobs.client(name, auth, insecure=source.insecure)
         await self._stack.enter_async_context(client)
 
         emit = reported(report, name)

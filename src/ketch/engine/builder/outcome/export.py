@@ -174,9 +174,7 @@ class Exporting:
         self, export: Export, results: Sequence[Result], lease: Lease, report: Report
     ) -> ImageTree:
         report.status("", "exporting layers")
-        names, told = self._names(export), bool(self._attesting(export))
-        oci = export.oci_types or bool(export.annotations) or export.compression == kinds.ZSTD
-        oci = oci or told
+        names, oci = self._names(export), self._oci_types(export, report)
         form = Form(export.compression, export.level, export.recompress, oci)
         images = [_tree_image(result, export) for result in results]
         predicates = await self._predicates(export, results)
@@ -197,15 +195,26 @@ class Exporting:
             report.status("", text)
         return tree
 
+    def _oci_types(self, export: Export, report: Report) -> bool:
+        """Whether the documents have OCI's media types, which some things need."""
+        needs = {
+            "annotations": bool(export.annotations),
+            "zstd": export.compression == kinds.ZSTD,
+            "attestations": self._attesting(export) is not None,
+        }
+        wanted = export.oci_types
+        if wanted is False:
+            for name in (name for name, needed in needs.items() if needed):
+                report.warn(f"oci-mediatypes=false has no effect with {name}")
+        return any(needs.values()) or (export.type != kinds.DOCKER if wanted is None else wanted)
+
     def _attesting(self, export: Export) -> Attestations | None:
-        """What is to be attached; what clients ask for by themselves only where an index is made
-        for others anyway."""
+        """What is to be attached; what clients ask for by themselves only to what goes to a
+        registry, as BuildKit attaches it to images but to no archive."""
         wanted = self._room.options.attestations
         provenance = wanted.provenance
         if provenance is not None and provenance.inline_only:
-            apart = export.type in (kinds.DOCKER, kinds.TAR, kinds.LOCAL)
-            apart = apart or (export.type == kinds.IMAGE and not export.push)
-            provenance = None if apart else provenance
+            provenance = provenance if export.type == kinds.IMAGE and export.push else None
         wanted = msgspec.structs.replace(wanted, provenance=provenance)
         return wanted if provenance is not None or wanted.sbom else None
 
@@ -255,7 +264,8 @@ class Exporting:
                 for name in pushed:
                     await self._push(export, tree, name, report)
                 if built.image:
-                    self._images.remember(built.image, pushed, tree)
+                    named = names if export.canonical else pushed
+                    self._images.remember(built.image, [*named, *self._dangling(export)], tree)
         return built
 
     async def _store(self, export: Export, result: Result, report: Report) -> Built:
@@ -272,7 +282,8 @@ class Exporting:
 
         target = tree.root.digest if export.by_digest else ""
         report.status("", f"pushing {name}")
-        await self._images.push(tree, name, auth, reported(report, name), target)
+        emit = reported(report, name)
+        await self._images.push(tree, name, auth, emit, target, insecure=export.insecure)
         report.status("", f"pushing manifest for {name}@{tree.root.digest}")
 
     def _names(self, export: Export) -> list[Reference]:
@@ -281,6 +292,11 @@ class Exporting:
     def _texts(self, export: Export) -> tuple[str, ...]:
         """Its names as they were given."""
         return export.names or self._room.options.tags
+
+    def _dangling(self, export: Export) -> list[Reference]:
+        """The repository of an image that is known by its digest only."""
+        without_name = export.dangling and not self._texts(export)
+        return [references.parse(export.dangling)] if without_name else []
 
     def _tell(self, tree: ImageTree, export: Export) -> None:
         """BuildKit's keys of an exporter's answer, for ``--metadata-file``."""
@@ -297,6 +313,9 @@ class Exporting:
         self._response["containerimage.descriptor"] = b64encode(msgspec.json.encode(root)).decode()
         if self._texts(export):
             self._response["image.name"] = _joined(self._names(export))
+        elif dangling := self._dangling(export):
+            named = [name.with_digest(tree.root.digest) for name in dangling]
+            self._response["image.name"] = _joined(named)
 
 
 def _made(tree: ImageTree) -> list[str]:
