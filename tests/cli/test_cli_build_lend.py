@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from ketch.cli import build_lend
+from ketch.cli.build_agents import converse
 from ketch.cli.build_flags import FLAGS
 from ketch.cli.flags import parse
 from ketch.client.address import Address
@@ -45,10 +46,33 @@ def test_what_a_step_says_at_once_reaches_the_agent(tmp_path: Path) -> None:
         lending.start()
         with accepted(engine, b"POST /ketch/builds/offers ") as asked:
             asked.sendall(TOKEN)
-            for word in (b"one\n", b"two\n"):
+            for word in (b"\0\0\0\1\x0b", b"\0\0\0\5\x0dsign"):
                 with accepted(engine, b"POST /ketch/builds/offers/t/agent?") as step:
                     step.sendall(HEAD + word)
                     with accepted(agent, word) as conversation:
-                        conversation.sendall(word[::-1])
-                        assert step.recv(100) == word[::-1]
+                        conversation.sendall(b"\0\0\0\2ok")
+                        assert step.recv(100) == b"\0\0\0\2ok"
         lending.join()
+
+
+def test_a_step_cannot_change_the_agent(tmp_path: Path) -> None:
+    """A Dockerfile could empty or lock the agent of whoever builds it."""
+    mine, theirs = socket.socketpair()
+    theirs.settimeout(10)
+    remove_all, identities, lock = b"\0\0\0\1\x13", b"\0\0\0\1\x0b", b"\0\0\0\5\x16\0\0\0\0"
+    with listening(tmp_path / "agent") as agent, theirs:
+        carried = threading.Thread(
+            target=converse, args=(mine, remove_all[:3], f"{tmp_path}/agent"), daemon=True
+        )
+        carried.start()
+        theirs.sendall(remove_all[3:] + identities + lock)
+        with accepted(agent, identities) as conversation:  # nothing else comes there
+            conversation.sendall(b"\0\0\0\5\x0c\0\0\0\0")
+            wanted = b"\0\0\0\1\5" + b"\0\0\0\5\x0c\0\0\0\0" + b"\0\0\0\1\5"
+            answered = b""
+            while len(answered) < len(wanted):
+                answered += theirs.recv(100)
+            assert answered == wanted
+            theirs.sendall(b"\xff\xff\xff\xff")  # longer than any message
+            assert (theirs.recv(1), conversation.recv(1)) == (b"", b"")
+    carried.join()

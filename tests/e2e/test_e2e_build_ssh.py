@@ -68,6 +68,15 @@ def test_a_context_and_add(ketchd: Ketchd, url: str, agent: Path, tmp_path: Path
     assert " 41\n" in out
 
 
+def test_a_file_with_a_key(ketchd: Ketchd, url: str, server: SshServer) -> None:
+    lent = ("--no-cache", "--progress=plain", "--ssh", f"default={server.folder}/user_key")
+    code, out = said(ketchd, "build", *lent, f"{url}#main")
+    assert (code, " top\n" in out) == (0, True), out
+    code, out = said(ketchd, "build", "--ssh", f"default={server.folder}/user_key.pub", url)
+    assert code == 1
+    assert "no key that can be used" in out
+
+
 def test_without_the_agent(ketchd: Ketchd, url: str) -> None:
     code, out = said(ketchd, "build", "--no-cache", url)
     assert code == 1

@@ -7,6 +7,7 @@ opened ahead, one conversation each (docs/beyond.md). Nothing of either is kept 
 import os
 from binascii import b2a_base64
 
+from ketch.cli.build_agents import agent, converse
 from ketch.cli.flags import Failure
 from ketch.client.api import encode_query, quote
 from ketch.errors import KetchError
@@ -14,7 +15,6 @@ from ketch.errors import KetchError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any
 
     from ketch.cli.flags import Parsed
     from ketch.client.api import Client
@@ -29,7 +29,7 @@ def lend(client: "Client", parsed: "Parsed", *, needed: bool = False) -> "str | 
     if not parsed["secret"] and not parsed["ssh"] and not needed:
         return None
     values = dict(_secret(text) for text in parsed["secret"])
-    agents = dict(_agent(text) for text in parsed["ssh"])
+    agents = dict(agent(text) for text in parsed["ssh"])
     body = {
         "Secrets": {name: b2a_base64(v, newline=False).decode() for name, v in values.items()},
         "Agents": list(agents),
@@ -53,6 +53,8 @@ def _secret(text: str) -> "tuple[str, bytes]":
     name = fields.get("id", "")
     if not name:
         raise Failure(f"invalid secret {text!r}: the id is missing")
+    if fields.get("type", "file") not in ("file", "env"):
+        raise Failure(f"invalid secret {text!r}: the type is file or env")
     variable = fields.get("env") or (name if "src" not in fields and name in os.environ else "")
     if fields.get("type") == "env" and not variable:
         variable = fields.get("src", name)
@@ -74,26 +76,6 @@ def _read(name: str, path: str) -> bytes:
     return data
 
 
-def _agent(text: str) -> "tuple[str, str]":
-    """``default`` or ``id[=socket]``: the name and the agent's socket."""
-    name, _, path = text.partition("=")
-    path = path or os.environ.get("SSH_AUTH_SOCK", "")
-    if not path:
-        raise Failure(f"--ssh {text}: no agent runs (SSH_AUTH_SOCK is not set); name its socket")
-    import stat
-
-    try:
-        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError as error:
-        raise Failure(f"--ssh {text}: {path}: {error.strerror}") from None
-    if not is_socket:
-        raise Failure(
-            f"--ssh {text}: {path} is no socket of an agent: add the key to one (ssh-add) and name "
-            "its socket"
-        )
-    return name or "default", path
-
-
 def _serve(client: "Client", token: str, name: str, path: str) -> None:
     """Keep a connection ready; when it is taken into use, the next is opened."""
     import threading
@@ -105,36 +87,9 @@ def _serve(client: "Client", token: str, name: str, path: str) -> None:
         try:
             # What a step says at once comes with the head of the answer.
             while data := data or sock.recv(1 << 16):
-                threading.Thread(target=_converse, args=(sock, data, path), daemon=True).start()
+                threading.Thread(target=converse, args=(sock, data, path), daemon=True).start()
                 sock, data, _ = client.hijack(route)
         except (KetchError, OSError):
             return  # the build is over
 
     threading.Thread(target=run, args=(sock, early), daemon=True).start()
-
-
-def _converse(theirs: "_socket.socket", first: bytes, path: str) -> None:
-    """Carry one conversation between the step and the agent."""
-    import socket
-    import threading
-
-    with socket.socket(socket.AF_UNIX) as agent:
-        try:
-            agent.connect(path)
-            agent.sendall(first)
-            back = threading.Thread(target=_pump, args=(agent, theirs), daemon=True)
-            back.start()
-            _pump(theirs, agent)
-            back.join()
-        except OSError:
-            pass
-        theirs.close()
-
-
-def _pump(source: "Any", target: "Any") -> None:
-    try:
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-        target.shutdown(1)
-    except OSError:
-        return
