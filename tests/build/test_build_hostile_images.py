@@ -95,3 +95,24 @@ async def test_mounts_never_reach_the_host(bench: Bench, tmp_path: Path) -> None
         assert sorted(os.listdir(host)) == ["deeper", "mark"]
         assert os.listdir(host / "deeper") == ["mark"]
     assert "ran" in bench.text
+
+
+SWAPPED = [
+    # A mount point is busy, but the directory that was made for it can be moved away.
+    "--mount=type=tmpfs,target=/a/empty --mount=type=secret,id=s,target=/a/file mv /a /z",
+    "--mount=type=tmpfs,target=/a/b/empty --mount=type=tmpfs,target=/a/b/file mv /a/b /z",
+]
+
+
+@pytest.mark.parametrize("step", SWAPPED)
+async def test_mount_points_are_not_taken_away_elsewhere(
+    bench: Bench, tmp_path: Path, step: str
+) -> None:
+    """A step swaps the way to its mounts for a link: the host's empty files stay (scorecard A9)."""
+    host = tmp_path / "host"
+    (host / "empty").mkdir(parents=True)
+    (host / "file").touch()
+    link = "/a/b" if "/a/b" in step else "/a"
+    text = f"FROM busybox\nRUN {step} && ln -s {host} {link}\n"
+    await bench.build(text, secrets={"s": b"value"})
+    assert sorted(os.listdir(host)) == ["empty", "file"], bench.text

@@ -28,11 +28,16 @@ def open_in_root(root_fd: int, path: str, flags: int = O_PATH, mode: int = 0) ->
 def open_directory_without_links(folder: str, path: str) -> int:
     """A directory below ``folder``; raises OSError (ELOOP) where a symbolic link is on the way."""
     folder_fd = os.open(folder, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
     try:
-        return openat2(folder_fd, os.fsencode(path), O_PATH | os.O_DIRECTORY, resolve=resolve)
+        return directory_without_links(folder_fd, path)
     finally:
         os.close(folder_fd)
+
+
+def directory_without_links(folder_fd: int, path: str) -> int:
+    """The same below an open directory."""
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+    return openat2(folder_fd, os.fsencode(path), O_PATH | os.O_DIRECTORY, resolve=resolve)
 
 
 def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from contextlib import suppress
 from typing import Any
 
 from ketch.errors import InvalidParameter
-from ketch.linux.paths import open_in_root
+from ketch.linux.paths import directory_without_links, open_in_root
 
 Args = dict[str, Any]
 _MOST_LINKS = 40
@@ -84,30 +85,40 @@ def _ancestors(path: str) -> list[str]:
 def clean(upper_fd: int, found: Args) -> None:
     """Undo in an upper directory what making the mount points of ``missing`` did."""
     for path in sorted(found["missing"], reverse=True):
-        _take_away(upper_fd, path)
+        with suppress(OSError), _folder_of(upper_fd, path) as folder:
+            _take_away(folder.fd, posixpath.basename(path))
     for path in sorted(found["there"], reverse=True):
-        _forget_copy(upper_fd, path, found["there"][path])
+        with suppress(OSError), _folder_of(upper_fd, path) as folder:
+            _forget_copy(folder.fd, posixpath.basename(path), found["there"][path])
 
 
-def _take_away(upper_fd: int, path: str) -> None:
+class _folder_of:
+    """The directory that a path is in; raises OSError where the step has put links on the way,
+    which would lead anywhere."""
+
+    def __init__(self, upper_fd: int, path: str) -> None:
+        folder = posixpath.dirname(path).lstrip("/") or "."
+        self.fd = directory_without_links(upper_fd, folder)
+
+    def __enter__(self) -> _folder_of:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+
+def _take_away(folder_fd: int, name: str) -> None:
     """A mount point that nothing was written to."""
-    name = "." + path
-    try:
-        info = os.stat(name, dir_fd=upper_fd, follow_symlinks=False)
-        if stat.S_ISDIR(info.st_mode):
-            os.rmdir(name, dir_fd=upper_fd)
-        elif stat.S_ISREG(info.st_mode) and not info.st_size:
-            os.unlink(name, dir_fd=upper_fd)
-    except OSError:
-        return  # not there, or used
+    info = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    if stat.S_ISDIR(info.st_mode):
+        os.rmdir(name, dir_fd=folder_fd)
+    elif stat.S_ISREG(info.st_mode) and not info.st_size:
+        os.unlink(name, dir_fd=folder_fd)
 
 
-def _forget_copy(upper_fd: int, path: str, before: list[int]) -> None:
+def _forget_copy(folder_fd: int, name: str, before: list[int]) -> None:
     """A directory that is in the upper one only because something was made in it."""
-    try:
-        fd = os.open("." + path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=upper_fd)
-    except OSError:
-        return
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder_fd)
     try:
         info = os.fstat(fd)
         same = [info.st_mode, info.st_uid, info.st_gid] == before[:3]
@@ -115,7 +126,4 @@ def _forget_copy(upper_fd: int, path: str, before: list[int]) -> None:
             return
     finally:
         os.close(fd)
-    try:
-        os.rmdir("." + path, dir_fd=upper_fd)
-    except OSError:
-        return
+    os.rmdir(name, dir_fd=folder_fd)
