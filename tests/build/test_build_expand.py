@@ -70,8 +70,10 @@ CASES = [
     (r"${p/\/usr/X}", "X/local/lib"),
     ("${t/a/}", ".tar.gz"),
     ("${none/a/b}", ""),
-    ("한$v글", "한value글"),
-    ("$v가", "value가"),
+    ("한$v글", "한"),  # letters of all scripts belong to the name, as in BuildKit
+    ("한${v}글", "한value글"),
+    ("$v²", "value²"),
+    ("$v가", ""),
 ]
 
 

@@ -175,10 +175,45 @@ def test_directive_skips_and_fails() -> None:
         dockerfile, scope_of(dockerfile), choice, parse_ignore(b""), lambda _: None
     )
     assert choice_of(dockerfile, {"BUILDKIT_DOCKERFILE_CHECK": "skip=all;error=true"}).error
-    assert parse_choice("skip=RuleOfTheFuture").skip == {"ruleofthefuture"}
-    for wrong in ("skip", "error=maybe", "slip=all"):
+    assert parse_choice("skip=RuleOfTheFuture").skip == {"RuleOfTheFuture"}
+    for wrong in ("skip", "error=maybe", "slip=all", "Skip=all", "skip=all;", "skip=all;;error=1"):
         with pytest.raises(InvalidParameter):
             parse_choice(wrong)
+
+
+@pytest.mark.parametrize(
+    ("directive", "skipped"),
+    [
+        ("skip=maintainerdeprecated", False),
+        ("skip=ALL", False),
+        ("skip=all;skip=none", True),
+        ("skip=MaintainerDeprecated;skip=StageNameCasing", False),
+        ("skip=StageNameCasing, MaintainerDeprecated;error=true", False),
+        ("error=T;skip=MaintainerDeprecated", True),
+        ("", False),
+    ],
+)
+def test_a_directive_is_read_as_buildkit_reads_it(directive: str, skipped: bool) -> None:
+    """Rules and options as they are spelt, to the first blank; ``all`` is not taken back."""
+    dockerfile = parse(f"# check={directive}\nFROM a\nMAINTAINER y\n".encode())
+    choice = choice_of(dockerfile, {})
+    assert choice.counts(RULES["maintainerdeprecated"]) is not skipped
+    assert choice.error is directive.startswith("error=T")
+
+
+def test_what_onbuild_declares_is_declared() -> None:
+    text = "FROM base AS b\nONBUILD ARG x\nONBUILD ENV y=1\nFROM b\nENV z=$x$y$w"
+    assert [finding.detail for finding in check(text)] == ["Usage of undefined variable '$w'"]
+
+
+def test_variables_that_are_not_declared() -> None:
+    """Also those of proxies, and where a pattern changes the value."""
+    text = "FROM base\nENV b=$HTTP_PROXY c=${d#x} e=${f/x/y} g=${h:-x}"
+    assert [finding.detail.split("'")[1] for finding in check(text)] == ["$HTTP_PROXY", "$d", "$f"]
+
+
+def test_cmd_alone_is_no_command() -> None:
+    assert not check("FROM a\nCMD")
 
 
 def test_a_shell_is_chosen_before_the_command_or_below_it() -> None:
@@ -371,7 +406,7 @@ def test_arguments_before_the_first_stage_have_no_part_in_the_casing() -> None:
         ("FROM a\nWORKDIR $OF_THE_IMAGE\nWORKDIR b", {}, []),
         ("FROM a\nWORKDIR ${OF_THE_IMAGE:-b}", {}, []),
         ('FROM a\nWORKDIR "x y"', {}, ["x y"]),
-        ("# escape=`\nFROM a\nENV G=C:\\go\nWORKDIR ${G}\\src", {}, ["C:\\go\\src"]),
+        ("# escape=`\nFROM a\nENV G=C:\\go\nWORKDIR ${G}\\src", {}, ["C:\\\\go\\\\src"]),
     ],
 )
 def test_a_workdir_is_relative_by_what_its_variables_are(

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from ketch.build.dockerfile.ast import Dockerfile, Instruction
 from ketch.build.dockerfile.parser import parse, parse_trigger
+from ketch.build.dockerfile.plan import Plan, make_plan
+from ketch.build.dockerfile.scope import GlobalScope
 from ketch.build.dockerfile.source import DockerfileError
 
 
@@ -139,7 +141,7 @@ ERRORS = [
     ("mount-key", "FROM a\nRUN --mount=type=cache,tagret=/x b", (2, 5), "did you mean target"),
     (
         "mount-other-key",
-        "FROM a\nRUN --mount=target=/x,id=y b",
+        "FROM a\nRUN --mount=target=/x,uid=1 b",
         (2, 5),
         "is not for mounts of type",
     ),
@@ -150,7 +152,7 @@ ERRORS = [
     ("run-security", "FROM a\nRUN --security=x b", (2, 5), "invalid value 'x' for --security"),
     ("run-network", "FROM a\nRUN --network=x b", (2, 5), "invalid value 'x' for --network"),
     ("copy-one", "FROM a\nCOPY x", (2, 6), "COPY requires at least two arguments"),
-    ("copy-link", "FROM a\nCOPY --link=yes a b", (2, 6), "expecting boolean value for flag link"),
+    ("copy-link", "FROM a\nCOPY --link=yes a b", (2, 6), "expecting boolean value for flag --link"),
     ("copy-typo", "FROM a\nCOPY --chwon=1 a b", (2, 6), "did you mean chown"),
     ("copy-flag-empty", "FROM a\nCOPY --from= a b", (2, 6), "missing a value on flag: --from"),
     ("copy-flag-twice", "FROM a\nCOPY --from=a --from=b a b", (2, 15), "duplicate flag specified"),
@@ -185,12 +187,18 @@ ERRORS = [
 ]
 
 
+def planned(text: str) -> Plan:
+    """Errors of mounts are told when it is known that their step is needed."""
+    dockerfile = parse(text.encode())
+    return make_plan(dockerfile, GlobalScope({}, {}, dockerfile.escape), "")
+
+
 @pytest.mark.parametrize(
     ("text", "place", "reason"), [e[1:] for e in ERRORS], ids=[e[0] for e in ERRORS]
 )
 def test_errors(text: str, place: tuple[int, int] | None, reason: str) -> None:
     with pytest.raises(DockerfileError) as caught:
-        parse(text.encode())
+        planned(text)
     error = caught.value
     assert reason in str(error)
     if place is not None:

@@ -323,7 +323,7 @@ async def test_heredocs(executor: FakeExecutor) -> None:
 
 async def test_add_of_urls(executor: FakeExecutor) -> None:
     await build(executor, "FROM base\nADD http://h/p/x.tar.gz?q=1 a.txt /d/\n")
-    local, remote = executor.copied[0].parts
+    remote, local = executor.copied[0].parts  # in this order: the later one wins
     assert (local.extract, local.sources) == (True, ("a.txt",))
     assert (remote.extract, remote.sources) == (False, ("x.tar.gz",))
 

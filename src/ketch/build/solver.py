@@ -207,8 +207,8 @@ class Solver:
             state.change(env=with_path(state.run))
             self._inherit(state, planned)
             self._check_platform(state, planned)
-            self.teller.check_variables(planned.stage, state.known(), report)
             await self._triggers(state, planned.stage.index)
+            self.teller.check_variables(planned.stage, state.known(), report)
         except BaseException as error:
             self._failed(planned.stage.base, error)
             report.end(error=vertex_error(error))

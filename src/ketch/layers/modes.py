@@ -28,8 +28,8 @@ def made_mode(chmod: str) -> int:
 
 def mode_change(text: str) -> ModeChange:
     """Read ``755``, ``0644`` or clauses; raises ``InvalidParameter``."""
-    if re.fullmatch("[0-7]{1,5}", text):
-        bits = int(text, 8) & 0o7777
+    if re.fullmatch("[0-7]{1,6}", text) and int(text, 8) <= 0o7777:
+        bits = int(text, 8)
         return lambda mode: bits
     clauses = [_CLAUSE.fullmatch(clause) for clause in text.split(",")]
     if not text or not all(clauses):

@@ -8,7 +8,6 @@ their parents are all named like parts of one directory.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import os
 import posixpath
@@ -20,6 +19,7 @@ from typing import NamedTuple, Protocol
 
 from ketch.errors import InvalidParameter, NotFound
 from ketch.layers.entry import Entry
+from ketch.layers.globs import BadPattern, char_class
 from ketch.layers.walk import Found, Walk, describe, join, read_xattrs
 from ketch.linux.paths import open_in_root
 
@@ -121,14 +121,37 @@ def _directories(root_fd: int, top: str) -> Iterator[str]:
 
 
 def expression(step: str) -> re.Pattern[str]:
-    """One component's pattern: ``*``, ``?``, ``[a-z]``, ``[^a-z]`` and ``\\x``."""
-    if step.endswith("\\") or step.count("[") > step.count("]"):
-        raise InvalidParameter(f"syntax error in pattern {step!r}")
-    escaped = re.sub(r"\\(.)", lambda found: f"[{found[1]}]", step.replace("[^", "[!"))
+    """One component's pattern: ``*``, ``?``, ``[a-z]``, ``[^a-z]`` and ``\\x``.
+
+    What stands between two ``*`` may as well match where it does first, since the second one takes
+    the rest. Atomic groups say so: the time does not grow to the power of the stars.
+    """
     try:
-        return re.compile(fnmatch.translate(escaped))
-    except re.error:
-        raise InvalidParameter(f"syntax error in pattern {step!r}") from None
+        first, *others = map("".join, _between_stars(step))
+    except BadPattern as error:
+        raise InvalidParameter(f"syntax error in pattern {step!r}: {error}") from None
+    middle = [f"(?>.*?{text})" for text in others[:-1]]
+    return re.compile("".join([first, *middle, *(f".*{text}" for text in others[-1:])]), re.DOTALL)
+
+
+def _between_stars(step: str) -> list[list[str]]:
+    found: list[list[str]] = [[]]
+    position = 0
+    while position < len(step):
+        character = step[position]
+        if character == "[":
+            text, position = char_class(step, position)
+            found[-1].append(text)
+            continue
+        escaped = character == "\\"
+        if position + escaped == len(step):
+            raise BadPattern("it ends with a backslash")
+        if character == "*":
+            found.append([])
+        else:
+            found[-1].append("." if character == "?" else re.escape(step[position + escaped]))
+        position += 1 + escaped
+    return found
 
 
 def _names(root_fd: int, path: str) -> list[str]:

@@ -21,7 +21,7 @@ _GIT = re.compile(
 )
 _SCP = re.compile(r"([a-zA-Z0-9_.-]+)@([a-zA-Z0-9_.-]+):(?!//)(.+)", re.DOTALL)
 _BAD_REF = re.compile(r"^[-+]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock$|[/.]$")
-_CHECKSUM = re.compile(r"[0-9a-f]{7,64}")
+_CHECKSUM = re.compile(r"[0-9a-f]{1,64}")
 _REFS = {"ref": "", "branch": "refs/heads/", "tag": "refs/tags/"}
 _QUERY = (*_REFS, "subdir", "checksum", "commit", "keep-git-dir", "submodules")
 _SWITCH = {"": True, "1": True, "true": True, "0": False, "false": False}

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from ketch.build.contexts.globs import BadPattern, char_class
 from ketch.errors import InvalidParameter
+from ketch.layers.globs import BadPattern, char_class
 
 _STAR, _DEPTH = "[^/]*", "(?:.*/)?"
 _MOST_ODD = 2

@@ -96,7 +96,8 @@ class RunMount(msgspec.Struct, frozen=True, kw_only=True):
     default of its type. ``sharing`` is ``shared``, ``private`` or ``locked``. ``env`` is the
     variable that gets a secret's value. ``pending`` are all keys and values where one that is no
     plain word holds a variable (``uid=$UID``); what they say is not in the other fields then, and
-    ``type`` is empty if that is one of them.
+    ``type`` is empty if that is one of them. ``idle`` are keys that mean nothing for that type, and
+    ``fault`` is why the mount can't be, which matters when its step is needed.
     """
 
     place: Range
@@ -114,6 +115,8 @@ class RunMount(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     env: str = ""
     pending: tuple[tuple[str, str | None], ...] = ()
+    idle: tuple[str, ...] = ()
+    fault: DockerfileError | None = None
 
 
 class Run(Instruction, frozen=True, kw_only=True):

@@ -39,7 +39,7 @@ class Flags:
         flag = self._found[name][0]
         value = {None: True, "true": True, "1": True, "false": False, "0": False}.get(flag.value)
         if value is None:
-            reason = f"expecting boolean value for flag {name}, not: {flag.value}"
+            reason = f"expecting boolean value for flag --{name}, not: {flag.value}"
             raise self._cursor.error(reason, flag.start, flag.end)
         return value
 

@@ -165,11 +165,11 @@ class _Expander:
     def _name(self) -> str:
         start = self.position
         first = self.text[start : start + 1]
-        if (first.isascii() and first.isalpha()) or first == "_":
-            while self._at().isascii() and (self._at().isalnum() or self._at() == "_"):
+        if first.isalpha() or first == "_":
+            while self._at().isalpha() or self._at().isdecimal() or self._at() == "_":
                 self.position += 1
-        elif first.isascii() and first.isdigit():
-            while self._at().isascii() and self._at().isdigit():
+        elif first.isdecimal():
+            while self._at().isdecimal():
                 self.position += 1
         elif first and first in _SPECIAL:
             self.position += 1
@@ -183,13 +183,9 @@ class _Expander:
         operator = self._operator()
         if operator == "}":
             return self.variables.get(name, "")
+        if operator[0] in "/#%":
+            return self._changed(self.variables.get(name, ""), operator)
         value = self.variables.get(name)
-        if operator.startswith("/"):
-            return self._replaced(value or "", everywhere=operator == "//")
-        if operator[0] in "#%":
-            pattern = self._pattern("}")
-            self.position += 1
-            return self._trimmed(value or "", operator, pattern)
         word = self._operand("}")
         self.position += 1
         missing = value is None or (operator[0] == ":" and value == "")
@@ -198,6 +194,14 @@ class _Expander:
         if missing and operator[-1] == "?":
             raise self._error(f"{name}: {word or 'not allowed to be unset or empty'}")
         return word if missing else value or ""
+
+    def _changed(self, value: str, operator: str) -> str:
+        """The value without what a pattern matches, or with something in its place."""
+        if operator[0] == "/":
+            return self._replaced(value, everywhere=operator == "//")
+        pattern = self._pattern("}")
+        self.position += 1
+        return self._trimmed(value, operator, pattern)
 
     def _operator(self) -> str:
         for operator in (":-", ":+", ":?", "##", "%%", "//", "-", "+", "?", "#", "%", "/", "}"):

@@ -8,6 +8,7 @@ of a line joins it with the next; a here-document's lines belong to the instruct
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import msgspec
 
@@ -18,6 +19,8 @@ DIRECTIVES = ("syntax", "escape", "check")
 HEREDOC_INSTRUCTIONS = ("RUN", "COPY", "ADD")
 _DIRECTIVE = re.compile(r"^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _HEREDOC = re.compile(r"^(\d*)<<(-?)([^<]+)$")
+_APART = re.compile(r"^\d*<<$")  # the name is the next word
+_PLAIN_NAME = re.compile(r"""["']?[A-Za-z_]\w*["']?""")
 _NAME_PIECE = re.compile(
     r"""\\(?P<escaped>.)|"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>[^']*)'"""
     r"""|(?P<plain>\$\{\w+\}|\$(?!\{)|[^\\"'$])"""
@@ -156,14 +159,25 @@ class _Lexer:
         if "<<" not in line.text or not _takes_heredoc(line.text):
             return ()
         found = []
-        for start, word in split_quoted(line.text, self.escape):
+        words = split_quoted(line.text, self.escape)
+        for (start, word), (after, following) in pairwise([*words, (0, "")]):
+            whole, apart = word, _APART.match(word) is not None
+            if apart:
+                word += following
+                whole = line.text[start : after + len(following)]
             match = _HEREDOC.match(word)
             name, quoted = _name(match[3]) if match else ("", False)
             if match is None or not name or match[0].endswith("<<-"):
                 continue
+            if apart and not _PLAIN_NAME.fullmatch(following) and not self._ends(name):
+                continue  # a shift, as in $((1 << 2))
             content = self._until(name, bool(match[2]), line, start)
-            found.append(Heredoc(name, content, not quoted, bool(match[2]), word))
+            found.append(Heredoc(name, content, not quoted, bool(match[2]), whole))
         return tuple(found)
+
+    def _ends(self, name: str) -> bool:
+        """Whether a line further down is the end of a here-document of that name."""
+        return name in self.source.lines[self.next :]
 
     def _until(self, name: str, chomp: bool, line: LogicalLine, start: int) -> str:
         content: list[str] = []

@@ -148,7 +148,7 @@ def parse_healthcheck(cursor: Cursor) -> Healthcheck:
     kind_start, kind = cursor.blank_words()[0]
     after = kind_start + len(kind)
     if kind.upper() == "NONE":
-        if cursor.line.text[after:].strip() or any(flags.text(name) for name in names):
+        if cursor.line.text[after:].strip():
             raise cursor.error("HEALTHCHECK NONE takes no arguments", after)
         return Healthcheck(line=cursor.line, test=("NONE",))
     if kind.upper() != "CMD":
@@ -187,7 +187,8 @@ def _retries(cursor: Cursor, flags: Flags) -> int:
         return 0
     (flag,) = flags.all("retries")
     value = flag.value or ""
-    if not (value.isascii() and value.isdigit() and len(value) < 10):
+    digits = value.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
         raise cursor.error("--retries must be a number that is not negative", flag.start, flag.end)
     return int(value)
 

@@ -35,6 +35,7 @@ def parse_add(cursor: Cursor) -> Add:
 
 def _common(cursor: Cursor, flags: Flags) -> dict[str, Any]:
     words, full = _words(cursor)
+    _check_documents(cursor, words)
     return {
         "line": cursor.line,
         "comment": cursor.comment,
@@ -47,6 +48,14 @@ def _common(cursor: Cursor, flags: Flags) -> dict[str, Any]:
         "heredocs": cursor.heredocs,
         "with_comment": full,
     }
+
+
+def _check_documents(cursor: Cursor, words: tuple[str, ...]) -> None:
+    for document in cursor.heredocs:
+        if document.word == words[-1]:
+            raise cursor.error(f"{cursor.name} cannot accept a heredoc as a destination")
+        if any(character.isspace() for character in document.word):
+            raise cursor.error(f"a here-document of {cursor.name} has no blank behind its <<")
 
 
 def _words(cursor: Cursor) -> tuple[tuple[str, ...], tuple[str, ...]]:

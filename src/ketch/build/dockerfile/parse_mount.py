@@ -11,7 +11,7 @@ import msgspec
 from ketch import sizes
 from ketch.build.dockerfile.ast import RunMount
 from ketch.build.dockerfile.cursor import Cursor
-from ketch.build.dockerfile.source import Range, did_you_mean
+from ketch.build.dockerfile.source import DockerfileError, Range, did_you_mean
 from ketch.build.dockerfile.words import Flag
 from ketch.errors import InvalidParameter
 
@@ -29,6 +29,14 @@ _KEYS = {
         *("id", "required", "mode", "uid", "gid"),
     },
 }
+_ACCESS = {"readonly", "ro", "readwrite", "rw"}
+_IDLE = {  # what Docker takes though it means nothing for mounts of that type
+    "bind": {"id", "env"},
+    "cache": {"env"},
+    "tmpfs": {"id", "env", "from"},
+    "secret": _ACCESS,
+    "ssh": {*_ACCESS, "from", "env"},
+}
 _ALIASES = {"dst": "target", "destination": "target", "src": "source", "from": "from_"}
 _SHARING = ("shared", "private", "locked")
 _LARGEST_ID = 0xFFFFFFFF
@@ -37,19 +45,24 @@ _READ_EARLY = {
     *("uid", "gid", "mode", "size"),
 }
 Pairs = list[tuple[str, str | None]]
-Fault = Callable[[str], Exception]
+Fault = Callable[[str], DockerfileError]
 
 
 def parse_mount(cursor: Cursor, flag: Flag) -> RunMount:
-    """One flag's value: words separated by commas, quoted as in CSV; raises ``DockerfileError``."""
+    """One flag's value: words separated by commas, quoted as in CSV; raises ``DockerfileError``
+    when they are not. What they say matters only where the step is needed: ``RunMount.fault``."""
 
-    def fault(reason: str) -> Exception:
+    def fault(reason: str) -> DockerfileError:
         return cursor.error(reason, flag.start, flag.end)
 
     pairs = _pairs(flag.value or "", fault)
     known = [pair for pair in pairs if not _is_open(*pair)]
     kind_is_open = any(_is_open(*pair) for pair in pairs if pair[0] == "type")
-    mount = _Reader(fault, kind_is_open).read(known, cursor.line.range(flag.start, flag.end))
+    place = cursor.line.range(flag.start, flag.end)
+    try:
+        mount = _Reader(fault, kind_is_open).read(known, place)
+    except DockerfileError as error:
+        return RunMount(place=place, fault=error)
     if len(known) == len(pairs):
         return mount
     return msgspec.structs.replace(mount, pending=tuple(pairs))
@@ -58,6 +71,8 @@ def parse_mount(cursor: Cursor, flag: Flag) -> RunMount:
 def settle(mount: RunMount, expand: Callable[[str], str], fault: Fault) -> RunMount:
     """With the values of variables where only words of a language of their own can be; raises what
     ``fault`` makes of a reason."""
+    if mount.fault is not None:
+        raise mount.fault
     if not mount.pending:
         return mount
     pairs = [
@@ -96,13 +111,28 @@ class _Reader:
             raise self._error(f'unsupported mount type "{kind}"{did_you_mean(kind, _KEYS)}')
         kind = "" if self._kind_is_open else kind
         found: dict[str, Any] = {"type": kind, "place": place}
+        idle = _IDLE.get(kind, set())
         for key, value in pairs:
+            if key in idle:
+                self._pass(found, key, value)
+                continue
             if key not in (_KEYS[kind] if kind else set().union(*_KEYS.values())):
                 raise self._unexpected(key, value, kind)
             if key != "type":
                 self._set(found, key, value)
         self._check(found)
         return RunMount(**found)
+
+    def _pass(self, found: dict[str, Any], key: str, value: str | None) -> None:
+        """A key without meaning: remembered, unless it asks for what is so anyway."""
+        harmless = False
+        if key in _ACCESS:
+            on = self._boolean(key, value)
+            harmless = on if key in ("ro", "readonly") else not on
+        elif value is None:
+            raise self._error(f"invalid field '{key}' must be a key=value pair")
+        if not harmless:
+            found["idle"] = (*found.get("idle", ()), key)
 
     def _set(self, found: dict[str, Any], key: str, value: str | None) -> None:
         if key in ("ro", "readonly", "rw", "readwrite"):
@@ -157,9 +187,11 @@ class _Reader:
         if kind == "secret" and not (found.get("id") or found.get("source") or found.get("target")):
             raise self._error("secret mounts need an id, a source or a target")
 
-    def _unexpected(self, key: str, value: str | None, kind: str) -> Exception:
+    def _unexpected(self, key: str, value: str | None, kind: str) -> DockerfileError:
         known = set().union(*_KEYS.values())
         if key in known and kind:
             return self._error(f"the key '{key}' is not for mounts of type {kind}")
+        if not key:
+            return self._error("an empty field: write key=value,key=value without blanks")
         word = key if value is None else f"{key}={value}"
         return self._error(f"unexpected key '{key}' in '{word}'{did_you_mean(key, known)}")

@@ -111,6 +111,7 @@ def _resolve(dockerfile: Dockerfile, stage: Stage, scope: GlobalScope) -> Planne
 def _used(dockerfile: Dockerfile, stage: Stage) -> list[tuple[int, int]]:
     found = []
     for place, step in enumerate(stage.steps, 1):
+        _check_mounts(step)
         for name in sources_of(step):
             index = find_stage(dockerfile, name, stage.index, numbers=True)
             if index is not None:
@@ -134,6 +135,12 @@ def _used(dockerfile: Dockerfile, stage: Stage) -> list[tuple[int, int]]:
                     "before this one"
                 )
     return found
+
+
+def _check_mounts(step: Instruction) -> None:
+    for mount in step.mounts if isinstance(step, Run) else ():
+        if mount.fault is not None:
+            raise mount.fault
 
 
 def sources_of(step: Instruction) -> list[str]:

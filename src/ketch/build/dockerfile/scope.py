@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from ketch.build.dockerfile.ast import Arg, Instruction
 from ketch.build.dockerfile.expand import ExpansionError, expand, expand_words
@@ -61,6 +62,14 @@ class GlobalScope:
         return sorted(set(self.given) - known)
 
 
+class Declared(NamedTuple):
+    """One of an ARG: the expanded default, and the value that it gives, if it gives one."""
+
+    name: str
+    default: str | None
+    value: str | None
+
+
 class StageScope:
     """The arguments of one stage. Of an argument and a variable of the environment with one name,
     what the Dockerfile said last counts, as in BuildKit (``newer``: arguments that do)."""
@@ -76,9 +85,9 @@ class StageScope:
         self.args.update(parent.args)
         self.newer.update(parent.newer - set(env))
 
-    def declare(self, arg: Arg, env: Mapping[str, str]) -> list[tuple[str, str | None]]:
-        """Take in an ARG; returns names with their expanded defaults, for the history."""
-        declared = []
+    def declare(self, arg: Arg, env: Mapping[str, str]) -> list[Declared]:
+        """Take in an ARG; returns what it says, for the history."""
+        declared: list[Declared] = []
         for name, default in arg.pairs:
             if default is not None:
                 default = expand_in(arg, default, self.variables(env), self.outer.escape)
@@ -89,7 +98,7 @@ class StageScope:
             else:
                 self.args[name] = value
                 self.newer.add(name)
-            declared.append((name, default))
+            declared.append(Declared(name, default, value))
         return declared
 
     def _value(self, name: str, default: str | None) -> str | None:

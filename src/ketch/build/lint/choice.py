@@ -12,11 +12,15 @@ from ketch.build.lint.rules import Finding, Rule
 from ketch.errors import InvalidParameter
 
 ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_KEYS = ("skip", "error", "experimental")
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """Names in lower case, or ``all``; with ``error`` a finding ends the build."""
+    """Names as BuildKit spells them, or ``all``; with ``error`` a finding ends the build."""
 
     skip: frozenset[str] = frozenset()
     experimental: frozenset[str] = frozenset()
@@ -24,10 +28,9 @@ class Choice(msgspec.Struct, frozen=True):
 
     def counts(self, rule: Rule) -> bool:
         """Whether a rule is to be looked at."""
-        name = rule.name.lower()
-        if rule.experimental and not self.experimental & {"all", name}:
+        if rule.experimental and not self.experimental & {"all", rule.name}:
             return False
-        return not self.skip & {"all", name}
+        return not self.skip & {"all", rule.name}
 
     def kept(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         """Those whose rules count, in the file's order."""
@@ -36,30 +39,35 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def choice_of(dockerfile: Dockerfile, build_args: Mapping[str, str | None]) -> Choice:
-    """The build argument wins over the directive; raises ``InvalidParameter`` for what is
-    neither."""
+    """The build argument wins over the directive, which ends at a blank; raises
+    ``InvalidParameter`` for what is neither."""
     given = build_args.get(ARGUMENT)
-    return parse_choice(given if given is not None else dockerfile.directives.get("check", ""))
+    if given is not None:
+        return parse_choice(given)
+    return parse_choice("".join(dockerfile.directives.get("check", "").split()[:1]))
 
 
 def parse_choice(text: str) -> Choice:
-    """``skip=A,B;error=true;experimental=C``."""
-    found: dict[str, str] = {}
-    for word in filter(None, (word.strip() for word in text.split(";"))):
-        key, equals, value = word.partition("=")
-        key = key.strip().lower()
-        if not equals or key not in ("skip", "error", "experimental"):
+    """``skip=A,B;error=true;experimental=C``; of two of a kind the later one counts, but ``all``
+    stays. Names that are unknown may be of a newer version of the rules, so they are no error."""
+    found: dict[str, frozenset[str]] = {}
+    error = False
+    for word in text.strip().split(";") if text.strip() else ():
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if not equals or key not in _KEYS:
             raise InvalidParameter(
                 f"invalid check option {word!r}: write skip=RULE,…, experimental=RULE,… or "
-                f"error=true{did_you_mean(key, ('skip', 'error', 'experimental'))}"
+                f"error=true{did_you_mean(key, _KEYS)}"
             )
-        found[key] = value.strip()
-    error = _BOOLEANS.get(found.get("error", "false").lower())
-    if error is None:
-        raise InvalidParameter(f"invalid check option error={found['error']}: true or false")
-    return Choice(_names(found.get("skip", "")), _names(found.get("experimental", "")), error)
+        if key == "error":
+            error = _boolean(value)
+        else:
+            names = frozenset(name.strip() for name in value.split(","))
+            found[key] = names | (found.get(key, frozenset()) & {"all"})
+    return Choice(found.get("skip", frozenset()), found.get("experimental", frozenset()), error)
 
 
-def _names(text: str) -> frozenset[str]:
-    """Unknown ones may be of a newer version of the rules, so they are no error."""
-    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+def _boolean(value: str) -> bool:
+    if value not in _BOOLEANS:
+        raise InvalidParameter(f"invalid check option error={value}: true or false")
+    return _BOOLEANS[value]

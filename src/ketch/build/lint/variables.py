@@ -12,6 +12,7 @@ from ketch.build.dockerfile.ast import (
     Expose,
     Instruction,
     Label,
+    Onbuild,
     Run,
     Stage,
     Stopsignal,
@@ -20,7 +21,7 @@ from ketch.build.dockerfile.ast import (
     Workdir,
 )
 from ketch.build.dockerfile.expand import ExpansionError, expand, expand_text
-from ketch.build.dockerfile.scope import PROXY_ARGS
+from ketch.build.dockerfile.parser import parse_trigger
 from ketch.build.lint import rules
 from ketch.build.lint.guesses import Guesses
 from ketch.build.lint.recorder import Recorder
@@ -31,7 +32,7 @@ def check_variables(
     stage: Stage, env: Collection[str], escape: str, guesses: Guesses
 ) -> Iterator[Finding]:
     """Findings in one stage whose base has the variables ``env``."""
-    known = Recorder(dict.fromkeys((*env, *PROXY_ARGS), "x"))
+    known = Recorder(dict.fromkeys(env, "x"))
     for step in stage.steps:
         with suppress(ExpansionError):  # that is an error, said where it counts
             for text in _documents(step):
@@ -46,16 +47,19 @@ def check_variables(
 
 
 def names_after(stage: Stage, env: Collection[str]) -> set[str]:
-    """The variables that a stage continuing this one begins with (ARGs are inherited too)."""
+    """The variables that a stage continuing this one begins with (ARGs are inherited too, and what
+    ONBUILD says is done first)."""
     names = set(env)
     for step in stage.steps:
+        if isinstance(step, Onbuild):
+            step = parse_trigger(step.trigger)
         if isinstance(step, Env | Arg):
             names.update(name for name, _ in step.pairs)
     return names
 
 
 def _finding(step: Instruction, name: str, known: Collection[str], guesses: Guesses) -> Finding:
-    near = guesses.near(name, lambda: [other for other in known if other not in PROXY_ARGS])
+    near = guesses.near(name, lambda: known)
     hint = near.replace("mean ", "mean $") if near else ""
     return Finding(
         rules.UNDEFINED_VAR,

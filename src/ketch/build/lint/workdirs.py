@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ketch.build.dockerfile.ast import Arg, Dockerfile, Env, Stage, Workdir
+from ketch.build.dockerfile.quoting import go_quote
 from ketch.build.dockerfile.scope import GlobalScope, StageScope, expand_in
 from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.lint import rules
@@ -72,7 +73,8 @@ def _first(step: Workdir, ground: _Ground, escape: str) -> Iterator[Finding]:
     if not path.startswith("/") and not known.missed:
         yield Finding(
             rules.WORKDIR_RELATIVE,
-            f'Relative workdir "{path}" can have unexpected results if the base image changes',
+            f"Relative workdir {go_quote(path)} can have unexpected results if the base image "
+            "changes",
             step.range,
             f"WORKDIR /{path}",
         )

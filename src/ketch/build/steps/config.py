@@ -67,8 +67,9 @@ async def do_label(state: StageState, step: Label) -> None:
 async def do_arg(state: StageState, step: Arg) -> None:
     """ARG: what the client gave counts only where a RUN sees it; BuildKit's history tells it."""
     declared = state.scope.declare(step, state.env())
-    values = [(n, None if n in PROXY_ARGS else state.scope.args[n]) for n, _ in declared]
-    await state.configure(step, f"ARG {_joined(declared)}", f"ARG {_joined(values)}")
+    defaults = [(one.name, one.default) for one in declared]
+    values = [(one.name, None if one.name in PROXY_ARGS else one.value) for one in declared]
+    await state.configure(step, f"ARG {_joined(defaults)}", f"ARG {_joined(values)}")
 
 
 async def do_cmd(state: StageState, step: Cmd) -> None:
@@ -144,7 +145,7 @@ async def do_expose(state: StageState, step: Expose) -> None:
             ports.update({port: {} for port in exposed_ports(word)})
         except BadPort as error:
             raise step.error(str(error)) from None
-    state.change(exposed_ports={**(state.run.exposed_ports or {}), **ports})
+    state.change(exposed_ports={**(state.run.exposed_ports or {}), **ports} or None)
     await state.configure(
         step, f"EXPOSE {' '.join(sorted(words))}", f"EXPOSE [{' '.join(sorted(ports))}]"
     )

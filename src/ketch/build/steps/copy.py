@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+from itertools import groupby
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from ketch.build.contexts.git_remote import is_git
-from ketch.build.contexts.globs import has_wildcard, literal
 from ketch.build.dockerfile.ast import Add, Copy
 from ketch.build.dockerfile.expand import ExpansionError, expand_text
 from ketch.build.dockerfile.scope import expand_in
@@ -18,6 +18,7 @@ from ketch.build.executor import CopyPart, CopyStep, Tree
 from ketch.build.failures import StepFailed
 from ketch.build.steps.state import StageState
 from ketch.errors import InvalidParameter, KetchError, NotFound
+from ketch.layers.globs import has_wildcard, literal
 from ketch.layers.modes import made_mode, mode_change
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
@@ -158,30 +159,37 @@ def comment_warning(line: int, text: str) -> str:
 async def _parts(
     state: StageState, step: Copy, tree: Tree, words: CopyWords
 ) -> tuple[CopyPart, ...]:
-    executor = state.shared.executor
-    add = isinstance(step, Add)
     inline = {document.word: document for document in step.heredocs}
-    plain = [s for s in words.sources if s not in inline and not (add and is_remote(s))]
-    excludes = _excludes(state, step)
-    if isinstance(step, Add) and step.checksum and len(plain) + len(inline):
-        raise step.error("--checksum is for sources by HTTP(S) or git only")
-    if isinstance(step, Add) and step.checksum and len(words.sources) > 1:
-        raise step.error("--checksum can't be given for several sources")
-    if not add and any(is_url(source) for source in words.sources):
-        raise step.error("a source of COPY can't be a URL: use ADD")
-    parts = []
-    if plain:
-        unpack = isinstance(step, Add) and step.unpack is not False
-        paths = tuple(_relative(step, source) for source in plain)
-        owners = tree.kind == "layers" and not step.chown
-        parts.append(CopyPart(tree, paths, unpack, step.parents, excludes, owners))
-    if isinstance(step, Add):
-        remote = [source for source in words.sources if is_remote(source)]
-        parts += [await _remote(state, step, url) for url in remote]
+    sources = [source for source in words.sources if source not in inline]
+    _check_sources(step, words)
+    parts: list[CopyPart] = []
+    for remote, group in groupby(sources, lambda word: isinstance(step, Add) and is_remote(word)):
+        if remote and isinstance(step, Add):
+            parts += [await _remote(state, step, url) for url in group]
+        else:
+            parts.append(_local(state, step, tree, tuple(group)))
     files = _inline_files(state, step)
     if files:
-        parts.append(CopyPart(await executor.inline(files), tuple(literal(n) for n, _ in files)))
+        tree = await state.shared.executor.inline(files)
+        parts.append(CopyPart(tree, tuple(literal(name) for name, _ in files)))
     return tuple(parts)
+
+
+def _check_sources(step: Copy, words: CopyWords) -> None:
+    if isinstance(step, Add) and step.checksum:
+        if step.heredocs or not all(is_remote(source) for source in words.sources):
+            raise step.error("--checksum is for sources by HTTP(S) or git only")
+        if len(words.sources) > 1:
+            raise step.error("--checksum can't be given for several sources")
+    if not isinstance(step, Add) and any(is_url(source) for source in words.sources):
+        raise step.error("a source of COPY can't be a URL: use ADD")
+
+
+def _local(state: StageState, step: Copy, tree: Tree, sources: tuple[str, ...]) -> CopyPart:
+    unpack = isinstance(step, Add) and step.unpack is not False
+    paths = tuple(_relative(step, source) for source in sources)
+    owners = tree.kind == "layers" and not step.chown
+    return CopyPart(tree, paths, unpack, step.parents, _excludes(state, step), owners)
 
 
 def _excludes(state: StageState, step: Copy) -> tuple[str, ...]:

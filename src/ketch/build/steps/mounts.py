@@ -14,6 +14,7 @@ from ketch.build.executor import CopyPart, StepMount, Tree
 from ketch.build.failures import StepFailed
 from ketch.build.steps.state import StageState
 from ketch.errors import NotFound
+from ketch.layers.globs import literal
 from ketch.oci import digest as digests
 
 _SECRETS = "/run/secrets/"
@@ -31,7 +32,11 @@ async def resolve(state: StageState, step: Run, trees: Trees) -> tuple[StepMount
     found = []
     agents = 0
     for mount in step.mounts:
-        made = await _based(state, _mount(state, step, _settled(state, step, mount), trees))
+        settled = _settled(state, step, mount)
+        for key in settled.idle:
+            told = f"--mount: the key '{key}' means nothing for mounts of type {settled.type}"
+            state.report.warn(told, mount.place.start.line)
+        made = await _based(state, _mount(state, step, settled, trees))
         if made.type == "ssh":
             made = msgspec.structs.replace(made, number=agents)
             made = made if made.target else _at(made, _AGENT.format(agents))
@@ -72,9 +77,12 @@ async def _based(state: StageState, mount: StepMount) -> StepMount:
 async def _content(state: StageState, mount: StepMount) -> str:
     assert mount.tree is not None
     owners = mount.tree.kind == "layers"
-    part = CopyPart(mount.tree, (mount.source.lstrip("/") or ".",), owners=owners)
+    part = CopyPart(mount.tree, (literal(mount.source.lstrip("/")) or ".",), owners=owners)
     try:
-        return await state.shared.executor.checksum(part)
+        found = await state.shared.executor.checksum(part)
+        if found.startswith("multi:"):
+            raise NotFound(mount.source)  # a name like a pattern, which matches nothing
+        return found
     except NotFound:
         told = f'failed to compute cache key: "{mount.source}": not found'
         if mount.tree.kind == "context":

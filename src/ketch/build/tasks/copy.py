@@ -13,12 +13,12 @@ import re
 import stat
 from typing import Any
 
-from ketch.build.contexts.globs import BadPattern
 from ketch.build.contexts.ignore import IgnoreRules
 from ketch.errors import InvalidParameter
 from ketch.layers import sources
 from ketch.layers.archive import copier, in_root, owner_of
 from ketch.layers.entry import Entry
+from ketch.layers.globs import BadPattern
 from ketch.layers.layerwrite import LayerWriter, NotPlain
 from ketch.layers.modes import made_mode, mode_change
 from ketch.layers.placing import LayerPlacing, Placing

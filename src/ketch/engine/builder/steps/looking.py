@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ketch.build.contexts.git_remote import is_git, parse_remote
-from ketch.build.contexts.globs import BadPattern
 from ketch.build.contexts.ignore import IgnoreRules
 from ketch.build.executor import Tree
 from ketch.engine.builder.contexts.fetch import save
@@ -19,6 +18,7 @@ from ketch.engine.http_get import opened
 from ketch.engine.pipes import fed
 from ketch.engine.storing import storing
 from ketch.errors import InvalidParameter
+from ketch.layers.globs import BadPattern
 
 if TYPE_CHECKING:
     from ketch.engine.builder.room import BuildRoom
