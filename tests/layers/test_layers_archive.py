@@ -129,9 +129,9 @@ def test_put_refusals(put):
     with pytest.raises(NotFound):
         put(packed(), path="/nope")
     strict = {"no_overwrite_dir_non_dir": True}
-    with pytest.raises(InvalidParameter, match="cannot overwrite directory 'deep'"):
+    with pytest.raises(InvalidParameter, match="cannot overwrite directory '/etc/deep'"):
         put(packed(("deep", tarfile.REGTYPE, b"")), path="/etc", **strict)
-    with pytest.raises(InvalidParameter, match="cannot overwrite non-directory 'hosts'"):
+    with pytest.raises(InvalidParameter, match="cannot overwrite non-directory '/etc/hosts'"):
         put(packed(("hosts", tarfile.DIRTYPE, "")), path="/etc", **strict)
     with pytest.raises(KetchError):
         put(b"garbage" * 200)

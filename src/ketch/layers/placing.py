@@ -2,7 +2,9 @@
 
 Source: Dockerfile reference, "COPY" and "ADD". A destination that ends in ``/``, is a directory
 already, or gets several sources is a directory; else it names the file itself, or the one that a
-link of that name leads to. A source directory gives its contents, and the last source its time.
+link of that name leads to. A source directory gives its contents, and the last source its time. As
+with BuildKit a directory goes into a directory only, and takes the place of no link to one: that
+would make of a /bin that leads to /usr/bin one without a shell.
 """
 
 from __future__ import annotations
@@ -105,7 +107,9 @@ class Placing:
                 )
             self._made = not self._is_directory("")
             base = self._make(base, self._ownership)
-            self._unpacker = Unpacker(self._root_fd, os.fsencode(base), ownership=self._ownership)
+            self._unpacker = Unpacker(
+                self._root_fd, os.fsencode(base), ownership=self._ownership, strict=True
+            )
         return self._unpacker
 
     def _is_directory(self, marks: str = "/") -> bool:

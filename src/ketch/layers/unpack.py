@@ -1,12 +1,14 @@
 """Putting entries into a tree that exists already: ``cp``, ADD, COPY.
 
 Every path is resolved by openat2(2) inside the tree, links included; the last component is never
-followed. What is in the way is replaced, but directories are merged.
+followed. What is in the way is replaced, but directories are merged, and where that is asked for,
+no directory gives way to something else nor the reverse.
 """
 
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 from collections.abc import Callable
 
@@ -139,13 +141,17 @@ class Unpacker:
         if was_dir and entry.is_dir:
             return False
         if self._strict and was_dir != entry.is_dir:
-            self._refuse(name, was_dir)
+            self._refuse(entry, was_dir)
         remove(parent_fd, name)
         return True
 
-    def _refuse(self, name: bytes, was_dir: bool) -> None:
+    def _refuse(self, entry: Entry, was_dir: bool) -> None:
         there, new = ("directory", "non-directory") if was_dir else ("non-directory", "directory")
-        raise InvalidParameter(f"cannot overwrite {there} {shown(name)} with {new}")
+        path = b"/" + posixpath.normpath(self._path(components(entry.name))).lstrip(b"/")
+        raise InvalidParameter(
+            f"cannot overwrite {there} {shown(path)} with {new}: remove it before, if it is to be "
+            "replaced"
+        )
 
     def _describe_directory(self, parent_fd: int, path: bytes, entry: Entry) -> None:
         fd = os.open(path.rpartition(b"/")[2], OPEN_DIR, dir_fd=parent_fd)
