@@ -105,7 +105,7 @@ def _planned(state: StageState, step: Run, mounts: tuple[StepMount, ...]) -> Run
         argv=(),
         env=(*kept, *scope.run_args(env), *scope.proxies(env)),
         user=state.run.user,
-        working_dir=state.run.working_dir or "/",
+        working_dir=_normal(state.run.working_dir),
         network=step.network or options.network_mode,
         limits=options.limits,
         hostname=options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
@@ -147,16 +147,21 @@ def _quoted(text: str) -> str:
 
 
 async def do_workdir(state: StageState, step: Workdir) -> None:
-    """WORKDIR: relative to the one before; the directory is made if it is missing."""
+    """WORKDIR: relative to the one before; the directory is made if it is missing. The image keeps
+    an absolute path as it is written, as Docker does."""
     text = expand_in(step, step.path, state.variables(), state.shared.scope.escape)
-    path = posixpath.normpath(posixpath.join("/", state.run.working_dir, text))
-    path = "/" + path.lstrip("/")
-    state.change(working_dir=path)
+    path = _normal(posixpath.join("/", state.run.working_dir, text))
+    kept = text if text.startswith("/") else path
+    state.change(working_dir=kept)
 
     async def make() -> str:
         executor = state.shared.executor
         return await executor.make_directory(tuple(state.layers), path, state.run.user)
 
     identity = f"workdir {path}" + (f" of {state.run.user}" if state.run.user else "")
-    created_by = state.shared.words.placed(state.run, f"WORKDIR {path}")
+    created_by = state.shared.words.placed(state.run, f"WORKDIR {kept}")
     await state.commit(state.files_key(identity), created_by, make)
+
+
+def _normal(path: str) -> str:
+    return "/" + posixpath.normpath(path or "/").lstrip("/")
