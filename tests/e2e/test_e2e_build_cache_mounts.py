@@ -225,12 +225,12 @@ RUN --mount=type=cache,id=based,from=seed,source=/s,target=/c cat /c/seed; ls /c
 class Forged:
     """A local cache whose one mount is an archive of our own."""
 
-    def __init__(self, place: Path, archive: bytes, size: int) -> None:
+    def __init__(self, place: Path, archive: bytes, size: int, base: str = "") -> None:
         self.place = place
         blob = self._put(archive)
         media = "application/vnd.oci.image.layer.v1.tar"
         mount = {"id": "pip", "blob": {"mediaType": media, "digest": blob, "size": len(archive)}}
-        config = json.dumps({"ketchMounts": [{**mount, "size": size}]}).encode()
+        config = json.dumps({"ketchMounts": [{**mount, "base": base, "size": size}]}).encode()
         described = {
             "mediaType": "application/vnd.buildkit.cacheconfig.v0",
             "digest": self._put(config),
@@ -296,6 +296,34 @@ def test_hostile_contents(
         assert "begins without what it held" in shown
         assert " 1\n" in shown or " 0\n" in shown  # an empty directory
     built(other, folder, text.replace("done", "usable"))
+
+
+def base_of(place: Path) -> str:
+    """What the one cache mount of an exported cache begins with."""
+    for path in (place / "blobs/sha256").iterdir():
+        if b'"ketchMounts"' in (text := path.read_bytes()):
+            return str(json.loads(text)["ketchMounts"][0]["base"])
+    raise AssertionError("no cache mount was exported")
+
+
+def test_a_link_for_the_file_that_a_cache_is(
+    ketchd: Ketchd, other: Ketchd, folder: Path, tmp_path: Path
+) -> None:
+    """It would be mounted from wherever it leads to on the host, to be read and written."""
+    host = tmp_path / "of-the-host"
+    host.write_text("of the host")
+    mount = "--mount=type=cache,id=pip,from=busybox,source=/etc/passwd,target=/c"
+    text = f"FROM busybox\nRUN {mount} cat /c; echo overwritten > /c; echo done\n"
+    words = f"type=local,dest={tmp_path / 'honest'},cache-mounts=1"
+    built(ketchd, folder, text, "--no-cache", "--cache-to", words)
+    archive = archived(entry("passwd", str(host)))
+    Forged(tmp_path / "forged", archive, len(archive), base_of(tmp_path / "honest"))
+    words = f"type=local,src={tmp_path / 'forged'},cache-mounts=1"
+    shown = built(other, folder, text, "--cache-from", words)
+    assert "it has no file passwd" in shown
+    assert "of the host" not in shown
+    assert host.read_text() == "of the host"
+    assert "overwritten" in built(other, folder, text.replace("done", "kept"))
 
 
 def test_no_cache_begins_cache_mounts_anew(ketchd: Ketchd, folder: Path) -> None:

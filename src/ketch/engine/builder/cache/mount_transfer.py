@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -61,18 +62,19 @@ class MountTransfer:
 
     # coming
 
-    def filling(self, mount: StepMount, otherwise: Fill | None) -> Fill | None:
-        """How a new directory is filled: from a source of the build, or ``otherwise``."""
+    def filling(self, mount: StepMount, otherwise: Fill | None, file: str = "") -> Fill | None:
+        """How a new directory is filled: from a source of the build, or ``otherwise``. With the
+        name of a ``file``, that is all that is mounted of it."""
         if not any(source.mounts.wants(mount.id) for source in self._room.options.cache_imports):
             return otherwise
 
         async def fill(path: str) -> None:
-            if not await self._restore(mount, path) and otherwise is not None:
+            if not await self._restore(mount, path, file) and otherwise is not None:
                 await otherwise(path)
 
         return fill
 
-    async def _restore(self, mount: StepMount, path: str) -> bool:
+    async def _restore(self, mount: StepMount, path: str, file: str) -> bool:
         """Put what a source has into an empty directory; whether it is there."""
         found = await self._sources.mount(key_of(mount))
         if found is None:
@@ -84,7 +86,7 @@ class MountTransfer:
             with self._room.parts.images.exporter.lease() as lease:
                 lease.add(content.blob.digest)
                 await bring(content.blob)
-                await self._unpack(content, path)
+                await self._unpack(content, path, file)
         except KetchError as error:
             report.warn(f"the cache mount {mount.id} begins without what it held: {error}")
             report.end()
@@ -101,7 +103,7 @@ class MountTransfer:
         if content.blob.size > content.size + _SLACK:
             raise InvalidParameter("its archive is larger than what it holds: refused")
 
-    async def _unpack(self, content: MountContent, path: str) -> None:
+    async def _unpack(self, content: MountContent, path: str, file: str) -> None:
         """Beside the directory first, so that one that breaks off leaves nothing in it."""
         parts = self._room.parts
         scratch = self._room.make_directory(f"mount-{os.path.basename(path)}")
@@ -114,6 +116,8 @@ class MountTransfer:
             ):
                 fds = [blob.fileno(), fd]
                 await parts.launcher.work("ketch.build.tasks.serving:receive", args, fds)
+            if file and not is_file(scratch, file):
+                raise InvalidParameter(f"it has no file {file}")
             before = os.stat(path)
             os.chown(scratch, before.st_uid, before.st_gid)
             os.chmod(scratch, before.st_mode)
@@ -225,6 +229,15 @@ class _Counted:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()  # the worker notices
+
+
+def is_file(directory: str, name: str) -> bool:
+    """Whether a directory has a regular file of that name. What others filled may have a link there
+    instead, which would be mounted from wherever it leads to on the host."""
+    try:
+        return stat.S_ISREG(os.lstat(f"{directory}/{name}").st_mode)
+    except OSError:
+        return False
 
 
 def key_of(mount: StepMount) -> MountKey:

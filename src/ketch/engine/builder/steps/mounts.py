@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ketch.engine.builder.cache.mount_transfer import key_of
+from ketch.engine.builder.cache.mount_transfer import is_file, key_of
 from ketch.engine.builder.cache.mounts import LOCKED, PRIVATE, Owner
 from ketch.engine.builder.steps.agent import ForwardedAgent
 from ketch.engine.containers.record import MountPoint
@@ -129,16 +129,21 @@ class _Place:
             assert mount.tree is not None
             await self._files.copy_tree(mount.tree, mount.source, path)
 
-        owner, within = Owner(mount.mode, mount.uid, mount.gid), ""
+        owner, file = Owner(mount.mode, mount.uid, mount.gid), ""
         if mount.tree is not None:  # as what it begins with, which may be a file
             mode, *ids = await self._files.facts(mount.tree, mount.source)
             owner = Owner(stat.S_IMODE(mode), *ids)
-            within = "" if stat.S_ISDIR(mode) else f"/{os.path.basename(mount.source)}"
-        filling = self._transfer.filling(mount, fill if mount.tree is not None else None)
+            file = "" if stat.S_ISDIR(mode) else os.path.basename(mount.source)
+        filling = self._transfer.filling(mount, fill if mount.tree is not None else None, file)
         path = await self._stack.enter_async_context(
             self._room.caches.lease(key_of(mount), mount.sharing, owner, filling, self.renewed)
         )
-        return f"{path}{within}"
+        if file and not is_file(path, file):
+            raise InvalidParameter(
+                f"the cache mount {mount.id} is to be the file {file}, but holds none: delete it"
+                " with docker builder prune --filter type=exec.cachemount"
+            )
+        return f"{path}/{file}" if file else path
 
     async def _secret(self, mount: StepMount) -> None:
         value = await self._room.offers.secret(mount.id)
