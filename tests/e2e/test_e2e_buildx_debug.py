@@ -66,6 +66,16 @@ def test_where_a_step_failed(each_buildx: Buildx, tmp_path: Path) -> None:
         assert terminal.ended() == 1
 
 
+def test_before_a_step_that_is_no_run(buildx: Buildx, tmp_path: Path) -> None:
+    """BuildKit opens its prompt there, and no container."""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nWORKDIR /w\nRUN >made\nCOPY none /\n")
+    with debugging(buildx, tmp_path, on="error") as terminal:
+        assert b"made" in opened(terminal)
+        terminal.say(b"exit\r")
+        assert terminal.ended() == 1
+    assert b'"/none": not found' in terminal.text
+
+
 def test_in_what_was_built(each_buildx: Buildx, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(TEXT.format(base="busybox"))
     words = ("-t", "debugged", "--target", "built")

@@ -19,7 +19,8 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class FailedRun(msgspec.Struct, frozen=True):
-    """A RUN that ended badly, and the executor's name for what it changed (``RunOutcome.kept``)."""
+    """A RUN that ended badly, and the executor's name for what it changed (``RunOutcome.kept``);
+    or where another step would have begun."""
 
     step: RunStep
     kept: str
@@ -30,7 +31,7 @@ class StepFailed(KetchError):
 
     ``told`` is the same in BuildKit's words, which its clients' users look for. ``image`` is the
     ID of the image as it was before the step, when that was stored. ``run`` is the RUN that it was,
-    ``vertex`` the digest of its vertex.
+    or one that would stand where it stood, ``vertex`` the digest of its vertex.
     """
 
     def __init__(self, message: str, code: int = 0, told: str = "") -> None:

@@ -58,7 +58,7 @@ from ketch.build.steps.copy import comment_warning, do_copy
 from ketch.build.steps.image_config import timestamp, with_path
 from ketch.build.steps.mounts import Trees
 from ketch.build.steps.origins import Origins
-from ketch.build.steps.run import do_run, do_workdir
+from ketch.build.steps.run import before, do_run, do_workdir
 from ketch.build.steps.state import BuildContext, StageState
 from ketch.errors import KetchError
 from ketch.oci import reference as references
@@ -173,6 +173,8 @@ class Solver:
                 if isinstance(error, StepFailed):
                     await self._keep(state)
                     error.image = error.image or state.image_id
+                    error.run = error.run or before(state)
+                    error.vertex = error.vertex or vertex.digest
                 self._failed(step, error)
                 state.report.end(error=vertex_error(error))
                 raise

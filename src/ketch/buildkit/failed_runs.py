@@ -1,8 +1,9 @@
-"""A RUN that failed, in words by which clients open containers where it stood.
+"""A step that failed, in words by which clients open containers where it stood.
 
 ``grpc-status-details-bin`` holds, besides the place in the Dockerfile, what ran (``pb.Op``) and
 names of the states of its mounts: as they were before (``inputIDs``) and as they are now
-(``mountIDs``). All are JSON as protobuf writes it. Source: BuildKit's solver/errdefs.
+(``mountIDs``). All are JSON as protobuf writes it. Source: BuildKit's solver/errdefs. A step that
+is no RUN is told as one that would have stood there: of others clients open nothing.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ def details(error: StepFailed, states: States, containers: Containers) -> list[t
         inputs.append(name)
         now.append(name)
     solve = {"inputIDs": inputs, "mountIDs": now, "op": {"exec": _exec(step, shown)}}
-    return [
+    found = [
         (_SOLVE, json.dumps(solve).encode()),
         (_VERTEX, json.dumps({"digest": error.vertex}).encode()),
-        (_EXIT, json.dumps({"Code": error.code}).encode()),
     ]
+    if error.code:
+        found.append((_EXIT, json.dumps({"Code": error.code}).encode()))
+    return found
 
 
 def _state(mount: StepMount, states: States, containers: Containers) -> str:

@@ -95,22 +95,28 @@ def _argv(state: StageState, step: Run) -> tuple[list[str], str, str]:
     return [*shell, text + rest], "", ""
 
 
-def _planned(state: StageState, step: Run, mounts: tuple[StepMount, ...]) -> RunStep:
+def before(state: StageState) -> FailedRun:
+    """Where a step that is no RUN has failed: what a RUN in its place would have seen."""
+    return FailedRun(_planned(state, None, ()), "")
+
+
+def _planned(state: StageState, step: Run | None, mounts: tuple[StepMount, ...]) -> RunStep:
     """The step without its command."""
     options, scope = state.shared.options, state.scope
     env = state.env()
     kept = scope.environment(state.run.env or ())
+    network, security = (step.network, step.security) if step else ("", "")
     return RunStep(
         layers=tuple(state.layers),
         argv=(),
         env=(*kept, *scope.run_args(env), *scope.proxies(env)),
         user=state.run.user,
         working_dir=_normal(state.run.working_dir),
-        network=step.network or options.network_mode,
+        network=network or options.network_mode,
         limits=options.limits,
         hostname=options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
         extra_hosts=options.extra_hosts,
-        insecure=step.security == "insecure",
+        insecure=security == "insecure",
         platform=str(state.image.platform),
         mounts=mounts,
         renew=not (state.reuse or options.verify),  # --no-cache, as in BuildKit
