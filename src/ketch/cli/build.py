@@ -5,7 +5,6 @@ import sys
 
 from ketch.cli import build_context
 from ketch.cli.build_flags import FLAGS, is_remote, progress, query
-from ketch.cli.exits import prefix
 from ketch.cli.flags import count, parse
 from ketch.errors import KetchError
 from ketch.linux import fastjson
@@ -183,7 +182,7 @@ def _show(messages: "Iterable[dict[str, Any]]", mode: str, *, quiet: bool) -> "d
                 if message["type"] in ("built", "failed"):
                     outcome = message
         except KetchError as error:
-            outcome = {"type": "failed", "error": f"{prefix(error)}{error}"}
+            outcome = {"type": "failed", "error": str(error)}
     return outcome
 
 

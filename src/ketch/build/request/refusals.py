@@ -9,24 +9,21 @@ from ketch.build.dockerfile.source import DockerfileError, Position, Range
 from ketch.build.request.options import BuildOptions
 from ketch.errors import Forbidden, Unsupported
 
-_REASONS = {
-    "squash": "squash={!r} is not supported: use a last stage with COPY --from instead",
-    "security_options": "securityopt={!r} is not supported for builds",
-}
 _ISOLATIONS = ("", "default")
 FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream")
 
 
 def check_options(options: BuildOptions) -> None:
     """Raises ``Unsupported``."""
-    for field, sentence in _REASONS.items():
-        value = getattr(options, field)
-        if value:
-            raise Unsupported(sentence.format(value))
+    if options.squash:
+        raise Unsupported("squash is not supported: use a last stage with COPY --from instead")
+    if options.security_options:
+        words = ", ".join(options.security_options)
+        raise Unsupported(f"securityopt is not supported for builds: {words}")
     if "device" in options.allow:
         raise Unsupported("the entitlement device is not supported: RUN has no --device")
     if options.isolation not in _ISOLATIONS:
-        raise Unsupported(f"isolation={options.isolation!r} is not supported on Linux")
+        raise Unsupported(f"the isolation {options.isolation!r} is not supported on Linux")
 
 
 def check_grants(asked: Iterable[str], grantable: Collection[str]) -> None:
