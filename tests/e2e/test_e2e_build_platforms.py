@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import tarfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from e2e.conftest import another
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build, copied, inspected
-from ketch.engine.emulation import check_runs
+from ketch.engine.emulation import check_runs, runnable
 from ketch.errors import InvalidParameter
 
 pytestmark = pytest.mark.root
@@ -73,6 +74,22 @@ def test_a_run_for_a_platform_without_an_interpreter(ketchd: Ketchd, folder: Pat
     done = build(ketchd, "--platform", "linux/s390x", folder, code=None)
     assert done.returncode
     assert "RUN for linux/s390x can't run on linux/" in done.stderr.decode()
+
+
+def test_levels_of_the_processor(tmp_path: Path) -> None:
+    cpus = tmp_path / "cpuinfo"
+
+    def levels(flags: str) -> list[str]:
+        cpus.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+        found = runnable(str(tmp_path), str(cpus))
+        return [one.variant for one in found if one.architecture == "amd64" and one.variant]
+
+    if os.uname().machine != "x86_64":
+        return
+    second = "fpu cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"
+    assert levels("fpu avx512f") == []
+    assert levels(second) == ["v2"]
+    assert levels(f"{second} abm avx avx2 bmi1 bmi2 f16c fma movbe xsave") == ["v2", "v3"]
 
 
 def test_entries_of_binfmt_misc(tmp_path: Path) -> None:

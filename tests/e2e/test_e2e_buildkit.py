@@ -21,6 +21,7 @@ from e2e.ketchd_process import Ketchd
 from e2e.unix_http import UnixConnection
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit import session_messages as session
 
 pytestmark = pytest.mark.root
 
@@ -229,6 +230,35 @@ async def test_unknown_methods(buildx: Buildx) -> None:
             assert refused.value.status is Status.UNIMPLEMENTED
 
 
+async def test_health_and_workers(buildx: Buildx) -> None:
+    health, listing = "/grpc.health.v1.Health/Check", "/moby.buildkit.v1.Control/ListWorkers"
+    async with buildx.connected():
+        for service in ("", "moby.buildkit.v1.Control", "moby.buildkit.v1.frontend.LLBBridge"):
+            request = session.HealthCheckRequest(service=service)
+            answer = await buildx.call(health, request, session.HealthCheckResponse)
+            assert answer.status == 1
+        request = session.HealthCheckRequest(service="x.Y")
+        with pytest.raises(GRPCError) as refused:
+            await buildx.call(health, request, session.HealthCheckResponse)
+        assert refused.value.status is Status.NOT_FOUND
+
+        async def found(*filters: str) -> int:
+            request = control.ListWorkersRequest(filter=list(filters))
+            answer = await buildx.call(listing, request, control.ListWorkersResponse)
+            return len(answer.record)
+
+        executor = "org.mobyproject.buildkit.worker.executor"
+        for wanted in ("id==ketch", f'labels."{executor}"==ketch', f"labels.{executor}", "id~=^k"):
+            assert await found(wanted) == 1
+        assert await found("id!=ketch") == 0
+        assert await found("labels.none") == 0
+        assert await found("id==ketch,platform==linux/none") == 0
+        assert await found("id==none", "platform~=^linux/") == 1
+        with pytest.raises(GRPCError, match="is not supported") as refused:
+            await found("name==x")
+        assert refused.value.status is Status.INVALID_ARGUMENT
+
+
 async def test_history(ketchd: Ketchd, buildx: Buildx) -> None:
     """``buildx history ls``, ``logs`` and ``rm``."""
     dockerfile(buildx, "FROM busybox\nRUN echo remembered\n")
@@ -241,6 +271,14 @@ async def test_history(ketchd: Ketchd, buildx: Buildx) -> None:
         assert record.ExporterResponse["image.name"] == "remembered:1"
         logs = b"".join(log.msg for part in await buildx.status(record.Ref) for log in part.logs)
         assert logs == b"remembered\n"
+        assert record.Result is not None
+        assert record.logs is not None
+        listing = "/containerd.services.content.v1.Content/List"
+        request = session.ListContentRequest()
+        listed = (await buildx.call(listing, request, session.ListContentResponse)).info
+        named = [record.logs, *record.Result.Results.values(), *record.Result.Attestations]
+        sizes = {blob.digest: blob.size for blob in listed}
+        assert all(sizes[blob.digest] == blob.size for blob in named)
         await buildx.call(
             "/moby.buildkit.v1.Control/UpdateBuildHistory",
             control.UpdateBuildHistoryRequest(Ref=record.Ref, Delete=True),

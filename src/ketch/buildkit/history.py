@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from ketch.buildkit.control_messages import (
@@ -91,6 +91,16 @@ class HistoryFront:
         if found is None:
             raise NotFound(f"content {digest:.100}: not found")
         return found
+
+    def blobs(self) -> Iterator[tuple[str, int]]:
+        """Digests and sizes of all that records name, each once."""
+        found: dict[str, int] = {}
+        for record in self._history.all():
+            told = self._told(record)
+            named = [blob for blob in (told.logs, told.externalError) if blob is not None]
+            found.update((blob.digest, blob.size) for blob in named)
+            found.update((one.digest, one.size) for one in record.attachments)
+        yield from found.items()
 
     def _output(self, digest: str) -> bytes | None:
         for record in self._history.all():

@@ -12,10 +12,12 @@ from ketch.buildkit.session_messages import (
     ContentInfo,
     InfoRequest,
     InfoResponse,
+    ListContentRequest,
+    ListContentResponse,
     ReadContentRequest,
     ReadContentResponse,
 )
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, Unsupported
 
 if TYPE_CHECKING:
     from grpclib.server import Stream
@@ -36,10 +38,20 @@ class ServedContent:
         """By path."""
         one, many = Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM
         read = Handler(guarded(self.read), many, ReadContentRequest, ReadContentResponse)
+        listed = Handler(guarded(self.list), many, ListContentRequest, ListContentResponse)
         return {
+            _CONTENT + "List": listed,
             _CONTENT + "Info": Handler(guarded(self.info), one, InfoRequest, InfoResponse),
             _CONTENT + "Read": read,
         }
+
+    async def list(self, stream: Stream[Any, Any]) -> None:
+        """All of them; raises ``Unsupported`` for a filter."""
+        request = await received(stream)
+        if any(request.filters):
+            raise Unsupported("filters of the content store are not supported by ketch")
+        found = [ContentInfo(digest=digest, size=size) for digest, size in self._history.blobs()]
+        await stream.send_message(ListContentResponse(info=found))
 
     async def info(self, stream: Stream[Any, Any]) -> None:
         """How large it is."""

@@ -13,6 +13,7 @@ from ketch import errors
 from ketch.buildkit import control_messages as control
 from ketch.buildkit.bridge import Bridge
 from ketch.buildkit.calls import guarded, received
+from ketch.buildkit.health import Health
 from ketch.buildkit.history import HistoryFront
 from ketch.buildkit.jobs import Jobs
 from ketch.buildkit.served_content import ServedContent
@@ -20,6 +21,7 @@ from ketch.buildkit.sessions import Sessions
 from ketch.buildkit.solve import BuildkitSolver
 from ketch.buildkit.status import StatusWriter
 from ketch.buildkit.worker import version, worker
+from ketch.buildkit.worker_filter import passes
 from ketch.engine.builder.cache.gc import Amounts, matching
 from ketch.protobuf import Timestamp
 
@@ -74,12 +76,15 @@ class Service:
         }
         content = ServedContent(self._history).methods()
         bridge = Bridge(self._jobs, self._solver, self._builder).methods()
-        return {**found, **content, **bridge}
+        methods = {**found, **content, **bridge}
+        return {**methods, **Health(methods).methods()}
 
     async def list_workers(self, stream: Stream[Any, Any]) -> None:
         """One worker: this engine."""
-        await stream.recv_message()
-        await stream.send_message(control.ListWorkersResponse(record=[worker(self._builder)]))
+        request = await received(stream)
+        found = worker(self._builder)
+        records = [found] if passes(request.filter, found) else []
+        await stream.send_message(control.ListWorkersResponse(record=records))
 
     async def info(self, stream: Stream[Any, Any]) -> None:
         """The version."""

@@ -97,6 +97,18 @@ class ContentInfo(Message):
     size: int = field(2)
 
 
+class ListContentRequest(Message):
+    """Which blobs: one of the filters must let one through."""
+
+    filters: list[str] = field(1)
+
+
+class ListContentResponse(Message):
+    """Some of them."""
+
+    info: list[ContentInfo] = field(1)
+
+
 class InfoRequest(Message):
     """Which blob."""
 

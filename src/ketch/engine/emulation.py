@@ -21,6 +21,12 @@ _MACHINES = {  # e_machine of ELF (elf.h), in the byte order of the platform
     "riscv64": b"\xf3\x00",
     "s390x": b"\x00\x16",
 }
+_LEVELS = (  # of the x86-64 psABI: what each adds, as /proc/cpuinfo calls it
+    ("v2", "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"),
+    ("v3", "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave"),
+    ("v4", "avx512f avx512bw avx512cd avx512dq avx512vl"),
+)
+_CPUS = "/proc/cpuinfo"
 _MACHINE_AT = 18  # of the ELF header
 
 
@@ -33,12 +39,28 @@ def check_runs(platform: str, registered: str = REGISTERED) -> None:
         raise InvalidParameter(f"RUN for {wanted} can't run on {platforms.host()}: {reason}")
 
 
-def runnable(registered: str = REGISTERED) -> list[Platform]:
+def runnable(registered: str = REGISTERED, cpus: str = _CPUS) -> list[Platform]:
     """The platforms whose programs run on this machine, its own first."""
-    native = list(platforms.accepted(platforms.host()))
+    host, *older = platforms.accepted(platforms.host())
+    native = [host, *_levels(host, cpus), *older]
     known = {found.architecture for found in native}
     others = [platforms.parse(f"linux/{name}") for name in _MACHINES if name not in known]
     return [*native, *(other for other in others if not lacking(other, registered))]
+
+
+def _levels(host: Platform, cpus: str) -> list[Platform]:
+    """Those of x86-64 that this processor has, which say more than the architecture's name."""
+    try:
+        with open(cpus) as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return []
+    flags, found = set(line.split()), []
+    for level, needed in _LEVELS if host.architecture == "amd64" else ():
+        if not flags.issuperset(needed.split()):
+            break
+        found.append(Platform(os=host.os, architecture=host.architecture, variant=level))
+    return found
 
 
 def lacking(wanted: Platform, registered: str = REGISTERED) -> str:
