@@ -289,18 +289,22 @@ async def test_history(ketchd: Ketchd, buildx: Buildx) -> None:
     ketchd.docker("rmi", "remembered:1")
 
 
-def test_a_context_in_the_request(ketchd: Ketchd) -> None:
-    """``version=2`` without a session, as dockerode asks."""
+def archive_of(dockerfile: bytes) -> bytes:
     archive = io.BytesIO()
-    text = b"FROM busybox\nARG WORD\nRUN echo $WORD >/word; echo said\nENV A=b\n"
     with tarfile.open(fileobj=archive, mode="w") as tar:
         entry = tarfile.TarInfo("Dockerfile")
-        entry.size = len(text)
-        tar.addfile(entry, io.BytesIO(text))
+        entry.size = len(dockerfile)
+        tar.addfile(entry, io.BytesIO(dockerfile))
+    return archive.getvalue()
+
+
+def test_a_context_in_the_request(ketchd: Ketchd) -> None:
+    """``version=2`` without a session, as dockerode asks."""
+    text = b"FROM busybox\nARG WORD\nRUN echo $WORD >/word; echo said\nENV A=b\n"
 
     def lines(query: str) -> list[dict[str, Any]]:
         connection = UnixConnection(str(ketchd.socket))
-        connection.request("POST", f"/build?version=2&{query}", body=archive.getvalue())
+        connection.request("POST", f"/build?version=2&{query}", body=archive_of(text))
         with connection.getresponse() as response:
             return [json.loads(line) for line in response]
 
@@ -320,3 +324,18 @@ def test_a_context_in_the_request(ketchd: Ketchd) -> None:
         newest = json.load(response)[0]
     assert newest["Steps"] == 5  # definition, metadata, FROM, RUN, export: ENV and ARG are none
     ketchd.docker("rmi", "carried:2")
+
+
+def test_a_build_is_canceled_by_its_name(ketchd: Ketchd) -> None:
+    text = b"FROM busybox\nRUN echo at it; sleep 300\n"
+    connection = UnixConnection(str(ketchd.socket))
+    connection.request("POST", "/build?version=2&buildid=b&nocache=1", body=archive_of(text))
+    with connection.getresponse() as response:
+        for line in response:
+            found = json.loads(line)
+            if "aux" in found and b"at it\n" in b64decode(found["aux"]):
+                ending = UnixConnection(str(ketchd.socket))
+                ending.request("POST", "/build/cancel?id=b")
+                with ending.getresponse() as answer:
+                    assert answer.status == 200
+    assert found["error"] == "the build was canceled"

@@ -161,8 +161,14 @@ class RunningBuild:
 
     async def built(self) -> Built:
         """The outcome; raises what ended the build: ``StepFailed``, other ``KetchError``, or
-        ``Cancelled`` when the gate stayed closed."""
-        built = await self._task
+        ``Cancelled`` when the gate stayed closed, or somebody else has cancelled it."""
+        try:
+            built = await self._task
+        except asyncio.CancelledError:
+            asking = asyncio.current_task()
+            if not self._task.cancelled() or (asking is not None and asking.cancelling()):
+                raise
+            raise Cancelled("the build was canceled") from None
         if built is None:
             raise Cancelled("the build's outcome was not wanted")
         return built
