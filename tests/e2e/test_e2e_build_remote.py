@@ -189,6 +189,39 @@ def test_private_repository(
     assert git.token not in out
 
 
+def test_accounts_are_told_nobody(
+    ketchd: Ketchd, git: Repositories, commits: list[str], tmp_path: Path
+) -> None:
+    """Of URLs: not in the image's history, progress, the build's history, errors, provenance."""
+    server = git.address.replace("://", "://{}@")
+    alone, both = server.format("hidden-1"), server.format("me:hidden-2")
+    text = f"FROM busybox\nADD {alone}/app.git /r\nADD {both}/dumb/app.git/HEAD /h\n"
+    words = (
+        "-t",
+        "accounts",
+        "--provenance=mode=min",
+        "-o",
+        str(tmp_path / "out"),
+        "-o",
+        "type=image",
+    )
+    code, out = build(ketchd, text, tmp_path, *words)
+    assert code == 0, out
+    told = [out, (tmp_path / "out/provenance.json").read_text()]
+    told.append(ketchd.docker("history", "--no-trunc", "accounts").stdout.decode())
+    told += [said(ketchd, "build", f"{url}/app.git")[1] for url in (alone, both)]
+    told.append(said(ketchd, "build", f"{alone}/nothing.git?x=y")[1])
+    told.append(build(ketchd, f"FROM scratch\nADD {both}/nothing /\n", tmp_path)[1])
+    for number in range(4):
+        told.append(said(ketchd, "build", "history", "inspect", f"^{number}")[1])
+    told.append(said(ketchd, "build", "history", "logs", "^3")[1])
+    shown = "\n".join(told)
+    assert f"ADD {server.format('xxxxx')}/app.git /r" in shown
+    assert f"load git source {server.format('xxxxx:xxxxx')}/app.git" in shown
+    excerpts = [line for line in shown.split("\n") if "hidden" in line and " | " not in line]
+    assert excerpts == []
+
+
 def test_context_from_a_repository(
     ketchd: Ketchd, git: Repositories, commits: list[str], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from ketch.build.contexts.accounts import without_account
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ async def opened(url: str, *, plain: bool = False, etag: str = "") -> AsyncItera
     import aiohttp  # few need an HTTP client
 
     asked = _parsed(url)
+    shown = without_account(url)
     condition = {"If-None-Match": etag} if etag else {}
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_IDLE_TIMEOUT
@@ -50,29 +52,30 @@ async def opened(url: str, *, plain: bool = False, etag: str = "") -> AsyncItera
             unchanged = bool(etag) and response.status == 304
             if not unchanged and not 200 <= response.status < 300:
                 status = f"{response.status} {response.reason or ''}".strip()
-                raise InvalidParameter(f"failed to GET {url} with status {status}")
+                raise InvalidParameter(f"failed to GET {shown} with status {status}")
             yield response
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise InvalidParameter(f"failed to GET {url}: {_reason(error)}") from None
+        raise InvalidParameter(f"failed to GET {shown}: {_reason(error)}") from None
     except UnicodeError as error:  # the URL's host is no name of a host
-        raise InvalidParameter(f"failed to GET {url}: {error}") from None
+        raise InvalidParameter(f"failed to GET {shown}: {error}") from None
 
 
 def _parsed(url: str) -> URL:
     """As it is written, but for what no request line may have."""
     from yarl import URL
 
+    shown = without_account(url)
     try:
         if not (urlsplit(url).hostname or "").isascii():
             return URL(url)
         asked = URL(quote(url, safe=_AS_WRITTEN), encoded=True)
         port, host = asked.port, asked.host
     except ValueError as error:
-        raise InvalidParameter(f"failed to GET {url}: {error}") from None
+        raise InvalidParameter(f"failed to GET {shown}: {error}") from None
     if not host:
-        raise InvalidParameter(f"failed to GET {url}: there is no host in it")
+        raise InvalidParameter(f"failed to GET {shown}: there is no host in it")
     if not port or port > 0xFFFF:
-        raise InvalidParameter(f"failed to GET {url}: ports go from 1 to 65535")
+        raise InvalidParameter(f"failed to GET {shown}: ports go from 1 to 65535")
     return asked
 
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from ketch.build.contexts.accounts import without_account
 from ketch.build.dockerfile.source import did_you_mean
 from ketch.errors import InvalidParameter
 
@@ -67,7 +68,7 @@ def parse_remote(text: str, *, checksum: str = "", keep_git_dir: bool = False) -
         address, _, query = address.partition("?")
         asked = _query(query)
     if asked and fragment:
-        raise InvalidParameter(f"{text}: give the ref by ?… or by #…, not by both")
+        raise InvalidParameter(f"{without_account(text)}: give the ref by ?… or by #…, not by both")
     for key, prefix in _REFS.items():
         ref = prefix + asked[key] if asked.get(key) else ref
     remote = GitRemote(
@@ -110,14 +111,15 @@ def _address(address: str) -> str:
 
 
 def _check(remote: GitRemote) -> None:
+    shown = without_account(remote.url)
     if match := _SCP.fullmatch(remote.url):
         user, host, port = match[1], match[2], None
     else:
         user, host, port = _parts(remote)
     if not host or host.startswith("-") or user.startswith("-") or port == 0:
-        raise InvalidParameter(f"invalid git URL {remote.url!r}: its host can't be one")
+        raise InvalidParameter(f"invalid git URL {shown!r}: its host can't be one")
     if any(c.isspace() or not c.isprintable() for c in remote.url):
-        raise InvalidParameter(f"invalid git URL {remote.url!r}: it has blanks")
+        raise InvalidParameter(f"invalid git URL {shown!r}: it has blanks")
     if remote.ref and _BAD_REF.search(remote.ref):
         raise InvalidParameter(f"invalid git ref {remote.ref!r}")
     if "\0" in remote.subdir or ".." in remote.subdir.split("/"):
@@ -128,11 +130,12 @@ def _check(remote: GitRemote) -> None:
 
 def _parts(remote: GitRemote) -> tuple[str, str, int | None]:
     """User, host and port of a URL."""
+    shown = without_account(remote.url)
     try:
         parts = urlsplit(remote.url)
         found = parts.username or "", parts.hostname or "", parts.port
     except ValueError as error:
-        raise InvalidParameter(f"invalid git URL {remote.url!r}: {error}") from None
+        raise InvalidParameter(f"invalid git URL {shown!r}: {error}") from None
     if parts.scheme not in ("http", "https", "ssh", "git"):
-        raise InvalidParameter(f"git URL {remote.url!r}: use https, http, ssh or git")
+        raise InvalidParameter(f"git URL {shown!r}: use https, http, ssh or git")
     return found

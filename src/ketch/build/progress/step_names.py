@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 
+from ketch.build.contexts.accounts import without_account
 from ketch.build.dockerfile.ast import Copy, Instruction, Run, Workdir
 from ketch.build.dockerfile.expand import ExpansionError, expand
 from ketch.errors import InvalidParameter
@@ -28,7 +29,7 @@ def name(instruction: Instruction, variables: Mapping[str, str]) -> str:
     text = f"{word.upper()}{blank}{rest}"
     if isinstance(instruction, Copy | Workdir):
         with suppress(ExpansionError):
-            return expand(text, variables)
+            return without_account(expand(text, variables))
     text = _VARIABLE.sub(value, text)
     return f"{text} ({_summary(instruction)})" if _is_document(instruction) else text
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from ketch.build.contexts.accounts import without_account
 from ketch.build.contexts.git_remote import is_git
 from ketch.build.dockerfile.ast import Add, Copy
 from ketch.build.dockerfile.expand import ExpansionError, expand_text
@@ -75,7 +76,7 @@ async def _commit(state: StageState, step: Copy, copy: CopyStep, words: CopyWord
         return await executor.copy(copy)
 
     key = state.files_key(identity, bare=_stands_alone(copy))
-    await state.commit(key, created_by, make)
+    await state.commit(key, without_account(created_by), make)
 
 
 def _identity(step: Copy, copy: CopyStep, sums: list[str]) -> str:

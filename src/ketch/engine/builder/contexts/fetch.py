@@ -7,6 +7,7 @@ import os
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from ketch.build.contexts.accounts import without_account
 from ketch.engine.http_get import CHUNK
 from ketch.engine.storing import storing
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 async def save(url: str, response: ClientResponse, path: str) -> str:
     """The answer's body as the new file ``path`` (mode 0600; its time is the answer's
     ``Last-Modified``); its digest."""
-    with storing(f"what {url} has"):
+    with storing(f"what {without_account(url)} has"):
         digest = await _save(response.content, path)
     _set_time(path, response.headers.get("Last-Modified", ""))
     return digest

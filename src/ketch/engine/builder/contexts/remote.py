@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import re
 import tarfile
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
+from ketch.build.contexts.accounts import without_account
 from ketch.build.contexts.git_remote import is_git, parse_remote
 from ketch.build.contexts.wanted import EVERYTHING, Paths
 from ketch.engine.builder.contexts.download import Download
@@ -26,7 +26,6 @@ _MAGICS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _LARGEST_TEXT = 4 << 20
 
 
-_PASSWORD = re.compile(r"//[^/@:]*:[^/@]*@")
 _KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 
 
@@ -59,7 +58,7 @@ class GitSource:
 
     def title(self, path: str) -> str:
         """See ``Source``."""
-        return f"load git source {_PASSWORD.sub('//xxxxx:xxxxx@', self._url)}"
+        return f"load git source {without_account(self._url)}"
 
     async def dockerfile(self, workers: BuildWorkers, path: str, report: Report) -> bytes:
         """Clones; the Dockerfile is of the repository."""

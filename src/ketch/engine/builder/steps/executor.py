@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ketch.build.contexts.accounts import without_account
 from ketch.build.contexts.git_remote import is_git, parse_remote
 from ketch.build.contexts.named_contexts import WITH_NAME
 from ketch.build.executor import (
@@ -253,7 +254,7 @@ class BuildExecutor:
         remote = parse_remote(url, checksum=checksum, keep_git_dir=keep_git_dir)
         tree = self._next_tree()
         commit = await self._room.workers.cloner.clone(remote, tree.handle, keeps_name=keeps_name)
-        report.note(f"{remote.url} is at {commit}\n")
+        report.note(f"{without_account(remote.url)} is at {commit}\n")
         self._use(git_material(remote.url, remote.ref, commit))
         return tree
 
