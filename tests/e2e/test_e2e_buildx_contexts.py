@@ -81,6 +81,15 @@ def test_only_what_steps_name_is_sent(each_buildx: Buildx, tmp_path: Path) -> No
     assert found == EXPECTED
 
 
+def test_files_are_sent_while_earlier_steps_run(buildx: Buildx, tmp_path: Path) -> None:
+    write(tmp_path, {"f": "f", "Dockerfile": "FROM busybox\nRUN sleep 0.4\nCOPY f /\n"})
+    done = buildx.build("--no-cache", str(tmp_path))
+    number = re.search(r"^#(\d+) .*RUN sleep", done.stderr, re.MULTILINE)
+    assert number is not None
+    ran = done.stderr.index(f"#{number[1]} DONE")
+    assert done.stderr.index("load build context") < ran, done.stderr
+
+
 def test_more_is_sent_when_it_turns_out_to_be_wanted(buildx: Buildx, tmp_path: Path) -> None:
     """Base images bring variables and triggers, and links lead elsewhere."""
     write(

@@ -8,29 +8,13 @@ before it. The first failure ends the build: what runs is cancelled and leaves n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from ketch.build.dockerfile.ast import (
-    Arg,
-    Cmd,
-    Copy,
-    Entrypoint,
-    Env,
-    Expose,
-    Healthcheck,
-    Instruction,
-    Label,
-    Maintainer,
-    Onbuild,
-    Run,
-    Shell,
-    Stopsignal,
-    User,
-    Volume,
-    Workdir,
-)
+from ketch.build.ahead import begin_fetches
+from ketch.build.dockerfile.ast import Instruction
 from ketch.build.dockerfile.parser import parse_trigger
 from ketch.build.dockerfile.plan import PlannedStage, find_stage, sources_of
 from ketch.build.executor import BaseImage, Executor, Tree
@@ -39,26 +23,13 @@ from ketch.build.lint.telling import Teller
 from ketch.build.prepared import Prepared
 from ketch.build.progress.events import Report, Sink, StageDone
 from ketch.build.progress.vertices import Vertices
-from ketch.build.steps.config import (
-    do_arg,
-    do_cmd,
-    do_entrypoint,
-    do_env,
-    do_expose,
-    do_healthcheck,
-    do_label,
-    do_maintainer,
-    do_onbuild,
-    do_shell,
-    do_stopsignal,
-    do_user,
-    do_volume,
-)
-from ketch.build.steps.copy import comment_warning, do_copy
+from ketch.build.steps.copy import warn_comment
+from ketch.build.steps.dispatch import dispatch
+from ketch.build.steps.fetches import Fetches
 from ketch.build.steps.image_config import timestamp, with_path
 from ketch.build.steps.mounts import Trees
 from ketch.build.steps.origins import Origins
-from ketch.build.steps.run import before, do_run, do_workdir
+from ketch.build.steps.run import before
 from ketch.build.steps.state import BuildContext, StageState
 from ketch.errors import KetchError
 from ketch.oci import reference as references
@@ -85,7 +56,10 @@ async def solve(
 
 
 class Solver:
-    """One build under way: ``run`` makes the target stage, ``export`` stores and names it."""
+    """One build under way: ``run`` makes the target stage, ``export`` stores and names it.
+
+    With ``ahead``, what steps want from elsewhere begins at once, and fails the build at once.
+    """
 
     def __init__(
         self,
@@ -94,34 +68,74 @@ class Solver:
         sink: Sink,
         clock: Callable[[], str] = timestamp,
         vertices: Vertices | None = None,
+        ahead: bool = True,
     ) -> None:
         self.prepared = prepared
-        shared = BuildContext(executor, prepared.options, prepared.scope, sink, clock)
+        fetches = Fetches(executor)
+        shared = BuildContext(executor, fetches, prepared.options, prepared.scope, sink, clock)
         self.shared = shared
         self.vertices = vertices or Vertices(prepared.plan, contexts=prepared.options.contexts)
         self.origins = Origins(shared, self.vertices)
         self.teller = Teller(prepared)
         self.stages: dict[int, asyncio.Task[StageState]] = {}
         self.failed_at: Place | None = None
+        self._ahead = ahead
+        self._loading: list[asyncio.Task[None]] = []
+        self._lacking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> StageState:
         """All stages that are needed; the target's outcome. What still runs at the end of a
         failure is cancelled and waited for."""
         for planned in self.prepared.plan.stages:
             self.stages[planned.stage.index] = asyncio.create_task(self._stage(planned))
+        if self._ahead:
+            self._load_images()
         needed = list(self.stages.values())
         try:
-            await asyncio.wait(needed, return_when=asyncio.FIRST_EXCEPTION)
+            await self._ended(needed)
             for task in needed:
                 if task.done():
                     task.result()
             target = self.prepared.plan.target.stage.index
             return self.stages[target].result()
         finally:
-            for task in self.stages.values():
+            working: list[asyncio.Task[Any]] = [*self.stages.values(), *self._loading]
+            for task in working:
                 task.cancel()
-            await asyncio.gather(*self.stages.values(), return_exceptions=True)
+            await asyncio.gather(*working, return_exceptions=True)
+            await self.shared.fetches.close()
             await self.origins.close()
+
+    async def _ended(self, stages: list[asyncio.Task[StageState]]) -> None:
+        """All stages did, or one failed; raises when something that a step needs can't be had."""
+        ended = asyncio.ensure_future(asyncio.wait(stages, return_when=asyncio.FIRST_EXCEPTION))
+        first: set[asyncio.Future[Any]] = {ended, self._lacking}
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if self._lacking.done():
+                self._lacking.result()
+        finally:
+            ended.cancel()
+
+    def _load_images(self) -> None:
+        """Images and contexts that steps take files from, before the steps come to them."""
+        for planned in self.prepared.plan.stages:
+            for step in planned.stage.steps:
+                for name in sources_of(step):
+                    if self._stage_named(name, planned.stage.index) is None:
+                        self._loading.append(asyncio.create_task(self._load(step, name)))
+
+    async def _load(self, step: Instruction, name: str) -> None:
+        try:
+            await self.origins.tree(step, name)
+        except KetchError as error:
+            self._lacks(step, error)
+
+    def _lacks(self, step: Instruction, error: KetchError) -> None:
+        """What a step needs can't be had: the build need not get there to fail."""
+        self._failed(step, error)
+        if not self._lacking.done():
+            self._lacking.set_exception(error)
 
     async def export(self, state: StageState) -> Built:
         """Store the image under its names."""
@@ -157,6 +171,8 @@ class Solver:
 
     async def _stage(self, planned: PlannedStage) -> StageState:
         state = await self._from(planned)
+        if self._ahead:
+            await begin_fetches(state, planned, self.vertices, self._lacks)
         skipped = {name.lower() for name in self.shared.options.no_cache_stages}
         state.reuse = state.reuse and self.vertices.stage_name(planned).lower() not in skipped
         for place, step in enumerate(planned.stage.steps, 1):
@@ -168,7 +184,7 @@ class Solver:
             vertex = self.vertices.step(planned, place, state.variables())
             state.report = Report(self.shared.sink, vertex)
             try:
-                await self._dispatch(state, step, trees)
+                await dispatch(state, step, trees)
             except BaseException as error:
                 if isinstance(error, StepFailed):
                     await self._keep(state)
@@ -203,8 +219,7 @@ class Solver:
             await self._done(planned.base_stage)
         report = Report(self.shared.sink, self.vertices.step(planned, 0))
         try:
-            if planned.stage.base.comment is not None:
-                _warn_comment(report, planned.stage.base)
+            warn_comment(report, planned.stage.base)
             state = StageState(self.shared, await self._base(planned, report), report)
             state.change(env=with_path(state.run))
             self._inherit(state, planned)
@@ -266,20 +281,9 @@ class Solver:
         state.report.note(f"# Executing {len(triggers)} build trigger{plural}\n")
         for text in triggers:
             step = parse_trigger(text)
-            await self._dispatch(state, step, await self._trees(step, index))
+            await dispatch(state, step, await self._trees(step, index))
 
-    # steps
-
-    async def _dispatch(self, state: StageState, step: Instruction, trees: Trees) -> None:
-        if isinstance(step, Copy):
-            await do_copy(state, step, trees[step.from_])
-            return
-        if step.comment is not None:
-            _warn_comment(state.report, step)
-        if isinstance(step, Run):
-            await do_run(state, step, trees)
-        else:
-            await _HANDLERS[type(step)](state, step)
+    # trees
 
     async def _trees(self, step: Instruction, index: int) -> Trees:
         """What a step may take files from, by name, as soon as it is there; "" is the context."""
@@ -287,11 +291,14 @@ class Solver:
         return {"": Tree("context"), **found}
 
     async def _tree(self, step: Instruction, name: str, index: int) -> Tree:
-        stage = find_stage(self.prepared.dockerfile, name, index, numbers=True)
+        stage = self._stage_named(name, index)
         if stage is not None:
             self._need(stage)
             return Tree("layers", tuple((await self._done(stage)).layers))
         return await self.origins.tree(step, name)
+
+    def _stage_named(self, name: str, index: int) -> int | None:
+        return find_stage(self.prepared.dockerfile, name, index, numbers=True)
 
 
 def familiar(tags: tuple[str, ...]) -> tuple[str, ...]:
@@ -304,27 +311,3 @@ def outcome_of(state: StageState) -> tuple[bytes, str]:
     if state.image_id == state.base.id:
         return state.base.config, ""
     return encode(state.image), state.base.id
-
-
-def _warn_comment(report: Report, step: Instruction) -> None:
-    if step.comment is not None:
-        line = step.comment.range.start.line
-        report.warn(comment_warning(line, step.comment.text), line)
-
-
-_HANDLERS: dict[type[Instruction], Callable[..., Awaitable[None]]] = {
-    Arg: do_arg,
-    Cmd: do_cmd,
-    Entrypoint: do_entrypoint,
-    Env: do_env,
-    Expose: do_expose,
-    Healthcheck: do_healthcheck,
-    Label: do_label,
-    Maintainer: do_maintainer,
-    Onbuild: do_onbuild,
-    Shell: do_shell,
-    Stopsignal: do_stopsignal,
-    User: do_user,
-    Volume: do_volume,
-    Workdir: do_workdir,
-}

@@ -79,6 +79,12 @@ class StageScope:
         self.args: dict[str, str | None] = {}
         self.newer: set[str] = set()
 
+    def fork(self) -> StageScope:
+        """Another scope that begins with what this one knows."""
+        other = StageScope(self.outer)
+        other.inherit(self, ())
+        return other
+
     def inherit(self, parent: StageScope, env: Iterable[str]) -> None:
         """What a stage that continues another one begins with: there the image's environment counts
         as said last."""

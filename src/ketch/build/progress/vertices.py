@@ -79,6 +79,12 @@ class Vertices:
             platform=planned.platform or self._label.strip(),
         )
 
+    def source(self, planned: PlannedStage, place: int, variables: Mapping[str, str]) -> Vertex:
+        """What an instruction fetches, beside the instruction: under its name, as in BuildKit."""
+        step = self.step(planned, place, variables)
+        digest = vertex_digest(step.digest, "source")
+        return Vertex(digest=digest, name=step.name, stage=step.stage, platform=step.platform)
+
     def _base_image(self, planned: PlannedStage) -> str:
         """The full name of the image that a stage begins with, if it is one."""
         if planned.base_stage is not None or planned.image == SCRATCH:

@@ -12,11 +12,12 @@ import msgspec
 
 from ketch.build.contexts.accounts import without_account
 from ketch.build.contexts.git_remote import is_git
-from ketch.build.dockerfile.ast import Add, Copy
+from ketch.build.dockerfile.ast import Add, Copy, Instruction
 from ketch.build.dockerfile.expand import ExpansionError, expand_text
 from ketch.build.dockerfile.scope import expand_in
 from ketch.build.executor import CopyPart, CopyStep, Tree
 from ketch.build.failures import StepFailed
+from ketch.build.progress.events import Report
 from ketch.build.steps.state import StageState
 from ketch.errors import InvalidParameter, KetchError, NotFound
 from ketch.layers.globs import has_wildcard, literal
@@ -58,7 +59,12 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
     except StepFailed:
         raise
     except KetchError as error:
-        raise StepFailed(f"{step.name} failed: {error}") from None
+        raise copy_failed(step, error) from None
+
+
+def copy_failed(step: Instruction, error: KetchError) -> StepFailed:
+    """The failure of a step for what its executor says."""
+    return StepFailed(f"{step.name} failed: {error}")
 
 
 async def _commit(state: StageState, step: Copy, copy: CopyStep, words: CopyWords) -> None:
@@ -134,7 +140,7 @@ async def _words(state: StageState, step: Copy, tree: Tree) -> CopyWords:
         if between and await state.shared.executor.exists(tree, "#"):
             sources, destination = step.with_comment[:-1], step.with_comment[-1]
         else:
-            warn_comment(state, step)
+            warn_comment(state.report, step)
     inline = {document.word for document in step.heredocs}
     return CopyWords(
         tuple(word if word in inline else _expand(state, step, word) for word in sources),
@@ -142,11 +148,11 @@ async def _words(state: StageState, step: Copy, tree: Tree) -> CopyWords:
     )
 
 
-def warn_comment(state: StageState, step: Copy) -> None:
-    """Say that words were taken for a comment."""
+def warn_comment(report: Report, step: Instruction) -> None:
+    """Say that words at the end of a line were taken for a comment."""
     if step.comment is not None:
         line = step.comment.range.start.line
-        state.report.warn(comment_warning(line, step.comment.text), line)
+        report.warn(comment_warning(line, step.comment.text), line)
 
 
 def comment_warning(line: int, text: str) -> str:
@@ -199,10 +205,10 @@ def _excludes(state: StageState, step: Copy) -> tuple[str, ...]:
 
 async def _remote(state: StageState, step: Add, url: str) -> CopyPart:
     """A URL or a git repository."""
-    executor = state.shared.executor
+    fetches = state.shared.fetches
     checksum = _expand(state, step, step.checksum)
     if is_git(url):
-        tree = await executor.clone(
+        tree = await fetches.repository(
             url, checksum, keep_git_dir=step.keep_git_dir, report=state.report
         )
         return CopyPart(tree, (".",), excludes=_excludes(state, step))
@@ -212,7 +218,7 @@ async def _remote(state: StageState, step: Add, url: str) -> CopyPart:
         name = _url_name(url)
     except ValueError as error:
         raise step.error(f"invalid URL {url}: {error}") from None
-    tree = await executor.fetch(url, name, checksum)
+    tree = await fetches.url(url, name, checksum, state.report)
     return CopyPart(tree, (literal(name),), step.unpack is True)
 
 

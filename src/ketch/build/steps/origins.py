@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ketch.build.contexts import named_contexts
 from ketch.build.dockerfile.ast import Instruction, Run
@@ -26,7 +28,7 @@ class Origins:
     def __init__(self, shared: BuildContext, vertices: Vertices) -> None:
         self._shared = shared
         self._vertices = vertices
-        self._loading: dict[str, asyncio.Task[Tree]] = {}
+        self._loading: dict[str, asyncio.Task[Tree]] = {}  # by URL or reference
 
     async def base(self, planned: PlannedStage, report: Report) -> BaseImage:
         """What a stage that continues no other one begins with."""
@@ -49,7 +51,15 @@ class Origins:
             raise step.error(f"invalid from flag value {SCRATCH}: '{SCRATCH}' is a reserved name")
         if value is None:
             _check_reference(step, name)
-        reference = (value or name).removeprefix(named_contexts.IMAGE)
+        return await self._once((value or name).removeprefix(named_contexts.IMAGE), self._of_image)
+
+    async def _once(self, name: str, load: Callable[[str], Coroutine[Any, Any, Tree]]) -> Tree:
+        """Each once a build, whichever steps want it."""
+        if name not in self._loading:
+            self._loading[name] = asyncio.create_task(load(name))
+        return await asyncio.shield(self._loading[name])
+
+    async def _of_image(self, reference: str) -> Tree:
         report = Report(self._shared.sink, self._vertices.image(reference))
         try:
             image = await self._image(reference, "", report)
@@ -88,14 +98,8 @@ class Origins:
         if value.startswith(named_contexts.LOCAL):
             return Tree("context", name=value.removeprefix(named_contexts.LOCAL))
         if is_remote(value.removeprefix(named_contexts.WITH_NAME)):
-            return await self._fetched(value)
+            return await self._once(value, self._fetch)
         raise Unsupported(f"the build context {value!r} is of a kind that is not supported")
-
-    async def _fetched(self, url: str) -> Tree:
-        """Each URL once a build, whichever steps want it."""
-        if url not in self._loading:
-            self._loading[url] = asyncio.create_task(self._fetch(url))
-        return await asyncio.shield(self._loading[url])
 
     async def _fetch(self, url: str) -> Tree:
         report = Report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +16,7 @@ from ketch.build.progress.events import Report, Sink
 from ketch.build.progress.wording import BuildKit, Classic
 from ketch.build.request.epoch import epoch_of
 from ketch.build.request.options import BuildOptions
+from ketch.build.steps.fetches import Fetches
 from ketch.build.steps.image_config import image_id, timestamp, variables
 from ketch.oci.image import History, ImageConfig, RootFS, RunConfig, decode
 
@@ -26,6 +28,7 @@ class BuildContext(msgspec.Struct, frozen=True):
     """What all stages of one build share; ``clock`` gives the time of new steps."""
 
     executor: Executor
+    fetches: Fetches
     options: BuildOptions
     scope: GlobalScope
     sink: Sink
@@ -60,6 +63,15 @@ class StageState:
     def run(self) -> RunConfig:
         """The container configuration so far."""
         return self.image.run
+
+    def fork(self, shared: BuildContext) -> StageState:
+        """Another state with the same past, of a build that only looks."""
+        other = copy.copy(self)
+        other.shared = shared
+        other.layers = list(self.layers)
+        other.scope = self.scope.fork()
+        other.report = Report(shared.sink, self.report.vertex)
+        return other
 
     def change(self, **fields: Any) -> None:
         """Change fields of the container configuration."""

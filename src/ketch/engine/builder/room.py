@@ -89,6 +89,12 @@ class BuildRoom:
         await asyncio.shield(load.task)
         return load
 
+    def load_ahead(self) -> None:
+        """Ask for what the plans name of the client's directories, while the first steps run."""
+        for name in self.wanted:
+            if self.source.picks(name):
+                self._begin(name, None, frozenset())
+
     def _begin(self, name: str, before: ContextLoad | None, sources: Paths) -> ContextLoad:
         paths = EVERYTHING
         if before is None and self.source.picks(name):

@@ -94,6 +94,7 @@ class RunningBuild:
         return built
 
     async def _steps(self) -> Built | None:
+        self._room.load_ahead()
         states = await self._solved(self._solvers)
         if self._room.options.verify:
             again = await self._solved(self._made())
