@@ -93,19 +93,29 @@ class StageState:
     def key(self, identity: str) -> str:
         """The key of a step that runs something here: what it is and all that it can see.
 
-        That is the layers below, the environment, the user and the directory. Nothing else of the
-        configuration goes in: it is made anew by every build, with or without the cache. No name
-        of an image and no history goes in, so that an image that only looks alike never matches.
+        That is the layers below, the environment, the user and the directory. HEALTHCHECK and
+        ONBUILD count as well: what follows an edit of them is never answered from the cache.
+        Nothing else of the configuration goes in: it is made anew by every build. No name of an
+        image and no history goes in, so that an image that only looks alike never matches.
         """
-        run = RunConfig(
-            env=self.run.env, user=self.run.user, working_dir=self.run.working_dir or "/"
+        run = msgspec.structs.replace(
+            self._commands(),
+            env=self.run.env,
+            user=self.run.user,
+            working_dir=self.run.working_dir or "/",
         )
         return self._key(run, identity)
+
+    def _commands(self) -> RunConfig:
+        """Commands that the configuration holds for later."""
+        return RunConfig(healthcheck=self.run.healthcheck, on_build=self.run.on_build)
 
     def files_key(self, identity: str, *, bare: bool = False) -> str:
         """The key of a step that only puts files onto the layers below; ``bare``: whose layer
         does not depend on them either."""
-        return self._key(RunConfig(), identity, [] if bare else None)
+        if bare:
+            return self._key(RunConfig(), identity, [])
+        return self._key(self._commands(), identity)
 
     def _key(self, run: RunConfig, identity: str, layers: list[str] | None = None) -> str:
         digest = hashlib.sha256(_KEY_VERSION)
