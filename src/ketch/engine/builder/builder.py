@@ -211,7 +211,9 @@ class Builder:
     async def _make_room(
         self, source: Source, options: BuildOptions, offers: Offers, channel: Channel, sink: Sink
     ) -> BuildRoom:
-        floor = await builder_floor.ensure(self._parts, step=True)  # before there is a directory
+        # before there is a directory
+        floor = await builder_floor.ensure(self._parts, step=True)
+        empty = await builder_floor.ensure_empty(self._parts)
         directory = self._parts.snapshots.place(f"{PREFIX}{secrets.token_hex(8)}")
         with storing("the build context"):
             os.mkdir(directory, mode=0o700)
@@ -223,6 +225,7 @@ class Builder:
             sink,
             directory,
             floor,
+            empty,
             BuildWorkers(
                 self._spare,
                 directory,
@@ -273,9 +276,10 @@ class Builder:
         return self._parts.networks.host_gateway()
 
     def _kept(self) -> Iterator[str]:
-        """Layers that must not be collected: of the cache, of running builds, the floors."""
+        """Layers that must not be collected: of the cache, of running builds, the floors, the empty one."""
         held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
         floors = [builder_floor.archive(step=step)[0] for step in (False, True)]
+        floors.append(builder_floor.empty()[0])
         return chain(self._cache.layers(), held, floors)
 
     async def leave_layout(self, token: str, store: str, pieces: AsyncIterator[bytes]) -> None:

@@ -49,8 +49,8 @@ class BuildRoom:
     Events go to
     the ``sink``, from which those for the client come out of the ``channel``. ``held`` are layers
     that nothing else may name yet; ``kept`` are snapshots of failed steps; ``floor`` is the layer
-    that lies under every step (see ``builder.floor``). ``wanted`` is what the plans name of each
-    context.
+    that lies under every step, ``empty`` stands for no layers (see ``steps.floor``). ``wanted`` is
+    what the plans name of each context.
     """
 
     parts: Parts
@@ -60,6 +60,7 @@ class BuildRoom:
     sink: Sink
     directory: str
     floor: str
+    empty: str
     workers: BuildWorkers
     caches: CacheMounts
     offers: Offers
@@ -108,7 +109,7 @@ class BuildRoom:
     async def view(self, tree: Tree, sources: Iterable[str] = EVERYTHING) -> Rootfs:
         """A tree as a read-only mount; at least what is said of it."""
         if tree.kind == "layers":
-            return self.parts.snapshots.view(tree.layers or (self.floor,))
+            return self.parts.snapshots.view(tree.layers or (self.empty,))
         if await self._is_image(tree, sources) and self.parts.snapshots.name == "erofs":
             await self.workers.arrive(tree.name)
             image = self.workers.path(self.workers.received[tree.name]["image"])

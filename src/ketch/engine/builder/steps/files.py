@@ -143,13 +143,13 @@ class StepFiles:
         return [int(found["uid"]), int(found["gid"])]
 
     def _view(self, layers: tuple[str, ...]) -> Rootfs:
-        return self._room.parts.snapshots.view(layers or (self._room.floor,))
+        return self._room.parts.snapshots.view(layers or (self._room.empty,))
 
     @asynccontextmanager
     async def _snapshot(self, layers: tuple[str, ...]) -> AsyncIterator[str]:
         key = f"build-{secrets.token_hex(16)}"
         snapshots = self._room.parts.snapshots
-        snapshots.prepare(key, layers or (self._room.floor,), apart=True)
+        snapshots.prepare(key, layers or (self._room.empty,), apart=True)
         try:
             yield key
         finally:

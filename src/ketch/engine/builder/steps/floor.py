@@ -5,6 +5,9 @@ floor those files would be found in the step's layer. A container's floor also h
 by which programs find out that they run in a container, and, as with dockerd, ``/etc/mtab``, which
 old programs read instead of ``/proc/mounts``. A step's has not, as in BuildKit: there they would
 stand in the way of what the Dockerfile makes. The layer is never part of an image.
+
+Where a step looks into a tree of no layers, that of a stage which is ``FROM scratch`` so far, there
+is an empty layer instead: mount points are none of its files.
 """
 
 from __future__ import annotations
@@ -46,9 +49,26 @@ def archive(*, step: bool = False) -> tuple[str, bytes]:
     return "sha256:" + hashlib.sha256(data).hexdigest(), data
 
 
+@lru_cache(maxsize=1)
+def empty() -> tuple[str, bytes]:
+    """Diff ID and tar stream of the empty layer."""
+    out = io.BytesIO()
+    tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT).close()
+    data = out.getvalue()
+    return "sha256:" + hashlib.sha256(data).hexdigest(), data
+
+
 async def ensure(parts: Parts, *, step: bool = False) -> str:
     """The floor's diff ID, stored if it was not."""
-    diff_id, data = archive(step=step)
+    return await _stored(parts, *archive(step=step))
+
+
+async def ensure_empty(parts: Parts) -> str:
+    """The empty layer's diff ID, stored if it was not."""
+    return await _stored(parts, *empty())
+
+
+async def _stored(parts: Parts, diff_id: str, data: bytes) -> str:
     if parts.snapshots.has_layer(diff_id):
         return diff_id
     fd = os.memfd_create("floor", os.MFD_CLOEXEC)
