@@ -276,7 +276,7 @@ class Builder:
         return self._parts.networks.host_gateway()
 
     def _kept(self) -> Iterator[str]:
-        """Layers that must not be collected: of the cache, of running builds, the floors, the empty one."""
+        """Layers that are kept: of the cache, of running builds, the floors, the empty one."""
         held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
         floors = [builder_floor.archive(step=step)[0] for step in (False, True)]
         floors.append(builder_floor.empty()[0])
