@@ -111,6 +111,14 @@ def test_the_picture_of_a_build(ketchd: Ketchd, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     run(ketchd, "build", "history", "show", "-o", str(page))
     assert "The slowest steps" in page.read_text()
+    text = (
+        "FROM busybox AS a\nRUN sleep 60\nFROM busybox\nRUN true\nRUN exit 3\nCOPY --from=a /x /\n"
+    )
+    run(ketchd, "build", "-q", "--no-cache", folder(tmp_path, text))
+    root = xml.fromstring(run(ketchd, "build", "history", "show", "--type", "svg").stdout.decode())
+    kinds = [node.get("class") for node in root.iter("{http://www.w3.org/2000/svg}rect")]
+    found = {kind: kinds.count(kind) for kind in ("failed", "canceled", "chain")}
+    assert found == {"failed": 2, "canceled": 1, "chain": 2}  # two of them are the legend's
 
 
 def test_raw_json_is_buildkits(ketchd: Ketchd, tmp_path: Path) -> None:

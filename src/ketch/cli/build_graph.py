@@ -4,7 +4,7 @@ The longest chain of steps that waited for each other, which is what to shorten 
 another colour. One file, no scripts, light and dark.
 """
 
-from ketch.cli.build_steps import Steps
+from ketch.cli.build_steps import CANCELED, Steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ _STYLE = """
 svg{font:12px system-ui,'Segoe UI',sans-serif;background:#fff;color:#1c2733}
 text{fill:#1c2733}.dim{fill:#66758a}.title{font-size:20px;font-weight:600}
 .lane{fill:#f3f6fa}.axis{stroke:#d6dee8}.tick{fill:#8594a7;font-size:11px}
-.step{fill:#7fb2e5}.chain{fill:#f0883e}.cached{fill:#c3ccd6}.failed{fill:#d9534f}
+.step{fill:#7fb2e5}.chain{fill:#f0883e}.cached{fill:#c3ccd6}.failed{fill:#e5726e}
+.canceled{fill:#ecd0ce}.inside{opacity:.7}
 .edge{stroke:#9aa9ba;fill:none;stroke-width:1}.hot{stroke:#f0883e;stroke-width:1.5}
 @media(prefers-color-scheme:dark){svg{background:#14191f}text{fill:#dbe4ee}.dim{fill:#8e9db0}
-.lane{fill:#1c232b}.axis{stroke:#2d3844}.step{fill:#3f7fc1}.cached{fill:#465361}.chain{fill:#e07b2f}}
+.lane{fill:#1c232b}.axis{stroke:#2d3844}.step{fill:#3f7fc1}.cached{fill:#465361}.chain{fill:#c4661f}
+.failed{fill:#b8423e}.canceled{fill:#5b3a3a}}
 """
 
 
@@ -124,8 +126,8 @@ def _axis(scale: _Scale, bottom: int) -> str:
 def _bar(step: "Step", scale: _Scale, y: int, hot: bool) -> str:
     left = scale.x(step.began)
     width = max(scale.x(step.ended or step.began) - left, 3)
-    kind = "failed" if step.error else "cached" if step.cached else "chain" if hot else "step"
-    time = "cached" if step.cached else f"{step.seconds():.2f} s"
+    kind = _kind(step, hot)
+    time = kind if kind in ("cached", "canceled") else f"{step.seconds():.2f} s"
     label = _short(f"{_plain_name(step)}", 90)
     inside = width > 7 * len(label) + 70
     fits = left + width + 7 * len(label) < _WIDTH - 60
@@ -140,8 +142,14 @@ def _bar(step: "Step", scale: _Scale, y: int, hot: bool) -> str:
         f'<g><title>{_escape(step.name)}\n{time}</title><rect class="{kind}" x="{left:.1f}" '
         f'y="{y}" width="{width:.1f}" height="{_BAR}" rx="4"/><text x="{place:.1f}" '
         f'y="{y + 13}" text-anchor="{anchor}">{_escape(label)} '
-        f'<tspan class="dim">{time}</tspan></text></g>'
+        f'<tspan class="{"inside" if inside else "dim"}">{time}</tspan></text></g>'
     )
+
+
+def _kind(step: "Step", hot: bool) -> str:
+    if step.error:
+        return "canceled" if step.error in CANCELED else "failed"
+    return "cached" if step.cached else "chain" if hot else "step"
 
 
 def _lanes(steps: Steps) -> "list[tuple[str, list[Step]]]":
@@ -154,9 +162,11 @@ def _lanes(steps: Steps) -> "list[tuple[str, list[Step]]]":
 
 
 def longest_chain(steps: Steps) -> "list[Step]":
-    """From the step that ended last back through what it waited for, first to last."""
+    """From the step that ended last (of those that nobody canceled because another one failed)
+    back through what it waited for, first to last."""
     known = {step.digest: step for step in steps.shown}
-    current: Step | None = max(steps.shown, key=lambda step: step.ended)
+    own = [step for step in steps.shown if step.error not in CANCELED]
+    current: Step | None = max(own or steps.shown, key=lambda step: step.ended)
     chain: list[Step] = []
     while current is not None and current not in chain:
         chain.append(current)
