@@ -18,6 +18,7 @@ from buildkit.buildx import Buildx
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build, copied, inspected
+from ketch.oci import platform as platforms
 
 pytestmark = pytest.mark.root
 TEXT = "FROM busybox\nARG WHO=x\nCOPY root /\nRUN echo $WHO > /who\n"
@@ -187,10 +188,33 @@ def test_a_scanner_of_ones_own(ketchd: Ketchd, folder: Path, tmp_path: Path) -> 
     failed = build(ketchd, "--sbom", "generator=scanner:1", "-o", out, folder, code=None)
     assert b"the SBOM generator scanner:1 ended with exit code 1" in failed.stderr
     (folder / "Dockerfile").write_text(MORE)
-    build(ketchd, *words, folder)
+    archive = tmp_path / "scanned.tar"
+    build(ketchd, *words, "-o", f"type=oci,dest={archive}", "--provenance=true", folder)
     told = json.loads((out / "more.spdx.json").read_text())
     assert told["predicate"] == {"name": "sbom-context sbom-one"}
+    # What clients show is the first: that of the image.
+    names = [one["predicate"].get("name") for one in attested_in(archive)]
+    assert names == ["ID=debian", "sbom-context sbom-one", None]
     ketchd.docker("rmi", "scanner:1")
+
+
+def attested_in(archive: Path) -> list[Any]:
+    """The statements about each image of a layout, in their order."""
+    with tarfile.open(archive) as opened:
+
+        def read(name: str) -> Any:
+            return json.load(opened.extractfile(name))  # type: ignore[arg-type]
+
+        def blob(entry: Any) -> Any:
+            return read(f"blobs/sha256/{entry['digest'].removeprefix('sha256:')}")
+
+        (root,) = read("index.json")["manifests"]
+        beside = [
+            blob(entry)
+            for entry in blob(root).get("manifests", ())
+            if "vnd.docker.reference.type" in entry.get("annotations", {})
+        ]
+        return [blob(layer) for manifest in beside for layer in manifest["layers"]]
 
 
 MORE = """ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
@@ -258,8 +282,7 @@ def test_what_is_refused(ketchd: Ketchd, folder: Path, words: tuple[str, ...], s
 async def test_as_buildx_asks(
     ketchd: Ketchd, folder: Path, registry: Registry, tmp_path: Path
 ) -> None:
-    """By default only what is pushed has a provenance, and no archive: its index.json names the
-    image itself."""
+    """By default what is pushed has a provenance, and archives that have an index anyway."""
     client = Buildx(str(ketchd.socket))
     client.directories = {"context": folder, "dockerfile": folder}
     attrs = {"attest:provenance": "mode=min,inline-only=true"}
@@ -269,9 +292,14 @@ async def test_as_buildx_asks(
         pushed = await client.build(attrs, {"name": name, "push": "true"})
         client.outputs = {0: tmp_path / "plain.tar"}
         await client.build(attrs, exporters=[("oci", {})])
-    with tarfile.open(tmp_path / "plain.tar") as archive:
-        (entry,) = json.load(archive.extractfile("index.json"))["manifests"]  # type: ignore[arg-type]
-    assert entry["mediaType"].endswith("manifest.v1+json")
+        client.outputs = {0: tmp_path / "both.tar"}
+        (folder / "Dockerfile").write_text("FROM scratch\nCOPY root /\n")
+        both = {**attrs, "platform": "linux/amd64,linux/arm64"}
+        await client.build(both, exporters=[("oci", {})])
+    assert attested_in(tmp_path / "plain.tar") == []
+    told = [one["predicate"]["invocation"] for one in attested_in(tmp_path / "both.tar")]
+    # Where it was built, whatever it is for.
+    assert [one["environment"]["platform"] for one in told] == [str(platforms.host())] * 2
     assert "containerimage.descriptor" not in kept.response
     index = inspected(f"docker://{registry.address}/bx@{pushed.response['containerimage.digest']}")
     assert [entry["platform"]["os"] for entry in index["manifests"]] == ["linux", "unknown"]

@@ -54,11 +54,6 @@ class Attester:
 
     async def _of(self, result: Result) -> list[Predicate]:
         found: list[Predicate] = []
-        wanted = self._wanted.provenance
-        if wanted is not None:
-            call = msgspec.structs.replace(self._invocation, platform=str(result.platform))
-            told = documents.provenance(wanted, call)
-            found.append(Predicate(documents.SLSA[wanted.version], told, "provenance.json"))
         if self._wanted.sbom and self._scanner is not None:
             found += await self._scanner.predicates(result)
         elif self._wanted.sbom:
@@ -66,6 +61,10 @@ class Attester:
             for name, tree in (("sbom", core), *result.scanned):
                 told = await self._sbom(result, name, tree)
                 found.append(Predicate(documents.SPDX, told, f"{name}.spdx.json"))
+        wanted = self._wanted.provenance
+        if wanted is not None:
+            told = documents.provenance(wanted, self._invocation)
+            found.append(Predicate(documents.SLSA[wanted.version], told, "provenance.json"))
         return found
 
     async def _sbom(self, result: Result, name: str, tree: Tree) -> dict[str, Any]:

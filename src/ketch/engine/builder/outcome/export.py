@@ -61,6 +61,7 @@ class Exporting:
         self._executor = executor
         self._response: dict[str, str] = {}
         self._scanner: ImageScanner | None = None
+        self._several = False  # platforms
         self._attested: list[tuple[Attestations, list[list[Predicate]]]] = []
 
     @property
@@ -69,6 +70,7 @@ class Exporting:
 
     async def run(self, results: Sequence[Result], reporting: Reporting) -> Built:
         """All of them; the first failure ends it. The image's ID is "" when none is stored."""
+        self._several = len(results) > 1
         built = Built("", ())
         options = self._room.options
         if scanner := options.attestations.scanner:
@@ -210,11 +212,14 @@ class Exporting:
 
     def _attesting(self, export: Export) -> Attestations | None:
         """What is to be attached; what clients ask for by themselves only to what goes to a
-        registry, as BuildKit attaches it to images but to no archive."""
+        registry, or where an index is made anyway, as in BuildKit's archives."""
         wanted = self._room.options.attestations
         provenance = wanted.provenance
         if provenance is not None and provenance.inline_only:
-            provenance = provenance if export.type == kinds.IMAGE and export.push else None
+            apart = self._several or self._room.options.wants_index or wanted.sbom
+            holds = export.type in (kinds.IMAGE, kinds.OCI) and apart
+            holds = holds or (export.type == kinds.IMAGE and export.push)
+            provenance = provenance if holds else None
         wanted = msgspec.structs.replace(wanted, provenance=provenance)
         return wanted if provenance is not None or wanted.sbom else None
 

@@ -7,6 +7,7 @@ without subjects.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ class ImageScanner:
             raise InvalidParameter(f"the SBOM generator {self._scanner.image} has no command")
         told = {f"BUILDKIT_SCAN_{key}": value for key, value in self._scanner.parameters}
         told |= {"BUILDKIT_SCAN_DESTINATION": f"{_OUT}/", "BUILDKIT_SCAN_SOURCE": _SOURCE}
-        told |= {"BUILDKIT_SCAN_SOURCE_EXTRAS": f"{_EXTRAS}/"} if result.scanned else {}
+        told |= {"BUILDKIT_SCAN_SOURCE_EXTRAS": _EXTRAS} if result.scanned else {}
         trees = {_SOURCE: Tree("layers", layers=result.layers)} if result.layers else {}
         trees |= {f"{_EXTRAS}/{name}": tree for name, tree in result.scanned}
         return RunStep(
@@ -112,7 +113,8 @@ class ImageScanner:
         found = await parts.launcher.work(
             "ketch.build.tasks.attest:scans", {"folder": _OUT}, [], parts.snapshots.view([layer])
         )
-        return [self._predicate(name, text) for name, text in found["scans"].items()]
+        scans = sorted(found["scans"].items(), key=_image_first)
+        return [self._predicate(name, text) for name, text in scans]
 
     def _predicate(self, name: str, text: str) -> Predicate:
         try:
@@ -123,3 +125,9 @@ class ImageScanner:
                 f" {error}"
             ) from None
         return Predicate(told.predicate_type, told.predicate, name)
+
+
+def _image_first(scan: tuple[str, str]) -> tuple[bool, str]:
+    """What is said of the result itself is what clients show first."""
+    name = scan[0]
+    return name.partition(".")[0] != posixpath.basename(_SOURCE), name
