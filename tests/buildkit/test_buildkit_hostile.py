@@ -267,6 +267,33 @@ async def test_who_asks_for_the_history_leaves_nothing_behind(tmp_path: Path) ->
     assert history._listeners == set()
 
 
+@pytest.mark.parametrize("words", [{"ActiveOnly": True}, {"Limit": 1}, {"Filter": ["ref~=."]}])
+async def test_who_follows_the_history_hears_what_becomes_of_builds(
+    tmp_path: Path, words: dict[str, Any]
+) -> None:
+    """Once the end of a build was not told to who had asked for the active ones."""
+    history = BuildHistory(Database(str(tmp_path / "ketch.db")))
+    history.begin(BuildOptions()).end("completed")
+    running = history.begin(BuildOptions())
+    events = HistoryFront(history).listen(control.BuildHistoryRequest(**words))
+
+    async def told() -> tuple[int, str]:
+        event = await asyncio.wait_for(anext(events), 60)
+        assert event.record is not None
+        return event.type, event.record.Ref
+
+    assert await told() == (0, running.record.ref)
+    if "Filter" in words:
+        assert (await told())[0] == 1  # the first one
+    running.end("completed")
+    assert await told() == (1, running.record.ref)
+    next_ = history.begin(BuildOptions())
+    assert await told() == (0, next_.record.ref)
+    history.remove(running.record.ref)
+    assert await told() == (2, running.record.ref)
+    await events.aclose()  # type: ignore[attr-defined]
+
+
 async def test_a_call_whose_client_is_gone_cleans_up_undisturbed() -> None:
     """Once it was cancelled a second time in the middle of that."""
     steps: list[str] = []

@@ -36,21 +36,28 @@ class HistoryFront:
         self._logs: dict[str, BlobDescriptor] = {}  # of the output, by the build's ref
 
     async def listen(self, request: BuildHistoryRequest) -> AsyncIterator[BuildHistoryEvent]:
-        """The builds, newest first; with ``EarlyExit`` that is all, else those to come as well, and
-        which are forgotten."""
+        """The builds, newest first; with ``EarlyExit`` that is all, else also what becomes of them
+        and of those to come, whatever ``ActiveOnly`` and ``Limit`` say of the first ones."""
         passes = passes_all(request.Filter)
         self._logs = {ref: blob for ref, blob in self._logs.items() if self._history.has(ref)}
-        known: dict[str, int] = {}
+        wanted = {record.ref for record in self._chosen(request, passes)}
+        known = {
+            record.ref: _kind(record) for record in self._history.all() if record.ref not in wanted
+        }
         while True:
             changed = None if request.EarlyExit else self._history.changed()
             try:
-                for record in self._chosen(request, passes):
-                    kind = COMPLETE if record.completed_at else STARTED
-                    if known.get(record.ref) != kind:
-                        known[record.ref] = kind
+                for record in self._history.all():
+                    kind = _kind(record)
+                    if known.get(record.ref) == kind or not _is_named(record, request):
+                        continue
+                    known[record.ref] = kind
+                    if record.ref in wanted or passes(record):
                         yield BuildHistoryEvent(type=kind, record=self._told(record))
                 for ref in [ref for ref in known if not self._history.has(ref)]:
                     del known[ref]
+                    if request.Ref and ref != request.Ref:
+                        continue
                     yield BuildHistoryEvent(type=DELETED, record=BuildHistoryRecord(Ref=ref))
                 if changed is None:
                     return
@@ -63,7 +70,7 @@ class HistoryFront:
         records = [
             record
             for record in self._history.all()
-            if (not request.Ref or record.ref == request.Ref)
+            if _is_named(record, request)
             and not (request.ActiveOnly and record.completed_at)
             and passes(record)
         ]
@@ -135,3 +142,11 @@ def _logs(events: tuple[Event, ...]) -> bytes:
     """Status messages one after another, the length of each before it (32 bits, low byte first)."""
     messages = [response.encode() for response in StatusWriter().responses(events)]
     return b"".join(len(one).to_bytes(4, "little") + one for one in messages)
+
+
+def _kind(record: BuildRecord) -> int:
+    return COMPLETE if record.completed_at else STARTED
+
+
+def _is_named(record: BuildRecord, request: BuildHistoryRequest) -> bool:
+    return not request.Ref or record.ref == request.Ref
