@@ -9,6 +9,7 @@ import pytest
 
 from ketch.cli import build_plain, build_tty, table
 from ketch.cli.build_picture import Picture, columns, printable
+from ketch.cli.build_plain import Plain
 from ketch.cli.build_steps import Steps, everything, is_over, part_text
 from ketch.cli.flags import Failure
 from ketch.cli.main import main
@@ -200,3 +201,26 @@ def test_parts_say_how_much_there_is() -> None:
     assert told(current=1500, total=2_000_000) == ("transferring context: 1.50kB / 2.00MB", False)
     assert told() == ("transferring context:", True)
     assert told(current=5 * 10**15)[0].endswith(" 5000.00TB")
+
+
+def test_of_what_a_step_writes_without_end_the_end_is_kept() -> None:
+    steps = steps_of(begun("a", "RUN yes"))
+    (step,) = steps.shown
+    for n in range(400):
+        steps.feed(event("log", "a", text=f"{n} {'x' * 20_000}\n"))
+    assert 1 << 20 <= sum(map(len, step.logs)) < 3 << 20
+    assert step.logs[-1].startswith("399 ")
+    assert step.said(50).endswith("x\n")
+    assert len(step.said(50)) < 25_000
+    row = Picture(steps, 0, colours=False).rows(10**9, 20, 30)[-1]
+    assert row == " => => # " + "x" * 20
+
+
+def test_a_line_that_does_not_end_is_shown_in_pieces() -> None:
+    out = io.StringIO()
+    plain = Plain(out)
+    plain.feed(begun("a", "RUN yes"))
+    for _ in range(5):
+        plain.feed(event("log", "a", text="x" * 40_000))
+    lengths = [len(line) for line in out.getvalue().splitlines()]
+    assert lengths == [len("#1 RUN yes"), 80_000 + len("#1 0.000 "), 80_000 + len("#1 0.000 ")]

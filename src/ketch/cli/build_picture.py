@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 BLUE, RED, YELLOW, DIM, PLAIN = "\x1b[34m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 _TAIL = 6  # lines of output of a running step
+_ENOUGH = 8192  # characters that hold them
 _PARTS = 4  # lines about parts of a step
 
 
@@ -99,7 +100,7 @@ def _is_shown(step: "Step", part: "Part") -> bool:
 
 
 def _said(step: "Step") -> "list[str]":
-    text = "".join(step.logs[-200:])
+    text = step.said(_ENOUGH)
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n") if line.strip()]
     return [printable(line) for line in lines[-_TAIL:]]
 

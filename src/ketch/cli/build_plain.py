@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
+_LONGEST = 1 << 16  # characters of a line that does not end
+
 
 class Plain:
     """Writes lines as events come; a blank line where another step takes over."""
@@ -59,27 +61,30 @@ class Plain:
             self._out.write(f"\n{visible(warning_text(warning))}\n")
         self._out.flush()
 
-    def _line(self, step: "Step", text: str, *, heading: bool = False) -> None:
+    def _line(self, step: "Step", *texts: str, heading: bool = False) -> None:
+        """In one write: each costs a system call."""
+        found = [f"#{step.number} {text}\n" for text in texts]
         if self._last and self._last != step.number:
-            self._out.write("\n")
-            if not heading:
-                self._out.write(f"#{step.number} {visible(step.name)}\n")
+            title = "" if heading else f"#{step.number} {visible(step.name)}\n"
+            found.insert(0, f"\n{title}")
         self._last = step.number
-        self._out.write(f"#{step.number} {text}\n")
+        self._out.write("".join(found))
 
-    def _said(self, step: "Step", seconds: float, text: str) -> None:
+    def _said(self, step: "Step", seconds: float, lines: "list[str]") -> None:
         """What the step's program wrote, which a file or a pipe gets as it is."""
-        shown = coloured(text) if self._terminal else text
-        self._line(step, f"{seconds:.3f} {shown}")
+        shown = map(coloured, lines) if self._terminal else lines
+        self._line(step, *(f"{seconds:.3f} {line}" for line in shown))
 
     def _log(self, step: "Step", event: "Event") -> None:
         text = self._unfinished.pop(step.number, "") + event["text"]
         *lines, rest = text.split("\n")
+        if len(rest) > _LONGEST:
+            lines, rest = [*lines, rest], ""
         if rest:
             self._unfinished[step.number] = rest
-        since = (event["at"] - step.began) / 1e9
-        for line in lines:
-            self._said(step, since, line.rstrip(chr(13)))
+        if lines:
+            since = (event["at"] - step.began) / 1e9
+            self._said(step, since, [line.rstrip("\r") for line in lines])
 
     def _status(self, step: "Step", event: "Event") -> None:
         """A part once when it begins and once when it is there."""
@@ -93,7 +98,7 @@ class Plain:
     def _end(self, step: "Step") -> None:
         rest = self._unfinished.pop(step.number, "")
         if rest:
-            self._said(step, step.seconds(), rest)
+            self._said(step, step.seconds(), [rest])
         if step.error in CANCELED:
             self._line(step, "CANCELED")
         elif step.error:

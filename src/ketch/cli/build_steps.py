@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
+_KEPT = 1 << 20  # characters of a step's output
 CANCELED = ("canceled", "context canceled")
 """What a step's error says when it was not the step's fault."""
 
@@ -30,9 +31,19 @@ class Step:
     """One vertex that is shown; ``number`` counts them from 1 as displays do (``#1``)."""
 
     __slots__ = (
-        "began", "cached", "digest", "ended", "error", "is_image", "logs", "name", "number",
-        "parts", "stage",
-    )  # fmt: skip
+        "_size",
+        "began",
+        "cached",
+        "digest",
+        "ended",
+        "error",
+        "is_image",
+        "logs",
+        "name",
+        "number",
+        "parts",
+        "stage",
+    )
 
     def __init__(self, number: int, vertex: "Event", began: int) -> None:
         self.number = number
@@ -43,9 +54,28 @@ class Step:
         self.ended = 0
         self.cached = False
         self.error = ""
-        self.logs: list[str] = []
+        self.logs: list[str] = []  # what it wrote, of much the end
+        self._size = 0  # characters in ``logs``
         self.parts: dict[str, Part] = {}  # by ID, or by what is said of those that have none
         self.is_image = bool(vertex.get("image"))
+
+    def say(self, text: str) -> None:
+        """It wrote something: a step that writes without end must not fill the memory."""
+        self.logs.append(text)
+        self._size += len(text)
+        if self._size > 2 * _KEPT:
+            while self._size - len(self.logs[0]) >= _KEPT:
+                self._size -= len(self.logs.pop(0))
+
+    def said(self, most: int) -> str:
+        """The last characters that it wrote, ``most`` or a few more."""
+        found, size = [], 0
+        for text in reversed(self.logs):
+            found.append(text[-most:])
+            size += len(found[-1])
+            if size >= most:
+                break
+        return "".join(reversed(found))
 
     def seconds(self, now: int = 0) -> float:
         """How long it took, or has taken by ``now``."""
@@ -77,7 +107,7 @@ class Steps:
         if step is None:
             return None
         if kind == "log":
-            step.logs.append(event["text"])
+            step.say(event["text"])
         elif kind == "status":
             part = step.parts.setdefault(event["id"] or event["text"], Part(event))
             part.last = event
