@@ -99,8 +99,9 @@ def test_the_same_commit_is_the_same_layer_and_git_stays_when_asked(
     ketchd.docker("rmi", "gitlayer")
     assert len(layers) == 1
     text = f"FROM busybox\nADD --keep-git-dir=true --checksum={commits[1]} {url} /r\nRUN ls -A /r\n"
+    text += f"ADD --keep-git-dir=true {url}#v1 /v\nRUN ls /v/.git/refs/tags\n"
     code, out = build(ketchd, text, tmp_path)
-    assert (code, " .git\n" in out) == (0, True)
+    assert (code, " .git\n" in out, " v1\n" in out) == (0, True, True)  # for git describe
     wrong = build(ketchd, f"FROM busybox\nADD --checksum={commits[0]} {url} /r\n", tmp_path)
     assert wrong[0] == 1
     assert f"expected checksum to match {commits[0]}, got {commits[1]}" in wrong[1]

@@ -33,6 +33,7 @@ _SETTINGS = (
 )
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FETCHED = re.compile(r"([0-9a-f]+)\t(?:not-for-merge)?\t(tag|branch) '([^']+)' of ")
 _ACCOUNT = re.compile(r"//[^/@\s]+@")
 _SUBMODULE_URL = re.compile(
     r"https?://[^-]|ssh://(?:[^-/@][^/@]*@)?[^-]|[a-zA-Z0-9_.][a-zA-Z0-9_.-]*@[a-zA-Z0-9_.]|\.\.?/"
@@ -60,6 +61,8 @@ def clone(args: Args, fds: list[int]) -> Args:
         git = _Git(os.path.abspath(scratch), args)
         commit = git.checkout()
         _check_commit(str(args["checksum"]), commit)
+        if args["keep_git_dir"]:
+            git.name()
         if args["submodules"]:
             git.submodules()
         git.finish()
@@ -102,6 +105,19 @@ class _Git:
         words = ("--quiet", "--no-tags", "origin", ref)
         if not self._try("fetch", "--depth=1", *words):
             self._run("fetch", *words)
+
+    def name(self) -> None:
+        """The branch or the tag that was asked for gets its name in the repository, as with
+        BuildKit: whoever keeps ``.git`` wants ``git describe``."""
+        path = f"{self._folder}/.git/FETCH_HEAD"
+        if not os.path.exists(path):
+            return
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            match = _FETCHED.match(file.readline())
+        os.unlink(path)
+        if match is not None:
+            kind = {"tag": "tags", "branch": "heads"}[match[2]]
+            self._run("update-ref", f"refs/{kind}/{match[3]}", match[1])
 
     def submodules(self) -> None:
         """All, of all levels; their URLs are http, https, ssh or relative ones."""
