@@ -212,8 +212,8 @@ def test_variables_that_are_not_declared() -> None:
     assert [finding.detail.split("'")[1] for finding in check(text)] == ["$HTTP_PROXY", "$d", "$f"]
 
 
-def test_cmd_alone_is_no_command() -> None:
-    assert not check("FROM a\nCMD")
+def test_cmd_alone_is_a_command_for_the_shell() -> None:
+    assert [finding.rule.name for finding in check("FROM a\nCMD")] == ["JSONArgsRecommended"]
 
 
 def test_a_shell_is_chosen_before_the_command_or_below_it() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from ketch.cli import build_context, context, context_demands
-from ketch.cli.flags import Failure
+from ketch.cli.build_flags import FLAGS
+from ketch.cli.flags import Failure, Parsed, parse
 from ketch.errors import InvalidParameter
 
 TREE = (
@@ -75,9 +76,13 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
+def parsed(*words: str) -> Parsed:
+    return parse(FLAGS, list(words))
+
+
 def sent(folder: Path) -> tuple[set[str], bytes]:
     """Files by name, and all bytes."""
-    data = b"".join(context.stream(context.parts(str(folder), "Dockerfile"), "Dockerfile"))
+    data = b"".join(context.stream(context.parts(str(folder), "Dockerfile")))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return {member.name for member in tar if not member.isdir()}, data
 
@@ -116,6 +121,27 @@ def test_the_dockerfiles_own_ignore_file_goes_first(tree: Path) -> None:
     assert "a.txt" not in names
 
 
+def test_the_ignore_file_beside_a_dockerfile_from_elsewhere_goes_first(
+    tree: Path, tmp_path: Path
+) -> None:
+    (tree / ".dockerignore").write_text("*.log\n")
+    (tmp_path / "D").write_text("FROM elsewhere\n")
+    (tmp_path / "D.dockerignore").write_text("a.txt\n")
+    for whole in (True, False):
+        asked = parsed(str(tree), "-f", str(tmp_path / "D"))
+        stream, name = build_context.context_of(asked, whole=whole)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+            names = set(tar.getnames())
+            texts = [tar.extractfile(f"{name}{end}").read() for end in ("", ".dockerignore")]
+        assert texts == [b"FROM elsewhere\n", b"a.txt\n"]
+        assert ("b.log" in names, "a.txt" in names) == (whole, False)
+
+
+def test_a_dockerfile_in_small_letters(tree: Path) -> None:
+    (tree / "Dockerfile").rename(tree / "dockerfile")
+    assert build_context.context_of(parsed(str(tree)))[1] == "dockerfile"
+
+
 @pytest.mark.parametrize("rules", [b"[", b"a\\", b"!", b"[]a]"])
 def test_bad_patterns_are_refused(tree: Path, rules: bytes) -> None:
     (tree / ".dockerignore").write_bytes(b"ok\n" + rules)
@@ -126,7 +152,7 @@ def test_bad_patterns_are_refused(tree: Path, rules: bytes) -> None:
 def test_a_directory_that_is_excluded_is_sent_with_what_is_not(tree: Path) -> None:
     (tree / ".dockerignore").write_text("src\n!src/deep/y.c\n")
     (tree / "src").chmod(0o700)
-    data = b"".join(context.stream(context.parts(str(tree), "Dockerfile"), "Dockerfile"))
+    data = b"".join(context.stream(context.parts(str(tree), "Dockerfile")))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert tar.getmember("src").mode == 0o700
         names = tar.getnames()

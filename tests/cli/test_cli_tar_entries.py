@@ -37,7 +37,7 @@ def test_every_kind_of_path_is_read_by_gnu_tar(tmp_path: Path) -> None:
     copy.mkdir()
     make(source)
     (tmp_path / "c.tar").write_bytes(
-        b"".join(context.stream(context.parts(str(source), "Dockerfile"), "Dockerfile"))
+        b"".join(context.stream(context.parts(str(source), "Dockerfile")))
     )
     subprocess.run(["tar", "-C", copy, "-xpf", tmp_path / "c.tar"], check=True)
     names = sorted(os.path.relpath(path, source) for path in source.rglob("*"))

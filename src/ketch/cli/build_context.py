@@ -19,14 +19,24 @@ OUTSIDE_NAME = ".ketch-dockerfile"
 
 
 class Directories:
-    """What the engine may ask for: the context at ``path`` and further ones by name."""
+    """What the engine may ask for: the context at ``path`` and further ones by name. ``dockerfile``
+    is the file whose ignore file counts, ``sent_as`` its name in what is sent, and ``elsewhere``
+    what is sent though it is not in the context."""
 
-    __slots__ = ("dockerfile", "named", "path")
+    __slots__ = ("dockerfile", "elsewhere", "named", "path", "sent_as")
 
-    def __init__(self, path: str, dockerfile: str, named: "dict[str, str]") -> None:
+    def __init__(
+        self,
+        path: str,
+        dockerfile: str,
+        named: "dict[str, str]",
+        elsewhere: "dict[str, bytes] | None" = None,
+    ) -> None:
         self.path = path
         self.dockerfile = dockerfile
         self.named = named
+        self.elsewhere = elsewhere or {}
+        self.sent_as = OUTSIDE_NAME if self.elsewhere else dockerfile
 
 
 def sent(parsed: "Parsed") -> "tuple[Iterable[bytes], str, Directories | None]":
@@ -35,12 +45,11 @@ def sent(parsed: "Parsed") -> "tuple[Iterable[bytes], str, Directories | None]":
         return *context_of(parsed), None
     from ketch.cli import context
 
-    folder, dockerfile, content, named = _local(parsed)
-    found = context.measured(context.parts(folder, dockerfile, named), _AT_ONCE)
+    local = _local(parsed)
+    found = context.measured(context.parts(local.path, local.dockerfile, local.named), _AT_ONCE)
     if found is not None:
-        return context.stream(found, dockerfile, content), dockerfile, None
-    lone = context.of_dockerfile(folder, dockerfile, content)
-    return lone, dockerfile, Directories(folder, dockerfile, named)
+        return context.stream(found, local.elsewhere), local.sent_as, None
+    return context.of_dockerfile(local.path, local.sent_as, local.elsewhere), local.sent_as, local
 
 
 def context_of(parsed: "Parsed", *, whole: bool = True) -> "tuple[Iterable[bytes], str]":
@@ -51,23 +60,24 @@ def context_of(parsed: "Parsed", *, whole: bool = True) -> "tuple[Iterable[bytes
         return _from_stdin(parsed["file"])
     from ketch.cli import context
 
-    folder, dockerfile, content, named = _local(parsed)
+    local = _local(parsed)
     if not whole:
-        return context.of_dockerfile(folder, dockerfile, content), dockerfile
-    return context.stream(context.parts(folder, dockerfile, named), dockerfile, content), dockerfile
+        return context.of_dockerfile(local.path, local.sent_as, local.elsewhere), local.sent_as
+    found = context.parts(local.path, local.dockerfile, local.named)
+    return context.stream(found, local.elsewhere), local.sent_as
 
 
-def _local(parsed: "Parsed") -> "tuple[str, str, bytes | None, dict[str, str]]":
-    """(context, the Dockerfile's name, its content if it is not in the context, directories)."""
+def _local(parsed: "Parsed") -> Directories:
+    """The directory that is built, with its Dockerfile."""
     path, file = parsed.words[0], parsed["file"]
     named = directories(parsed["build-context"])
     if not os.path.isdir(path):
         raise Failure(f'unable to prepare context: path "{path}" not found')
     if file == "-":
-        return path, OUTSIDE_NAME, sys.stdin.buffer.read(), named
+        return Directories(path, OUTSIDE_NAME, named, {OUTSIDE_NAME: sys.stdin.buffer.read()})
     if file.startswith(("http://", "https://")):
-        return path, OUTSIDE_NAME, fetched(file), named
-    name = file or os.path.join(path, "Dockerfile")
+        return Directories(path, OUTSIDE_NAME, named, {OUTSIDE_NAME: fetched(file)})
+    name = file or _default(path)
     if not os.path.exists(name):
         raise Failure(
             f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: "
@@ -75,9 +85,24 @@ def _local(parsed: "Parsed") -> "tuple[str, str, bytes | None, dict[str, str]]":
         )
     relative = os.path.relpath(os.path.realpath(name), os.path.realpath(path))
     if relative.startswith(".."):
-        with open(name, "rb") as opened:
-            return path, OUTSIDE_NAME, opened.read(), named
-    return path, relative, None, named
+        return Directories(path, os.path.abspath(name), named, _with_rules(name))
+    return Directories(path, relative, named)
+
+
+def _default(path: str) -> str:
+    """``Dockerfile``, or ``dockerfile`` where that is all there is, as Docker's clients have it."""
+    name, lower = os.path.join(path, "Dockerfile"), os.path.join(path, "dockerfile")
+    return lower if os.path.exists(lower) and not os.path.exists(name) else name
+
+
+def _with_rules(name: str) -> "dict[str, bytes]":
+    """A Dockerfile that is not in the context, and its own ignore file."""
+    found = {}
+    for ending in ("", ".dockerignore"):
+        if not ending or os.path.exists(name + ending):
+            with open(name + ending, "rb") as opened:
+                found[OUTSIDE_NAME + ending] = opened.read()
+    return found
 
 
 def remote_of(parsed: "Parsed") -> "tuple[Iterable[bytes], str]":

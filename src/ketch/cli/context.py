@@ -68,15 +68,16 @@ def measured(found: "Iterable[Part]", most: int) -> "list[Part] | None":
 
 
 def stream(
-    found: "Iterable[Part]", dockerfile: str, content: "bytes | None" = None
+    found: "Iterable[Part]", elsewhere: "dict[str, bytes] | None" = None
 ) -> "Iterator[bytes]":
-    """The tar stream of what is sent; ``content`` is a Dockerfile from elsewhere, sent by name."""
+    """The tar stream of what is sent, and of files from ``elsewhere`` by name."""
     for folder, prefix, names in found:
         if prefix:
             yield b"".join(tar_entries.of_directory(prefix))
         yield from _directory(folder, prefix, names)
-    last = tar_entries.of_bytes(dockerfile, content) if content is not None else []
-    yield b"".join([*last, tar_entries.END])
+    for name, content in (elsewhere or {}).items():
+        yield b"".join(tar_entries.of_bytes(name, content))
+    yield tar_entries.END
 
 
 def some(folder: str, patterns: "Iterable[str]", dockerfile: str = "") -> "Iterator[bytes]":
@@ -103,14 +104,12 @@ def _directory(folder: str, prefix: str, names: "Iterable[Named]") -> "Iterator[
     yield b"".join(pieces)
 
 
-def of_dockerfile(
-    folder: str, dockerfile: str, content: "bytes | None" = None
-) -> "Iterator[bytes]":
+def of_dockerfile(folder: str, dockerfile: str, elsewhere: "dict[str, bytes]") -> "Iterator[bytes]":
     """Like ``stream`` with nothing but the Dockerfile and its ignore files."""
     for name in (dockerfile, dockerfile + ".dockerignore", ".dockerignore"):
         path = os.path.join(folder, name)
-        if content is not None and name == dockerfile:
-            yield b"".join(tar_entries.of_bytes(name, content))
+        if name in elsewhere:
+            yield b"".join(tar_entries.of_bytes(name, elsewhere[name]))
         elif os.path.isfile(path):
             with open(path, "rb") as file:
                 yield b"".join(tar_entries.of_bytes(name, file.read()))
@@ -118,7 +117,8 @@ def of_dockerfile(
 
 
 def _rules(folder: str, dockerfile: str) -> "IgnoreRules | None":
-    """``DOCKERFILE.dockerignore`` if there is one, else ``.dockerignore``, else no rules.
+    """``DOCKERFILE.dockerignore`` if there is one, else ``.dockerignore``, else no rules. A
+    Dockerfile that is not in ``folder`` is given by its absolute path.
 
     Without any, regular expressions are not even imported: that is a third of a cached build.
     """

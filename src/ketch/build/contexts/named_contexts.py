@@ -19,8 +19,9 @@ WITH_NAME = "with-name:"
 
 
 def find(contexts: Mapping[str, str], name: str, platform: str = "") -> str | None:
-    """The value of the context that ``name`` means; one for ``name::platform`` goes first."""
-    if not contexts or not name:
+    """The value of the context that ``name`` means; one for ``name::platform`` goes first.
+    ``scratch`` is what it is."""
+    if not contexts or name in ("", "scratch"):
         return None
     for candidate in _spellings(name):
         if platform and f"{candidate}::{platform}" in contexts:

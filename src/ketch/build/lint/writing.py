@@ -186,15 +186,10 @@ def _shell_form(dockerfile: Dockerfile) -> Iterator[Finding]:
         is_chosen = chosen.get(stage.base.image.lower(), False)
         for step in stage.steps:
             is_chosen = is_chosen or isinstance(step, ShellInstruction)
-            if isinstance(step, Cmd | Entrypoint) and _is_line(step) and not is_chosen:
+            if isinstance(step, Cmd | Entrypoint) and step.command.shell and not is_chosen:
                 yield _json_asked(step)
         if stage.base.alias:
             chosen[stage.base.alias] = is_chosen
-
-
-def _is_line(step: Cmd | Entrypoint) -> bool:
-    """Whether it is a command for the shell; ``CMD`` alone is none."""
-    return step.command.shell and step.command.words != ("",)
 
 
 def _json_asked(step: Cmd | Entrypoint) -> Finding:

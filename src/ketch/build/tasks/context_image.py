@@ -28,6 +28,8 @@ Args = dict[str, Any]
 LARGEST_TEXT = 4 << 20
 """Bytes of a Dockerfile or of an ignore file."""
 IGNORE = ".dockerignore"
+OUTSIDE = ".ketch-dockerfile"
+"""A Dockerfile that the command line took from elsewhere: no file of the context."""
 _BUFFER = 1 << 20
 
 
@@ -77,7 +79,8 @@ def texts(read: Callable[[str], bytes | None], dockerfile: str) -> tuple[bytes, 
     else:
         raise NotFound(f"Cannot locate specified Dockerfile: {dockerfile}")
     own = read(dockerfile + IGNORE)
-    return text, own if own is not None else read(IGNORE) or b""
+    ignore = own if own is not None else read(IGNORE) or b""
+    return text, ignore + f"\n{OUTSIDE}*\n".encode() if dockerfile == OUTSIDE else ignore
 
 
 def _text(tree: Tree, image: int, path: str) -> bytes | None:
