@@ -173,7 +173,7 @@ def test_secrets(
 
 
 class Agent(threading.Thread):
-    """Something at a socket that answers every line backwards, when all are there."""
+    """Something at a socket that gives back what it is to sign, backwards."""
 
     def __init__(self, path: str) -> None:
         super().__init__(daemon=True)
@@ -188,26 +188,30 @@ class Agent(threading.Thread):
                 connection = self.socket.accept()[0]
             except OSError:
                 return
-            with connection, connection.makefile("rb") as lines, suppress(OSError):
-                for line in lines.readlines():
-                    connection.sendall(line.strip()[::-1] + b"\n")
+            with connection, connection.makefile("rb") as asked, suppress(OSError):
+                while head := asked.read(4):
+                    text = asked.read(int.from_bytes(head, "big"))[1:]
+                    connection.sendall(head + b"\x0e" + text[::-1])
 
 
 def test_ssh_agents(ketchd: Ketchd, tmp_path: Path) -> None:
-    """A small static program in the step asks the agent twice, each on a connection of its own
-    whose end it has closed when the answer comes."""
+    """A small static program in the step asks the agent (draft-miller-ssh-agent: 13 is to sign, 17
+    to take a key), each time on a connection of its own whose end it has closed when the answer
+    comes."""
     source = tmp_path / "ask.c"
     source.write_text(ASK)
     subprocess.run(["gcc", "-static", "-O1", "-o", tmp_path / "ask", source], check=True)
     agent = Agent(str(tmp_path / "agent.sock"))
     (tmp_path / ".dockerignore").write_text("*\n!ask\n")
-    text = "FROM busybox\nCOPY ask /bin/\nRUN --mount=type=ssh,required ask abc && ask xyz\n"
+    asks = "RUN --mount=type=ssh,required ask 13 abc && ask 13 xyz && ask 17 k"
+    text = f"FROM busybox\nCOPY ask /bin/\n{asks}\n"
     words = ["build", "--no-cache", "--ssh", f"default={tmp_path}/agent.sock"]
     done = run(ketchd, *words, folder(tmp_path, text))
     agent.socket.close()
     assert done.returncode == 0, done.stderr
-    assert b" cba\n" in done.stderr
-    assert b" zyx\n" in done.stderr
+    assert b" 14:cba\n" in done.stderr
+    assert b" 14:zyx\n" in done.stderr
+    assert b" 5:\n" in done.stderr  # refused
     refused = run(ketchd, "build", "--ssh", "default=/nowhere", str(tmp_path))
     assert b"/nowhere" in refused.stderr
 
@@ -221,14 +225,15 @@ ASK = r"""
 #include <unistd.h>
 int main(int argc, char **argv) {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
-    char answer[100];
+    char answer[100] = {0}, asked[100] = {0, 0, 0, 1 + strlen(argv[2]), atoi(argv[1])};
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     strncpy(at.sun_path, getenv("SSH_AUTH_SOCK"), sizeof at.sun_path - 1);
     if (connect(fd, (struct sockaddr *)&at, sizeof at)) return perror("connect"), 1;
-    dprintf(fd, "%s\n", argv[1]);
+    strcpy(asked + 5, argv[2]);
+    if (write(fd, asked, 5 + strlen(argv[2])) < 0) return perror("write"), 1;
     shutdown(fd, SHUT_WR);
-    ssize_t size = read(fd, answer, sizeof answer);
-    return size <= 0 || write(1, answer, size) != size;
+    ssize_t size = read(fd, answer, sizeof answer - 1);
+    return size < 5 || printf("%d:%s\n", answer[4], answer + 5) < 0;
 }
 """
 
