@@ -417,6 +417,20 @@ def test_a_workdir_is_relative_by_what_its_variables_are(
     assert [finding.detail.split('"')[1] for finding in found] == told
 
 
+def test_findings_name_instructions_as_they_are_written() -> None:
+    """As Docker 28.5 does; and an ARG before the first stage may be called what it wants."""
+    text = "arg TOKEN\nfrom a\nenv b c\nlabel d e\ncmd f\ncmd g\nentrypoint h"
+    details = [finding.detail for finding in check(text, "")]
+    assert sorted(detail[:38] for detail in details) == [
+        '"env key=value" should be used instead',
+        '"label key=value" should be used inste',
+        "JSON arguments recommended for cmd to ",
+        "JSON arguments recommended for cmd to ",
+        "JSON arguments recommended for entrypo",
+        "Multiple cmd instructions should not b",
+    ]
+
+
 def test_a_long_chain_of_stages_is_checked_at_once() -> None:
     """What each stage stands on was looked for in all of them at each step of the way down: a file
     of 2,000 stages took five minutes, in which the daemon answered nobody."""

@@ -44,9 +44,10 @@ def instructions(dockerfile: Dockerfile) -> Iterator[Instruction]:
 def check_writing(dockerfile: Dockerfile) -> Iterator[Finding]:
     """The findings of all rules of this module."""
     yield from _casing(dockerfile)
+    for step in (step for stage in dockerfile.stages for step in stage.steps):
+        yield from _secrets(step)
     for instruction in instructions(dockerfile):
         yield from _continuation(dockerfile, instruction)
-        yield from _secrets(instruction)
         yield from _old_form(instruction)
         yield from _ports(instruction)
         yield from _description(dockerfile, instruction)
@@ -118,13 +119,13 @@ def _old_form(instruction: Instruction) -> Iterator[Finding]:
     words = instruction.text.split(None, 2)
     written = instruction.text.split(None, 1)[-1]
     if len(words) == 3 and not written.startswith(f"{instruction.pairs[0][0]}="):
-        name = instruction.name
+        name = word_of(instruction)
         value = words[2] if re.fullmatch(r"[\w./:$@%+-]+|\".*\"", words[2]) else f'"{words[2]}"'
         yield Finding(
             rules.LEGACY_FORMAT,
             f'"{name} key=value" should be used instead of legacy "{name} key value" format',
             instruction.range,
-            f"{word_of(instruction)} {words[1]}={value}",
+            f"{name} {words[1]}={value}",
         )
 
 
@@ -172,10 +173,10 @@ def _repeated(stage: Stage) -> Iterator[Finding]:
         for step in [step for step in stage.steps if type(step) is kind][:-1]:
             yield Finding(
                 rules.MULTIPLE,
-                f"Multiple {step.name} instructions should not be used in the same stage because "
-                "only the last one will be used",
+                f"Multiple {word_of(step)} instructions should not be used in the same stage "
+                "because only the last one will be used",
                 step.range,
-                f"take this {step.name} out",
+                f"take this {word_of(step)} out",
             )
 
 
@@ -193,13 +194,14 @@ def _shell_form(dockerfile: Dockerfile) -> Iterator[Finding]:
 
 
 def _json_asked(step: Cmd | Entrypoint) -> Finding:
-    words = ", ".join(json.dumps(word) for word in _as_words(step.command.words[0]))
+    word = word_of(step)
+    words = ", ".join(json.dumps(one) for one in _as_words(step.command.words[0]))
     return Finding(
         rules.JSON_ARGS,
-        f"JSON arguments recommended for {step.name} to prevent unintended behavior "
+        f"JSON arguments recommended for {word} to prevent unintended behavior "
         "related to OS signals",
         step.range,
-        f"{step.name} [{words}], or a SHELL instruction if the shell is meant",
+        f"{word} [{words}], or a SHELL instruction if the shell is meant",
     )
 
 
