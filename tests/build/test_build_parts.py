@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ketch.build.dockerfile.durations import format_duration, parse_duration
-from ketch.build.dockerfile.quoting import go_quote
+from ketch.build.dockerfile.quoting import go_quote, go_quote_rune
 from ketch.build.executor import CacheEntry
 from ketch.build.progress.events import Note
 from ketch.engine.builder.cache.records import BuildCache
@@ -217,3 +217,15 @@ def test_durations_round_trip(value: int) -> None:
 )
 def test_quoting(text: str, quoted: str) -> None:
     assert go_quote(text) == quoted
+
+
+@pytest.mark.parametrize(
+    ("code", "quoted"),
+    [
+        (0, r"'\x00'"), (3, r"'\x03'"), (9, r"'\t'"), (34, "'\"'"), (39, r"'\''"), (92, r"'\\'"),
+        (100, "'d'"), (0xD800, "'\ufffd'"), (10**9, "'\ufffd'"),
+    ],
+)  # fmt: skip
+def test_numbers_quoted_as_go_quotes_them(code: int, quoted: str) -> None:
+    """As the history of an image tells the retries of HEALTHCHECK."""
+    assert go_quote_rune(code) == quoted

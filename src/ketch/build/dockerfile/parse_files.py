@@ -55,7 +55,9 @@ def _check_documents(cursor: Cursor, words: tuple[str, ...]) -> None:
         if document.word == words[-1]:
             raise cursor.error(f"{cursor.name} cannot accept a heredoc as a destination")
         if any(character.isspace() for character in document.word):
-            raise cursor.error(f"a here-document of {cursor.name} has no blank behind its <<")
+            raise cursor.error(
+                f"a here-document of {cursor.name} has no blank behind its << or in its name"
+            )
 
 
 def _words(cursor: Cursor) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -10,8 +10,15 @@ def go_quote(text: str) -> str:
     return '"' + "".join(_escaped(character) for character in text) + '"'
 
 
-def _escaped(character: str) -> str:
-    if character in '"\\':
+def go_quote_rune(code: int) -> str:
+    """A number in single quotes as the character that it stands for; U+FFFD where it is none."""
+    if code > 0x10FFFF or 0xD800 <= code < 0xE000:
+        code = 0xFFFD
+    return "'" + _escaped(chr(code), "'") + "'"
+
+
+def _escaped(character: str, quote: str = '"') -> str:
+    if character in (quote, "\\"):
         return "\\" + character
     if character in _SHORT:
         return "\\" + _SHORT[character]

@@ -23,7 +23,7 @@ from ketch.build.dockerfile.ast import (
 )
 from ketch.build.dockerfile.durations import format_duration
 from ketch.build.dockerfile.exposed import BadPort, exposed_ports
-from ketch.build.dockerfile.quoting import go_quote
+from ketch.build.dockerfile.quoting import go_quote, go_quote_rune
 from ketch.build.dockerfile.scope import PROXY_ARGS, expand_in, expand_list_in
 from ketch.build.dockerfile.signals import check_signal
 from ketch.build.steps.image_config import shell_words, with_variable
@@ -164,7 +164,7 @@ async def do_healthcheck(state: StageState, step: Healthcheck) -> None:
     state.change(healthcheck=health)
     times = (step.interval, step.timeout, step.start_period, step.start_interval)
     shown = " ".join(go_quote(format_duration(value)) for value in times)
-    comment = f"HEALTHCHECK &{{{_list(step.test)} {shown} '\\x{step.retries:02x}'}}"
+    comment = f"HEALTHCHECK &{{{_list(step.test)} {shown} {go_quote_rune(step.retries)}}}"
     await state.configure(step, comment)
 
 
