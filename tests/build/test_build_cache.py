@@ -112,6 +112,21 @@ async def test_what_a_step_sees_of_the_options_counts(
     assert (await build(executor, f"FROM base\n{text}\n", after)).hits == hits
 
 
+async def test_a_secret_is_asked_for_when_a_step_runs(executor: FakeExecutor) -> None:
+    """From the cache it comes without; but nothing made without it is taken for what has it."""
+    text = "FROM base\nRUN --mount=type=secret,id=s{} x\n"
+    optional, required = text.format(""), text.format(",required")
+    with pytest.raises(StepFailed, match="secret s: not found"):
+        await build(executor, required)
+    assert [(await build(executor, optional)).hits for _ in range(2)] == [0, 1]
+    executor.secrets["s"] = b"value"
+    assert [(await build(executor, optional)).hits for _ in range(2)] == [0, 1]
+    executor.secrets.clear()
+    assert (await build(executor, optional)).hits == 1
+    assert (await build(executor, required)).hits == 1
+    assert [len(step.mounts) for step in executor.ran] == [0, 1]
+
+
 async def test_content_of_files_counts(executor: FakeExecutor) -> None:
     await build(executor, TEXT)
     executor.context["b.txt"] = b"other"

@@ -24,11 +24,7 @@ Trees = Mapping[str, Tree]
 
 
 async def resolve(state: StageState, step: Run, trees: Trees) -> tuple[StepMount, ...]:
-    """All mounts of a step; ``trees`` has what their ``from`` names, and the context under "".
-
-    Secrets and agents that the client does not offer are left out; raises ``StepFailed`` when they
-    are required.
-    """
+    """All mounts of a step; ``trees`` has what their ``from`` names, and the context under ""."""
     found = []
     agents = 0
     for mount in step.mounts:
@@ -41,9 +37,14 @@ async def resolve(state: StageState, step: Run, trees: Trees) -> tuple[StepMount
             made = msgspec.structs.replace(made, number=agents)
             made = made if made.target else _at(made, _AGENT.format(agents))
             agents += 1
-        if await _offered(state, made):
-            found.append(made)
+        found.append(made)
     return tuple(found)
+
+
+async def offered(state: StageState, mounts: tuple[StepMount, ...]) -> tuple[StepMount, ...]:
+    """Without the secrets and agents that the client does not offer; raises ``StepFailed`` when
+    they are required."""
+    return tuple([mount for mount in mounts if await _offered(state, mount)])
 
 
 async def identity(state: StageState, mounts: tuple[StepMount, ...]) -> list[str]:

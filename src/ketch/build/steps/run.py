@@ -22,7 +22,9 @@ _SCRIPT_DIRECTORY = "/dev/pipes/"
 async def do_run(state: StageState, step: Run, trees: Trees) -> None:
     """RUN: arguments in scope are part of the key and of the history.
 
-    ``trees`` is what its mounts take files from (see ``run_mounts``).
+    ``trees`` is what its mounts take files from (see ``run_mounts``). Who offers no secret may
+    have from the cache what was made with it, as with BuildKit; who offers one has nothing that
+    was made without.
     """
     _check_entitlements(state, step)
     argv, script, path = _argv(state, step)
@@ -32,15 +34,36 @@ async def do_run(state: StageState, step: Run, trees: Trees) -> None:
     told = [*shell_words(state.run), path] if script else argv
     declared = state.scope.declared_args(state.env())
     created_by = state.shared.words.ran(told, args, declared)
-    seen = await run_mounts.identity(state, mounts)
-    identity = "\0".join([*_surroundings(state, step), *args, "", *seen, "", *argv, script])
-    planned = _planned(state, step, mounts)
 
-    async def make() -> str:
-        run = msgspec.structs.replace(planned, argv=tuple(argv), script=script, script_path=path)
+    async def key(mounts: tuple[StepMount, ...]) -> str:
+        seen = await run_mounts.identity(state, mounts)
+        words = [*_surroundings(state, step), *args, "", *seen, "", *argv, script]
+        return state.key("\0".join(words))
+
+    async def run(lent: tuple[StepMount, ...]) -> str:
+        run = _planned(state, step, lent)
+        run = msgspec.structs.replace(run, argv=tuple(argv), script=script, script_path=path)
         return await _execute(state, run)
 
-    await state.commit(state.key(identity), created_by, make)
+    async def make() -> str:
+        lent = await run_mounts.offered(state, mounts)
+        if lent != mounts:
+            raise _Lacking(lent)
+        return await run(mounts)
+
+    try:
+        await state.commit(await key(mounts), created_by, make)
+    except _Lacking as lacking:
+        lent = lacking.lent
+        await state.commit(await key(lent), created_by, lambda: run(lent))
+
+
+class _Lacking(Exception):
+    """The client does not offer all secrets and agents that a step mounts; ``lent`` is the rest."""
+
+    def __init__(self, lent: tuple[StepMount, ...]) -> None:
+        super().__init__()
+        self.lent = lent
 
 
 def _surroundings(state: StageState, step: Run) -> list[str]:
