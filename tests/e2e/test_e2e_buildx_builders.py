@@ -20,6 +20,7 @@ def test_a_builder_at_the_socket(ketchd: Ketchd, each_buildx: Buildx, tmp_path: 
     assert "Driver:" in shown.replace("Driver Options", "")
     assert "linux/amd64" in shown
     assert "GC Policy rule#1:" in shown
+    assert "type==source.local" in shown
     assert "Keep Duration: 1440h0m0s" in shown.replace(" Keep Duration:  ", " Keep Duration: ")
     address = f"unix://{ketchd.socket}"
     each_buildx.docker("buildx", "create", "--name", "far", "--driver", "remote", address)

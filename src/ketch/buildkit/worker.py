@@ -40,7 +40,7 @@ def worker(builder: Builder) -> control.WorkerRecord:
             control.Platform(Architecture=p.architecture, OS=p.os, Variant=p.variant)
             for p in runnable()
         ],
-        GCPolicy=[_policy(rule) for rule in builder.cache.rules()],
+        GCPolicy=[_policy(rule) for rule in builder.cache.told()],
         version=version(),
     )
 

@@ -38,8 +38,11 @@ class Kept(Protocol):
     def drop(self, keys: Iterable[str]) -> object:
         """Forget some; other keys are none of it."""
 
+    def rule(self) -> Rule:
+        """The bounds of its own."""
+
     def trim(self) -> None:
-        """Keep to the bounds of its own."""
+        """Keep to them."""
 
 
 class Pruner:
@@ -130,6 +133,10 @@ class Pruner:
             return
         self._next_collection = now + _COLLECTION_EVERY
         await self.collect()
+
+    def told(self) -> list[Rule]:
+        """All that goes by itself, and when."""
+        return [*(each.rule() for each in self._kept), *self.rules()]
 
     def rules(self) -> Sequence[Rule]:
         """By which the cache is kept in its bounds."""

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ketch.engine.builder.cache.gc import Amounts, Rule
 from ketch.engine.builder.cache.records import DOWNLOAD, CacheUsage
-from ketch.engine.builder.contexts.expiry import overdue
+from ketch.engine.builder.contexts.expiry import UNUSED, overdue
 from ketch.engine.builder.contexts.fetch import save
 from ketch.engine.http_get import opened
 from ketch.state.database import Database, Table
@@ -121,6 +122,11 @@ class KeptDownloads:
             )
         )
         self.trim()
+
+    def rule(self) -> Rule:
+        """What ``trim`` keeps to."""
+        bounds = Amounts(max_used=self._most)
+        return Rule(filters={"type": (DOWNLOAD,)}, unused_for=UNUSED, amounts=bounds)
 
     def trim(self) -> None:
         """Keep them within their bounds."""

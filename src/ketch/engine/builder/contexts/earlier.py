@@ -23,8 +23,9 @@ from typing import Any
 
 import msgspec
 
+from ketch.engine.builder.cache.gc import Amounts, Rule
 from ketch.engine.builder.cache.records import CONTEXT, CacheUsage
-from ketch.engine.builder.contexts.expiry import overdue
+from ketch.engine.builder.contexts.expiry import UNUSED, overdue
 from ketch.engine.storing import storing
 from ketch.errors import DataCorrupt
 from ketch.layers.erofs import DATA_START
@@ -222,6 +223,11 @@ class KeptContexts:
         self.drop([key])
         self._put(record)
         self.trim()
+
+    def rule(self) -> Rule:
+        """What ``trim`` keeps to."""
+        bounds = Amounts(max_used=self._most)
+        return Rule(filters={"type": (CONTEXT,)}, unused_for=UNUSED, amounts=bounds)
 
     def trim(self) -> None:
         """Keep them within their bounds."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
-_UNUSED = 48 * 3600 * 1_000_000_000  # ns, as BuildKit's policy for local sources has it
+UNUSED = 48 * 3600 * 1_000_000_000  # ns, as BuildKit's policy for local sources has it
 
 
 class Kept(Protocol):
@@ -26,6 +26,6 @@ def overdue(records: Iterable[Kept], most: int) -> list[str]:
     left, found, now = most, [], time.time_ns()
     for record in sorted(records, key=lambda one: -one.used_at):
         left -= record.size
-        if left < 0 or record.used_at < now - _UNUSED:
+        if left < 0 or record.used_at < now - UNUSED:
             found.append(record.key)
     return found
