@@ -21,6 +21,7 @@ from ketch.build.request.options import BuildOptions
 from ketch.buildkit import control_messages as control
 from ketch.buildkit import filesync
 from ketch.buildkit import session_messages as messages
+from ketch.buildkit.calls import guarded
 from ketch.buildkit.classic import ClassicBuilds
 from ketch.buildkit.frontend import build_options
 from ketch.buildkit.history import HistoryFront
@@ -152,6 +153,29 @@ def offering(*entries: Stat, asked: list[int] | None = None) -> Serve:
             await stream.send_message(Packet(type=messages.PACKET_DATA, ID=packet.ID))
 
     return serve
+
+
+async def test_errors_that_quote_what_is_no_text_reach_the_client() -> None:
+    async def fails(stream: Any) -> None:
+        raise NotFound(f"content {(await stream.recv_message()).digest}: not found")
+
+    types = messages.InfoRequest, messages.InfoResponse
+    method = "/containerd.services.content.v1.Content/Info"
+    handlers = {method: Handler(guarded(fails), Cardinality.UNARY_UNARY, *types)}
+    ours, theirs = socket.socketpair()
+    serving = asyncio.create_task(ServedConnection(handlers).serve(theirs, b""))
+    channel = SocketChannel(ours)
+    try:
+        async with asyncio.timeout(60):
+            async with channel.request(method, Cardinality.UNARY_UNARY, *types) as call:
+                await call.send_message(messages.InfoRequest(digest="a\udce4"), end=True)
+                with pytest.raises(GRPCError, match=r"content a\\udce4: not found") as raised:
+                    await call.recv_message()
+        assert raised.value.status is Status.NOT_FOUND
+    finally:
+        channel.close()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 async def test_files_that_nobody_asked_for_are_not_taken() -> None:

@@ -47,13 +47,19 @@ async def _translated(*, coded: bool) -> AsyncIterator[None]:
     try:
         yield
     except Returned as error:
-        raise GRPCError(Status.UNKNOWN, str(error), error.details) from None
+        raise GRPCError(Status.UNKNOWN, _text(str(error)), error.details) from None
     except errors.KetchError as error:
         inner = error.error if isinstance(error, Located) else error
         found = next((code for kind, code in _STATUS if isinstance(inner, kind)), Status.UNKNOWN)
         told = error.details if isinstance(error, Located) else None
         plain = not coded and found not in _KEPT
-        raise GRPCError(Status.UNKNOWN if plain else found, reason(inner), told) from None
+        code = Status.UNKNOWN if plain else found
+        raise GRPCError(code, _text(reason(inner)), told) from None
+
+
+def _text(message: str) -> str:
+    """As a status can have it: what quotes a client may hold bytes that are no UTF-8."""
+    return message.encode(errors="backslashreplace").decode()
 
 
 async def received(stream: Stream[Any, Any]) -> Any:
