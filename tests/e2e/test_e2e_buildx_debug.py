@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,3 +87,41 @@ def test_in_what_was_built(each_buildx: Buildx, tmp_path: Path) -> None:
         terminal.say(b"exit\r")
         assert terminal.ended() == 0
     each_buildx.docker("image", "rm", "debugged")
+
+
+def test_the_debug_adapter_tells_what_failed(buildx: Buildx, tmp_path: Path) -> None:
+    """``buildx dap`` crashed at a failed step that has no input."""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN exit 7\n")
+    adapter = subprocess.Popen(
+        [docker_path() or "docker", "buildx", "dap", "build"],
+        env=buildx.env(BUILDX_EXPERIMENTAL="1"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert adapter.stdin is not None
+    assert adapter.stdout is not None
+    with adapter:
+
+        def ask(number: int, command: str, **arguments: str) -> None:
+            request = {"seq": number, "type": "request", "command": command}
+            body = json.dumps({**request, "arguments": arguments}).encode()
+            adapter.stdin.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            adapter.stdin.flush()
+
+        ask(1, "initialize", adapterID="test")
+        ask(2, "launch", dockerfile=f"{tmp_path}/Dockerfile", contextPath=str(tmp_path))
+        said = b""
+        for wanted, number, command in (
+            (b'"event":"initialized"', 3, "configurationDone"),
+            (b'"event":"terminated"', 4, "disconnect"),
+        ):
+            while wanted not in said:
+                more = os.read(adapter.stdout.fileno(), 1 << 16)
+                assert more, adapter.stderr and adapter.stderr.read()
+                said += more
+            ask(number, command)
+        _, told = adapter.communicate(timeout=60)
+    assert b"exit code: 7" in told
+    assert b"panic" not in told
+    assert adapter.returncode == 1

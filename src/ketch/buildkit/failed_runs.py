@@ -26,8 +26,12 @@ _EXIT = "github.com/moby/buildkit/gatewayapi.ExitMessage+json"
 _NETWORKS = {"host": "HOST", "none": "NONE"}
 
 
-def details(error: StepFailed, states: States, containers: Containers) -> list[tuple[str, bytes]]:
-    """Type and document of each detail; the states of the step get names."""
+def details(
+    error: StepFailed, states: States, containers: Containers, result: str
+) -> list[tuple[str, bytes]]:
+    """Type and document of each detail; the states of the step get names. ``result`` is the digest
+    of the vertex that stands for all of the build, this step's one input: debuggers want one
+    (``buildx dap`` 0.29 crashes without)."""
     assert error.run is not None
     step = error.run.step
     below = Tree("layers", step.layers)
@@ -38,7 +42,8 @@ def details(error: StepFailed, states: States, containers: Containers) -> list[t
         name = _state(mount, states, containers)
         inputs.append(name)
         now.append(name)
-    solve = {"inputIDs": inputs, "mountIDs": now, "op": {"exec": _exec(step, shown)}}
+    op = {"inputs": [{"digest": result}], "exec": _exec(step, shown)}
+    solve = {"inputIDs": inputs, "mountIDs": now, "op": op}
     found = [
         (_SOLVE, json.dumps(solve).encode()),
         (_VERTEX, json.dumps({"digest": error.vertex}).encode()),

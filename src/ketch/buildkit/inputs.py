@@ -37,6 +37,11 @@ def failed_definition(id: str) -> Definition:
     return _definition(SourceOp(identifier=_FAILURE + id))
 
 
+def outcome_digest(definition: Definition) -> str:
+    """Of the vertex that a graph comes to."""
+    return Op.decode(definition.ops[-1]).inputs[0].digest
+
+
 def failure_in(definition: Definition) -> str:
     """Which failed result a graph stands for, "" for others."""
     source = outcome(definition).source

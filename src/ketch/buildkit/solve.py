@@ -21,7 +21,7 @@ from ketch.buildkit.control_messages import Attributes, SolveRequest, SolveRespo
 from ketch.buildkit.failed_runs import details
 from ketch.buildkit.frontend import build_options
 from ketch.buildkit.holdings import Holdings, Target
-from ketch.buildkit.inputs import with_inputs
+from ketch.buildkit.inputs import failed_definition, outcome_digest, with_inputs
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located, Returned
 from ketch.buildkit.results import named
@@ -187,7 +187,8 @@ async def _followed(target: Target, build: RunningBuild, held: Holdings) -> Buil
             raise
         located = Located.of(error, build.failed_at)
         if isinstance(error, StepFailed) and error.run is not None:
-            located.details += details(error, held.states, build.containers)
+            result = outcome_digest(failed_definition(target.id))
+            located.details += details(error, held.states, build.containers, result)
             await target.failed(located)
         raise located from error
     finally:
