@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from build.fakes import FakeExecutor, build
-from ketch.build.executor import BaseImage, RunOutcome, RunStep, Tree
+from ketch.build.executor import BaseImage, CopyPart, RunOutcome, RunStep, Tree
 from ketch.build.failures import StepFailed
 from ketch.build.progress.events import Began, Ended, Report
-from ketch.build.request.options import BuildOptions, BuildOutput
+from ketch.build.request.options import BuildOptions
 from ketch.errors import NotFound
 
 PATIENCE = 30
@@ -105,16 +105,34 @@ async def test_images_and_named_contexts_of_later_steps_are_brought_meanwhile() 
     [
         ("COPY --from=nosuch /x /", "pull access denied for nosuch"),
         ("ADD https://a.example/missing /", "ADD failed: https://a.example/missing answers 404"),
+        ("ENV F=typo.txt\nCOPY $F /", "file not found in build context.*: stat typo.txt"),
     ],
 )
 async def test_what_cannot_be_had_fails_the_build_at_once(step: str, told: str) -> None:
     executor = Waiting(9)  # its RUN never ends
-    outputs: list[BuildOutput] = []
     with pytest.raises((StepFailed, NotFound), match=told):
-        await asyncio.wait_for(
-            build(executor, f"FROM base\nRUN long\n{step}\n", outputs=outputs), PATIENCE
-        )
+        await asyncio.wait_for(build(executor, f"FROM base\nRUN long\n{step}\n"), PATIENCE)
     assert executor.ran == []
+
+
+async def test_checksums_are_computed_once_and_a_file_named_like_a_comment_is_one() -> None:
+    executor = FakeExecutor()
+    executor.add_image("base")
+    executor.context["#"] = b"#"
+    text = "FROM base\nRUN x\nCOPY a.txt # b.txt /d/\nCOPY a.txt /again\nCOPY a.txt /more\n"
+    summed = []
+    whole = executor.checksum
+
+    async def counting(part: CopyPart) -> str:
+        summed.append(part.sources)
+        return await whole(part)
+
+    executor.checksum = counting  # type: ignore[method-assign]
+    executor.copied.clear()
+    result = await build(executor, text)
+    assert len(result.layers) == 5
+    copying = len(executor.copied)  # where the fake computes them again
+    assert len(summed) == 2 + copying
 
 
 async def test_an_error_of_the_words_comes_when_its_step_does() -> None:

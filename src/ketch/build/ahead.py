@@ -1,8 +1,9 @@
-"""What a build wants from elsewhere is begun before its steps come to it.
+"""What a build wants from elsewhere, and of the client, is begun before its steps come to it.
 
-The URLs and repositories of ADD need nothing of the layers below: they are fetched while earlier
-steps run. Which they are is found by going through a stage with an executor that does nothing: an
-instruction's words depend on ARG, ENV and the base image, never on what a RUN writes.
+URLs and repositories of ADD and the files of contexts need nothing of the layers below: they are
+fetched, and their checksums computed, while earlier steps run. Which they are is found by going
+through a stage with an executor that does nothing: an instruction's words depend on ARG, ENV and
+the base image, never on what a RUN writes.
 """
 
 from __future__ import annotations
@@ -12,53 +13,77 @@ from functools import partial
 
 import msgspec
 
-from ketch.build.dockerfile.ast import Add, Instruction
+from ketch.build.dockerfile.ast import Add, Copy, Instruction, Run
 from ketch.build.dockerfile.plan import PlannedStage, sources_of
 from ketch.build.dry_executor import DryExecutor, silent
-from ketch.build.executor import Tree
-from ketch.build.failures import StepFailed
+from ketch.build.executor import Executor, Tree
 from ketch.build.progress.vertices import Vertices
 from ketch.build.steps.copy import copy_failed, is_remote
 from ketch.build.steps.dispatch import dispatch
-from ketch.build.steps.fetches import Beginnings, Fetches
+from ketch.build.steps.needs import Beginnings, Needs
 from ketch.build.steps.state import StageState
 from ketch.errors import KetchError
 
 Failed = Callable[[Instruction, KetchError], None]
+_CONTEXT = Tree("context")
 
 
-async def begin_fetches(
+async def begin_ahead(
     state: StageState, planned: PlannedStage, vertices: Vertices, failed: Failed
 ) -> None:
-    """Begin what the steps of a stage will fetch; ``state`` is the stage's at its first step.
+    """Begin what the steps of a stage need; ``state`` is the stage's at its first step.
 
-    ``failed`` is told what can't be fetched: the build would fail when it came to that step.
+    ``failed`` is told what can't be had: the build would fail when it came to that step.
     """
-    if not any(_may_fetch(step) for step in planned.stage.steps):
+    places = set(_places(planned))
+    if not places:
         return
-    executor = DryExecutor({})
+    executor = _Looking(state.shared.executor)
     dry = msgspec.structs.replace(
-        state.shared, executor=executor, sink=silent, fetches=Fetches(executor)
+        state.shared, executor=executor, sink=silent, needs=Needs(executor)
     )
     looking = state.fork(dry)
-    for place, step in enumerate(planned.stage.steps, 1):
+    for place, step in enumerate(planned.stage.steps[: max(places)], 1):
         looking.shared = dry
-        if _may_fetch(step):
+        if place in places and isinstance(step, Copy):
             vertex = vertices.source(planned, place, looking.variables())
-            fetches = Beginnings(
-                state.shared.fetches, state.shared.sink, vertex, partial(_fails, step, failed)
+            needs = Beginnings(
+                state.shared.needs,
+                state.shared.sink,
+                vertex,
+                partial(copy_failed, step, _CONTEXT),
+                partial(failed, step),
             )
-            looking.shared = msgspec.structs.replace(dry, fetches=fetches)
+            looking.shared = msgspec.structs.replace(dry, needs=needs)
         trees = {name: Tree("layers") for name in sources_of(step)}
         try:
-            await dispatch(looking, step, {"": Tree("context"), **trees})
+            await dispatch(looking, step, {"": _CONTEXT, **trees})
         except KetchError:
             return  # the build ends there
 
 
-def _fails(step: Instruction, failed: Failed, error: KetchError) -> None:
-    failed(step, error if isinstance(error, StepFailed) else copy_failed(step, error))
+def _places(planned: PlannedStage) -> list[int]:
+    """The steps that fetch, and those that come to their files only after a RUN; from 1."""
+    ran = False
+    found = []
+    for place, step in enumerate(planned.stage.steps, 1):
+        ran = ran or isinstance(step, Run)
+        if isinstance(step, Copy) and not step.from_ and (ran or _may_fetch(step)):
+            found.append(place)
+    return found
 
 
-def _may_fetch(step: Instruction) -> bool:
+def _may_fetch(step: Copy) -> bool:
     return isinstance(step, Add) and any(is_remote(word) or "$" in word for word in step.sources)
+
+
+class _Looking(DryExecutor):
+    """It does nothing, but knows what is in the client's directories."""
+
+    def __init__(self, executor: Executor) -> None:
+        super().__init__({})
+        self._executor = executor
+
+    async def exists(self, tree: Tree, path: str) -> bool:
+        """What a lone ``#`` means depends on it."""
+        return await self._executor.exists(tree, path)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ketch.build.ahead import begin_fetches
+from ketch.build.ahead import begin_ahead
 from ketch.build.dockerfile.ast import Instruction
 from ketch.build.dockerfile.parser import parse_trigger
 from ketch.build.dockerfile.plan import PlannedStage, find_stage, sources_of
@@ -25,9 +25,9 @@ from ketch.build.progress.events import Report, Sink, StageDone
 from ketch.build.progress.vertices import Vertices
 from ketch.build.steps.copy import warn_comment
 from ketch.build.steps.dispatch import dispatch
-from ketch.build.steps.fetches import Fetches
 from ketch.build.steps.image_config import timestamp, with_path
 from ketch.build.steps.mounts import Trees
+from ketch.build.steps.needs import Needs
 from ketch.build.steps.origins import Origins
 from ketch.build.steps.run import before
 from ketch.build.steps.state import BuildContext, StageState
@@ -71,8 +71,8 @@ class Solver:
         ahead: bool = True,
     ) -> None:
         self.prepared = prepared
-        fetches = Fetches(executor)
-        shared = BuildContext(executor, fetches, prepared.options, prepared.scope, sink, clock)
+        needs = Needs(executor)
+        shared = BuildContext(executor, needs, prepared.options, prepared.scope, sink, clock)
         self.shared = shared
         self.vertices = vertices or Vertices(prepared.plan, contexts=prepared.options.contexts)
         self.origins = Origins(shared, self.vertices)
@@ -103,7 +103,7 @@ class Solver:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
-            await self.shared.fetches.close()
+            await self.shared.needs.close()
             await self.origins.close()
 
     async def _ended(self, stages: list[asyncio.Task[StageState]]) -> None:
@@ -172,7 +172,7 @@ class Solver:
     async def _stage(self, planned: PlannedStage) -> StageState:
         state = await self._from(planned)
         if self._ahead:
-            await begin_fetches(state, planned, self.vertices, self._lacks)
+            await begin_ahead(state, planned, self.vertices, self._lacks)
         skipped = {name.lower() for name in self.shared.options.no_cache_stages}
         state.reuse = state.reuse and self.vertices.stage_name(planned).lower() not in skipped
         for place, step in enumerate(planned.stage.steps, 1):

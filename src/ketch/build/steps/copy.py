@@ -54,22 +54,22 @@ async def do_copy(state: StageState, step: Copy, tree: Tree) -> None:
         if step.link:
             copy = await _linked(state, copy)
         await _commit(state, step, copy, words)
-    except NotFound as error:
-        raise _missing(step, tree, error) from None
-    except StepFailed:
-        raise
     except KetchError as error:
-        raise copy_failed(step, error) from None
+        raise copy_failed(step, tree, error) from None
 
 
-def copy_failed(step: Instruction, error: KetchError) -> StepFailed:
+def copy_failed(step: Copy, tree: Tree, error: KetchError) -> StepFailed:
     """The failure of a step for what its executor says."""
+    if isinstance(error, StepFailed):
+        return error
+    if isinstance(error, NotFound):
+        return _missing(step, tree, error)
     return StepFailed(f"{step.name} failed: {error}")
 
 
 async def _commit(state: StageState, step: Copy, copy: CopyStep, words: CopyWords) -> None:
     executor = state.shared.executor
-    sums = [await executor.checksum(part) for part in copy.parts]
+    sums = [await state.shared.needs.checksum(part, state.report) for part in copy.parts]
     if _NOTHING in sums:
         state.report.warn(f"{step.name}: nothing matches the pattern", step.range.start.line)
     identity = _identity(step, copy, sums)
@@ -205,10 +205,10 @@ def _excludes(state: StageState, step: Copy) -> tuple[str, ...]:
 
 async def _remote(state: StageState, step: Add, url: str) -> CopyPart:
     """A URL or a git repository."""
-    fetches = state.shared.fetches
+    needs = state.shared.needs
     checksum = _expand(state, step, step.checksum)
     if is_git(url):
-        tree = await fetches.repository(
+        tree = await needs.repository(
             url, checksum, keep_git_dir=step.keep_git_dir, report=state.report
         )
         return CopyPart(tree, (".",), excludes=_excludes(state, step))
@@ -218,7 +218,7 @@ async def _remote(state: StageState, step: Add, url: str) -> CopyPart:
         name = _url_name(url)
     except ValueError as error:
         raise step.error(f"invalid URL {url}: {error}") from None
-    tree = await fetches.url(url, name, checksum, state.report)
+    tree = await needs.url(url, name, checksum, state.report)
     return CopyPart(tree, (literal(name),), step.unpack is True)
 
 

@@ -16,8 +16,8 @@ from ketch.build.progress.events import Report, Sink
 from ketch.build.progress.wording import BuildKit, Classic
 from ketch.build.request.epoch import epoch_of
 from ketch.build.request.options import BuildOptions
-from ketch.build.steps.fetches import Fetches
 from ketch.build.steps.image_config import image_id, timestamp, variables
+from ketch.build.steps.needs import Needs
 from ketch.oci.image import History, ImageConfig, RootFS, RunConfig, decode
 
 _KEY_VERSION = b"ketch build step 3\0"
@@ -28,7 +28,7 @@ class BuildContext(msgspec.Struct, frozen=True):
     """What all stages of one build share; ``clock`` gives the time of new steps."""
 
     executor: Executor
-    fetches: Fetches
+    needs: Needs
     options: BuildOptions
     scope: GlobalScope
     sink: Sink

@@ -14,7 +14,7 @@ from ketch.build.executor import BaseImage, CacheEntry, Executor, MakeEntry
 from ketch.build.progress.events import Report, Vertex
 from ketch.build.request.options import BuildOptions
 from ketch.build.steps import config as steps_config
-from ketch.build.steps.fetches import Fetches
+from ketch.build.steps.needs import Needs
 from ketch.build.steps.run import do_workdir
 from ketch.build.steps.state import BuildContext, StageState
 from ketch.errors import InvalidParameter
@@ -59,7 +59,7 @@ async def apply_changes(config: ImageConfig, changes: Sequence[str]) -> ImageCon
     executor: Executor = _NoExecutor()  # type: ignore[assignment]
     scope = GlobalScope({}, {}, "\\")
     report = Report(_silent, Vertex(digest="", name="change"))
-    shared = BuildContext(executor, Fetches(executor), BuildOptions(), scope, _silent)
+    shared = BuildContext(executor, Needs(executor), BuildOptions(), scope, _silent)
     state = StageState(shared, base, report)
     for change in changes:
         await _apply(state, change)
