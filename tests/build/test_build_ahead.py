@@ -115,6 +115,17 @@ async def test_what_cannot_be_had_fails_the_build_at_once(step: str, told: str) 
     assert executor.ran == []
 
 
+async def test_who_wants_to_stand_before_a_step_is_not_sent_away_earlier() -> None:
+    executor = FakeExecutor()
+    executor.add_image("base")
+    with pytest.raises(StepFailed, match="typo") as failed:
+        await build(executor, "FROM base\nRUN long\nCOPY typo /\n", BuildOptions(stepwise=True))
+    assert len(executor.ran) == 1
+    assert failed.value.run is not None
+    assert len(failed.value.run.step.layers) == 2
+    assert failed.value.image in executor.stored
+
+
 async def test_checksums_are_computed_once_and_a_file_named_like_a_comment_is_one() -> None:
     executor = FakeExecutor()
     executor.add_image("base")

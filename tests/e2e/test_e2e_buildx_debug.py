@@ -71,7 +71,8 @@ def test_where_a_step_failed(each_buildx: Buildx, tmp_path: Path) -> None:
 
 def test_before_a_step_that_is_no_run(buildx: Buildx, tmp_path: Path) -> None:
     """BuildKit opens its prompt there, and no container."""
-    (tmp_path / "Dockerfile").write_text("FROM busybox\nWORKDIR /w\nRUN >made\nCOPY none /\n")
+    text = "FROM busybox AS one\nWORKDIR /w\nRUN >made\nFROM one\nCOPY none /\n"
+    (tmp_path / "Dockerfile").write_text(text)
     with debugging(buildx, tmp_path, on="error") as terminal:
         assert b"made" in opened(terminal)
         terminal.say(b"exit\r")

@@ -66,6 +66,7 @@ def build_options(call: Call) -> BuildOptions:
         exports=_exports(call),
         attestations=parse_attestations(_document(call, "attestations", dict[str, str]) or {}),
         verify=call.flag("verify"),
+        stepwise=call.flag("stepwise"),
     )
 
 

@@ -17,10 +17,13 @@ from ketch.build.dockerfile.ast import Add, Copy, Instruction, Run
 from ketch.build.dockerfile.plan import PlannedStage, sources_of
 from ketch.build.dry_executor import DryExecutor, silent
 from ketch.build.executor import Executor, Tree
+from ketch.build.failures import StepFailed
+from ketch.build.progress.events import Vertex
 from ketch.build.progress.vertices import Vertices
 from ketch.build.steps.copy import copy_failed, is_remote
 from ketch.build.steps.dispatch import dispatch
 from ketch.build.steps.needs import Beginnings, Needs
+from ketch.build.steps.run import before
 from ketch.build.steps.state import StageState
 from ketch.errors import KetchError
 
@@ -52,7 +55,7 @@ async def begin_ahead(
                 state.shared.sink,
                 vertex,
                 partial(copy_failed, step, _CONTEXT),
-                partial(failed, step),
+                partial(_fails, state, vertex, partial(failed, step)),
             )
             looking.shared = msgspec.structs.replace(dry, needs=needs)
         trees = {name: Tree("layers") for name in sources_of(step)}
@@ -75,6 +78,16 @@ def _places(planned: PlannedStage) -> list[int]:
 
 def _may_fetch(step: Copy) -> bool:
     return isinstance(step, Add) and any(is_remote(word) or "$" in word for word in step.sources)
+
+
+def _fails(
+    state: StageState, vertex: Vertex, failed: Callable[[KetchError], None], error: KetchError
+) -> None:
+    """Who wants to stand where the build failed, stands where the stage has come to."""
+    if isinstance(error, StepFailed):
+        error.run = error.run or before(state)
+        error.vertex = error.vertex or vertex.digest
+    failed(error)
 
 
 class _Looking(DryExecutor):

@@ -132,7 +132,10 @@ class Solver:
             self._lacks(step, error)
 
     def _lacks(self, step: Instruction, error: KetchError) -> None:
-        """What a step needs can't be had: the build need not get there to fail."""
+        """What a step needs can't be had: the build need not get there to fail, unless somebody
+        wants to stand there."""
+        if self.shared.options.stepwise:
+            return
         self._failed(step, error)
         if not self._lacking.done():
             self._lacking.set_exception(error)

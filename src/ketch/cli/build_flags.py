@@ -134,6 +134,8 @@ def query(parsed: "Parsed", dockerfile: str) -> "dict[str, Any]":
         found["attestations"] = attestations
     if parsed["verify"]:
         found["verify"] = "1"
+    if parsed["shell-on-failure"]:
+        found["stepwise"] = "1"
     if parsed["build-context"]:
         found["buildcontexts"] = _contexts(parsed["build-context"])
     if parsed["ulimit"]:

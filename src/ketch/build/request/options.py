@@ -52,6 +52,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``vcs`` is what the client says of the repository that the context is in.
     ``as_index`` makes an index of one platform's image too (``wants_index``).
     ``verify`` builds twice without the cache and fails when the outcomes differ.
+    ``stepwise`` fails only where a step is come to that can't be done, not as soon as that is
+    known: somebody wants to stand there.
     """
 
     dockerfile: str = "Dockerfile"
@@ -82,6 +84,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     isolation: str = ""
     security_options: tuple[str, ...] = ()
     verify: bool = False
+    stepwise: bool = False
     as_index: bool = False
     vcs: dict[str, str] = {}
     buildkit: bool = False
