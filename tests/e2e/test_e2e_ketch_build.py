@@ -144,12 +144,12 @@ def test_a_failing_step(ketchd: Ketchd, tmp_path: Path) -> None:
 
 
 def test_a_shell_before_the_failed_step(ketchd: Ketchd, tmp_path: Path) -> None:
-    text = "FROM busybox\nWORKDIR /w\nRUN echo kept > kept\nRUN rm kept && false\n"
-    done = run(
-        ketchd, "build", "--shell-on-failure", folder(tmp_path, text), input=b"pwd; cat kept\n"
-    )
+    text = "FROM busybox\nARG A='a b'\nARG B=2\nWORKDIR /w\n"
+    text += "RUN echo kept > kept\nRUN rm kept && false\n"
+    words = ("build", "--shell-on-failure", "--build-arg", "B=3", folder(tmp_path, text))
+    done = run(ketchd, *words, input=b"pwd; cat kept; echo $A $B\n")
     assert done.returncode == 1
-    assert done.stdout.endswith(b"/w\nkept\n")
+    assert done.stdout.endswith(b"/w\nkept\na b 3\n")
 
 
 @pytest.mark.parametrize("source", ["src", "env"])

@@ -13,7 +13,7 @@ _SHELLS = "for s in bash ash sh; do command -v $s >/dev/null 2>&1 && exec $s; do
 
 
 def stand_there(client: "Client", parsed: "Parsed", outcome: "dict[str, Any]") -> None:
-    """Run a shell in a container of the image as it was, with the build's arguments set."""
+    """Run a shell in a container of the image as it was, with the variables of the step."""
     image = outcome.get("image", "")
     if not image:
         sys.stderr.write("ketch: there is no state to stand in: nothing was built before\n")
@@ -28,8 +28,8 @@ def stand_there(client: "Client", parsed: "Parsed", outcome: "dict[str, Any]") -
         "Mounts of the step (--mount) are not there.\n"
     )
     words = ["--rm", "-it" if sys.stdin.isatty() else "-i", "--entrypoint", "/bin/sh"]
-    for argument in parsed["build-arg"]:
-        words += ["-e", argument]
+    for variable in outcome.get("environment") or parsed["build-arg"]:
+        words += ["-e", variable]
     if parsed["network"] not in ("", "default"):
         words += ["--network", parsed["network"]]
     wanted = parse(FLAGS, [*words, image, "-c", _SHELLS], interspersed=False)

@@ -150,6 +150,7 @@ def _failure(build: RunningBuild, error: KetchError) -> dict[str, Any]:
     found: dict[str, Any] = {"error": str(error)}
     if isinstance(error, StepFailed):
         found |= {"code": error.code, "image": error.image}
+        found |= {"environment": list(error.run.step.env)} if error.run else {}
     if isinstance(error, DockerfileError):
         found["error"] = error.head
         found["excerpt"] = excerpt(error.source, error.where, column=True)
