@@ -1,4 +1,4 @@
-"""An engine that lies to ``ketch build --output``: nothing outside of the destination changes."""
+"""What ``ketch build --output`` and ``--annotation`` take; an engine that lies changes nothing else."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from ketch.cli.build_outputs import Fetching, Output
-from ketch.cli.flags import Failure
+from ketch.cli.build_flags import FLAGS
+from ketch.cli.build_outputs import Fetching, Output, outputs
+from ketch.cli.flags import Failure, parse
 
 DIRECTORY, LINK, HARD = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 Entry = tuple[str, bytes, str]
@@ -113,3 +114,25 @@ def test_a_layout_has_no_links(tmp_path: Path, victim: Path, name: str) -> None:
 def test_what_is_no_archive_fails_the_build(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(Failure, match="dest: "):
         fetch(data, tmp_path / "dest")
+
+
+@pytest.mark.parametrize(
+    ("text", "attributes"),
+    [
+        ("a.b=c", {"annotation.a.b": "c"}),
+        ("a.b:x=c", {"annotation.a.b:x": "c"}),
+        ("index:a=b", {"annotation-index.a": "b"}),
+        ("index,manifest[linux/arm64]:a=b", {
+            "annotation-index.a": "b", "annotation-manifest[linux/arm64].a": "b"
+        }),
+    ],
+)  # fmt: skip
+def test_annotations(text: str, attributes: dict[str, str]) -> None:
+    """Of two places the names were taken for the beginning of the key."""
+    (output,) = outputs(parse(FLAGS, ["--annotation", text, "."]))
+    assert output.attributes == attributes
+
+
+def test_an_annotation_of_a_place_that_does_not_exist() -> None:
+    with pytest.raises(Failure, match="unknown annotation type 'layer'"):
+        outputs(parse(FLAGS, ["--annotation", "index,layer:a=b", "."]))

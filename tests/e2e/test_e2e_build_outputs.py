@@ -181,6 +181,9 @@ def test_names_by_digest(ketchd: Ketchd, folder: Path, registry: Registry, tmp_p
         ("type=local", "dest is required for local output"),
         ("type=tar,dest=x", "local and tar exporters are incompatible with image ID file"),
         ("type=oci,dest=x,compression=gzip,compression-level=12", "gzip has levels 0 to 9"),
+        ("type=local,dest=/etc/passwd", "destination directory /etc/passwd is a file"),
+        ("type=oci,dest=/etc", "destination file /etc is a directory"),
+        ("", "invalid output ''"),
     ],
 )
 def test_what_is_refused(ketchd: Ketchd, folder: Path, output: str, said: str) -> None:

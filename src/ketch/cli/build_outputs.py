@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ketch.client.api import Client
 
 FILES = ("tar", "local", "oci", "docker")
+_PLACES = ("manifest", "index", "manifest-descriptor", "index-descriptor")
 
 
 class Output:
@@ -64,7 +65,7 @@ def outputs(parsed: "Parsed") -> "list[Output]":
         found.append(Output("image", {}, ""))
     if parsed["iidfile"] and any(output.kind in ("local", "tar") for output in found):
         raise Failure("local and tar exporters are incompatible with image ID file")
-    notes = dict(_annotation(text) for text in parsed["annotation"])
+    notes = dict(note for text in parsed["annotation"] for note in _annotation(text))
     if notes and not found:
         found.append(Output("image", {}, ""))
     for output in found:
@@ -74,6 +75,19 @@ def outputs(parsed: "Parsed") -> "list[Output]":
 
 
 def _output(text: str) -> Output:
+    output = _parsed(text)
+    if output.comes_here and output.dest != "-":
+        there = os.path.isdir(output.dest)
+        if output.is_directory and os.path.exists(output.dest) and not there:
+            raise Failure(f"destination directory {output.dest} is a file")
+        if not output.is_directory and there:
+            raise Failure(f"destination file {output.dest} is a directory")
+    return output
+
+
+def _parsed(text: str) -> Output:
+    if not text:
+        raise Failure("invalid output '': write a directory, - or type=TYPE,KEY=VALUE,...")
     if "=" not in text.split(",")[0]:
         return Output("tar", {}, "-") if text == "-" else Output("local", {}, text)
     attributes = fields(text, "output")
@@ -108,18 +122,22 @@ def fields(text: str, what: str) -> "dict[str, str]":
     return found
 
 
-def _annotation(text: str) -> "tuple[str, str]":
+def _annotation(text: str) -> "list[tuple[str, str]]":
     """``[place[,place]:]KEY=VALUE``, place being manifest, index, … with ``[platform]``."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise Failure(f"invalid annotation {text!r}: write KEY=VALUE or manifest:KEY=VALUE")
-    place, colon, name = key.partition(":")
-    known = place.partition("[")[0] in (
-        *("manifest", "index", "manifest-descriptor", "index-descriptor"),
-    )
-    if colon and known:
-        return f"annotation-{place}.{name}", value
-    return f"annotation.{key}", value
+    before, colon, name = key.partition(":")
+    places = before.split(",") if colon else []
+    kinds = [place.partition("[")[0] for place in places]
+    if not all(kind.replace("-", "").isalpha() and kind.islower() for kind in kinds):
+        return [(f"annotation.{key}", value)]  # a colon in the key itself
+    for kind in kinds:
+        if kind not in _PLACES:
+            raise Failure(f"unknown annotation type {kind!r}: use {', '.join(_PLACES)}")
+    return [(f"annotation-{place}.{name}", value) for place in places] or [
+        (f"annotation.{key}", value)
+    ]
 
 
 def query(found: "list[Output]") -> "list[dict[str, Any]]":
@@ -160,7 +178,8 @@ class Fetching:
         try:
             _take(response.pieces(), output)
         except (Failure, KetchError, OSError) as error:
-            self._failures.append(f"output {output.dest}: {error}")
+            told = error.strerror if isinstance(error, OSError) else error
+            self._failures.append(f"output {output.dest}: {told}")
 
     def finish(self, patience: "float | None" = None) -> None:
         """Wait for the last byte (or so many seconds); raises ``Failure`` for what could not be
