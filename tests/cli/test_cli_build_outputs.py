@@ -1,4 +1,4 @@
-"""What ``ketch build --output`` and ``--annotation`` take; an engine that lies changes nothing else."""
+"""What ``ketch build --output`` takes; an engine that lies changes nothing outside of it."""
 
 from __future__ import annotations
 
