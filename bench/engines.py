@@ -85,7 +85,7 @@ class Engine:
         raise NotImplementedError
 
     def everything(self) -> list[int]:
-        """Pids of all processes that are there when no container runs."""
+        """Pids of all processes that are there when no container runs, one of each memory."""
         return self.tree()
 
     def supervisors(self, names: list[str]) -> list[int]:
@@ -167,7 +167,7 @@ class Ketch(Engine):
 
     def everything(self) -> list[int]:
         assert self.process is not None
-        return [self.process.pid, self.launcher(), *_descendants(self.launcher())]
+        return [self.process.pid, self.launcher(), *_with_own_memory(self.launcher())]
 
 
 def prefer(newer: Path, work: Path) -> None:
@@ -222,6 +222,17 @@ def _children(pid: int, name: str = "") -> list[int]:
 def _descendants(pid: int) -> list[int]:
     children = _children(pid)
     return [*children, *(below for child in children for below in _descendants(child))]
+
+
+def _with_own_memory(pid: int) -> list[int]:
+    """Descendants, without those that share the memory of their parent (CLONE_VM)."""
+    return [
+        found for found in _descendants(pid) if _memory_of(found) != _memory_of(parent_of(found))
+    ]
+
+
+def _memory_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/smaps_rollup").read_text()
 
 
 def parent_of(pid: int) -> int:

@@ -25,6 +25,7 @@ from engine.real import (
     unframed,
     wait_for_death,
 )
+from fitters import fitters
 from ketch.engine.containers.attach_options import AttachOptions
 from ketch.engine.containers.exec_values import ExecSpec
 from ketch.engine.containers.files import ArchivePut
@@ -462,7 +463,9 @@ async def test_a_start_whose_shim_dies(bench: Bench, begun: bool) -> None:
         await asyncio.sleep(0.01)
     parent = parts.config.cgroup_parent
     first = Cgroup(parent, parts.pool._ready[-1].id).pids()[0]
-    os.kill(first, signal.SIGSTOP)
+    makers = fitters((await parts.launcher.hello())["pid"])
+    for maker in makers:
+        os.kill(maker, signal.SIGSTOP)
     starting = asyncio.create_task(bench.engine.containers.start(container))
     while not (named := Cgroup(parent, container).pids()):
         await asyncio.sleep(0.005)
@@ -471,6 +474,10 @@ async def test_a_start_whose_shim_dies(bench: Bench, begun: bool) -> None:
     if begun:
         place.touch()
     os.kill(int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1]), 9)
+    while Path(f"/proc/{first}").exists():
+        await asyncio.sleep(0.005)
+    for maker in makers:  # the one of the dead shim has a signal waiting that ends it
+        os.kill(maker, signal.SIGCONT)
     if begun:
         with pytest.raises(Unavailable):
             await starting

@@ -1,4 +1,4 @@
-"""Shims that serve again: what they keep (nothing), and when they leave."""
+"""Crew that serve again: what they keep (nothing), and when they leave."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import pytest
 
 from ketch.linux.eventpoll import Loop
 from ketch.runtime import launcher_peers, protocol, returning
-from ketch.runtime.launcher_peers import Shims
+from ketch.runtime.launcher_peers import Crew
 from launcher.conftest import Bench
 
 TEXT = b"from the container before"
@@ -138,7 +138,7 @@ def test_idle_shims_are_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(launcher_peers, "_MOST_IDLE", 2)
     zygote, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     loop = Loop()
-    shims = Shims(loop, zygote)
+    shims = Crew(loop, zygote)
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
     for ours, _ in pairs:
         shims.add(ours)

@@ -22,20 +22,22 @@ _MACHINE = os.uname().machine
 # fmt: off
 _OLD_NUMBERS = {
     "x86_64": {
-        "write": 1, "rt_sigaction": 13, "rt_sigprocmask": 14, "ioctl": 16, "execve": 59,
-        "fchown": 93, "umask": 95, "setsid": 112, "setgroups": 116, "setresuid": 117,
-        "setresgid": 119, "capset": 126, "prctl": 157, "keyctl": 250, "dup3": 292,
-        "prlimit64": 302, "setns": 308, "seccomp": 317, "bpf": 321, "execveat": 322,
+        "write": 1, "rt_sigaction": 13, "rt_sigprocmask": 14, "ioctl": 16, "recvfrom": 45,
+        "sendmsg": 46, "recvmsg": 47, "execve": 59, "fchdir": 81, "fchown": 93, "umask": 95,
+        "setsid": 112, "setgroups": 116, "setresuid": 117, "setresgid": 119, "capset": 126,
+        "prctl": 157, "chroot": 161, "exit_group": 231, "keyctl": 250, "unshare": 272,
+        "dup3": 292, "prlimit64": 302, "setns": 308, "seccomp": 317, "bpf": 321, "execveat": 322,
     },
     "aarch64": {
-        "write": 64, "rt_sigaction": 134, "rt_sigprocmask": 135, "ioctl": 29, "execve": 221,
-        "fchown": 55, "umask": 166, "setsid": 157, "setgroups": 159, "setresuid": 147,
-        "setresgid": 149, "capset": 91, "prctl": 167, "keyctl": 219, "dup3": 24,
-        "prlimit64": 261, "setns": 268, "seccomp": 277, "bpf": 280, "execveat": 281,
+        "write": 64, "rt_sigaction": 134, "rt_sigprocmask": 135, "ioctl": 29, "recvfrom": 207,
+        "sendmsg": 211, "recvmsg": 212, "execve": 221, "fchdir": 50, "fchown": 55, "umask": 166,
+        "setsid": 157, "setgroups": 159, "setresuid": 147, "setresgid": 149, "capset": 91,
+        "prctl": 167, "chroot": 51, "exit_group": 94, "keyctl": 219, "unshare": 97,
+        "dup3": 24, "prlimit64": 261, "setns": 268, "seccomp": 277, "bpf": 280, "execveat": 281,
     },
 }
 # fmt: on
-_NEW_NUMBERS = {"close_range": 436}
+_NEW_NUMBERS = {"fsopen": 430, "close_range": 436}
 
 
 def number(name: str) -> int:

@@ -6,7 +6,8 @@ import os
 from ketch.linux.libc import libc
 
 READ, WRITE, EXECUTE = 1, 2, 4
-SHARED, PRIVATE, ANONYMOUS = 1, 2, 0x20
+SHARED, PRIVATE, ANONYMOUS, NO_RESERVE = 1, 2, 0x20, 0x4000
+_DONTNEED = 4
 
 
 def map_memory(length: int, protection: int, flags: int, file: int = -1) -> int:
@@ -18,6 +19,16 @@ def map_memory(length: int, protection: int, flags: int, file: int = -1) -> int:
     if address is None or address == ctypes.c_void_p(-1).value:
         raise OSError(ctypes.get_errno(), "mmap")
     return address
+
+
+def unmap_memory(address: int, length: int) -> None:
+    """munmap(2)."""
+    libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(length))
+
+
+def clear_memory(address: int, length: int) -> None:
+    """Give back the pages of a private mapping, which are zero from then on (madvise(2))."""
+    libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _DONTNEED)
 
 
 def load_code(code: bytes) -> int:

@@ -63,13 +63,17 @@ def fsmount(context: int, attributes: int = 0) -> int:
 
 
 def new_filesystem(
-    filesystem: str, options: "Iterable[tuple[str, str | None]]" = (), attributes: int = 0
+    filesystem: str,
+    options: "Iterable[tuple[str, str | None]]" = (),
+    attributes: int = 0,
+    context: int = -1,
 ) -> int:
     """A detached mount of a new filesystem instance; options are (key, value or None) pairs.
 
     Without the option ``source``, mountinfo shows the file system's name, as mount(8) has it.
+    ``context`` is an fd of fsopen(2), by a process in other namespaces; it is closed.
     """
-    context = fsopen(filesystem)
+    context = context if context >= 0 else fsopen(filesystem)
     source: str | None = filesystem
     try:
         for key, value in options:

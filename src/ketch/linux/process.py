@@ -20,7 +20,7 @@ SIGKILL = 9
 SIGTERM = 15
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS = 1, 4, 8, 38
-_PR_SET_CHILD_SUBREAPER, _PR_SET_NAME = 36, 15
+PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 
 
 class _CloneArgs(ctypes.Structure):
@@ -94,7 +94,7 @@ def prctl(option: int, value: int) -> None:
 def set_name(name: bytes) -> None:
     """What ps(1) shows of the calling thread, at most 15 bytes."""
     zero = ctypes.c_ulong(0)
-    check(libc.prctl(_PR_SET_NAME, name, zero, zero, zero))
+    check(libc.prctl(PR_SET_NAME, name, zero, zero, zero))
 
 
 def die_with_parent(signal: int) -> None:

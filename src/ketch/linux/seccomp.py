@@ -1,7 +1,5 @@
 """Loading a seccomp filter (seccomp(2))."""
 
-import ctypes
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ketch.linux.script import Script
@@ -9,12 +7,6 @@ if TYPE_CHECKING:
 _SET_MODE_FILTER = 1
 FLAG_LOG = 2
 FLAG_SPEC_ALLOW = 4
-
-
-class _SockFprog(ctypes.Structure):
-    """struct sock_fprog: a count of 8-byte instructions and the address of them."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
 def load_filter(script: "Script", program: bytes, flags: int = 0) -> None:
@@ -26,5 +18,5 @@ def load_filter(script: "Script", program: bytes, flags: int = 0) -> None:
     count, rest = divmod(len(program), 8)
     if rest or not 0 < count <= 4096:
         raise ValueError(f"a filter of {len(program)} bytes is no BPF program")
-    fprog = script.keep(_SockFprog(count, script.keep(program)))
+    fprog = script.words([count, script.keep(program)])  # struct sock_fprog
     script.call("seccomp", _SET_MODE_FILTER, flags, fprog, what="the filter")

@@ -7,6 +7,8 @@ is close-on-exec. The encoding is ``marshal``: both ends are one program.
 """
 
 import _socket
+import errno
+import fcntl
 import marshal
 import os
 
@@ -37,6 +39,26 @@ class Channel:
         os.dup2(self.sock.detach(), number, inheritable=False)
         self.sock = _socket.socket(fileno=number)
 
+    def die_with_peer(self) -> None:
+        """Be killed when the other side closes, or dies; no word of it may be under way.
+
+        Raises OSError when it is gone already.
+        """
+        number = self.sock.fileno()
+        fcntl.fcntl(number, fcntl.F_SETOWN, os.getpid())  # SIGIO: nobody here has a handler
+        flags = fcntl.fcntl(number, fcntl.F_GETFL)
+        fcntl.fcntl(number, fcntl.F_SETFL, flags | os.O_ASYNC)
+        try:
+            self.sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    def live_on(self) -> None:
+        """Take ``die_with_peer`` back."""
+        flags = fcntl.fcntl(self.sock.fileno(), fcntl.F_GETFL)
+        fcntl.fcntl(self.sock.fileno(), fcntl.F_SETFL, flags & ~os.O_ASYNC)
+
     def send(self, kind: str, body: "Any" = None, fds: "Sequence[int]" = ()) -> None:
         """Send one message; raises OSError (EPIPE) when the other side is gone."""
         if self._report >= 0:
@@ -57,20 +79,21 @@ class Channel:
         kind, body, fds = self.receive()
         if kind == wanted:
             return body, fds
-        raise _failure(kind, body)
+        raise unexpected(kind, body)
 
     def expect_end(self) -> None:
         """Wait for the end of the stream; raises ``StartFailed`` for ``failed``."""
         kind, body, _ = self.receive()
         if kind:
-            raise _failure(kind, body)
+            raise unexpected(kind, body)
 
     def close(self) -> None:
         """Close this end."""
         self.sock.close()
 
 
-def _failure(kind: str, body: "Any") -> StartFailed:
+def unexpected(kind: str, body: "Any") -> StartFailed:
+    """The failure that a message means which was not waited for."""
     if kind == "failed":
         message, code = body
         return StartFailed(message, code)

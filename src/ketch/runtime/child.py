@@ -40,24 +40,26 @@ def guarded(channel: "Channel", body: "Callable[[], None]") -> "NoReturn":
     """Run ``body``, which should not return, and tell the parent why it did."""
     try:
         body()
-        _say_failed(channel, "the sandbox ended without a program", 128)
-    except StartFailed as error:
-        _say_failed(channel, error.message, error.exit_code)
-    except KetchError as error:
-        _say_failed(channel, error.message, 128)
-    except OSError as error:
-        where = f": {os.fsdecode(error.filename)}" if error.filename else ""
-        _say_failed(channel, f"cannot set up the sandbox: {errno_text(error)}{where}", 128)
+        failure = StartFailed("the sandbox ended without a program", 128)
     except BaseException as error:  # nothing may escape into the parent's code
-        _say_failed(channel, f"cannot set up the sandbox: {type(error).__name__}: {error}", 128)
+        failure = failure_of(error)
+    try:
+        channel.send("failed", (failure.message, failure.exit_code))
+    except OSError:
+        pass
     os._exit(125)
 
 
-def _say_failed(channel: "Channel", message: str, code: int) -> None:
-    try:
-        channel.send("failed", (message, code))
-    except OSError:
-        pass
+def failure_of(error: BaseException) -> StartFailed:
+    """What went wrong in a sandbox, as the failure of a start."""
+    if isinstance(error, StartFailed):
+        return error
+    if isinstance(error, KetchError):
+        return StartFailed(error.message, 128)
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        reason = errno_text(error) + (f": {os.fsdecode(error.filename)}" if error.filename else "")
+    return StartFailed(f"cannot set up the sandbox: {reason}", 128)
 
 
 def become_private() -> None:

@@ -8,13 +8,14 @@ cannot be traced for from inside (it is not dumpable), and runs no Python.
 
 import os
 
-from ketch.linux import keyring, namespaces, process, terminal
+from ketch.linux import keyring, process, terminal
 from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER
 from ketch.linux.paths import O_PATH
 from ketch.linux.process import dup_above
 from ketch.linux.script import GO_ON, Refused, Script
 from ketch.runtime import console, handover, program, starting, workdir
+from ketch.runtime.inside import BEYOND, Inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,35 +28,6 @@ if TYPE_CHECKING:
 
 _ALONE = CLONE_NEWUSER | CLONE_NEWTIME  # setns(2): not for who shares memory with another
 _HERE = CLONE_NEWNS | CLONE_NEWPID  # entered by the parent
-_DEFAULT = bytes(32)  # struct sigaction of SIG_DFL; an empty set of signals
-_SIGSET = 8  # bytes of a set
-_SIG_SETMASK = 2
-
-
-class _Inside:
-    """Context manager: the mount namespace of a process, and children in its pid namespace."""
-
-    def __init__(self, pidfd: int, flags: int) -> None:
-        self._pidfd = pidfd
-        self._flags = flags
-        self._own: list[tuple[int, int]] = []
-
-    def __enter__(self) -> None:
-        for name, flag in (("mnt", CLONE_NEWNS), ("pid", CLONE_NEWPID)):
-            if self._flags & flag:
-                fd = os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-                self._own.append((dup_above(fd, starting.BEYOND), flag))
-                os.close(fd)
-        try:
-            namespaces.setns(self._pidfd, self._flags)
-        except OSError:  # it is gone
-            close_all(fd for fd, _ in self._own)
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        for fd, flag in self._own:
-            namespaces.setns(fd, flag)
-            os.close(fd)
 
 
 class Entry:
@@ -83,7 +55,7 @@ def enter(
     Raises ``StartFailed`` or OSError, and then there is no process.
     """
     process.set_dumpable(False)  # before anything of the container can see our child
-    with _Score(oom_score), _Inside(entry.pidfd, entry.flags & _HERE):
+    with _Score(oom_score), Inside(entry.pidfd, entry.flags & _HERE):
         prepared = _Prepared(wanted, stdio)
         try:
             child = _spawn(entry, wanted, prepared)
@@ -128,7 +100,7 @@ class _Prepared:
                 self.master, slave = found
                 streams[:3] = [slave] * 3
             # Out of the way of the numbers that they will have.
-            self.fds = [dup_above(fd, starting.BEYOND + len(streams)) for fd in streams]
+            self.fds = [dup_above(fd, BEYOND + len(streams)) for fd in streams]
             if self.is_terminal:
                 os.close(slave)
         finally:
@@ -140,7 +112,7 @@ def _join(script: Script, entry: Entry, prepared: _Prepared) -> None:
     for fd in entry.tasks:
         script.call("write", fd, b"0", 1, what="the cgroup")
     script.call("setsid")
-    pidfd = dup_above(entry.pidfd, starting.BEYOND + len(prepared.fds))
+    pidfd = dup_above(entry.pidfd, BEYOND + len(prepared.fds))
     prepared.fds.append(pidfd)
     streams = prepared.fds[:-1]
     for number, fd in enumerate(streams):
@@ -157,9 +129,7 @@ def _join(script: Script, entry: Entry, prepared: _Prepared) -> None:
         script.call("setresuid", 0, 0, 0)
         script.call("prctl", process.PR_SET_DUMPABLE, 0, 0, 0, 0)
     script.call("keyctl", keyring.JOIN_SESSION_KEYRING, 0, failing=GO_ON)  # as child.new_keyring
-    for number in process.ignored_signals():
-        script.call("rt_sigaction", number, _DEFAULT, 0, _SIGSET)
-    script.call("rt_sigprocmask", _SIG_SETMASK, _DEFAULT, 0, _SIGSET)
+    starting.reset_signals(script)
     if prepared.identity.uid:
         for number, fd in enumerate(streams[:3]):
             if starting.is_given(fd):

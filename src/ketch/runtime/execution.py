@@ -49,7 +49,7 @@ def enter_root(
     if wanted["has_init"]:
         wanted["init_fd"] = extra.pop()
     stage.attach_root(root_fd)
-    mounter = Mounter(root_fd, stage.mounter.cgroup_view)
+    mounter = Mounter(root_fd, stage.mounter.cgroup_view, stage.mounter.procs)
     mounts = [Mount.from_wire(wire) for wire in plan["mounts"]]
     stage.execute(mounts, rest[plan["extra_count"] :], mounter)
     _finish_root(mounter, plan)

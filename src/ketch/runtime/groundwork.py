@@ -1,7 +1,7 @@
-"""What the launcher prepares for a container whose first process makes it (``selfmade``).
+"""What the launcher prepares for a container that a fitter makes (``fitting``).
 
-The cgroup, with its name and limits: a first process cannot set those from inside its cgroup
-namespace (cgroups(7), ``nsdelegate``), and on v2 has to be born in it. And a socket of the host's
+The cgroup, with its name and limits: they cannot be set from inside its cgroup namespace
+(cgroups(7), ``nsdelegate``), and on v2 a process has to be born in it. And a socket of the host's
 network namespace. It is done here because the launcher has all the memory for it already, while a
 shim would have to keep what it writes to.
 """
@@ -10,7 +10,7 @@ from ketch.linux import netlink
 from ketch.linux.descriptors import close_all
 from ketch.runtime import defaults
 from ketch.runtime.cgroups.group import Cgroup
-from ketch.runtime.namespace_plan import is_selfmade, plan_namespaces, stands_alone
+from ketch.runtime.namespace_plan import is_fitted, plan_namespaces, stands_alone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +20,22 @@ if TYPE_CHECKING:
 
 
 class Groundwork:
-    """``fds`` are for ``Passed``, in its order; of others than the self-made it is empty."""
+    """Of containers that no fitter makes it is empty.
 
-    __slots__ = ("_born", "_cgroup", "fds")
+    ``hold`` is the HOLD for the shim. With it goes ``unified``, the cgroup's v2 directory if there
+    is one. For the fitter are ``route``, the socket if there is a link, and ``tasks``, the cgroup's
+    files of v1 to join it by.
+    """
+
+    __slots__ = ("_born", "_cgroup", "hold", "route", "tasks", "unified")
 
     def __init__(self) -> None:
         self._born = ""
         self._cgroup: Cgroup | None = None
-        self.fds: list[int] = []
+        self.hold: Wire | None = None
+        self.unified: list[int] = []
+        self.tasks: list[int] = []
+        self.route: list[int] = []
 
     @classmethod
     def of_warm(cls, warm: "Wire") -> "Groundwork":
@@ -41,14 +49,15 @@ class Groundwork:
     def of_start(cls, start: "Wire") -> "Groundwork":
         """Of a START without a warm member; as ``of_warm``."""
         made = cls()
-        if is_selfmade(start):
+        if is_fitted(start):
             linux = start["spec"]["linux"]
             limits = linux.get("resources") or {}
             made._make(start["cgroup"], linux["namespaces"], start["link"], limits)
         return made
 
     def _make(self, cgroup: "Wire", namespaces: "list[Wire]", link: object, limits: "Wire") -> None:
-        plan_namespaces(namespaces)  # what is wrong with them is said before anything is made
+        plan = plan_namespaces(namespaces)  # what is wrong is said before anything is made
+        self.hold = {"op": "hold", "cgroup": cgroup, "flags": plan.clone_flags}
         self._born = str(cgroup["name"])
         self._cgroup = Cgroup(cgroup["parent"], self._born)
         try:
@@ -56,9 +65,9 @@ class Groundwork:
             self._cgroup.apply_devices(defaults.device_rules())
             take_place(self._cgroup, self._born, limits)
             if link:
-                self.fds.append(netlink.Route().detach())
-            tasks, unified = self._cgroup.open_doors()
-            self.fds += [*tasks, unified] if unified >= 0 else tasks
+                self.route.append(netlink.Route().detach())
+            self.tasks, unified = self._cgroup.open_doors()
+            self.unified = [unified] if unified >= 0 else []
         except BaseException:
             self.close()
             self._cgroup.destroy()
@@ -72,8 +81,8 @@ class Groundwork:
 
     def close(self) -> None:
         """Close our copies of the fds."""
-        close_all(self.fds)
-        self.fds = []
+        close_all([*self.unified, *self.tasks, *self.route])
+        self.unified, self.tasks, self.route = [], [], []
 
     def give_up(self) -> None:
         """There will be no container: the shim removes the cgroup, by the name that it was born
@@ -85,19 +94,6 @@ class Groundwork:
             self._cgroup.remove_empty()
         except OSError:
             return
-
-
-class Passed:
-    """The fds of a ``Groundwork`` at the other end."""
-
-    __slots__ = ("route", "tasks", "unified")
-
-    def __init__(self, fds: "list[int]", cgroup: Cgroup, link: object) -> None:
-        fds = list(fds)
-        self.route = fds.pop(0) if link else -1
-        has_unified = any(hierarchy.version == 2 for hierarchy in cgroup.hierarchies)
-        self.unified = fds.pop() if has_unified else -1
-        self.tasks = fds
 
 
 def take_place(cgroup: Cgroup, name: str, resources: "Wire") -> None:

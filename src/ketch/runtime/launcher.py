@@ -12,17 +12,19 @@ import os
 import sys
 
 from ketch.errors import InvalidParameter, KetchError
-from ketch.linux import unixpath
+from ketch.linux import fastjson, unixpath
 from ketch.linux.descriptors import close_all
 from ketch.linux.eventpoll import READ, Loop
 from ketch.mounts import Rootfs
 from ketch.runtime import failures, protocol, shim_part, zygote
+from ketch.runtime.channel import channel_pair
 from ketch.runtime.groundwork import Groundwork
-from ketch.runtime.launcher_peers import Daemon, Member, Shims, Spare
+from ketch.runtime.launcher_peers import Crew, Daemon, Member, Spare
 from ketch.runtime.nursery import Nursery
 from ketch.runtime.protocol import Message, ProtocolError
 from ketch.runtime.returning import Home
 from ketch.runtime.sandbox import LayerMounts, mount_rootfs
+from ketch.runtime.shim import FITTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class Launcher:
         """Serve until ``shutdown``."""
         home = Home(self._socket_path)
         self._zygote = zygote.start([self._listener.fileno(), *self._loop.fds()], home)
-        self._shims = Shims(self._loop, self._zygote)
+        self._shims = Crew(self._loop, self._zygote)
+        self._fitters = Crew(self._loop, self._zygote)
         _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
         self._loop.watch(self._wake_read, READ, lambda _: self._reap())
@@ -134,7 +137,7 @@ class Launcher:
             self._members[member.id] = member
             self._loop.watch(ours.fileno(), READ, lambda _: self._heard(member))
             try:
-                self._shims.hand_over(message.raw, [theirs.fileno(), *groundwork.fds])
+                self._set_up(message.raw, [theirs.fileno()], groundwork)
             except OSError:
                 self._lose(member)
                 raise
@@ -143,6 +146,21 @@ class Launcher:
         finally:
             theirs.close()
         return None
+
+    def _set_up(self, raw: bytes, fds: "list[int]", groundwork: Groundwork) -> None:
+        """Have a WARM or START done: by a shim and its maker, or by a fitter and a shim."""
+        if groundwork.hold is None:
+            self._shims.hand_over(raw, fds)
+            return
+        fitter, shim = channel_pair()
+        try:
+            hold = fastjson.dumps(groundwork.hold)
+            self._shims.hand_over(hold, [shim.sock.fileno(), *groundwork.unified])
+            own = [fitter.sock.fileno(), *fds, *groundwork.route, *groundwork.tasks]
+            self._fitters.hand_over(raw, own)
+        finally:
+            fitter.close()
+            shim.close()
 
     def _heard(self, member: Member) -> None:
         """A member is ready, or has failed or died."""
@@ -193,7 +211,7 @@ class Launcher:
         except (KetchError, OSError) as error:
             raise shim_part.failure(error) from None
         try:
-            self._shims.hand_over(message.raw, [*roots, *message.fds, *groundwork.fds])
+            self._set_up(message.raw, [*roots, *message.fds], groundwork)
         except OSError:
             groundwork.give_up()
             raise
@@ -252,8 +270,9 @@ class Launcher:
             os.close(root)
         return {}
 
-    def _take_back(self, shim: Daemon, _message: Message) -> None:
-        self._shims.add(shim.detach())
+    def _take_back(self, idle: Daemon, message: Message) -> None:
+        crew = self._fitters if message.body.get("role") == FITTER else self._shims
+        crew.add(idle.detach())
 
     def _release_layers(self, _daemon: Daemon, message: Message) -> "Body":
         self._layers.release([str(source) for source in message.body["sources"]])

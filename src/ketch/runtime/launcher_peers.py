@@ -136,8 +136,8 @@ class Member:
         return True
 
 
-class Shims:
-    """Who becomes the supervisor of something: one that was before, or a new one.
+class Crew:
+    """Shims, or fitters: for the next task one that had another before, or a new one.
 
     Few wait, and not for long: they are for the rush, when a container follows the other.
     """

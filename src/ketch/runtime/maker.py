@@ -1,6 +1,6 @@
 """The maker: a short-lived process that starts a container for its shim.
 
-It is for containers whose first process cannot do it by itself (``selfmade``): in a user namespace
+It is for containers that a fitter cannot make (``fitting``): in a user namespace
 or in another container's pid namespace, with hooks, by an external runtime. The shim forks it and
 waits; the maker makes the sandbox and launches the program. Its init is cloned with
 ``CLONE_PARENT``, so that it is the shim's child and the shim reaps it. The maker then leaves, and

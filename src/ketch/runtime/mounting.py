@@ -29,12 +29,16 @@ class Mounter:
     """Mounts into one root.
 
     ``devpts`` and ``proc_sys`` are fds of what was mounted there (or -1), kept since paths inside
-    a container say nothing.
+    a container say nothing. ``procs``, for a caller that is not in the container's pid namespace,
+    are contexts of fsopen(2) for the proc file systems, made by a process that is.
     """
 
-    def __init__(self, root_fd: int, cgroup_view: "CgroupView") -> None:
+    def __init__(
+        self, root_fd: int, cgroup_view: "CgroupView", procs: "list[int] | None" = None
+    ) -> None:
         self.root_fd = root_fd
         self.cgroup_view = cgroup_view
+        self.procs = procs
         self.devpts = -1
         self.proc_sys = -1
         self._empty = -1
@@ -67,7 +71,14 @@ class Mounter:
             raise OSError(22, "tmpcopyup is not supported")
         kind = "cgroup2" if mount.type == "cgroup" else mount.type
         data = [("source", mount.source or kind), *wanted.data]
-        return m.new_filesystem(kind, data, wanted.set)
+        return m.new_filesystem(kind, data, wanted.set, self._context(kind))
+
+    def _context(self, kind: str) -> int:
+        if kind != "proc" or self.procs is None:
+            return -1
+        if not self.procs:
+            raise OSError(errno.ENOSPC, "no more than one proc file system can be mounted")
+        return self.procs.pop()
 
     def _set_attributes(self, fd: int, wanted: "mount_options.Attributes", is_bind: bool) -> None:
         if is_bind:

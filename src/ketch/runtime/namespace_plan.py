@@ -36,6 +36,11 @@ class NamespacePlan:
         return self.create & ~CLONE_NEWCGROUP
 
     @property
+    def flags(self) -> int:
+        """Of all namespaces that are not the host's."""
+        return self.create | sum(NAMESPACES[name][0] for name in self.join)
+
+    @property
     def joins_before_clone(self) -> "str | None":
         """The path of a pid namespace to join: that one counts for children only."""
         return self.join.get("pid")
@@ -81,14 +86,16 @@ def plan_namespaces(entries: "list[dict[str, Any]]") -> NamespacePlan:
 def stands_alone(entries: "list[dict[str, Any]]") -> bool:
     """Whether nobody else is in the sandbox's pid namespace, and its users are the host's.
 
-    Its first process may then hold what is the host's until it becomes the program.
+    Then a fitter may make it, if no time namespace is to be joined: who shares memory with another
+    process cannot (setns(2)).
     """
     paths = {entry.get("type"): entry.get("path") for entry in entries}
-    return "pid" in paths and not paths["pid"] and "user" not in paths
+    alone = "pid" in paths and not paths["pid"]
+    return alone and "user" not in paths and not paths.get("time")
 
 
-def is_selfmade(start: "dict[str, Any]") -> bool:
-    """Whether the first process of a START makes its container (``selfmade``)."""
+def is_fitted(start: "dict[str, Any]") -> bool:
+    """Whether a fitter makes the container of a START (``fitting``)."""
     spec = start["spec"]
     if start.get("runtime") or spec.get("hooks"):  # hooks want somebody outside
         return False

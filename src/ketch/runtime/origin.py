@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ketch.runtime.channel import Channel
-    from ketch.runtime.sandbox import Sandbox
+    from ketch.runtime.holding import Held
 
     Body = dict[str, Any]
 
@@ -46,47 +46,53 @@ class Remains:
         self.cgroup.destroy()
 
 
-class ByItself:
-    """The first process makes the container (``selfmade``)."""
+class ByFitter:
+    """A fitter makes the container (``fitting``), whose first process is there (``holding``)."""
 
-    __slots__ = ("_box", "channel")
+    __slots__ = ("_held",)
 
     helper = 0
 
-    def __init__(self, box: "Sandbox") -> None:
-        assert box.channel is not None
-        self._box = box
-        self.channel: Channel = box.channel
+    def __init__(self, held: "Held") -> None:
+        self._held = held
+
+    def receive_job(self) -> "tuple[str, Any, list[int]]":
+        """The first message of who makes the container; kind ``""`` when there will be none."""
+        return self._held.receive_job()
 
     def await_program(self, job: "Body") -> "tuple[Remains, int]":
         """What remains, and the terminal or -1; raises ``StartFailed``."""
-        box = self._box
-        box.cgroup.renamed(job["cgroup"])
+        cgroup, first = self._held.cgroup, self._held.first
+        cgroup.renamed(job["cgroup"])
         try:
-            oom_kills = box.cgroup.oom_kills()
+            oom_kills = cgroup.oom_kills()
         except OSError:
             oom_kills = 0
-        master = box.await_program()
-        return Remains(job, (box.pid, box.pidfd), box.cgroup, oom_kills), master
+        master = self._held.await_program()
+        return Remains(job, (first.pid, first.pidfd), cgroup, oom_kills), master
 
     def abandon(self) -> None:
         """There is no program: take away what there is."""
-        self._box.destroy()
+        self._held.destroy()
 
 
 class ByMaker:
     """A maker does: the child ``helper``."""
 
-    __slots__ = ("channel", "helper")
+    __slots__ = ("_channel", "helper")
 
     def __init__(self, helper: int, channel: "Channel") -> None:
         self.helper = helper
-        self.channel = channel
+        self._channel = channel
+
+    def receive_job(self) -> "tuple[str, Any, list[int]]":
+        """As with ``ByFitter``."""
+        return self._channel.receive()
 
     def await_program(self, job: "Body") -> "tuple[Remains, int]":
-        """As with ``ByItself``."""
-        made, fds = self.channel.expect("made")
-        self.channel.close()
+        """As with ``ByFitter``."""
+        made, fds = self._channel.expect("made")
+        self._channel.close()
         child = (int(made["pid"]), fds[0])
         cgroup = Cgroup.from_wire(made["cgroup"])
         master = fds[1] if len(fds) > 1 else -1

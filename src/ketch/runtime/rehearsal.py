@@ -6,12 +6,16 @@ here, those pages stay shared between all shims; left to the shims, each would g
 """
 
 import _socket
+import marshal
 import os
 
 from ketch.linux.descriptors import close_all
-from ketch.runtime import defaults, gathering, protocol, selfmade, shim, shim_part
-from ketch.runtime.cgroups.hierarchy import detect
-from ketch.runtime.origin import ByItself
+from ketch.linux.namespaces import CLONE_NEWNS
+from ketch.linux.placeholder import Guide
+from ketch.linux.script import Script
+from ketch.runtime import defaults, gathering, holding, maker, protocol, shim, shim_part
+from ketch.runtime.channel import channel_pair
+from ketch.runtime.origin import ByFitter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,13 +48,17 @@ def _one_round(directory: str) -> None:
     client, theirs = _socket.socketpair()
     protocol.send(daemon, {"op": "state", "seq": 1})
     protocol.send(daemon, {"op": "reap", "seq": 2})
-    nowhere = {"parent": NOWHERE, "name": NOWHERE}
-    unified = [-1 for hierarchy in detect() if hierarchy.version == 2]
-    origin = selfmade.Origin(nowhere, [{"type": "mount"}], None, unified)
+    fitter, channel = channel_pair()
     fds = (control.detach(), theirs.detach())
-    box = selfmade.begin(origin, lambda channel: _play_the_init(channel, directory, fds))
+    pid = maker.fork(lambda: _play_the_fitter(fitter, directory, fds))
+    fitter.close()
     close_all(fds)
-    shim.supervise(ByItself(box))
+    nowhere = {"parent": NOWHERE, "name": NOWHERE}
+    order = {"cgroup": nowhere, "flags": CLONE_NEWNS}
+    held = holding.hold(order, [channel.sock.detach()])
+    if held is not None:
+        shim.supervise(ByFitter(held))
+    os.waitpid(pid, 0)
     daemon.close()
     client.close()
 
@@ -70,14 +78,21 @@ def _one_exec(directory: str) -> None:
     client.close()
 
 
-def _play_the_init(channel: "Channel", directory: str, fds: "tuple[int, int]") -> None:
-    """Send what a container's first process sends to its shim, print a line, and end."""
+def _play_the_fitter(channel: "Channel", directory: str, fds: "tuple[int, int]") -> None:
+    """Do for a shim what a fitter does; the program prints a line and ends."""
+    (_, address), (_, door) = channel.expect("born")
+    guide = Guide(door, address)
+    names = guide.prepare(Script(), [], [])
+    guide.await_ready(names)
+    channel.send("prepared", guide.address)
     attach = {"stdin": True, "stdout": True, "stderr": True, "framed": True}
     log = {"driver": "json-file", "path": f"{directory}/log", "max_size": 0, "max_file": 1}
     start = {"id": "rehearsal", "bundle": directory, "socket": f"{directory}/socket",
              "durable": False, "terminal": False, "stdin": True, "stdin_once": True, "log": log,
              "attach": [attach], "cgroup": {"name": NOWHERE}}  # fmt: skip
     stdio = shim_part.hand_over(channel, start, fds)
-    channel.send("ready")
-    os.write(stdio.theirs[1], b"line\n")
-    os._exit(0)
+    script = Script()
+    script.call("write", 1, b"line\n", 5)
+    script.call("exit_group", 0)
+    names = guide.finish(script, stdio.theirs)
+    channel.send("ready", (marshal.dumps(names), None))

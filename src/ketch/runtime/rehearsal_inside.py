@@ -1,8 +1,8 @@
-"""A rehearsal of first processes in the launcher itself, in namespaces that it gives up again.
+"""A rehearsal of fitters in the launcher itself, in namespaces that it gives up again.
 
-For the reasons of ``rehearsal``: what a first process runs for the first times it would specialize
-by itself, in pages that it would have to copy for that, in each container anew. What a process
-cannot take back (credentials, filters, execve) is left out, and so is what would be seen outside.
+For the reasons of ``rehearsal``: what a fitter runs for the first times it would specialize by
+itself, in pages that it would have to copy for that. What a process cannot take back (credentials,
+filters, execve) is left out, and so is what would be seen outside.
 """
 
 import os
@@ -85,7 +85,7 @@ def _one_round(number: int, packet: bytes) -> None:
 
 
 def _as_the_program(wanted: "Body") -> None:
-    """``starting.start_program`` as far as it leaves everything as it is."""
+    """The end of ``Fitting.become`` as far as it leaves everything as it is."""
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     env = program.environment(wanted["env"])
     try:
@@ -96,6 +96,7 @@ def _as_the_program(wanted: "Body") -> None:
     script = Script()
     privileges.become(script, identity, wanted)
     program.execute(script, wanted["init_fd"], "/nothing", wanted["args"], env)
+    script.image(0)
     Script().run()
 
 

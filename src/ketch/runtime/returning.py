@@ -30,8 +30,8 @@ class Home:
         self._pid = os.getpid()
         self._done = 0
 
-    def next(self) -> "Message | None":
-        """Wait for a WARM, START or EXEC; None when there will be none.
+    def next(self, role: str) -> "Message | None":
+        """Wait for the next task in a role of ``shim``; None when there will be none.
 
         In the mount namespace of the launcher then, as one that was just forked.
         """
@@ -47,7 +47,7 @@ class Home:
             launcher = unixpath.connect(self._path)
             if unixpath.peer_pid(launcher) != self._pid:
                 return None  # another one, perhaps of another version
-            protocol.send(launcher, {"op": "idle"})
+            protocol.send(launcher, {"op": "idle", "role": role})
             process.set_name(b"ketch-idle")
             message = protocol.receive(launcher)
         except OSError:

@@ -8,9 +8,8 @@ filesystems); ``Sandbox.launch`` turns it into a container; the caller, who is t
 
 import os
 
-from ketch.errors import StartFailed, errno_text
 from ketch.links import Link
-from ketch.linux import links, namespaces, process
+from ketch.linux import links, namespaces, placeholder, process
 from ketch.linux.descriptors import close_all
 from ketch.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER
 from ketch.runtime import defaults, entering, handover, hostmounts, privileges
@@ -19,6 +18,7 @@ from ketch.runtime.cgroups.hierarchy import detect
 from ketch.runtime.channel import Channel, channel_pair
 from ketch.runtime.child import ChildSetup, run_init
 from ketch.runtime.groundwork import take_place
+from ketch.runtime.inside import open_joins, open_namespace
 from ketch.runtime.launch_order import order
 from ketch.runtime.namespace_plan import NamespacePlan, plan_namespaces
 from ketch.runtime.plan import plan_launch
@@ -42,6 +42,7 @@ def warm_up() -> None:
     detect()
     privileges.held_capabilities()
     handover.existing_namespaces()
+    placeholder.make_room()
     for _ in range(_ROUNDS):
         plan_launch(defaults.default_spec())
 
@@ -176,7 +177,7 @@ def _clone(plan: NamespacePlan, cgroup: Cgroup, flags: int, keyring: bool) -> Sa
         joins = open_joins(plan)
         opened += [fd for fd, _ in joins]
         if plan.joins_before_clone:
-            opened.append(_open_namespace("pid", plan.joins_before_clone))
+            opened.append(open_namespace("pid", plan.joins_before_clone))
             namespaces.setns(opened[-1], CLONE_NEWPID)
         setup = ChildSetup(plan, joins)
         setup.prepare = not plan.has_user
@@ -195,27 +196,6 @@ def _clone(plan: NamespacePlan, cgroup: Cgroup, flags: int, keyring: bool) -> Sa
     box = Sandbox(plan, cgroup, (pid, pidfd))
     box.channel = ours
     return box
-
-
-def open_joins(plan: NamespacePlan) -> "list[tuple[int, int]]":
-    """(fd, flag) of each namespace that is joined by a process that is there; ``StartFailed``."""
-    found: list[tuple[int, int]] = []
-    try:
-        for name, flag, path in plan.joins_after_clone:
-            found.append((_open_namespace(name, path), flag))
-    except BaseException:
-        close_all(fd for fd, _ in found)
-        raise
-    return found
-
-
-def _open_namespace(name: str, path: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise StartFailed(
-            f"cannot join the {name} namespace {path}: {errno_text(error)}", 128
-        ) from None
 
 
 def join(job: "Wire", pidfd: int, stdio: "Sequence[int]") -> Started:

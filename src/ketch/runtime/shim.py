@@ -1,9 +1,9 @@
-"""What is forked for processes: shims (warm or cold) and exec supervisors.
+"""What is forked for processes: shims (warm or cold), exec supervisors, fitters.
 
-A shim clones the first process of its container, which makes the container by itself
-(``selfmade``), or lets a ``maker`` start it; and supervises it then. Before there is a container,
-that child waits for a START, and leaves when the launcher closes its socket. These functions run
-in a forked process and import nothing any more.
+A shim has the first process of its container (``holding``), which a fitter makes (``fitting``), or
+lets a ``maker`` start it; and supervises it then. Before there is a container, fitter or maker
+waits for a START, and leaves when the launcher closes its socket. These functions run in a forked
+process and import nothing any more.
 """
 
 import _socket
@@ -13,13 +13,13 @@ import time
 from ketch.linux import process
 from ketch.linux.descriptors import close_all
 from ketch.logs import drivers
-from ketch.runtime import external, failures, hostmounts, maker, protocol, sandbox, selfmade
+from ketch.runtime import external, fitting, holding, hostmounts, maker, protocol, sandbox
 from ketch.runtime.channel import channel_pair
 from ketch.runtime.control import claim
 from ketch.runtime.log_compressor import LogCompressor
 from ketch.runtime.log_relay import LogRelay
-from ketch.runtime.namespace_plan import is_selfmade, stands_alone
-from ketch.runtime.origin import ByItself, ByMaker
+from ketch.runtime.namespace_plan import is_fitted, stands_alone
+from ketch.runtime.origin import ByFitter, ByMaker
 from ketch.runtime.shim_part import FAULTS
 from ketch.runtime.stdio import Stdio
 from ketch.runtime.supervisor import Running, Supervisor
@@ -37,62 +37,56 @@ if TYPE_CHECKING:
     Body = dict[str, Any]
 
 
-def run(message: "Message") -> bool:
-    """The shim of a ``warm`` or ``start`` request, or the supervisor of an ``exec``.
+SHIM, FITTER = "shim", "fitter"
+"""What a process can be another time."""
 
-    Whether this process can be the shim of another one now.
 
-    Its fds are, for ``warm``, the maker's socket to the launcher; for ``start`` the root's mount,
-    the control socket and the clients; for ``exec`` the pidfd of the container's init, then the
-    same; for ``spare`` the socket on which an ``exec`` comes or nothing does.
+def run(message: "Message") -> str:
+    """Be the shim of a ``hold``, ``warm`` or ``start``, the supervisor of an ``exec``, or a fitter.
+
+    What this process can be another time now, if anything.
+
+    Its fds are, for ``hold`` those of ``holding.hold``, for ``warm`` and ``start`` those of
+    ``fitting`` where a fitter is wanted; else for ``warm`` the maker's socket to the launcher, for
+    ``start`` the root's mount, the control socket and the clients; for ``exec`` the pidfd of the
+    container's init, then the same; for ``spare`` the socket on which an ``exec`` comes or nothing
+    does.
     """
     body, fds = message.body, message.fds
     if body["op"] == "spare":
-        return _run_spare(_socket.socket(fileno=fds[0]))
+        return _as(SHIM, _run_spare(_socket.socket(fileno=fds[0])))
     if body["op"] == "exec":
         rename(b"ketch-exec")
-        return run_exec(body["exec"], fds[0], fds[1:])
+        return _as(SHIM, run_exec(body["exec"], fds[0], fds[1:]))
+    if body["op"] == "hold":
+        held = holding.hold(body, fds)
+        return _as(SHIM, held is not None and _become_shim(ByFitter(held)))
     if body["op"] == "warm":
         return _run_warm(body["warm"], fds)
-    return _run_cold(body["start"], fds)
+    return _run_start(body["start"], fds)
 
 
-def _run_warm(warm: "Body", fds: "list[int]") -> bool:
+def _as(role: str, may_return: bool) -> str:
+    return role if may_return else ""
+
+
+def _run_warm(warm: "Body", fds: "list[int]") -> str:
+    if stands_alone(warm["namespaces"]):
+        rename(b"ketch-fitter")
+        return _as(FITTER, fitting.fit_warm(warm, fds))
     launcher = _socket.socket(fileno=fds[0])
-    namespaces = warm["namespaces"]
-    if not stands_alone(namespaces):
-        _run_maker(lambda shim: maker.make_warm(warm, launcher, shim), fds)
-        return False
-    origin = selfmade.Origin(warm["cgroup"], namespaces, warm.get("link"), fds[1:])
-    try:
-        box = selfmade.begin(origin, lambda channel: selfmade.wait(channel, origin, launcher))
-    except OSError as error:
-        origin.cgroup.destroy()
-        protocol.send(launcher, {"ready": False, **failures.to_wire(error)})
-        return False
-    launcher.close()
-    close_all(fds[1:])
-    return _become_shim(ByItself(box))
+    _run_maker(lambda shim: maker.make_warm(warm, launcher, shim), fds)
+    return ""
 
 
-def _run_cold(start: "Body", fds: "list[int]") -> bool:
+def _run_start(start: "Body", fds: "list[int]") -> str:
+    if is_fitted(start):
+        rename(b"ketch-fitter")
+        return _as(FITTER, fitting.fit_cold(start, fds))
     if start.get("runtime"):
         process.set_child_subreaper()  # before there is anything to inherit
-    if not is_selfmade(start):
-        _run_maker(lambda shim: maker.make_cold(start, fds, shim), fds)
-        return False
-    count = 2 + len(start.get("images", ())) + len(start["attach"])
-    namespaces = start["spec"]["linux"]["namespaces"]
-    origin = selfmade.Origin(start["cgroup"], namespaces, start["link"], fds[count:])
-    own = fds[:count]
-    try:
-        box = selfmade.begin(origin, lambda channel: selfmade.go(channel, origin, start, own))
-    except OSError as error:
-        control = _socket.socket(fileno=fds[1 + len(start.get("images", ()))])
-        Supervisor(start, control).fail_with(error, origin.cgroup.destroy)
-        return False
-    close_all(fds)
-    return _become_shim(ByItself(box))
+    _run_maker(lambda shim: maker.make_cold(start, fds, shim), fds)
+    return ""
 
 
 def _run_maker(make: "Callable[[Channel], None]", makers_fds: "list[int]") -> None:
@@ -110,20 +104,20 @@ def _run_maker(make: "Callable[[Channel], None]", makers_fds: "list[int]") -> No
     _become_shim(ByMaker(pid, ours))
 
 
-def _become_shim(origin: "ByItself | ByMaker") -> bool:
+def _become_shim(origin: "ByFitter | ByMaker") -> bool:
     hostmounts.come_back()
     rename(b"ketch-shim")
     return supervise(origin)
 
 
-def supervise(origin: "ByItself | ByMaker") -> bool:
+def supervise(origin: "ByFitter | ByMaker") -> bool:
     """The shim's own part, while the container is started; then the container's life.
 
     Whether there was one, and all of it is over.
 
     Rehearsed in the launcher (``rehearsal``): what runs here should be run there.
     """
-    kind, part, received = origin.channel.receive()
+    kind, part, received = origin.receive_job()
     if kind != "job":
         origin.abandon()
         return False

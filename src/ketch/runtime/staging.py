@@ -1,6 +1,6 @@
 """The warm stage: a tiny root of our own with the default pseudo filesystems mounted and masked.
 
-Made in the child before anybody knows which container it will be. The launch then only moves the
+Made before anybody knows which container it will be. The launch then only moves the
 trees ``/proc``, ``/dev`` and ``/sys`` into the container's root. The old root is gone from here on:
 whatever comes from the host later comes as an fd.
 """
@@ -21,9 +21,11 @@ ROOT = "/root"  # where the container's root is attached below the stage
 
 
 class Stage:
-    """The stage's root and the trees on it; ``mounter`` mounts there."""
+    """The stage's root and the trees on it; ``mounter`` mounts there. ``procs``: ``Mounter``."""
 
-    def __init__(self, cgroup_view: "CgroupView", prepare: bool) -> None:
+    def __init__(
+        self, cgroup_view: "CgroupView", prepare: bool, procs: "list[int] | None" = None
+    ) -> None:
         # Nothing we mount or unmount may spread to where the launcher lives.
         tree = os.open("/", os.O_PATH | os.O_CLOEXEC)
         m.mount_setattr(tree, propagation=m.MS_PRIVATE, recursive=True)
@@ -32,7 +34,7 @@ class Stage:
         for name in ("root", "proc", "dev", "sys"):
             os.mkdir(name, 0o755, dir_fd=self.root)
         m.move_mount(self.root, m.AT_FDCWD, "/")
-        self.mounter = Mounter(self.root, cgroup_view)
+        self.mounter = Mounter(self.root, cgroup_view, procs)
         if prepare:
             self._prepare()
         os.fchdir(self.root)

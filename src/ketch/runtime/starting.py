@@ -10,15 +10,18 @@ from ketch.linux.paths import O_PATH
 from ketch.linux.process import dup_above
 from ketch.linux.script import Refused, Script
 from ketch.runtime import console, defaults, hooks, privileges, program, users, workdir
+from ketch.runtime.inside import BEYOND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ketch.runtime.channel import Channel
 
-
-BEYOND = 64  # numbers of fds that are in nobody's way, if the process has no more streams
+_DEFAULT = bytes(32)  # struct sigaction of SIG_DFL; an empty set of signals
+_SIGSET = 8  # bytes of a set
+_SIG_SETMASK = 2
 
 
 def open_console(devpts: int, wanted: "dict[str, Any]") -> "tuple[int, int] | None":
@@ -111,12 +114,12 @@ def _take_stdio(terminal: "tuple[int, int] | None", stdio: "list[int]", uid: int
     for fd in above:
         os.close(fd)
     if uid:
-        _give_stdio(uid)
+        give_stdio(range(3), uid)
 
 
-def _give_stdio(uid: int) -> None:
+def give_stdio(streams: "Iterable[int]", uid: int) -> None:
     """Let the user reopen /dev/stdout."""
-    for fd in range(3):
+    for fd in streams:
         if is_given(fd):
             try:
                 os.fchown(fd, uid, -1)
@@ -127,3 +130,10 @@ def _give_stdio(uid: int) -> None:
 def is_given(fd: int) -> bool:
     """Whether a stream becomes the user's: pipes and terminals do, files are not ours."""
     return os.fstat(fd).st_mode & 0o170000 == 0o010000 or os.isatty(fd)
+
+
+def reset_signals(script: Script) -> None:
+    """Dispositions to their defaults where the caller's handlers are not inherited anyway."""
+    for number in process.ignored_signals():
+        script.call("rt_sigaction", number, _DEFAULT, 0, _SIGSET)
+    script.call("rt_sigprocmask", _SIG_SETMASK, _DEFAULT, 0, _SIGSET)

@@ -75,8 +75,8 @@ def _become_shim(launcher: "_socket.socket", home: "Home", data: bytes, fds: "li
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         os.setsid()  # a signal to the launcher's group is none of the shim's business
         message: Message | None = protocol.decode(data, fds)
-        while message is not None and shim.run(message):
-            message = home.next()
+        while message is not None and (role := shim.run(message)):
+            message = home.next(role)
         status = 0
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)

@@ -1,4 +1,4 @@
-"""First processes that make their container, warm and cold: limits, failures, what they leave."""
+"""Containers that fitters make, warm and cold: limits, failures, what they leave."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fitters import fitters
 from ketch.errors import KetchError, StartFailed, Unavailable
 from ketch.runtime.cgroups.group import Cgroup
 from ketch.runtime.messages import Start
@@ -33,6 +34,10 @@ def parked(bench: Bench, name: str) -> int:
     """The pid of the warm member ``name``."""
     (pid,) = Cgroup(bench.parent, name).pids()
     return pid
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 async def until_gone(bench: Bench, *names: str) -> None:
@@ -113,6 +118,67 @@ async def test_a_warm_member_that_is_dropped_leaves_nothing(bench: Bench) -> Non
     await bench.launcher.drop_warm(["dropped"])
     await until_gone(bench, "dropped")
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("who", ["shim", "fitter"])
+async def test_a_warm_member_goes_when_one_of_it_dies(bench: Bench, who: str) -> None:
+    start = await ordered(bench, True, "exit 6")
+    name = str(start["warm"])
+    first = parked(bench, name)
+    (fitter,) = fitters((await bench.launcher.hello())["pid"])
+    os.kill(parent(first) if who == "shim" else fitter, 9)
+    while Path(f"/proc/{first}").exists() or Path(f"/proc/{fitter}").exists():
+        await asyncio.sleep(0.005)
+    if who == "shim":  # who would have removed it; the launcher does
+        await asyncio.to_thread(Cgroup(bench.parent, name).destroy)
+    await until_gone(bench, name)
+    shim = await bench.run(start)
+    assert (await shim.exited()).status == 6
+
+
+@WAYS
+async def test_the_way_it_is_told_when_the_first_process_cannot_be_prepared(
+    bench: Bench, warm: bool
+) -> None:
+    """A file that is no namespace: the placeholder dies of it, and its shim says of what."""
+    order = bench.start("true")
+    spaces = order["spec"]["linux"]["namespaces"]
+    spaces[:] = [entry for entry in spaces if entry["type"] != "uts"]
+    spaces.append({"type": "uts", "path": os.devnull})
+    said = "cannot set up the process: setns: a namespace: invalid argument"
+    if warm:
+        member = bench.warm("bad")
+        member["namespaces"] = spaces
+        with pytest.raises(KetchError, match=said):
+            await bench.launcher.warm(member)
+        await until_gone(bench, "bad")
+        return
+    shim = await bench.launcher.start(order)
+    with pytest.raises(StartFailed, match=said):
+        await shim.started()
+    await shim.gone()
+    await until_gone(bench, order["id"])
+
+
+@WAYS
+async def test_working_directories_in_proc(bench: Bench, warm: bool) -> None:
+    start = await ordered(bench, warm, "/bin/busybox pwd; exit 3")
+    start["spec"]["process"]["cwd"] = "/proc/self/attr"
+    client = bench.client()
+    shim = await bench.run(start, client)
+    assert (await client.read_until(b"attr\n")).endswith(b"/proc/1/attr\n")
+    assert (await shim.exited()).status == 3
+
+
+@WAYS
+async def test_a_score_is_the_containers_alone(bench: Bench, warm: bool) -> None:
+    start = await ordered(bench, warm, "/bin/busybox", "sleep", "600")
+    start["spec"]["process"]["oomScoreAdj"] = 321
+    shim = await bench.run(start)
+    pid = (await shim.started()).pid
+    own = Path("/proc/self/oom_score_adj").read_text()
+    scores = [Path(f"/proc/{one}/oom_score_adj").read_text() for one in (pid, parent(pid))]
+    assert scores == ["321\n", own]
 
 
 async def test_a_killed_first_process_is_a_failed_start(bench: Bench) -> None:
