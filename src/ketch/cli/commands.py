@@ -4,6 +4,8 @@
 its grouped forms (``container ls``) are rows of the same table.
 """
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -210,11 +212,15 @@ def find(words: "list[str]") -> "tuple[str, list[str]] | None":
 
 
 def spelled(words: "list[str]") -> "list[str]":
-    """``build history VERB`` as ``builder history VERB``; a context may be called history."""
-    wanted = (*HISTORY_VERBS, *_HISTORY_REFUSED, "list", "remove", "help", "--help", "-h")
-    if words[:2] == ["build", "history"] and words[2:3] and words[2] in wanted:
-        return ["builder", *words[1:]]
-    return words
+    """``build history VERB`` as ``builder history VERB``; a context may be called history, and
+    nothing but flags follows it."""
+    if words[:2] != ["build", "history"]:
+        return words
+    if len(words) == 2:
+        is_meant = not os.path.exists("history")
+    else:
+        is_meant = not words[2].startswith("-") or words[2] in ("--help", "-h")
+    return ["builder", *words[1:]] if is_meant else words
 
 
 def refusal(words: "list[str]") -> str:
