@@ -97,6 +97,16 @@ async def test_mounts_never_reach_the_host(bench: Bench, tmp_path: Path) -> None
     assert "ran" in bench.text
 
 
+async def test_a_device_that_means_deletion_is_named(bench: Bench) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo("dir/gone")
+        entry.type = tarfile.CHRTYPE
+        tar.addfile(entry)
+    await bench.build("FROM busybox\nADD a.tar /t/\n", {"a.tar": packed.getvalue()}, fails=True)
+    assert "entry 'gone': a character device 0:0 means deletion" in bench.text
+
+
 SWAPPED = [
     # A mount point is busy, but the directory that was made for it can be moved away.
     "--mount=type=tmpfs,target=/a/empty --mount=type=secret,id=s,target=/a/file mv /a /z",

@@ -53,11 +53,23 @@ def _create_special(dir_fd: int, name: bytes, inode: Inode) -> None:
     if stat.S_ISLNK(inode.mode):
         os.symlink(inode.link, name, dir_fd=dir_fd)
     else:
-        os.mknod(name, inode.mode, os.makedev(*inode.rdev), dir_fd=dir_fd)
+        _make_node(dir_fd, name, inode)
     os.chown(name, inode.uid, inode.gid, dir_fd=dir_fd, follow_symlinks=False)
     if inode.xattrs:
         with working_directory(dir_fd):
             set_xattrs(name, name, inode.xattrs)
+
+
+def _make_node(dir_fd: int, name: bytes, inode: Inode) -> None:
+    try:
+        os.mknod(name, inode.mode, os.makedev(*inode.rdev), dir_fd=dir_fd)
+    except PermissionError:
+        if not stat.S_ISCHR(inode.mode) or inode.rdev != (0, 0):
+            raise
+        raise InvalidParameter(
+            f"entry {shown(name)}: a character device 0:0 means deletion in a layer and can't be"
+            " made; leave it out"
+        ) from None
 
 
 def finish_directory(fd: int, name: bytes, inode: Inode) -> None:
