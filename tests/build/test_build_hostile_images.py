@@ -104,7 +104,7 @@ async def test_a_device_that_means_deletion_is_named(bench: Bench) -> None:
         entry.type = tarfile.CHRTYPE
         tar.addfile(entry)
     await bench.build("FROM busybox\nADD a.tar /t/\n", {"a.tar": packed.getvalue()}, fails=True)
-    assert "entry 'gone': a character device 0:0 means deletion" in bench.text
+    assert "entry 'gone': a character device 0:0 means deletion" in bench.outputs[-1].error
 
 
 SWAPPED = [
