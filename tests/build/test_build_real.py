@@ -14,7 +14,7 @@ import pytest
 
 from build.real import NEEDS, Bench, context, is_zombie
 from ketch.build.dockerfile.source import DockerfileError
-from ketch.build.request.options import BuildOptions, BuildOutput
+from ketch.build.request.options import BuildLimits, BuildOptions, BuildOutput
 from ketch.engine.builder.contexts.source import TarSource
 from ketch.engine.builder.workers import BuildWorkers
 from ketch.engine.containers.pool import Member
@@ -272,12 +272,20 @@ async def test_much_output_is_bounded_and_whole(bench: Bench) -> None:
 
 
 async def test_limits_reach_the_step(bench: Bench) -> None:
-    from ketch.build.request.options import BuildLimits
-
     await bench.build(
         "FROM busybox\nRUN ulimit -n\n", limits=BuildLimits(ulimits=(("nofile", 77, 77),))
     )
     assert "\n77\n" in bench.text
+
+
+async def test_a_step_that_ran_out_of_memory_says_so(bench: Bench) -> None:
+    """In BuildKit's words too, which people look for."""
+    options = BuildOptions(limits=BuildLimits(memory=16 << 20, memory_swap=16 << 20))
+    text = "FROM busybox\nRUN head -c 99000000 /dev/zero | tr '\\0' a | sort\n"
+    await bench.build(text, options=options, fails=True)
+    last = bench.outputs[-1]
+    assert last.error.endswith("code: 137: it ran out of memory (--memory is 16777216 bytes)")
+    assert last.code == 137
 
 
 async def test_a_warm_sandbox_whose_step_cannot_start_is_dropped(

@@ -107,12 +107,13 @@ class RunOutcome(msgspec.Struct, frozen=True):
     """How a RUN ended; ``layer`` is ``""`` when it changed nothing or failed.
 
     What a failed one changed is kept until the build is over; ``kept`` is the executor's name for
-    it.
+    it. ``oom``: the kernel killed something of it for memory.
     """
 
     exit_code: int
     layer: str
     kept: str = ""
+    oom: bool = False
 
 
 class CopyPart(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from ketch.build.dockerfile.ast import Run, Workdir
 from ketch.build.dockerfile.scope import expand_in
-from ketch.build.executor import RunStep, StepMount
+from ketch.build.executor import RunOutcome, RunStep, StepMount
 from ketch.build.failures import FailedRun, StepFailed
 from ketch.build.steps import mounts as run_mounts
 from ketch.build.steps.image_config import shell_words
@@ -159,16 +159,27 @@ async def _execute(state: StageState, step: RunStep) -> str:
     if options.force_remove or (options.remove and outcome.exit_code == 0):
         state.report.note(f" ---> Removed intermediate container {container}\n")
     if outcome.exit_code:
-        command, code = " ".join(step.argv), outcome.exit_code
-        failed = StepFailed(
-            f"The command '{command}' returned a non-zero code: {code}",
-            code,
-            f"process {_quoted(command)} did not complete successfully: exit code: {code}",
-        )
-        failed.run = FailedRun(step, outcome.kept)
+        failed = _failure(step, outcome)
         failed.vertex = state.report.vertex.digest
         raise failed
     return outcome.layer
+
+
+def _failure(step: RunStep, outcome: RunOutcome) -> StepFailed:
+    """In docker's words and in BuildKit's; both say when memory was why."""
+    command, code = " ".join(step.argv), outcome.exit_code
+    memory, enomem = "", ""
+    if outcome.oom:
+        limit = step.limits.memory
+        memory = ": it ran out of memory" + (f" (--memory is {limit} bytes)" if limit else "")
+        enomem = ": cannot allocate memory"
+    failed = StepFailed(
+        f"The command '{command}' returned a non-zero code: {code}{memory}",
+        code,
+        f"process {_quoted(command)} did not complete successfully: exit code: {code}{enomem}",
+    )
+    failed.run = FailedRun(step, outcome.kept)
+    return failed
 
 
 def _quoted(text: str) -> str:

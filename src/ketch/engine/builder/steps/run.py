@@ -52,13 +52,13 @@ class StepRunner:
             client = await sandbox.start()
             with client:
                 await relay(client, report, self._room.channel.room)
-            status = (await sandbox.exited()).status
+            exit = await sandbox.exited()
             if mounts.points:
                 await sandbox.end()  # nothing may still be at work in a mount
-            if status:
+            if exit.status:
                 self._room.kept[sandbox.id] = mounts.stubs
-                return RunOutcome(status, "", kept=sandbox.id)
-            return RunOutcome(status, await self._room.ingest(sandbox.id, mounts.stubs))
+                return RunOutcome(exit.status, "", kept=sandbox.id, oom=exit.oom)
+            return RunOutcome(0, await self._room.ingest(sandbox.id, mounts.stubs))
         finally:
             self._room.later(sandbox.retire())
 
