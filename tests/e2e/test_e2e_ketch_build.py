@@ -122,7 +122,7 @@ def test_the_picture_of_a_build(ketchd: Ketchd, tmp_path: Path) -> None:
 
 
 def test_raw_json_is_buildkits(ketchd: Ketchd, tmp_path: Path) -> None:
-    text = folder(tmp_path, "FROM busybox\nRUN echo hello\n")
+    text = folder(tmp_path, "FROM busybox\nRUN echo hello\nCMD warned\n")
     done = run(ketchd, "build", "--no-cache", "--progress", "rawjson", text)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     vertices = [vertex for line in lines for vertex in line.get("vertexes", ())]
@@ -132,6 +132,12 @@ def test_raw_json_is_buildkits(ketchd: Ketchd, tmp_path: Path) -> None:
     assert any("completed" in vertex for vertex in vertices)
     logs = b"".join(base64.b64decode(log["data"]) for line in lines for log in line.get("logs", ()))
     assert logs == b"hello\n"
+    (warning,) = (found for line in lines for found in line.get("warnings", ()))
+    short = base64.b64decode(warning["short"])
+    assert short.startswith(b"JSONArgsRecommended: ")
+    assert short.endswith(b" (line 3)")
+    assert base64.b64decode(warning["sourceInfo"]["data"]).splitlines()[2] == b"CMD warned"
+    assert warning["range"] == [{"start": {"line": 3}, "end": {"line": 3}}]
 
 
 def test_a_failing_step(ketchd: Ketchd, tmp_path: Path) -> None:

@@ -95,7 +95,9 @@ def _warning(event: "Event") -> "Event":
     found["detail"] = [_base64(text) for text in event.get("detail") or ()]
     found["url"] = event.get("url", "")
     if place:
-        source = {"filename": place["filename"], "data": _base64(place["text"])}
+        # as if it were the whole file, so that the numbers of its lines are right
+        text = "\n" * (place["begin"] - 1) + "".join(f"{line}\n" for line in place["lines"])
+        source = {"filename": place["filename"], "data": _base64(text)}
         found["sourceInfo"] = {**source, "language": "Dockerfile"}
     if line:
         first, last = place.get("first", line), place.get("last", line)
