@@ -70,6 +70,13 @@ CASES = [
     (r"${p/\/usr/X}", "X/local/lib"),
     ("${t/a/}", ".tar.gz"),
     ("${none/a/b}", ""),
+    (r"${v/l/\/}", r"va\/ue"),
+    (r"${v/l/\$v}\$", r"va\$vue$"),
+    (r"${v/l/'x y'}", "vax yue"),
+    (r"${v/l/${none:-\}}}", "va}ue"),
+    (r'${v/l/"\\"}', r"va\\ue"),
+    ("${v/l}/x}", "value"),
+    ("${none:-a}b}${v/l/x}", "ab}vaxue"),
     ("한$v글", "한"),  # letters of all scripts belong to the name, as in BuildKit
     ("한${v}글", "한value글"),
     ("$v²", "value²"),

@@ -4,7 +4,8 @@ The forms of the Dockerfile reference ("Environment replacement"): ``$v``, ``${v
 ``${v-x}``, ``${v:+x}``, ``${v+x}``, ``${v:?x}``, ``${v?x}``, ``${v#p}``, ``${v##p}``, ``${v%p}``,
 ``${v%%p}``, ``${v/a/b}``, ``${v//a/b}``. Words after an operator are expanded too. An unset
 variable is empty. Single quotes keep everything, double quotes keep blanks; the escape character
-takes the next character as it is (in double quotes only before ``"``, ``$`` and itself).
+takes the next character as it is (in double quotes only before ``"``, ``$`` and itself). As in
+BuildKit, only ``/`` ends the pattern of ``${v/a/b}``, and escapes stay in what is put in its place.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def expand_text(text: str, variables: Mapping[str, str], escape: str = "\\") -> 
 
 
 class _Expander:
-    """One pass over one text. ``breaks`` remembers which output pieces came unquoted."""
+    """One pass over one text; ``pieces`` know which of them came quoted."""
 
     def __init__(
         self, text: str, variables: Mapping[str, str], escape: str, quotes: bool = True
@@ -55,6 +56,7 @@ class _Expander:
         self.quotes = quotes
         self.position = 0
         self.depth = 0
+        self.keeps_escapes = False
         self.size = 0
         self.pieces: list[tuple[str, bool]] = []
 
@@ -113,7 +115,7 @@ class _Expander:
             return self.escape if not self.quotes else "", True
         following = self.text[self.position]
         self.position += 1
-        return following, True
+        return self.escape + following if self.keeps_escapes else following, True
 
     def _single(self) -> str:
         end = self.text.find("'", self.position + 1)
@@ -138,9 +140,8 @@ class _Expander:
             if character == self.escape and self.position < len(self.text):
                 following = self.text[self.position]
                 self.position += 1
-                character = (
-                    following if following in ('"', "$", self.escape) else (character + following)
-                )
+                taken = following in ('"', "$", self.escape) and not self.keeps_escapes
+                character = following if taken else character + following
             out.append(character)
         raise self._error("unexpected end of statement while looking for matching double-quote")
 
@@ -158,7 +159,9 @@ class _Expander:
         name = self._name()
         if not name:
             raise self._error("bad substitution", start)
+        keeps, self.keeps_escapes = self.keeps_escapes, False
         value = self._modified(name)
+        self.keeps_escapes = keeps
         self.depth -= 1
         return value
 
@@ -221,11 +224,11 @@ class _Expander:
         return "".join(re.sub(r"([*?\\])", r"\\\1", p) if quoted else p for p, quoted in pieces)
 
     def _replaced(self, value: str, *, everywhere: bool) -> str:
-        pattern = self._pattern("/}")
-        if self._at() != "/":
-            raise self._error("missing '/' in substitution")
+        pattern = self._pattern("/")
         self.position += 1
+        keeps, self.keeps_escapes = self.keeps_escapes, True
         word = self._operand("}")
+        self.keeps_escapes = keeps
         self.position += 1
         compiled = self._compile(pattern, value)
         return compiled.sub(lambda _: word, value, count=0 if everywhere else 1)
