@@ -184,12 +184,15 @@ def test_names_by_digest(ketchd: Ketchd, folder: Path, registry: Registry, tmp_p
         ("type=local,dest=/etc/passwd", "destination directory /etc/passwd is a file"),
         ("type=oci,dest=/etc", "destination file /etc is a directory"),
         ("", "invalid output ''"),
+        ("type=image,name=UPPER:1", "must be lowercase"),
+        ("type=image,dangling-name-prefix=a:1", "it is a name without a tag"),
     ],
 )
 def test_what_is_refused(ketchd: Ketchd, folder: Path, output: str, said: str) -> None:
     done = build(ketchd, "--iidfile", "x", "-o", output, folder, code=None)
     assert done.returncode
     assert said in done.stderr.decode()
+    assert b"RUN" not in done.stderr  # nobody waits for a build to be told of it
 
 
 def test_a_failing_build_leaves_no_output(ketchd: Ketchd, folder: Path, tmp_path: Path) -> None:

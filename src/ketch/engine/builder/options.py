@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ketch.build.request.epoch import epoch_of
+from ketch.build.request.exports import DOCKER, Export
 from ketch.build.request.options import BuildOptions
 from ketch.build.request.refusals import check_options
 from ketch.errors import InvalidParameter, Unsupported
@@ -18,6 +19,8 @@ def check(options: BuildOptions) -> None:
     for tag in options.tags:
         if references.parse(tag).digest:
             raise InvalidParameter(f"invalid tag {tag!r}: a digest can't be given to an image")
+    for export in options.exports:
+        _check_export(export, options)
     epoch = epoch_of(options.build_args)
     if options.verify and epoch is None:
         raise InvalidParameter(
@@ -32,6 +35,24 @@ def check(options: BuildOptions) -> None:
     each_platform(options)
     if options.network_mode.startswith("container:"):
         raise Unsupported(f"networkmode={options.network_mode!r} is not supported for builds")
+
+
+def _check_export(export: Export, options: BuildOptions) -> None:
+    """What would fail at the end, after all the work."""
+    for name in export.names:
+        references.parse(name)
+    if export.push and not (export.names or options.tags):
+        raise InvalidParameter("tag is needed when pushing to registry: give the image a name")
+    if export.dangling:
+        prefix = references.parse(export.dangling)
+        if prefix.tag or prefix.digest:
+            raise InvalidParameter(
+                f"invalid dangling-name-prefix {export.dangling!r}: it is a name without a tag"
+            )
+    if export.type == DOCKER and len(each_platform(options)) > 1:
+        raise InvalidParameter(
+            "the docker output holds one image: several platforms need type=oci or type=image"
+        )
 
 
 def each_platform(options: BuildOptions) -> list[BuildOptions]:

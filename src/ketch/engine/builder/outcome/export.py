@@ -157,8 +157,7 @@ class Exporting:
             tree = await self._tree(export, results, lease, report)
             if docker and len(tree.documents) > 1:
                 raise InvalidParameter(
-                    "the docker output holds one image: several platforms and attestations need"
-                    " type=oci or type=image"
+                    "the docker output holds one image: attestations need type=oci or type=image"
                 )
             names = self._names(export)
             described = export.annotations_of(
@@ -246,8 +245,6 @@ class Exporting:
 
     async def _image(self, export: Export, results: Sequence[Result], report: Report) -> Built:
         names = self._names(export)
-        if export.push and not names:
-            raise InvalidParameter("tag is needed when pushing to registry: give the image a name")
         built = Built("", ())
         if export.store:
             built = await self._store(export, _for_host(results), report)
