@@ -120,7 +120,7 @@ async def test_bounds_and_what_a_killed_daemon_left(
     (tmp_path / "build-downloads/half").write_bytes(b"x")
     again = opened(tmp_path)
     assert len(os.listdir(tmp_path / "build-downloads")) == len(again.usage()) == 1
-    monkeypatch.setattr(again, "_most", 8)
+    monkeypatch.setattr(again, "most", 8)
     server.url += "&more"
     await fetched(again, server, tmp_path / "x")
     assert [record.size for record in again.usage()] == [5]  # the older one went

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketch.engine.builder.contexts.expiry import overdue
+from ketch.engine.builder.contexts.kept import overdue
 
 HOUR = 3600 * 1_000_000_000
 

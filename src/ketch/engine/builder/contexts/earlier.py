@@ -18,22 +18,20 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from ketch.engine.builder.cache.gc import Amounts, Rule
-from ketch.engine.builder.cache.records import CONTEXT, CacheUsage
-from ketch.engine.builder.contexts.expiry import UNUSED, overdue
+from ketch.engine.builder.cache.records import CONTEXT
+from ketch.engine.builder.contexts.kept import KeptFiles, KeptRecord
 from ketch.engine.storing import storing
 from ketch.errors import DataCorrupt
 from ketch.layers.erofs import DATA_START
-from ketch.state.database import Database, Table
+from ketch.state.database import Database
 
 FOLDER = "build-contexts"
 _LEAST = 4 << 20  # bytes of a context that is worth it
-_MOST = 4 << 30  # bytes of all, or a twentieth of the disk; what was used longest ago goes first
+_MOST = 4 << 30  # bytes of all
 _PIECE = 1 << 20
 _AT_ONCE = 1 << 17  # bytes that are read without a thread
 _SECOND = 1_000_000_000
@@ -41,22 +39,19 @@ _log = logging.getLogger("ketch.engine.builder")
 Place = tuple[int, int, int]  # size, modification time in ns, offset in the archive
 
 
-class KeptContext(msgspec.Struct, frozen=True, kw_only=True):
-    """One context. ``name`` is that of its files here, ``boot`` the machine's start they belong to,
-    ``told`` names all that the client told of its files, ``received`` is what the worker said.
-    ``whole`` is the key of the client's directory, of which this may be a part."""
+class KeptContext(KeptRecord, frozen=True, kw_only=True):
+    """One context; ``name`` is that of its image, beside which is one of ``files``.
 
-    key: str
+    ``boot`` is the machine's start that it belongs to, ``told`` names all that the client told of
+    its files, ``received`` is what the worker said. ``whole`` is the key of the client's directory,
+    of which this may be a part.
+    """
+
     whole: str = ""
-    name: str
     directory: str
     boot: str
     told: str
     received: dict[str, Any]
-    size: int
-    created_at: int
-    used_at: int
-    uses: int = 1
 
 
 class Earlier:
@@ -122,31 +117,25 @@ def is_certain(mtime: int) -> bool:
     return mtime % _SECOND != 0
 
 
-class KeptContexts:
+class KeptContexts(KeptFiles[KeptContext]):
     """All that are kept."""
 
     def __init__(self, database: Database, data_root: str, boot: str = "") -> None:
-        self._database = database
-        self._root = f"{data_root}/{FOLDER}"
-        self._table = Table(database, "build_contexts", KeptContext)
-        self._records = self._table.all()
+        root = f"{data_root}/{FOLDER}"
+        super().__init__(database, root, "build_contexts", KeptContext, CONTEXT, _MOST)
         self._boot = boot or _boot()
-        self._most = _MOST
 
-    def start(self) -> None:
-        """Drop what is of no use any more, and what a killed daemon left half-made."""
-        os.makedirs(self._root, 0o700, exist_ok=True)
-        disk = os.statvfs(self._root)
-        self._most = min(_MOST, disk.f_blocks * disk.f_frsize // 20)
-        there = set(os.listdir(self._root))
-        self.drop(
-            key
-            for key, record in tuple(self._records.items())
-            if record.boot != self._boot or record.name not in there
-        )
-        named = {name for r in self._records.values() for name in (r.name, f"{r.name}.files")}
-        for name in set(os.listdir(self._root)) - named:
-            os.unlink(f"{self._root}/{name}")
+    def is_over(self, record: KeptContext) -> bool:
+        """Nothing was synced: what a machine left that stopped may be anything."""
+        return record.boot != self._boot
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """The image, and where in it the contents of files are."""
+        return (name, f"{name}.files")
+
+    def description(self, record: KeptContext) -> str:
+        """By the client's directory."""
+        return f"local source for {record.directory}"
 
     def open(self, client: str, directory: str, paths: Iterable[str] = ()) -> Earlier:
         """What is known of a client's directory, or of some paths in it; the caller closes it.
@@ -157,20 +146,20 @@ class KeptContexts:
         if record is None:
             return Earlier(None, -1, {})
         try:
-            with open(f"{self._root}/{record.name}.files", "rb") as file:
+            with open(f"{self.root}/{record.name}.files", "rb") as file:
                 files = msgspec.msgpack.decode(file.read(), type=dict[str, Place])
-            fd = os.open(f"{self._root}/{record.name}", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{self.root}/{record.name}", os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, msgspec.DecodeError):
             self.drop([record.key])
             return Earlier(None, -1, {})
         return Earlier(record, fd, files)
 
     def _known(self, client: str, directory: str, paths: Iterable[str]) -> KeptContext | None:
-        exact = self._records.get(_key(client, directory, paths))
+        exact = self.records.get(_key(client, directory, paths))
         if exact is not None:
             return exact
         whole = _key(client, directory)
-        related = [one for one in self._records.values() if one.whole == whole]
+        related = [one for one in self.records.values() if one.whole == whole]
         return max(related, key=lambda one: one.used_at, default=None)
 
     async def adopt(self, earlier: Earlier, image: str) -> dict[str, Any]:
@@ -178,11 +167,11 @@ class KeptContexts:
         record = earlier.record
         assert record is not None
         try:
-            os.link(f"{self._root}/{record.name}", image)
+            os.link(f"{self.root}/{record.name}", image)
         except FileNotFoundError:
             with storing("the build context"):
                 await asyncio.to_thread(earlier.copy, image)
-        self._touch(record)
+        self.touch(record)
         return dict(record.received)
 
     def keep(
@@ -197,7 +186,7 @@ class KeptContexts:
         """Keep the image of a build's context instead of the one before. On a full disk nothing is
         kept, which is no error."""
         size = os.stat(image).st_blocks * 512
-        if not client or not _LEAST <= size <= self._most:
+        if not client or not _LEAST <= size <= self.most:
             return
         key, now = _key(client, directory, paths), time.time_ns()
         record = KeptContext(
@@ -213,68 +202,16 @@ class KeptContexts:
             used_at=now,
         )
         try:
-            with open(f"{self._root}/{record.name}.files", "wb") as file:
+            with open(f"{self.root}/{record.name}.files", "wb") as file:
                 file.write(msgspec.msgpack.encode(earlier.notes))
-            os.link(image, f"{self._root}/{record.name}")
+            os.link(image, f"{self.root}/{record.name}")
         except OSError as error:
             _log.warning("the context %s is not kept for the next build: %s", directory, error)
-            self._unlink(record.name)
+            self.unlink(record.name)
             return
         self.drop([key])
-        self._put(record)
+        self.put(record)
         self.trim()
-
-    def rule(self) -> Rule:
-        """What ``trim`` keeps to."""
-        bounds = Amounts(max_used=self._most)
-        return Rule(filters={"type": (CONTEXT,)}, unused_for=UNUSED, amounts=bounds)
-
-    def trim(self) -> None:
-        """Keep them within their bounds."""
-        self.drop(overdue(self._records.values(), self._most))
-
-    def _touch(self, record: KeptContext) -> None:
-        if record.key in self._records:
-            used = time.time_ns()
-            self._put(msgspec.structs.replace(record, used_at=used, uses=record.uses + 1))
-
-    def _put(self, record: KeptContext) -> None:
-        with self._database.transaction(durable=False):
-            self._table.put(record.key, record)
-        self._records[record.key] = record
-
-    def usage(self) -> list[CacheUsage]:
-        """Every one."""
-        return [
-            CacheUsage(
-                one.key,
-                "",
-                one.size,
-                False,
-                one.used_at,
-                one.created_at,
-                one.uses,
-                CONTEXT,
-                f"local source for {one.directory}",
-            )
-            for one in self._records.values()
-        ]
-
-    def drop(self, keys: Iterable[str]) -> list[str]:
-        """Forget some; those that there were. A build that reads one goes on."""
-        doomed = [self._records.pop(key) for key in keys if key in self._records]
-        if doomed:
-            with self._database.transaction(durable=False):
-                for record in doomed:
-                    self._table.delete(record.key)
-        for record in doomed:
-            self._unlink(record.name)
-        return [record.key for record in doomed]
-
-    def _unlink(self, name: str) -> None:
-        for path in (f"{self._root}/{name}", f"{self._root}/{name}.files"):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
 
 
 def _key(client: str, directory: str, paths: Iterable[str] = ()) -> str:
