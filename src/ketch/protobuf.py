@@ -7,8 +7,9 @@
 
 A field's type says how it is encoded: ``str``, ``bytes``, ``bool`` and messages in the obvious way,
 ``int`` as a varint (int32, int64, uint32, enum; negative numbers take ten bytes), ``list`` repeats,
-``dict`` is a map, ``X | None`` a message that may be missing. Unknown fields are skipped, missing
-ones have their zero value. Source: protobuf.dev, "Encoding".
+``dict`` is a map, ``X | None`` a message that may be missing. Unknown fields are skipped, those of
+a ``strict`` message are refused; missing ones have their zero value. Source: protobuf.dev,
+"Encoding".
 
 gRPC fronts import this when the first client of theirs comes: it needs no generated code, and its
 messages are checked by the type checker.
@@ -20,7 +21,7 @@ import types
 from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ketch.errors import InvalidParameter
+from ketch.errors import InvalidParameter, Unsupported
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
@@ -48,8 +49,10 @@ class Message:
 
     _fields: ClassVar[dict[int, _Field]]
     _numbers: ClassVar[dict[str, int]]
+    _strict: ClassVar[bool] = False
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, strict: bool = False) -> None:
+        cls._strict = strict
         cls._numbers = {
             name: value.number for name, value in vars(cls).items() if isinstance(value, _Number)
         }
@@ -73,7 +76,8 @@ class Message:
 
     @classmethod
     def decode(cls, data: bytes, depth: int = 0) -> Self:
-        """Read the wire form; raises ``InvalidParameter`` when it is malformed."""
+        """Read the wire form; raises ``InvalidParameter`` when it is malformed, ``Unsupported`` for
+        a field that a strict message does not have."""
         if depth > _DEEPEST:
             raise InvalidParameter("malformed message: too many messages within each other")
         found = cls()
@@ -84,6 +88,8 @@ class Message:
             number, kind = key >> 3, key & 7
             shape = fields.get(number)
             if shape is None or not shape.takes(kind):
+                if cls._strict:
+                    raise Unsupported(f"the field {number} of {cls.__name__} is not supported")
                 reader.skip(kind)
                 continue
             shape.read(found, reader, kind, depth)

@@ -19,7 +19,7 @@ LEVEL = {
     "errors": 0, "protobuf": 0, "sizes": 0, "mounts": 0, "links": 0, "linux": 0, "oci": 0,
     "content": 1, "state": 1,
     "runtime": 2, "snapshots": 2, "layers": 2, "network": 2, "volumes": 2, "logs": 2,
-    "build": 3, "distribution": 3,
+    "build": 3, "distribution": 3, "llb": 3,
     "engine": 4,
     "api": 5, "buildkit": 5, "client": 5,
     "cli": 6, "daemon": 6,
@@ -29,7 +29,7 @@ NARROW = {  # rooms that see less than everything below them
     "cli": {"client", "oci", "errors", "linux", "build"},
     "client": {"oci", "errors", "linux"},
     "api": {"engine", "oci", "errors", "build"},
-    "buildkit": {"engine", "oci", "errors", "build", "protobuf"},
+    "buildkit": {"engine", "oci", "errors", "build", "llb", "protobuf"},
 }
 NARROW_MODULES = {  # of a room that is seen at all, only these
     ("cli", "linux"): {"ketch.linux.fastjson"},

@@ -158,6 +158,24 @@ class Buildx:
         assert not isinstance(status, BaseException), status
         return Outcome(solved, driven, status)
 
+    async def graph(
+        self, definition: Any, exporters: Iterable[tuple[str, dict[str, str]]] = (), **fields: Any
+    ) -> Outcome:
+        """A build of a graph of the client's own, or (``Frontend``) of a front end that the
+        daemon calls, as ``buildctl build`` asks for it."""
+        ref = uuid.uuid4().hex
+        async with self.session() as session:
+            asked = [control.Attributes(Type=kind, Attrs=attrs) for kind, attrs in exporters]
+            request = control.SolveRequest(
+                Ref=ref, Session=session, Exporters=asked, definition=definition, **fields
+            )
+            solve = self.call("/moby.buildkit.v1.Control/Solve", request, control.SolveResponse)
+            solved, status = await asyncio.gather(solve, self.status(ref), return_exceptions=True)
+        if isinstance(solved, BaseException) and not isinstance(solved, GRPCError):
+            raise solved
+        assert not isinstance(status, BaseException), status
+        return Outcome(solved, None, status)
+
     async def _drive(self, ref: str, attrs: dict[str, str]) -> Any:
         """The gateway's side: ping, solve, return."""
         bridge = "/moby.buildkit.v1.frontend.LLBBridge/"
@@ -303,7 +321,9 @@ class Buildx:
         paths = []
         for path in sorted(root.rglob("*"), key=lambda path: path.parts):
             name = str(path.relative_to(root))
-            wanted = not includes or any(i == name or i.startswith(name + "/") for i in includes)
+            around = [i for i in includes if i == name or f"{i}/".startswith(f"{name}/")]
+            within = [i for i in includes if f"{name}/".startswith(f"{i}/")]
+            wanted = not includes or bool(around or within)
             if wanted and not rules.excludes(name):
                 paths.append(path)
                 self.sent.append(name)

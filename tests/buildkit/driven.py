@@ -14,8 +14,8 @@ from grpclib.exceptions import GRPCError
 from buildkit.buildx import BOTH, Buildx
 from ketch.buildkit import container_messages as containers
 from ketch.buildkit import control_messages as control
-from ketch.buildkit import exec_messages as pb
 from ketch.buildkit import gateway_messages as gateway
+from ketch.llb import exec_messages as pb
 
 BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
 

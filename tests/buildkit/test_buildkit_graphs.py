@@ -1,11 +1,17 @@
-"""Build graphs of a client's own: what is taken of them, and what is refused by name."""
+"""Build graphs that are files of a repository or a URL, and results of other builds."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from ketch.build.request.options import BuildOptions, ImageInput
-from ketch.buildkit.graph_messages import (
+from ketch.buildkit.graphs import Files, digest_of, fetched_files
+from ketch.buildkit.inputs import with_inputs
+from ketch.buildkit.result_graphs import definition_of
+from ketch.errors import InvalidParameter
+from ketch.llb.messages import (
     Definition,
     FileAction,
     FileActionCopy,
@@ -14,9 +20,6 @@ from ketch.buildkit.graph_messages import (
     Op,
     SourceOp,
 )
-from ketch.buildkit.graphs import Files, digest_of, files_of
-from ketch.buildkit.inputs import definition_of, with_inputs
-from ketch.errors import InvalidParameter, KetchError, Unsupported
 
 GIT = SourceOp(identifier="git://host/a.git#main", attrs={"git.fullurl": "https://host/a.git"})
 HTTP = SourceOp(identifier="https://host/a.tar", attrs={"http.filename": "context"})
@@ -60,16 +63,12 @@ def copy(src: str, **more: object) -> Op:
     ],
 )
 def test_files_that_are_fetched(definition: Definition, found: Files) -> None:
-    assert files_of(definition) == found
+    assert fetched_files(definition) == found
 
 
 @pytest.mark.parametrize(
     "definition",
     [
-        Definition(),
-        Definition(ops=[b"\xff"]),
-        Definition(ops=[Op(inputs=[Input(digest="sha256:0")]).encode()]),
-        graph(Op()),
         graph(Op(source=SourceOp(identifier="docker-image://busybox"))),
         graph(Op(source=GIT), copy("/sub"), copy("/x", dirCopyContents=True)),
         graph(Op(source=HTTP), copy("/x", dirCopyContents=True)),
@@ -78,22 +77,22 @@ def test_files_that_are_fetched(definition: Definition, found: Files) -> None:
         graph(Op(source=GIT), *[copy("/", dirCopyContents=True)] * 100),
     ],
 )
-def test_other_graphs_are_refused(definition: Definition) -> None:
-    with pytest.raises(KetchError) as caught:
-        files_of(definition)
-    assert isinstance(caught.value, InvalidParameter | Unsupported)
+def test_other_graphs_are_run_instead(definition: Definition) -> None:
+    assert fetched_files(definition) is None
 
 
-def test_results_as_inputs() -> None:
+async def test_results_as_inputs() -> None:
+    held: Any = None  # nothing is run for them
     image = ImageInput(b'{"os":"linux"}', ("sha256:" + "0" * 64,))
     inputs = {"0-base": definition_of(image), "1-files": graph(Op(source=GIT))}
     contexts = {"base": "input:0-base", "files": "input:1-files", "other": "local:x"}
-    options = with_inputs(BuildOptions(contexts=contexts), inputs)
+    options = await with_inputs(BuildOptions(contexts=contexts), inputs, held)
     assert options.inputs == {"0-base": image}
     assert options.contexts == {**contexts, "files": "https://host/a.git#main"}
     with pytest.raises(InvalidParameter, match="no input '0-base'"):
-        with_inputs(BuildOptions(contexts=contexts), {})
+        await with_inputs(BuildOptions(contexts=contexts), {}, held)
     for config, layer in ((b"[]", "sha256:" + "0" * 64), (b"{}", "../../etc")):
         hostile = {"0-base": definition_of(ImageInput(config, (layer,)))}
+        options = BuildOptions(contexts={"base": "input:0-base"})
         with pytest.raises(InvalidParameter, match="no result of a build"):
-            with_inputs(BuildOptions(contexts={"base": "input:0-base"}), hostile)
+            await with_inputs(options, hostile, held)

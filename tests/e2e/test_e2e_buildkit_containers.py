@@ -17,8 +17,8 @@ from buildkit.driven import Driven, Ran, driven
 from e2e.conftest import another
 from e2e.ketchd_process import Ketchd, wait_for
 from e2e.leaks import leftovers
-from ketch.buildkit import exec_messages as pb
 from ketch.buildkit import gateway_messages as gateway
+from ketch.llb import exec_messages as pb
 
 pytestmark = pytest.mark.root
 

@@ -60,7 +60,8 @@ class StepMount(msgspec.Struct, frozen=True, kw_only=True):
     ``type`` and the rest as in ``ast.RunMount``, all words expanded and defaults filled in.
     ``tree`` and ``source`` are what a bind shows and what a new cache begins with; without a tree
     a cache begins empty. ``base`` tells caches of one ``id`` apart that begin with different
-    files. ``number`` tells the ssh mounts of a step apart.
+    files. ``number`` tells the ssh mounts of a step apart. ``output``: what is written to a bind is
+    an outcome of the step.
     """
 
     type: str
@@ -78,13 +79,15 @@ class StepMount(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     env: str = ""
     number: int = 0
+    output: bool = False
 
 
 class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     """One RUN. ``env`` is complete but for what mounts add; ``script`` is the text of a
     here-document with a ``#!`` line, to be put at ``script_path`` while the step runs; ``platform``
     is that of its programs ("" = this machine's); ``hostname`` "" is one of the executor's; with
-    ``renew`` its cache mounts begin anew, once in a build."""
+    ``renew`` its cache mounts begin anew, once in a build. ``read_only`` is about its root;
+    ``exit_codes`` are those that are no failure."""
 
     layers: tuple[str, ...]
     argv: tuple[str, ...]
@@ -101,10 +104,13 @@ class RunStep(msgspec.Struct, frozen=True, kw_only=True):
     platform: str = ""
     mounts: tuple[StepMount, ...] = ()
     renew: bool = False
+    read_only: bool = False
+    exit_codes: tuple[int, ...] = (0,)
 
 
 class RunOutcome(msgspec.Struct, frozen=True):
-    """How a RUN ended; ``layer`` is ``""`` when it changed nothing or failed.
+    """How a RUN ended; ``layer`` is ``""`` when it changed nothing or failed. ``outputs`` are the
+    layers of mounts that are outcomes, by their targets.
 
     What a failed one changed is kept until the build is over; ``kept`` is the executor's name for
     it. ``oom``: the kernel killed something of it for memory.
@@ -114,6 +120,7 @@ class RunOutcome(msgspec.Struct, frozen=True):
     layer: str
     kept: str = ""
     oom: bool = False
+    outputs: dict[str, str] = {}
 
 
 class CopyPart(msgspec.Struct, frozen=True):
@@ -121,7 +128,8 @@ class CopyPart(msgspec.Struct, frozen=True):
 
     ``extract`` unpacks what is an archive; ``parents`` keeps the directories that a source is in
     (below a ``/./`` in it, if there is one); ``excludes`` are patterns as in ``.dockerignore``.
-    ``owners``: files keep theirs, which then count for the checksum.
+    ``owners``: files keep theirs, which then count for the checksum. Without ``follow`` a source
+    that is a link is taken as one.
     """
 
     tree: Tree
@@ -130,6 +138,7 @@ class CopyPart(msgspec.Struct, frozen=True):
     parents: bool = False
     excludes: tuple[str, ...] = ()
     owners: bool = False
+    follow: bool = True
 
 
 class CopyStep(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,30 +7,34 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ketch.build.request.refusals import FRONTENDS
+from ketch.build.request.refusals import is_builtin
 from ketch.buildkit.control_messages import Attributes, SolveRequest
-from ketch.buildkit.graphs import files_of
-from ketch.errors import Unsupported
+from ketch.buildkit.graphs import fetched_files
+from ketch.errors import InvalidParameter, Unsupported
 
 if TYPE_CHECKING:
     from ketch.buildkit.gateway_messages import GatewaySolveRequest
-    from ketch.buildkit.graph_messages import Definition
+    from ketch.llb.messages import Definition
 
-DOCKERFILE = "dockerfile.v0"
+DOCKERFILE, GATEWAY = "dockerfile.v0", "gateway.v0"
+_CONTEXT = "context"
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Attributes of the Dockerfile front end, its inputs, caches besides those of the request."""
+    """A front end's attributes, its inputs, caches besides those of the request. ``image`` is the
+    front end's own; "" is the one for Dockerfiles that is built in."""
 
     attrs: Mapping[str, str]
     inputs: Mapping[str, Definition]
     imports: Sequence[Attributes] = ()
+    image: str = ""
+    evaluate: bool = False
 
 
 def check_request(request: SolveRequest | GatewaySolveRequest) -> None:
     """Raises ``Unsupported`` for what ketch can't honour."""
-    if has_graph(request) and (isinstance(request, SolveRequest) or request.Frontend):
-        raise Unsupported("build graphs (LLB) of a client's own are not supported by ketch")
+    if has_graph(request) and request.Frontend:
+        raise InvalidParameter("a build has either a graph or a front end, not both")
     if request.SourcePolicy if isinstance(request, SolveRequest) else request.SourcePolicies:
         raise Unsupported("source policies are not supported by ketch")
 
@@ -41,30 +45,32 @@ def has_graph(request: SolveRequest | GatewaySolveRequest) -> bool:
 
 
 def asked_of(request: SolveRequest | GatewaySolveRequest) -> Asked:
-    """Raises ``Unsupported`` for what is no Dockerfile."""
+    """Raises ``Unsupported`` for an unknown front end."""
     check_request(request)
     if isinstance(request, SolveRequest):
-        attrs = _without_gateway(request.Frontend, request.FrontendAttrs)
-        return Asked(_placed(attrs, request.FrontendInputs), request.FrontendInputs)
-    attrs = _without_gateway(request.Frontend, request.FrontendOpt)
-    attrs = _placed(attrs, request.FrontendInputs)
-    return Asked(attrs, request.FrontendInputs, request.CacheImports)
+        attrs, imports, evaluate = request.FrontendAttrs, [], False
+    else:
+        attrs, imports = request.FrontendOpt, request.CacheImports
+        evaluate = request.Evaluate
+    image = ""
+    if request.Frontend == GATEWAY:
+        image = attrs.get("source", "")
+        if not image:
+            raise InvalidParameter("no source specified for gateway: name the front end's image")
+    elif request.Frontend != DOCKERFILE:
+        raise Unsupported(
+            f"the front end {request.Frontend!r:.100} is not supported: {DOCKERFILE} and"
+            f" {GATEWAY} are"
+        )
+    if image and not is_builtin(image):
+        return Asked(attrs, request.FrontendInputs, imports, image, evaluate)
+    plain = {key: value for key, value in attrs.items() if key != "source"}
+    return Asked(
+        _placed(plain, request.FrontendInputs), request.FrontendInputs, imports, "", evaluate
+    )
 
 
 def _placed(attrs: dict[str, str], inputs: Mapping[str, Definition]) -> dict[str, str]:
-    """A context that is an input is one by URL."""
-    return {**attrs, "context": files_of(inputs["context"]).url} if "context" in inputs else attrs
-
-
-def _without_gateway(frontend: str, attrs: Mapping[str, str]) -> dict[str, str]:
-    """``gateway.v0`` with the Dockerfile front end's image is what is built in."""
-    if frontend == DOCKERFILE:
-        return dict(attrs)
-    if frontend == "gateway.v0":
-        name = attrs.get("source", "").partition("@")[0].removeprefix("docker.io/")
-        if name.partition(":")[0] in FRONTENDS:
-            return {key: value for key, value in attrs.items() if key != "source"}
-        frontend = attrs.get("source", "") or frontend
-    raise Unsupported(
-        f"the front end {frontend!r} is not supported: only docker/dockerfile is built in"
-    )
+    """A context that is an input is one by URL, if it is fetched."""
+    fetched = fetched_files(inputs[_CONTEXT]) if _CONTEXT in inputs else None
+    return attrs if fetched is None else {**attrs, _CONTEXT: fetched.url}

@@ -9,50 +9,43 @@ from grpclib.const import Cardinality, Handler
 from ketch import errors
 from ketch.buildkit import container_messages as container
 from ketch.buildkit import gateway_messages as gateway
-from ketch.buildkit.asked import has_graph
+from ketch.buildkit.asked import check_request
 from ketch.buildkit.calls import guarded, received
+from ketch.buildkit.capabilities import frontend_caps, graph_caps
+from ketch.buildkit.driving import Driver
 from ketch.buildkit.exec_stream import ExecStream
 from ketch.buildkit.go_modes import go_mode
+from ketch.buildkit.resolving import image_config, source_meta
+from ketch.buildkit.results import named
 from ketch.buildkit.session_messages import Stat
 from ketch.buildkit.worker import worker
+from ketch.llb.messages import Definition
 
 if TYPE_CHECKING:
     from grpclib.server import Stream
 
+    from ketch.buildkit.driving import Driven
+    from ketch.buildkit.holdings import Holdings
     from ketch.buildkit.jobs import Jobs
-    from ketch.buildkit.solve import BuildkitSolver
     from ketch.buildkit.states import State
     from ketch.engine.builder.builder import Builder
     from ketch.engine.builder.steps.looking import Seen
 
 _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD_ID = "buildkit-controlapi-buildid"
-_FRONTEND_CAPS = (
-    *("solve.base", "return", "returnmap", "proto.refarray", "gateway.solve.metadata"),
-    *("gateway.solve.evaluate", "gateway.evaluate.solve", "frontend.caps", "gateway.warnings"),
-    *("gateway.evaluate", "reference.output", "frontend.inputs"),
-    *("readfile", "statfile", "readdir", "gateway.exec", "gateway.exec.extrahosts"),
-    *("gateway.exec.secretenv", "gateway.exec.signals"),
-)
-_LLB_CAPS = [
-    gateway.Cap(ID=name, Enabled=True)
-    for name in (
-        *("exporter.image.attestations", "exporter.image.annotations", "exporter.multiple"),
-        *("source.git", "source.git.fullurl", "source.git.httpauth", "source.git.knownsshhosts"),
-        *("source.git.keepgitdir", "source.git.mountsshsock", "source.http", "file.base"),
-        *("platform", "constraints", "meta.description"),  # what bake's own graphs need
-        "gc.freespacefilter",  # amounts of buildx prune
-    )
-]
 
 
 class Bridge:
-    """Front ends for the builds that were opened by ``Control.Solve``."""
+    """Front ends for the builds that were opened by ``Control.Solve``: of the one that a call
+    names, or always of that of a ``driver``."""
 
-    def __init__(self, jobs: Jobs, solver: BuildkitSolver, builder: Builder) -> None:
+    def __init__(
+        self, jobs: Jobs, solver: Driven, builder: Builder, driver: Driver | None = None
+    ) -> None:
         self._jobs = jobs
         self._builder = builder
         self._solver = solver
+        self._driver = driver
 
     def methods(self) -> dict[str, Handler]:
         """By path."""
@@ -63,6 +56,14 @@ class Bridge:
             ("Return", self.return_, g.ReturnRequest, g.ReturnResponse),
             ("Evaluate", self.evaluate, g.EvaluateRequest, g.EvaluateResponse),
             ("Inputs", self.inputs, g.InputsRequest, g.InputsResponse),
+            (
+                *("ResolveImageConfig", self.resolve_image),
+                *(g.ResolveImageConfigRequest, g.ResolveImageConfigResponse),
+            ),
+            (
+                *("ResolveSourceMeta", self.resolve_source),
+                *(g.ResolveSourceMetaRequest, g.ResolveSourceMetaResponse),
+            ),
             ("Warn", self.warn, g.WarnRequest, g.WarnResponse),
             ("ReadFile", self.read_file, g.ReadFileRequest, g.ReadFileResponse),
             ("StatFile", self.stat_file, g.StatFileRequest, g.StatFileResponse),
@@ -87,50 +88,60 @@ class Bridge:
     async def ping(self, stream: Stream[Any, Any]) -> None:
         """What a client may use."""
         await stream.recv_message()
-        caps = [gateway.Cap(ID=name, Enabled=True) for name in _FRONTEND_CAPS]
         workers = [worker(self._builder)]
         await stream.send_message(
-            gateway.PongResponse(FrontendAPICaps=caps, LLBCaps=_LLB_CAPS, Workers=workers)
+            gateway.PongResponse(
+                FrontendAPICaps=frontend_caps(), LLBCaps=graph_caps(), Workers=workers
+            )
         )
 
     async def solve(self, stream: Stream[Any, Any]) -> None:
         """Run a front end for a build that its client drives."""
         request = await received(stream)
-        job = await self._jobs.get(_build_id(stream))
-        if request.FrontendOpt.get("requestid"):
-            answer = await self._solver.answer(job, request)
-            await stream.send_message(
-                gateway.GatewaySolveResponse(result=gateway.Result(metadata=answer))
-            )
-            return
-        if has_graph(request):
-            name = await self._solver.fetch(job, request)
-            result = gateway.Result(ref=gateway.Ref(id=name, definition=request.definition))
-            await stream.send_message(gateway.GatewaySolveResponse(ref=name, result=result))
-            return
-        target = await self._solver.run_frontend(job, request)
-        result = target.result(arrays=request.allowResultArrayRef)
-        await stream.send_message(gateway.GatewaySolveResponse(ref=target.id, result=result))
+        driver = await self._driven(stream)
+        if request.Frontend:
+            result = await self._solver.frontend(driver.job, request, nested=driver.is_nested)
+        else:
+            check_request(request)
+            graph, evaluate = request.definition or Definition(), request.Evaluate
+            result = await self._solver.fetch(driver.job, graph, evaluate=evaluate)
+        ref = named(result)
+        if result.ref is not None and not request.allowResultArrayRef:
+            result = gateway.Result(refDeprecated=ref, metadata=result.metadata)
+        await stream.send_message(gateway.GatewaySolveResponse(ref=ref, result=result))
 
     async def return_(self, stream: Stream[Any, Any]) -> None:
         """The client is done with its build."""
         request = await received(stream)
-        job = await self._jobs.get(_build_id(stream))
-        if not job.returned.done():
-            job.returned.set_result(request)
+        driver = await self._driven(stream)
+        if driver.returned.done():
+            raise errors.Conflict("gateway result is already set")
+        driver.returned.set_result(request)
         await stream.send_message(gateway.ReturnResponse())
 
     async def evaluate(self, stream: Stream[Any, Any]) -> None:
         """Results are there when their solve answers, or they failed."""
         request = await received(stream)
-        job = await self._jobs.get(_build_id(stream))
-        self._solver.held(job).evaluate(request.Ref)
+        await (await self._held(stream)).evaluate(request.Ref)
         await stream.send_message(gateway.EvaluateResponse())
 
     async def inputs(self, stream: Stream[Any, Any]) -> None:
-        """Front ends have no inputs here."""
+        """What the front end was given."""
         await received(stream)
-        await stream.send_message(gateway.InputsResponse())
+        inputs = (await self._driven(stream)).inputs
+        await stream.send_message(gateway.InputsResponse(Definitions=dict(inputs)))
+
+    async def resolve_image(self, stream: Stream[Any, Any]) -> None:
+        """Digest and configuration of an image."""
+        request = await received(stream)
+        build = await (await self._held(stream)).graphs.build()
+        await stream.send_message(await image_config(request, build))
+
+    async def resolve_source(self, stream: Stream[Any, Any]) -> None:
+        """The same of a source."""
+        request = await received(stream)
+        build = await (await self._held(stream)).graphs.build()
+        await stream.send_message(await source_meta(request, build))
 
     async def read_file(self, stream: Stream[Any, Any]) -> None:
         """Some of a file of a result, or all of it."""
@@ -154,27 +165,34 @@ class Bridge:
         await stream.send_message(gateway.ReadDirResponse(entries=[_stat(one) for one in entries]))
 
     async def _state(self, stream: Stream[Any, Any], ref: str) -> State:
+        return await (await self._held(stream)).state(ref)
+
+    async def _driven(self, stream: Stream[Any, Any]) -> Driver:
+        if self._driver is not None:
+            return self._driver
         job = await self._jobs.get(_build_id(stream))
-        return self._solver.held(job).state(ref)
+        return Driver(job, job.request.FrontendInputs, job.returned)
+
+    async def _held(self, stream: Stream[Any, Any]) -> Holdings:
+        return self._solver.held((await self._driven(stream)).job)
 
     async def new_container(self, stream: Stream[Any, Any]) -> None:
         """A container of the client's, over results of its build."""
         request = await received(stream)
-        job = await self._jobs.get(_build_id(stream))
-        await self._solver.held(job).containers.new(request)
+        held = await self._held(stream)
+        await held.containers.new(request)
         await stream.send_message(container.NewContainerResponse())
 
     async def release_container(self, stream: Stream[Any, Any]) -> None:
         """The client is done with one."""
         request = await received(stream)
-        job = await self._jobs.get(_build_id(stream))
-        await self._solver.held(job).containers.release(request.ContainerID)
+        held = await self._held(stream)
+        await held.containers.release(request.ContainerID)
         await stream.send_message(container.ReleaseContainerResponse())
 
     async def exec_process(self, stream: Stream[Any, Any]) -> None:
         """Programs in those containers, all of one client."""
-        job = await self._jobs.get(_build_id(stream))
-        await ExecStream(stream, self._solver.held(job).containers).run()
+        await ExecStream(stream, (await self._held(stream)).containers).run()
 
     async def warn(self, stream: Stream[Any, Any]) -> None:
         """A client's own warnings are shown by it."""

@@ -10,8 +10,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from ketch import errors
-from ketch.buildkit.located import Located, Returned
-from ketch.buildkit.solve import reason
+from ketch.buildkit.located import Located, Returned, reason
 
 if TYPE_CHECKING:
     from grpclib.server import Stream

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from ketch.buildkit.control_messages import Platform
-from ketch.buildkit.exec_messages import HostIP, Meta, MountMessage, SecretEnv
 from ketch.buildkit.gateway_messages import Status
+from ketch.llb.exec_messages import HostIP, Meta, MountMessage, SecretEnv
 from ketch.protobuf import Message, field
 
 

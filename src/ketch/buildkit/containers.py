@@ -9,23 +9,20 @@ import msgspec
 
 from ketch.build.executor import RunStep, StepMount, Tree
 from ketch.build.request.options import BuildLimits
-from ketch.buildkit import exec_messages as pb
 from ketch.engine.builder.steps.container import Program
 from ketch.errors import Conflict, InvalidParameter, NotFound, Unsupported
+from ketch.llb import exec_messages as pb
+from ketch.llb.execs import NETWORKS, SHARINGS, TYPES, known, proxies, target
 from ketch.oci.platform import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ketch.buildkit.container_messages import InitMessage, NewContainerRequest
-    from ketch.buildkit.exec_messages import HostIP, MountMessage
     from ketch.buildkit.states import State, States
     from ketch.engine.builder.steps.container import BuildContainer
     from ketch.engine.builder.steps.process import BuildProcess
-
-_NETWORKS = {pb.SANDBOX: "", pb.HOST_NETWORK: "host", pb.NO_NETWORK: "none"}
-_SHARINGS = {pb.SHARED: "shared", pb.PRIVATE: "private", pb.LOCKED: "locked"}
-_TYPES = {pb.BIND: "bind", pb.SECRET: "secret", pb.SSH: "ssh", pb.CACHE: "cache", pb.TMPFS: "tmpfs"}
+    from ketch.llb.exec_messages import HostIP, MountMessage
 
 _PLAIN = RunStep(
     layers=(),
@@ -65,7 +62,7 @@ class JobContainers:
     async def _open(self, request: NewContainerRequest) -> BuildContainer:
         if request.constraints is not None and request.constraints.filter:
             raise Unsupported("constraints of a container are not supported: there is one worker")
-        root = [mount for mount in request.Mounts if _path(mount) == "/"]
+        root = [mount for mount in request.Mounts if target(mount.dest) == "/"]
         if len(root) != 1:
             raise InvalidParameter(f"a container needs one mount at /, not {len(root)}")
         if root[0].mountType != pb.BIND or root[0].selector.strip("/"):
@@ -77,7 +74,7 @@ class JobContainers:
         step = msgspec.structs.replace(
             state.step or _PLAIN,  # its limits and its script
             layers=await state.layers(),
-            network=_known(_NETWORKS, request.Network, "network"),
+            network=known(NETWORKS, request.Network, "network"),
             extra_hosts=hosts(request.extraHosts),
             hostname=request.hostname,
             insecure=False,
@@ -128,10 +125,10 @@ class JobContainers:
 
 def step_mount(mount: MountMessage) -> StepMount:
     """A mount without what it shows."""
-    kind = _known(_TYPES, mount.mountType, f"type of the mount at {mount.dest!r:.100}")
+    kind = known(TYPES, mount.mountType, f"type of the mount at {mount.dest!r:.100}")
     made = StepMount(
         type=kind,
-        target=_path(mount),
+        target=target(mount.dest),
         source=posixpath.normpath("/" + mount.selector.lstrip("/")),
         writable=not mount.readonly,
     )
@@ -141,7 +138,7 @@ def step_mount(mount: MountMessage) -> StepMount:
         cache = mount.cacheOpt or pb.CacheOpt()
         if not cache.ID:
             raise InvalidParameter(f"the cache at {mount.dest} has no ID")
-        sharing = _known(_SHARINGS, cache.sharing, "sharing of a cache")
+        sharing = known(SHARINGS, cache.sharing, "sharing of a cache")
         return msgspec.structs.replace(made, id=cache.ID, sharing=sharing, mode=0o755)
     if mount.mountType in (pb.SECRET, pb.SSH):
         return _lent(mount, made)
@@ -186,14 +183,6 @@ def _program(init: InitMessage) -> Program:
     )
 
 
-def proxies(meta: pb.Meta) -> list[str]:
-    """The variables of a program's proxies, in both spellings."""
-    found = []
-    for name, value in vars(meta.proxy_env).items() if meta.proxy_env is not None else ():
-        found += [f"{name.upper()}={value}", f"{name}={value}"] if value else []
-    return found
-
-
 def hosts(extra: Sequence[HostIP]) -> tuple[str, ...]:
     """Lines of ``/etc/hosts`` in the engine's form."""
     return tuple(f"{one.Host}:{one.IP}" for one in extra)
@@ -206,18 +195,6 @@ def _platform(request: NewContainerRequest) -> str:
     return str(Platform(os=asked.OS, architecture=asked.Architecture, variant=asked.Variant))
 
 
-def _path(mount: MountMessage) -> str:
-    if not mount.dest.startswith("/") or "\0" in mount.dest:
-        raise InvalidParameter(f"the mount point {mount.dest!r:.100} is no absolute path")
-    return "/" + posixpath.normpath(mount.dest).lstrip("/")
-
-
 def _word(mount: MountMessage) -> str:
     known = 0 <= mount.mountType < len(pb.MOUNT_TYPES)
     return pb.MOUNT_TYPES[mount.mountType] if known else str(mount.mountType)
-
-
-def _known(words: dict[int, str], number: int, what: str) -> str:
-    if number not in words:
-        raise InvalidParameter(f"unknown {what}: {number}")
-    return words[number]

@@ -5,7 +5,7 @@ Only fields that ketch reads or writes are here; the wire format skips the other
 
 from __future__ import annotations
 
-from ketch.buildkit.graph_messages import Definition
+from ketch.llb.messages import Definition
 from ketch.protobuf import Message, Timestamp, field
 
 

@@ -13,7 +13,7 @@ import posixpath
 import stat
 import tarfile
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote_plus
 
 from ketch.build.progress.meter import Meter
@@ -71,7 +71,7 @@ async def _read_once(
     """The files among some paths, and where the links among them lead."""
     texts: dict[str, bytes] = {}
     links: dict[str, str] = {}
-    transfer = _Transfer(session, directory, meter, include=paths)
+    transfer = _Transfer(session, directory, meter, _Patterns(paths), only=paths)
     async for entry, chunks in transfer.entries():
         if entry.mode & GO_TYPE_MASK == _GO_LINK and entry.path in paths:
             links[entry.path] = entry.linkname
@@ -95,14 +95,15 @@ async def tar_stream(
     meter: Meter | None = None,
     earlier: Earlier | None = None,
     follow: Sequence[str] = (),
+    include: Sequence[str] = (),
 ) -> AsyncIterator[bytes]:
     """A directory of the client's as a tar stream, without what the patterns exclude.
 
-    With ``follow`` only what these paths and patterns name, the directories they are in, and
-    what links among them lead to. What ``earlier`` has is not asked for; when nothing changed, the
-    stream is empty.
+    With ``include`` only what these patterns name; with ``follow`` only what these paths and
+    patterns name, the directories they are in, and what links among them lead to. What ``earlier``
+    has is not asked for; when nothing changed, the stream is empty.
     """
-    transfer = _Transfer(session, directory, meter, exclude=exclude, earlier=earlier, follow=follow)
+    transfer = _Transfer(session, directory, meter, _Patterns(include, exclude, follow), earlier)
     at = 0
     async for entry, chunks in transfer.entries():
         head = _tar_entry(entry)
@@ -156,29 +157,36 @@ async def _padded(head: tarfile.TarInfo, chunks: AsyncIterator[bytes]) -> AsyncI
         yield zeros
 
 
+class _Patterns(NamedTuple):
+    """What of a directory is told of; empty ones leave it as it is."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    follow: Sequence[str] = ()
+
+
 class _Transfer:
-    """One call. With ``include``, files of other names are not asked for, whatever is told."""
+    """One call. With ``only``, files of other names are not asked for, whatever is told."""
 
     def __init__(
         self,
         session: Session,
         directory: str,
         meter: Meter | None,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        patterns: _Patterns,
         earlier: Earlier | None = None,
-        follow: Sequence[str] = (),
+        only: Sequence[str] = (),
     ) -> None:
         self._session = session
         self._metadata = [
             *_told("dir-name", [directory]),
-            *_told("include-patterns", include),
-            *_told("exclude-patterns", exclude),
-            *_told("followpaths", follow),
+            *_told("include-patterns", patterns.include),
+            *_told("exclude-patterns", patterns.exclude),
+            *_told("followpaths", patterns.follow),
         ]
         self._directory = directory
         self._meter = meter or Meter()
-        self._only = frozenset(include)
+        self._only = frozenset(only)
         self._earlier = earlier
 
     def wants(self, entry: Stat) -> bool:

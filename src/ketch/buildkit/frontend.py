@@ -55,6 +55,7 @@ def build_options(
         extra_hosts=tuple(_hosts(attrs.get("add-hosts", ""))),
         limits=_limits(attrs),
         contexts=_of(attrs, "context:"),
+        input_metadata=_of(attrs, "input-metadata:"),
         allow=tuple(allow),
         attestations=parse_attestations(_of(attrs, "attest:")),
         attributes=kept_attributes(attrs),

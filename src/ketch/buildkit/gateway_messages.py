@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ketch.buildkit.control_messages import Attributes, WorkerRecord
-from ketch.buildkit.graph_messages import Definition
 from ketch.buildkit.session_messages import Stat
+from ketch.llb.messages import Definition, Platform, SourceOp
 from ketch.protobuf import Message, field
 
 
@@ -34,6 +34,12 @@ class Ref(Message):
     definition: Definition | None = field(2)
 
 
+class OldRefMap(Message):
+    """The names of results by platform, of clients that know no ``Ref``."""
+
+    refs: dict[str, str] = field(1)
+
+
 class RefMap(Message):
     """Results by platform."""
 
@@ -44,9 +50,11 @@ class Result(Message):
     """What a solve came to: one reference, or one for each platform."""
 
     refDeprecated: str = field(1)
+    refsDeprecated: OldRefMap | None = field(2)
     ref: Ref | None = field(3)
     refs: RefMap | None = field(4)
     metadata: dict[str, bytes] = field(10)
+    attestations: dict[str, bytes] = field(11)
 
 
 class GatewaySolveRequest(Message):
@@ -83,6 +91,51 @@ class Status(Message):
     code: int = field(1)
     message: str = field(2)
     details: list[Any] = field(3)
+
+
+class ResolveImageConfigRequest(Message):
+    """What an image's configuration is; the type of resolver 1 is a layout of the client's."""
+
+    Ref: str = field(1)
+    Platform: Platform | None = field(2)
+    ResolveMode: str = field(3)
+    LogName: str = field(4)
+    ResolverType: int = field(5)
+    SessionID: str = field(6)
+    StoreID: str = field(7)
+    SourcePolicies: list[bytes] = field(8)
+
+
+class ResolveImageConfigResponse(Message):
+    """The manifest's digest ("" of an image that is here), the configuration, the reference."""
+
+    Digest: str = field(1)
+    Config: bytes = field(2)
+    Ref: str = field(3)
+
+
+class ResolveSourceMetaRequest(Message):
+    """The same, of a source of a graph."""
+
+    Source: SourceOp | None = field(1)
+    Platform: Platform | None = field(2)
+    LogName: str = field(3)
+    ResolveMode: str = field(4)
+    SourcePolicies: list[bytes] = field(8)
+
+
+class SourceImage(Message):
+    """What is known of an image."""
+
+    Digest: str = field(1)
+    Config: bytes = field(2)
+
+
+class ResolveSourceMetaResponse(Message):
+    """The source, and what is known of it."""
+
+    Source: SourceOp | None = field(1)
+    Image: SourceImage | None = field(2)
 
 
 class FileRange(Message):

@@ -1,4 +1,4 @@
-"""The few build graphs (LLB) of a client's own that ketch takes: files of a repository or a URL.
+"""Build graphs that are files of a repository or a URL, which the Dockerfile's own steps can take.
 
 ``docker buildx bake URL`` looks for its definitions in such a graph, and gives its targets
 directories of it as contexts. Source: buildx's bake/remote.go, BuildKit's client/llb/source.go.
@@ -12,8 +12,8 @@ import posixpath
 import msgspec
 
 from ketch.build.contexts.named_contexts import WITH_NAME
-from ketch.buildkit.graph_messages import Definition, FileActionCopy, Op, SourceOp
 from ketch.errors import InvalidParameter, Unsupported
+from ketch.llb.messages import Definition, FileActionCopy, Op, SourceOp
 
 _DEEPEST = 16  # vertices one after another
 
@@ -53,9 +53,18 @@ def outcome(definition: Definition) -> Op:
     return _inputs(definition, last)[0]
 
 
-def files_of(definition: Definition) -> Files:
-    """What a graph comes to; raises ``Unsupported`` for anything but files that are fetched."""
-    return _files(definition, outcome(definition), _DEEPEST)
+def outcome_digest(definition: Definition | None) -> str:
+    """Of the vertex that a graph comes to; "" without one."""
+    last = Op.decode(definition.ops[-1]) if definition is not None and definition.ops else Op()
+    return last.inputs[0].digest if last.inputs else ""
+
+
+def fetched_files(definition: Definition) -> Files | None:
+    """What a graph comes to; None for anything but files that are fetched, or parts of them."""
+    try:
+        return _files(definition, outcome(definition), _DEEPEST)
+    except Unsupported:
+        return None
 
 
 def digest_of(vertex: bytes) -> str:
@@ -108,7 +117,4 @@ def _is_git(files: Files) -> bool:
 
 
 def _unsupported(what: str) -> Unsupported:
-    return Unsupported(
-        f"build graphs (LLB) of a client's own are not supported by ketch: {what} (files of a"
-        " repository or a URL are)"
-    )
+    return Unsupported(f"no files that are fetched: {what}")

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ketch.build.executor import Tree
 from ketch.buildkit.containers import JobContainers
-from ketch.buildkit.graphs import files_of
-from ketch.buildkit.inputs import failure_in, result_in
+from ketch.buildkit.graph_results import config_of
+from ketch.buildkit.graph_states import GraphState, result_in
 from ketch.buildkit.results import failed_result, names_of, result_of
 from ketch.buildkit.states import State, States
 from ketch.errors import InvalidParameter
+from ketch.llb.graph import graph_of
+from ketch.llb.vertices import FailureSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from ketch.build.request.options import ImageInput
     from ketch.build.solver import Built
     from ketch.buildkit.gateway_messages import Result
-    from ketch.buildkit.graph_messages import Definition
+    from ketch.buildkit.job_graphs import JobGraphs
     from ketch.buildkit.located import Located
-    from ketch.buildkit.sessions import Session
-    from ketch.engine.builder.builder import Builder
-    from ketch.engine.builder.channel import Channel
     from ketch.engine.builder.steps.container import Containers
+    from ketch.llb.messages import Definition
 
 
 class Target:
@@ -64,13 +63,12 @@ class Target:
 class Holdings:
     """Those of one job; they go with it."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, graphs: JobGraphs) -> None:
         self.targets: dict[str, Target] = {}
         self.states = States()
         self.containers = JobContainers(self.states)
-        self._builder = builder
+        self.graphs = graphs
         self._names: dict[ImageInput | None, str] = {}
-        self._stack = AsyncExitStack()
 
     def solved(self, target: Target, images: dict[str, ImageInput], containers: Containers) -> None:
         """A front end has come to these images."""
@@ -79,16 +77,19 @@ class Holdings:
         target.images = images
         target.over.set()
 
-    def evaluate(self, ref: str) -> None:
+    async def evaluate(self, ref: str) -> None:
         """Raises what a result's steps came to, ``InvalidParameter`` for an unknown one."""
-        if ref not in self.states:
-            failure = self.target(ref).failure
-            if failure is not None:
-                raise failure
+        if ref in self.states:
+            await self.states.get(ref).tree()
+            return
+        failure = self.target(ref).failure
+        if failure is not None:
+            raise failure
 
-    def state(self, ref: str) -> State:
+    async def state(self, ref: str) -> State:
         """What a reference names, to be looked into; raises as ``evaluate`` does."""
-        self.evaluate(ref)
+        if ref not in self.states:
+            await self.evaluate(ref)
         return self.states.get(ref)
 
     def target(self, ref: str) -> Target:
@@ -98,38 +99,39 @@ class Holdings:
             raise InvalidParameter(f"the build has no result {ref!r:.100}")
         return target
 
-    async def found(
-        self, definition: Definition, session: Session, channel: Channel, allow: Sequence[str]
-    ) -> str:
-        """The name of what a client's own graph comes to: a result, or files that are fetched.
+    async def found(self, definition: Definition) -> str:
+        """The name of what a client's own graph comes to, which runs when it is first wanted.
 
-        Raises what that raises, the failure of a result that is one among it.
+        Raises what is wrong with the graph, the failure of a result that is in it.
         """
-        failed = failure_in(definition)
-        if failed:
-            self.evaluate(failed)
-            return failed
-        image = result_in(definition)
+        graph = graph_of(definition)
+        for vertex in graph.vertices:
+            if isinstance(vertex.work, FailureSource):
+                await self.evaluate(vertex.work.name)
+        image = result_in(graph)
         if image in self._names:
             return self._names[image]
-        files = files_of(definition) if image is None else None
-        standing = self._builder.standing(session, channel, allow)
-        containers = await self._stack.enter_async_context(standing)
-        if files is not None:
-            tree = await containers.looking.fetch(files.url, files.name)
-            return self.states.add(State(containers, tree))
-        assert image is not None
-        containers.hold(image.layers)  # of another build
-        return self._add(image, containers)
+        return self.states.add(GraphState(await self.graphs.build(), graph, self.states))
 
     def _add(self, image: ImageInput, containers: Containers, name: str = "") -> str:
         state = State(containers, Tree("layers", image.layers))
         self._names[image] = self.states.add(state, name)
         return self._names[image]
 
+    def untouched(self, refs: Mapping[str, str], result: Result) -> Target | None:
+        """The front end whose outcome a returned result is, if that was not made another one."""
+        targets = {self.targets.get(ref.partition(":")[0]) for ref in refs.values()}
+        target = targets.pop() if len(targets) == 1 else None
+        if target is None:
+            return None
+        configs = {platform: config_of(result, platform) for platform in refs}
+        told = {image.config for image in target.images.values()}
+        same = all(not config or config in told for config in configs.values())
+        return target if same and len(refs) == max(len(target.images), 1) else None
+
     async def close(self) -> None:
         """Kill what runs, throw everything away."""
         await self.containers.close()
         for target in self.targets.values():
             await target.close()
-        await self._stack.aclose()
+        await self.graphs.close()

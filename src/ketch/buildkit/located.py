@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from grpclib.encoding.base import StatusDetailsCodecBase
 
-from ketch.build.failures import Place
+from ketch.build.dockerfile.source import DockerfileError
+from ketch.build.failures import Place, StepFailed
 from ketch.buildkit.gateway_messages import Any as Packed
 from ketch.buildkit.gateway_messages import Status
-from ketch.errors import KetchError
+from ketch.errors import Cancelled, KetchError
 
 if TYPE_CHECKING:
     from ketch.engine.builder.history.files import Failure
@@ -27,15 +28,18 @@ UNKNOWN = 2  # of google.rpc.Code
 
 
 class Located(KetchError):
-    """An error and its place."""
+    """An error and its place, if it has one in a Dockerfile."""
 
-    def __init__(self, error: KetchError, place: Place) -> None:
+    def __init__(self, error: KetchError, place: Place | None = None) -> None:
         super().__init__(str(error))
         self.error = error
+        self.details: list[tuple[str, bytes]] = []
+        """For a ``GRPCError``: type URL and document."""
+        if place is None:
+            return
         data = "".join(f"{line}\n" for line in place.source.lines)
         where = (place.where.start.line, place.where.end.line)
-        self.details = [_source(place.source.name, data, *where)]
-        """For a ``GRPCError``: type URL and document."""
+        self.details.append(_source(place.source.name, data, *where))
 
     @classmethod
     def of(cls, error: KetchError, place: Place) -> Located:
@@ -63,6 +67,19 @@ class DetailsCodec(StatusDetailsCodecBase):
     def decode(self, status: Any, message: str | None, data: bytes) -> Any:
         """Details of a client's own error."""
         return [(detail.type_url, detail.value) for detail in Status.decode(data).details]
+
+
+def reason(error: BaseException) -> str:
+    """The words for a failed build; a client shows the excerpt of a Dockerfile itself."""
+    if isinstance(error, Located):
+        return reason(error.error)
+    if isinstance(error, DockerfileError):
+        return error.head
+    if isinstance(error, StepFailed):
+        return error.told
+    if isinstance(error, Cancelled):
+        return "context canceled"
+    return str(error)
 
 
 def failure_status(failure: Failure) -> bytes:

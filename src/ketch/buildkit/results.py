@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ketch.build.request.options import ImageInput
 from ketch.buildkit.gateway_messages import Ref, RefMap, Result
-from ketch.buildkit.inputs import definition_of, failed_definition
+from ketch.buildkit.result_graphs import definition_of, failed_definition
 from ketch.oci import platform as platforms
 
 _CONFIG = "containerimage.config"

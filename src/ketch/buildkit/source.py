@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ketch.build.contexts.ignore import parse_ignore
 from ketch.build.contexts.wanted import ALL, EVERYTHING, Paths
 from ketch.build.progress.meter import Meter
 from ketch.buildkit import filesync
+from ketch.buildkit.receiving import receive_context
 from ketch.engine.builder.contexts.source import definition_title
-from ketch.engine.pipes import fed
 from ketch.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     from ketch.build.progress.events import Report
     from ketch.buildkit.sessions import Session, Sessions
-    from ketch.engine.builder.contexts.earlier import Earlier, KeptContexts
+    from ketch.engine.builder.contexts.earlier import KeptContexts
     from ketch.engine.builder.workers import BuildWorkers
 
 _IGNORE = ".dockerignore"
@@ -117,42 +117,14 @@ class SessionSource:
         earlier = self._contexts.open(session.client, directory, follow)
         try:
             stream = filesync.tar_stream(session, directory, patterns, meter, earlier, follow)
-            await self._take(workers, name, stream, earlier, (session.client, directory), follow)
+            whose = (session.client, directory)
+            await receive_context(workers, name, stream, self._contexts, earlier, whose, follow)
+            workers.received[name]["partial"] = bool(follow)
         finally:
             earlier.close()
         meter.end()
-
-    async def _take(
-        self,
-        workers: BuildWorkers,
-        name: str,
-        stream: AsyncIterator[bytes],
-        earlier: Earlier,
-        whose: tuple[str, str],
-        follow: Sequence[str],
-    ) -> None:
-        """The image of before when nothing changed, or a new one, which is kept."""
-        first = await anext(stream, b"")
-        image = workers.new_image(name)
-        if earlier.unchanged:
-            received = await self._contexts.adopt(earlier, workers.path(image))
-            workers.received[name] = {**received, "image": image, "partial": bool(follow)}
-            return
-
-        async def receive(fd: int) -> Any:
-            return await workers.receive_image(fd, name, image=image)
-
-        received = await fed(_with(first, stream), receive)
-        self._contexts.keep(*whose, workers.path(image), received, earlier, follow)
-        workers.received[name]["partial"] = bool(follow)
 
 
 def _is_plain(path: str) -> bool:
     """Whether clients take it for a path, and not for an exception, or trim it."""
     return not path.startswith("!") and path == path.strip()
-
-
-async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece

@@ -38,10 +38,12 @@ class Rules(Protocol):
 
 
 class Choice(NamedTuple):
-    """How sources are taken: with the directories they are in, and without what rules exclude."""
+    """How sources are taken: with the directories they are in, and without what rules exclude.
+    Without ``follow`` one that is a link is taken as such."""
 
     parents: bool = False
     rules: Rules | None = None
+    follow: bool = True
 
 
 ALL = Choice()
@@ -189,7 +191,7 @@ def collect(root_fd: int, patterns: Sequence[str], choice: Choice = ALL) -> Iter
 def _plain(root_fd: int, patterns: Sequence[str], choice: Choice) -> Iterator[Found]:
     paths = expand(root_fd, patterns, choice)
     for path in paths:
-        parent, base = os.path.split(_resolved(root_fd, path))
+        parent, base = os.path.split(_resolved(root_fd, path) if choice.follow else path)
         yield from _one(root_fd, (parent, base or "."), len(paths), _walk(choice), path)
 
 

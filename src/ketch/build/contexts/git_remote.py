@@ -33,6 +33,7 @@ class GitRemote(msgspec.Struct, frozen=True, kw_only=True):
     branch, a tag, a full name or a commit; empty means the default branch.
 
     ``subdir`` is a directory of the repository; ``checksum`` a commit that must be what is there.
+    ``known_hosts`` are keys of hosts as ssh has them; "" leaves them to the client's secret.
     """
 
     url: str
@@ -41,6 +42,7 @@ class GitRemote(msgspec.Struct, frozen=True, kw_only=True):
     checksum: str = ""
     keep_git_dir: bool = False
     submodules: bool = True
+    known_hosts: str = ""
 
     @property
     def is_ssh(self) -> bool:

@@ -39,9 +39,10 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a build, in the words of Docker's ``POST /build``.
 
     ``dockerfile`` is a path inside the context; ``contexts`` are other ones by name
-    (``named_contexts``), of which ``inputs`` are those of kind ``input:``. ``no_cache_stages``
-    take nothing from the cache. ``build_args`` maps to
-    None for an argument that was named without a value (then it is as if it were not given).
+    (``named_contexts``), of which ``inputs`` are those of kind ``input:``, with what the client
+    says of them in ``input_metadata``. ``no_cache_stages`` take nothing from the cache.
+    ``build_args`` maps to None for an argument that was named without a value (then it is as if it
+    were not given).
     ``credentials`` maps a registry's host to a user and a password (``docker.io`` for the Hub).
     ``secrets`` are values by ID, for mounts of that type. ``allow`` names entitlements:
     ``network.host`` and ``security.insecure``, which a RUN must not take by itself. What ketch
@@ -76,6 +77,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] = ()
     contexts: dict[str, str] = {}
     inputs: dict[str, ImageInput] = {}
+    input_metadata: dict[str, str] = {}
     remote: str = ""
     squash: bool = False
     attestations: Attestations = Attestations()

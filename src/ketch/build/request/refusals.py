@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from ketch.build.dockerfile.ast import Dockerfile
-from ketch.build.dockerfile.source import DockerfileError, Position, Range
+from ketch.build.dockerfile.source import DockerfileError, Position, Range, Source
 from ketch.build.request.options import BuildOptions
 from ketch.errors import Forbidden, Unsupported
 
@@ -36,17 +36,33 @@ def check_grants(asked: Iterable[str], grantable: Collection[str]) -> None:
             )
 
 
+class OtherFrontend(DockerfileError):
+    """The Dockerfile is for another front end than ketch's own: its image, and the whole text of
+    the directive. Clients with BuildKit's sessions get it run; others get the error."""
+
+    def __init__(self, syntax: str, source: Source, where: Range) -> None:
+        super().__init__(
+            f"the front end {syntax!r:.200} is not supported: only docker/dockerfile is built in,"
+            " others need a client with BuildKit sessions (docker buildx build)",
+            source,
+            where,
+        )
+        self.syntax = syntax
+        self.image = syntax.split()[0]
+
+
+def is_builtin(image: str) -> bool:
+    """Whether an image's name is that of Dockerfile's own front end, of whatever version."""
+    name = image.partition("@")[0].partition(":")[0]
+    return name.removeprefix("docker.io/") in FRONTENDS
+
+
 def check_syntax(dockerfile: Dockerfile, given: str) -> None:
-    """Refuse a front end other than Dockerfile's own; raises ``DockerfileError``.
+    """Refuse a front end other than Dockerfile's own; raises ``OtherFrontend``.
 
     ``given`` is the build argument BUILDKIT_SYNTAX, which wins over the directive.
     """
-    syntax = given or dockerfile.directives.get("syntax", "")
-    name = syntax.partition("@")[0].partition(":")[0].removeprefix("docker.io/")
-    if syntax and name not in FRONTENDS:
+    syntax = (given or dockerfile.directives.get("syntax", "")).strip()
+    if syntax and not is_builtin(syntax.split()[0]):
         where = Range(Position(1, 1), Position(1, len(dockerfile.source.lines[0]) + 1))
-        raise DockerfileError(
-            f"the front end {syntax!r} is not supported: only docker/dockerfile is built in",
-            dockerfile.source,
-            where,
-        )
+        raise OtherFrontend(syntax, dockerfile.source, where)

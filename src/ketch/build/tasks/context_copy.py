@@ -47,7 +47,7 @@ class ContextsInMemory:
     def checksum(self, args: Args) -> Args | None:
         """``copy_tasks.checksum`` below the ``"image"``; None: it has to be mounted for that."""
         context = self._known.get(str(args.get("image")))
-        if context is None:
+        if context is None or not args.get("follow", True):
             return None
         asked = taken(args), choice_of(args)
         try:

@@ -1,9 +1,9 @@
 """Worker functions of COPY and ADD; those with a destination run pivoted into its tree.
 
 Signature ``(args, fds) -> dict`` of the launcher's ``work`` operation. What is taken is described
-by ``"sources"`` (globs), ``"parents"`` (keep the directories they are in) and ``"excludes"``
-(patterns as in ``.dockerignore``). Sources and destinations are somebody else's: every path is
-looked up inside its own root.
+by ``"sources"`` (globs), ``"parents"`` (keep the directories they are in), ``"excludes"`` (patterns
+as in ``.dockerignore``) and ``"follow"`` (a source that is a link stands for what it leads to).
+Sources and destinations are somebody else's: every path is looked up inside its own root.
 """
 
 from __future__ import annotations
@@ -140,4 +140,4 @@ def choice_of(args: Args) -> sources.Choice:
         rules = IgnoreRules(pattern.strip("/") for pattern in patterns) if patterns else None
     except (BadPattern, re.error) as error:
         raise InvalidParameter(f"--exclude: {error}") from None
-    return sources.Choice(bool(args.get("parents")), rules)
+    return sources.Choice(bool(args.get("parents")), rules, bool(args.get("follow", True)))

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+from base64 import b64decode
 from typing import Any
 
+from ketch.build.contexts.ignore import parse_ignore
 from ketch.build.tasks.context_image import LARGEST_TEXT
 from ketch.errors import InvalidParameter, NotFound
+from ketch.layers.archive import in_root
+from ketch.layers.sources import Choice, collect
+from ketch.layers.tarwrite import TarWriter
 from ketch.linux.paths import open_in_root
 
 _MOST = 50_000  # names in a directory: more than a message could carry
@@ -54,6 +59,26 @@ def entries(args: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     with os.fdopen(os.dup(fds[0]), "w") as file:
         json.dump(found, file)
     return {}
+
+
+def archive(args: dict[str, Any], fds: list[int]) -> dict[str, object]:
+    """The whole tree as a tar into ``fds[0]``, without what the ``ignore`` file (in base64)
+    excludes → ``{"entries"}``."""
+    rules = parse_ignore(b64decode(args["ignore"]))
+
+    def write(root_fd: int) -> dict[str, object]:
+        with os.fdopen(os.dup(fds[0]), "wb", 1 << 20) as out:
+            writer = TarWriter(out)
+            for entry, fd in collect(root_fd, ["."], Choice(rules=rules if rules else None)):
+                entry.name = entry.name.partition(b"/")[2]
+                if entry.hardlink:
+                    entry.link = entry.link.partition(b"/")[2]
+                if entry.name:
+                    writer.add(entry, fd)
+            writer.finish()
+        return {"entries": writer.entries}
+
+    return in_root(write)
 
 
 def _opened(path: str, flags: int) -> int:

@@ -12,8 +12,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,10 @@ from ketch.engine.builder.contexts.earlier import KeptContexts
 from ketch.engine.builder.contexts.git import Cloner
 from ketch.engine.builder.contexts.offers import OfferDesk
 from ketch.engine.builder.contexts.seen import SeenContexts
-from ketch.engine.builder.contexts.source import Source, TarSource
+from ketch.engine.builder.contexts.source import Source
 from ketch.engine.builder.definition import definition, loaded
+from ketch.engine.builder.graph.build import GraphBuild
+from ketch.engine.builder.graph.solver import GraphSolver
 from ketch.engine.builder.history.records import BuildHistory, Recording
 from ketch.engine.builder.options import check, each_platform, platform_arguments
 from ketch.engine.builder.questions import Questions
@@ -60,6 +62,7 @@ from ketch.linux.capabilities import NAMES
 if TYPE_CHECKING:
     from ketch.build.lint.answers import Answer
     from ketch.build.progress.events import Sink
+    from ketch.engine.builder.graph.sources import GraphFiles
     from ketch.engine.containers.parts import Parts
     from ketch.state.database import Database
 
@@ -117,14 +120,15 @@ class Builder:
         options: BuildOptions,
         offers: Offers | None = None,
         gate: Awaitable[bool] | None = None,
-        ref: str = "",
+        ref: str | None = "",
         channel: Channel | None = None,
     ) -> AsyncIterator[RunningBuild]:
         """A build whose steps run while the block does; leaving it kills what still runs.
 
         Nothing is stored before ``gate``, if there is one, answers True. ``ref`` is what the client
-        calls the build. A ``channel`` of the caller's has the events from the start on, before the
-        block begins too; the caller closes it when no block did.
+        calls the build, None if the history is not to have it. A ``channel`` of the caller's has
+        the events from the start on, before the block begins too; the caller closes it when no
+        block did.
 
         Raises what is wrong before the first step, as ``build`` does.
         """
@@ -192,21 +196,40 @@ class Builder:
             await asyncio.shield(self._close_room(room))
 
     @asynccontextmanager
-    async def standing(
-        self, offers: Offers, channel: Channel, allow: Sequence[str]
-    ) -> AsyncIterator[Containers]:
-        """A place for files that a client looks at and containers over layers that are here,
-        without a build; they go with the block. ``allow`` as in ``BuildOptions``."""
-        check_grants(allow, self._parts.config.entitlements)
-        options = BuildOptions(allow=tuple(allow))
-        room = await self._make_room(TarSource(_nothing()), options, offers, channel, channel.put)
-        sources = CacheSources(room)
-        try:
+    async def graphs(
+        self,
+        source: GraphFiles,
+        options: BuildOptions,
+        offers: Offers,
+        channel: Channel,
+        ref: str | None = None,
+    ) -> AsyncIterator[GraphBuild]:
+        """A place for the graphs of one client, which goes with the block, and what runs in it.
+        ``ref`` is as for ``running``.
+
+        Raises as ``running`` does.
+        """
+        check(options)
+        check_grants(options.allow, self._parts.config.entitlements)
+        async with AsyncExitStack() as stack:
+            recording = stack.enter_context(self.history.recording(options, ref))
+            sink = recording.tee(channel.put)
+            room = await self._make_room(source, options, offers, channel, sink)
+            stack.push_async_callback(self._closed, room)
+            sources = CacheSources(room)
+            stack.push_async_callback(sources.close)
             files = StepFiles(room, self._sums)
-            yield Containers(room, files, MountTransfer(room, sources), self._facts)
-        finally:
-            await sources.close()
-            await asyncio.shield(self._close_room(room))
+            transfer = MountTransfer(room, sources)
+            runner = StepRunner(room, files, transfer, self._facts)
+            runner.check()
+            executor = BuildExecutor(room, self._cache, runner, files, sources, transfer)
+            solver = GraphSolver(room, executor, runner, source)
+            stack.push_async_callback(solver.close)
+            containers = Containers(room, files, transfer, self._facts)
+            yield GraphBuild(room, executor, solver, containers, recording)
+
+    async def _closed(self, room: BuildRoom) -> None:
+        await asyncio.shield(self._close_room(room))
 
     async def _make_room(
         self, source: Source, options: BuildOptions, offers: Offers, channel: Channel, sink: Sink
@@ -331,12 +354,6 @@ async def _classic(build: RunningBuild, *, quiet: bool) -> AsyncIterator[BuildOu
     else:
         for output in text.closing(built.image, built.tags):
             yield output
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    pieces: tuple[bytes, ...] = ()
-    for piece in pieces:
-        yield piece
 
 
 def _delete(path: str) -> None:

@@ -85,7 +85,9 @@ class Cloner:
 
     async def _known_hosts(self, remote: GitRemote) -> str:
         """From the secret GIT_SSH_KNOWN_HOSTS; "" takes a host's key as it comes."""
-        return await self._text("GIT_SSH_KNOWN_HOSTS", remote.host) if remote.is_ssh else ""
+        if not remote.is_ssh:
+            return ""
+        return remote.known_hosts or await self._text("GIT_SSH_KNOWN_HOSTS", remote.host)
 
     async def _agent(self, remote: GitRemote, stack: AsyncExitStack) -> str:
         if not remote.is_ssh or not await self._offers.has_agent(_AGENT):

@@ -31,6 +31,7 @@ from ketch.build.progress.events import (
     Warned,
 )
 from ketch.build.request.options import BuildOptions
+from ketch.build.request.refusals import OtherFrontend
 from ketch.engine.builder.history.files import Attachment, Failure, KeptFile, failure_of
 from ketch.errors import Conflict, InvalidParameter, KetchError, NotFound
 from ketch.state.database import Database, Table
@@ -242,16 +243,31 @@ class BuildHistory:
         return Recording(self, record)
 
     @contextmanager
-    def recording(self, options: BuildOptions, ref: str = "") -> Iterator[Recording]:
-        """A build that starts now, and ends with the block if it did not before."""
-        recording = self.begin(options, ref)
+    def recording(self, options: BuildOptions, ref: str | None = "") -> Iterator[Recording]:
+        """A build that starts now, and ends with the block if it did not before. None as ``ref`` is
+        a part of another one, which is not kept; nor is one that another front end is to do."""
+        recording = self.begin(options, ref or "")
+        if ref is None:
+            self._drop(recording.record.ref)
         try:
             yield recording
+        except OtherFrontend:
+            self._drop(recording.record.ref)
+            raise
         except Exception as error:
             recording.end(ERROR, error=str(error), failure=failure_of(error))
             raise
         finally:
             recording.end(CANCELED)
+
+    def _drop(self, ref: str) -> None:
+        """As if it had not begun."""
+        unwritten = self._unwritten.pop(ref, None)
+        if unwritten is not None:
+            unwritten.cancel()
+        with self._database.transaction(durable=False):
+            self._delete([ref])
+        self._records.pop(ref, None)
 
     def _write(self, record: BuildRecord) -> None:
         """It runs for longer than a moment."""

@@ -45,7 +45,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     repository or archive that it came with, ``vcs`` what the client says of the repository it is
     in. ``contexts`` are values of named contexts, ``directories`` the names of those of the
     client's that were used: without any the materials are all there is. ``networked``: a step had
-    a network."""
+    a network. Without a ``frontend`` the client gave the build's graph itself."""
 
     ref: str
     started: str
@@ -64,6 +64,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     contexts: Mapping[str, str] = {}
     directories: Sequence[str] = ()
     networked: bool = True
+    frontend: str = "dockerfile.v0"
 
     @property
     def whole(self) -> bool:
@@ -120,7 +121,7 @@ def provenance(wanted: Provenance, call: Invocation) -> dict[str, Any]:
     if call.target:
         plain["target"] = call.target
     request: dict[str, Any] = {
-        "frontend": "dockerfile.v0",
+        "frontend": call.frontend,
         **(more if wanted.everything else {}),
         "args": {**plain, **(more["args"] if wanted.everything else {})},
         "locals": [{"name": name} for name in sorted(call.directories)],
@@ -134,7 +135,7 @@ def provenance(wanted: Provenance, call: Invocation) -> dict[str, Any]:
 def _metadata(wanted: Provenance, call: Invocation) -> dict[str, Any]:
     """What BuildKit tells beyond SLSA."""
     found: dict[str, Any] = {"vcs": dict(call.vcs)} if call.vcs else {}
-    if wanted.everything:
+    if wanted.everything and call.dockerfile:
         source = {"filename": call.filename, "language": "Dockerfile", "data": call.dockerfile}
         found["source"] = {"infos": [source]}
     return found

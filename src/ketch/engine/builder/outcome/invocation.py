@@ -30,23 +30,35 @@ _GIT_SECRETS = ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")
 
 def begun(room: BuildRoom, plan: Prepared, ref: str) -> Invocation:
     """What is known when a build begins."""
+    return msgspec.structs.replace(
+        begun_graph(room, ref, "dockerfile.v0"),
+        filename=room.options.dockerfile,
+        secrets=tuple(_lent(plan, "secret")),
+        agents=tuple(_lent(plan, "ssh")),
+        networked=room.options.network_mode != "none" and any(map(_has_network, _steps(plan))),
+        dockerfile="".join(f"{line}\n" for line in plan.dockerfile.source.lines).encode(),
+    )
+
+
+def begun_graph(room: BuildRoom, ref: str, frontend: str) -> Invocation:
+    """The same for a build whose steps come as a graph: of a client's, or of another front end."""
     options = room.options
     return Invocation(
         ref=ref,
         started=timestamp(),
         finished="",
-        filename=options.dockerfile,
+        filename="",
         target=options.target,
         platform=str(platforms.host()),
         arguments={k: v for k, v in options.build_args.items() if v is not None},
         labels=options.labels,
-        secrets=tuple(_lent(plan, "secret")),
-        agents=tuple(_lent(plan, "ssh")),
+        secrets=(),
+        agents=(),
         contexts={name: _ACCOUNT.sub("://", value) for name, value in options.contexts.items()},
-        networked=options.network_mode != "none" and any(map(_has_network, _steps(plan))),
         vcs={key: value for key, value in options.vcs.items() if value},
-        dockerfile="".join(f"{line}\n" for line in plan.dockerfile.source.lines).encode(),
+        dockerfile=b"",
         materials=(),
+        frontend=frontend,
     )
 
 
@@ -62,6 +74,9 @@ def ended(call: Invocation, room: BuildRoom, used: Sequence[Material]) -> Invoca
         own = ["context", "dockerfile"]
     elif source is room.source:
         own = []
+    directories = [*own, *{load.name: None for load in room.loads if load.name}]
+    if not call.filename:  # a graph, whose directories are told by number
+        directories = list({load.name.rpartition("#")[0]: None for load in room.loads})
     materials = dict.fromkeys((*used, *((context,) if context else ())))
     clones = [one for one in materials if is_git(one.uri)]
     return msgspec.structs.replace(
@@ -69,7 +84,7 @@ def ended(call: Invocation, room: BuildRoom, used: Sequence[Material]) -> Invoca
         finished=timestamp(),
         materials=sorted(materials, key=_place),
         origin=None if own else context,
-        directories=[*own, *{load.name: None for load in room.loads if load.name}],
+        directories=directories,
         secrets=_with(call.secrets, _GIT_SECRETS if clones else ()),
         agents=_with(call.agents, [_AGENT] if any(map(_by_ssh, clones)) else ()),
     )

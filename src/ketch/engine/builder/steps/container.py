@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.engine.builder.steps.looking import Looking
-from ketch.engine.builder.steps.mounts import made, secret_variable
+from ketch.engine.builder.steps.mounts import made, offered, secret_variable
 from ketch.engine.builder.steps.process import BuildProcess
 from ketch.engine.builder.steps.sandbox import Sandbox, attach_of, spec_of
 from ketch.engine.containers.exec_process import exec_wire
@@ -25,7 +25,7 @@ from ketch.engine.spec import validate as spec_validate
 from ketch.errors import Conflict, Forbidden, InvalidParameter, NotFound
 
 if TYPE_CHECKING:
-    from ketch.build.executor import RunStep, StepMount
+    from ketch.build.executor import RunStep
     from ketch.engine.builder.cache.mount_transfer import MountTransfer
     from ketch.engine.builder.room import BuildRoom
     from ketch.engine.builder.steps.files import StepFiles
@@ -73,25 +73,13 @@ class Containers:
         self._granted("network.host", wanted=step.network == "host")
         spec_validate.validate(spec_of(step), self._facts)
         self.hold(step.layers)
-        offered = [mount for mount in step.mounts if await self._offered(mount)]
-        step = msgspec.structs.replace(step, mounts=tuple(offered))
+        offers = self._room.offers
+        there = [mount for mount in step.mounts if await offered(offers, mount)]
+        step = msgspec.structs.replace(step, mounts=tuple(there))
         async with AsyncExitStack() as stack:
             making = made(self._room, self._files, self._transfer, step)
             mounts = await stack.enter_async_context(making)
             return BuildContainer(self, self._room, step, mounts, stack.pop_all(), read_only)
-
-    async def _offered(self, mount: StepMount) -> bool:
-        """Whether the client has what it is to lend; raises ``NotFound`` when it must."""
-        if mount.type not in ("secret", "ssh"):
-            return True
-        offers = self._room.offers
-        if mount.type == "ssh":
-            there = await offers.has_agent(mount.id)
-        else:
-            there = await offers.secret(mount.id) is not None
-        if mount.required and not there:
-            raise NotFound(f"{mount.type} {mount.id}: not found")
-        return there
 
     def hold(self, layers: tuple[str, ...]) -> None:
         """Keep layers while this is open; raises ``NotFound`` when one is not here."""

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ketch.build.contexts.accounts import without_account
 from ketch.build.contexts.git_remote import is_git, parse_remote
 from ketch.build.contexts.named_contexts import WITH_NAME
@@ -90,6 +92,18 @@ class BuildExecutor:
         self._note(reference, record)
         blob = self._room.parts.images.config_blob(record.id)
         return BaseImage(record.id, blob, record.layers)
+
+    async def describe(self, reference: str, platform: str, *, pull: bool) -> tuple[str, bytes]:
+        """The digest and the configuration of an image; no digest of one that is here."""
+        images = self._room.parts.images
+        record = None if pull else self._local(reference, platform)
+        if record is not None:
+            return "", images.config_blob(record.id)
+        name = references.parse(reference).tagged()
+        auth = await self._room.account(name)
+        found = await images.describe_remote(str(name), auth)
+        wanted = platforms.parse(platform) if platform else platforms.host()
+        return found.digest, await images.remote_config(str(name), wanted, auth)
 
     async def of_layout(self, value: str, platform: str, report: Report) -> BaseImage:
         """Of the client's; not stored as an image."""
@@ -249,9 +263,11 @@ class BuildExecutor:
         keep_git_dir: bool,
         report: Report,
         keeps_name: bool = False,
+        known_hosts: str = "",
     ) -> Tree:
         """By a worker that runs git."""
         remote = parse_remote(url, checksum=checksum, keep_git_dir=keep_git_dir)
+        remote = msgspec.structs.replace(remote, known_hosts=known_hosts)
         tree = self._next_tree()
         commit = await self._room.workers.cloner.clone(remote, tree.handle, keeps_name=keeps_name)
         report.note(f"{without_account(remote.url)} is at {commit}\n")

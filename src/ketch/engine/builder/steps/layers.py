@@ -42,7 +42,14 @@ class CopiedLayers:
             if stored is not None:
                 return stored
             view = await self._room.view(part.tree, part.sources)
-            return await self._store(words, view, base)
+            return await self._store(f"{_COPY}:layer", words, view, base)
+
+    async def written(self, task: str, base: Rootfs, other: Rootfs) -> str:
+        """The layer whose tar a worker in ``base`` writes, which is given another tree; held."""
+        async with self._room.parts.images.hold():
+            found = await self._store(task, {}, other, base)
+        assert found is not None
+        return found
 
     async def _in_memory(self, part: CopyPart, words: dict[str, Any], base: Rootfs) -> str | None:
         """In one pass; None when it has to be the other way."""
@@ -64,11 +71,13 @@ class CopiedLayers:
             os.close(lent)
         return self._held(stored) if stored["plain"] else None
 
-    async def _store(self, words: dict[str, Any], view: Rootfs, base: Rootfs) -> str | None:
+    async def _store(
+        self, task: str, words: dict[str, Any], view: Rootfs, base: Rootfs
+    ) -> str | None:
         with ExitStack() as open_fds, storing(f"a layer in {self._room.parts.config.data_root}"):
             pipe = _Pipe(self._room.directory, open_fds)
             ends = [
-                asyncio.ensure_future(self._place(words, view, base, pipe)),
+                asyncio.ensure_future(self._place(task, words, view, base, pipe)),
                 asyncio.ensure_future(self._keep(pipe)),
             ]
             try:
@@ -95,11 +104,11 @@ class CopiedLayers:
         return layer
 
     async def _place(
-        self, words: dict[str, Any], view: Rootfs, base: Rootfs, pipe: _Pipe
+        self, task: str, words: dict[str, Any], view: Rootfs, base: Rootfs, pipe: _Pipe
     ) -> dict[str, Any]:
         launcher = self._room.parts.launcher
         try:
-            return await launcher.work(f"{_COPY}:layer", words, [pipe.writing], base, trees=[view])
+            return await launcher.work(task, words, [pipe.writing], base, trees=[view])
         finally:
             pipe.end_writing()
 
@@ -157,6 +166,7 @@ def taken(part: CopyPart) -> dict[str, Any]:
         "parents": part.parents,
         "excludes": list(part.excludes),
         "owners": part.owners,
+        "follow": part.follow,
     }
 
 

@@ -1,22 +1,18 @@
-"""What a client looks at: trees of its builds, and files that are fetched without a build."""
+"""What a client looks at: trees of its builds."""
 
 from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ketch.build.contexts.git_remote import is_git, parse_remote
 from ketch.build.contexts.ignore import IgnoreRules
 from ketch.build.executor import Tree
-from ketch.engine.builder.contexts.fetch import save
-from ketch.engine.builder.contexts.remote import archive
-from ketch.engine.builder.workers import directory_of
-from ketch.engine.http_get import opened
-from ketch.engine.pipes import fed
-from ketch.engine.storing import storing
+from ketch.engine.pipes import drained
 from ketch.errors import InvalidParameter
 from ketch.layers.globs import BadPattern
 
@@ -53,34 +49,6 @@ class Looking:
     def __init__(self, room: BuildRoom) -> None:
         self._room = room
 
-    async def fetch(self, url: str, name: str = "") -> Tree:
-        """What is at a URL: unpacked, or as one file of that name. Once in a room."""
-        report = self._room.reporting(f"[internal] load {url}")
-        directory = directory_of("")
-        try:
-            await self._fetch(url, name, directory)
-        except BaseException as error:
-            report.end(error=str(error) or "canceled")
-            raise
-        report.end()
-        return Tree("fetched", handle=directory)
-
-    async def _fetch(self, url: str, name: str, directory: str) -> None:
-        if name:
-            self._room.make_directory(directory)
-            path = f"{self._room.directory}/{directory}/{os.path.basename(name)}"
-            async with opened(url, plain=True) as response:
-                await save(url, response, path)
-        elif is_git(url):
-            await self._room.workers.cloner.clone(parse_remote(url), directory)
-        else:
-
-            async def receive(fd: int) -> Any:
-                return await self._room.workers.receive(fd, dockerfile="", directory=directory)
-
-            with storing("the build context"):
-                await fed(archive(url), receive)
-
     async def look(self, tree: Tree, path: str, offset: int = 0, size: int = 0) -> Seen:
         """A file's facts, and ``size`` bytes of it (-1: all); links are followed inside the tree.
 
@@ -99,6 +67,14 @@ class Looking:
         _, data = await self._asked("entries", {"path": path}, tree)
         found = msgspec.json.decode(data, type=list[Seen])
         return [one for one in found if wanted is None or wanted.excludes(one.name)]
+
+    async def archive(self, tree: Tree, ignore: bytes) -> AsyncIterator[bytes]:
+        """A tree as a tar stream, without what an ignore file excludes; closing the iterator ends
+        the work."""
+        view = await self._room.view(tree)
+        args = {"ignore": b64encode(ignore).decode()}
+        work = self._room.parts.launcher.work
+        return await drained(lambda fd: work(f"{_TASKS}:archive", args, [fd], view))
 
     async def _asked(self, task: str, args: dict[str, Any], tree: Tree) -> tuple[Any, bytes]:
         """What a worker in the tree answers, and what it writes."""

@@ -39,13 +39,15 @@ SECRETS = "build-secrets"  # below the exec root
 
 @dataclass(slots=True)
 class Made:
-    """Mounts in place. ``stubs`` is for ``ketch.build.tasks.stubs.clean``, empty without mounts."""
+    """Mounts in place. ``stubs`` is for ``ketch.build.tasks.stubs.clean``, empty without mounts;
+    ``outputs`` are the snapshots of mounts that are outcomes of the step, by their targets."""
 
     points: list[MountPoint] = field(default_factory=list)
     specs: list[MountSpec] = field(default_factory=list)
     roots: list[Rootfs] = field(default_factory=list)  # of points of type image, in order
     env: list[str] = field(default_factory=list)
     stubs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -179,7 +181,7 @@ class _Place:
     async def _bind(self, mount: StepMount) -> None:
         """The launcher mounts the tree and looks the source up inside it."""
         assert mount.tree is not None
-        rootfs = await self._rootfs(mount.tree, mount.source, writable=mount.writable)
+        rootfs = await self._rootfs(mount, mount.tree)
         self._found.points.append(
             MountPoint(
                 type="image",
@@ -191,15 +193,18 @@ class _Place:
         )
         self._found.roots.append(rootfs)
 
-    async def _rootfs(self, tree: Tree, source: str, *, writable: bool) -> Rootfs:
-        """A tree as a mount; what is written to it is thrown away after the step."""
+    async def _rootfs(self, mount: StepMount, tree: Tree) -> Rootfs:
+        """A tree as a mount; what is written to it is thrown away after the step, unless it is an
+        outcome."""
         snapshots = self._room.parts.snapshots
-        view = await self._room.view(tree, [source])
-        if not writable:
+        view = await self._room.view(tree, [mount.source])
+        if not mount.writable:
             return view
         key = f"build-{secrets.token_hex(16)}"
         snapshots.prepare(key, (self._room.floor,), apart=True)
         self._stack.push_async_callback(asyncio.to_thread, snapshots.remove, key)
+        if mount.output:
+            self._found.outputs[mount.target] = key
         scratch = snapshots.rootfs(key)
         return Rootfs(view.lowers, scratch.upper, scratch.work, volatile=True)
 
@@ -207,6 +212,19 @@ class _Place:
         self._found.points.append(
             MountPoint(type="bind", source=source, target=target, writable=writable)
         )
+
+
+async def offered(offers: Offers, mount: StepMount) -> bool:
+    """Whether the client has what a mount is to lend; raises ``NotFound`` when it must."""
+    if mount.type not in ("secret", "ssh"):
+        return True
+    if mount.type == "ssh":
+        there = await offers.has_agent(mount.id)
+    else:
+        there = await offers.secret(mount.id) is not None
+    if mount.required and not there:
+        raise NotFound(f"{mount.type} {mount.id}: not found")
+    return there
 
 
 async def secret_variable(offers: Offers, id: str, name: str, *, optional: bool) -> list[str]:

@@ -55,25 +55,34 @@ class StepRunner:
             exit = await sandbox.exited()
             if mounts.points:
                 await sandbox.end()  # nothing may still be at work in a mount
-            if exit.status:
+            if exit.status not in step.exit_codes:
                 self._room.kept[sandbox.id] = mounts.stubs
                 return RunOutcome(exit.status, "", kept=sandbox.id, oom=exit.oom)
-            return RunOutcome(0, await self._room.ingest(sandbox.id, mounts.stubs))
+            layer = await self._room.ingest(sandbox.id, mounts.stubs)
+            outputs = {
+                target: await self._room.ingest(key) for target, key in mounts.outputs.items()
+            }
+            return RunOutcome(0, layer, outputs=outputs)
         finally:
             self._room.later(sandbox.retire())
 
     def check(self) -> None:
         """Refuse limits and networks that no step could have; raises ``InvalidParameter``."""
         options = self._room.options
-        step = RunStep(
-            layers=(),
-            argv=("true",),
-            env=(),
-            user="",
-            working_dir="/",
-            network=options.network_mode,
-            hostname=options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
-            limits=options.limits,
-            extra_hosts=options.extra_hosts,
+        self.validate(
+            RunStep(
+                layers=(),
+                argv=("true",),
+                env=(),
+                user="",
+                working_dir="/",
+                network=options.network_mode,
+                hostname=options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
+                limits=options.limits,
+                extra_hosts=options.extra_hosts,
+            )
         )
+
+    def validate(self, step: RunStep) -> None:
+        """The same for one step."""
         spec_validate.validate(spec_of(step), self._facts)

@@ -201,6 +201,7 @@ def spec_of(step: RunStep) -> ContainerSpec:
         extra_hosts=step.extra_hosts,
         log=LogConfig(driver="none"),
         resources=with_defaults(_resources(step.limits)),
+        read_only_rootfs=step.read_only,
         shm_size=step.limits.shm_size or _SHM_SIZE,
         cgroup_parent=step.limits.cgroup_parent,
     )

@@ -11,14 +11,14 @@ CONFINED, INSECURE = range(2)  # SecurityMode
 MOUNT_TYPES = ("BIND", "SECRET", "SSH", "CACHE", "TMPFS")
 
 
-class HostIP(Message):
+class HostIP(Message, strict=True):
     """A line of ``/etc/hosts``."""
 
     Host: str = field(1)
     IP: str = field(2)
 
 
-class ProxyEnv(Message):
+class ProxyEnv(Message, strict=True):
     """Proxies that the program is told of; they are no part of what it is."""
 
     http_proxy: str = field(1)
@@ -28,7 +28,7 @@ class ProxyEnv(Message):
     all_proxy: str = field(5)
 
 
-class UlimitMessage(Message):
+class UlimitMessage(Message, strict=True):
     """``pb.Ulimit``."""
 
     Name: str = field(1)
@@ -36,7 +36,7 @@ class UlimitMessage(Message):
     Hard: int = field(3)
 
 
-class Meta(Message):
+class Meta(Message, strict=True):
     """A program: its words, its environment."""
 
     args: list[str] = field(1)
@@ -52,20 +52,20 @@ class Meta(Message):
     validExitCodes: list[int] = field(12)
 
 
-class TmpfsOpt(Message):
+class TmpfsOpt(Message, strict=True):
     """Of a tmpfs; 0 is no limit."""
 
     size: int = field(1)
 
 
-class CacheOpt(Message):
+class CacheOpt(Message, strict=True):
     """Of a cache mount."""
 
     ID: str = field(1)
     sharing: int = field(2)
 
 
-class SecretOpt(Message):
+class SecretOpt(Message, strict=True):
     """Of a secret; an optional one may be missing."""
 
     ID: str = field(1)
@@ -75,7 +75,7 @@ class SecretOpt(Message):
     optional: bool = field(5)
 
 
-class SSHOpt(Message):
+class SSHOpt(Message, strict=True):
     """Of an agent's socket."""
 
     ID: str = field(1)
@@ -85,7 +85,7 @@ class SSHOpt(Message):
     optional: bool = field(5)
 
 
-class MountMessage(Message):
+class MountMessage(Message, strict=True):
     """``pb.Mount``: ``input`` and ``output`` count the vertex's (-1: none); ``resultID`` names a
     result instead where there is no vertex."""
 
@@ -103,7 +103,7 @@ class MountMessage(Message):
     contentCache: int = field(24)
 
 
-class SecretEnv(Message):
+class SecretEnv(Message, strict=True):
     """A secret as a variable."""
 
     ID: str = field(1)

@@ -1,0 +1,1 @@
+"""Running build graphs (LLB): what executes the vertices that ``ketch.llb`` checked."""
