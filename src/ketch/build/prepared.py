@@ -49,9 +49,8 @@ def prepare(data: bytes, options: BuildOptions, platform: dict[str, str]) -> Pre
 
 def parsed(data: bytes, options: BuildOptions) -> Dockerfile:
     """The file; raises ``DockerfileError``, also for a front end that is not this one."""
-    dockerfile = parse(data, options.dockerfile)
-    check_syntax(dockerfile, options.build_args.get("BUILDKIT_SYNTAX") or "")
-    return dockerfile
+    check_syntax(data, options.dockerfile, options.build_args.get("BUILDKIT_SYNTAX") or "")
+    return parse(data, options.dockerfile)
 
 
 def planned(

@@ -134,6 +134,7 @@ class BuildkitSolver:
             other = error.error if isinstance(error, Located) else error
             if not isinstance(other, OtherFrontend):
                 raise
+            self.held(job).graphs.is_recorded = True  # instead of what had begun
             return await self._images.run(job, _forwarded(asked, other))
         return target.result(arrays=arrays)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ketch.build.dockerfile.ast import Dockerfile
 from ketch.build.dockerfile.source import DockerfileError, Position, Range, Source
+from ketch.build.dockerfile.syntax import syntax_of
 from ketch.build.request.options import BuildOptions
 from ketch.errors import Forbidden, Unsupported
 
@@ -57,12 +57,15 @@ def is_builtin(image: str) -> bool:
     return name.removeprefix("docker.io/") in FRONTENDS
 
 
-def check_syntax(dockerfile: Dockerfile, given: str) -> None:
+def check_syntax(data: bytes, name: str, given: str) -> None:
     """Refuse a front end other than Dockerfile's own; raises ``OtherFrontend``.
 
     ``given`` is the build argument BUILDKIT_SYNTAX, which wins over the directive.
     """
-    syntax = (given or dockerfile.directives.get("syntax", "")).strip()
+    syntax, line = syntax_of(data)
+    syntax, line = (given.strip(), 1) if given.strip() else (syntax, line)
     if syntax and not is_builtin(syntax.split()[0]):
-        where = Range(Position(1, 1), Position(1, len(dockerfile.source.lines[0]) + 1))
-        raise OtherFrontend(syntax, dockerfile.source, where)
+        source = Source.decode(name, data)
+        width = len(source.lines[line - 1]) if len(source.lines) >= line else 0
+        where = Range(Position(line, 1), Position(line, width + 1))
+        raise OtherFrontend(syntax, source, where)
