@@ -81,6 +81,8 @@ def test_names_and_metadata() -> None:
     told = llb.OpMetadata(ignore_cache=True, description={"llb.customname": "mine"})
     vertex = graph_of(definition(outcome, **{outcome.digest: told})).vertices[-1]
     assert (vertex.name, vertex.fresh) == ("mine", True)
+    private = source("https://user:word@host/x")
+    assert graph_of(definition(private)).vertices[-1].name == "https://host/x"
     changed = files([action(-1, mkfile=mkfile("/a", b"")), action(1, 1, mkdir=mkdir("/b"))], BASE)
     vertex = graph_of(definition(changed.at(1))).vertices[-1]
     assert vertex.name == "mkfile /a, mkdir /b"

@@ -77,7 +77,7 @@ class ImageFrontends:
     async def _run(self, job: Job, asked: Asked) -> Result:
         build = await self._solver.held(job).graphs.build()
         reference = str(references.parse(asked.image).tagged())
-        image = await build.image(reference, f"resolve front end {reference}")
+        image = await build.image(reference, f"resolve front end docker-image://{reference}")
         config = images.decode(image.config).run
         _check_caps(config, asked)
         driver = Driver(job, asked.inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 
 from ketch.llb import vertices as v
@@ -10,6 +11,7 @@ from ketch.llb.messages import Op
 
 _NAME = "llb.customname"
 _LONGEST = 1000  # characters
+_ACCOUNT = re.compile(r"://[^/@\s]*@")
 
 
 def name_of(
@@ -26,7 +28,7 @@ def name_of(
 
 def _name(work: v.Work, op: Op, inputs: list[str]) -> str:
     if op.source is not None:
-        return op.source.identifier
+        return _ACCOUNT.sub("://", op.source.identifier)  # names are kept and shown
     if isinstance(work, v.Exec):
         return " ".join(work.args)
     if isinstance(work, v.Files):
@@ -34,7 +36,7 @@ def _name(work: v.Work, op: Op, inputs: list[str]) -> str:
     if isinstance(work, v.Merge):
         return f"merge ({', '.join(_input(inputs, place) for place in work.inputs)})"
     if isinstance(work, v.Diff):
-        return f"diff ({_input(inputs, work.lower)} -> {_input(inputs, work.upper)})"
+        return f"diff ({_input(inputs, work.lower)}) -> ({_input(inputs, work.upper)})"
     return "build"
 
 
