@@ -40,9 +40,7 @@ class GraphState(State):
             if error.run is not None:
                 assert self._graph.outcome is not None
                 outcome = self._graph.outcome.vertex
-                self._failure.details += details(
-                    error, self._states, self.containers, outcome
-                )
+                self._failure.details += details(error, self._states, self.containers, outcome)
             raise self._failure from error
 
     async def tree(self) -> Tree:

@@ -17,8 +17,8 @@ from ketch.buildkit.failed_runs import details
 from ketch.buildkit.frontend import build_options
 from ketch.buildkit.gateway_messages import Ref, Result
 from ketch.buildkit.graph_results import config_of, references
-from ketch.buildkit.holdings import Holdings, Target
 from ketch.buildkit.graphs import outcome_digest
+from ketch.buildkit.holdings import Holdings, Target
 from ketch.buildkit.image_frontends import ImageFrontends
 from ketch.buildkit.input_source import with_input_files
 from ketch.buildkit.inputs import with_inputs
