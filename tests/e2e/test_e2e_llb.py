@@ -65,6 +65,9 @@ async def test_commands_and_their_outputs(ketchd: Ketchd) -> None:
         assert await build.read(root, "seen") == b"d\n"
         assert "out" not in await listed(build, root)
         assert await listed(build, await solved(build, read_only)) == ["x"]
+        never = run(BUSYBOX, "true", meta={"validExitCodes": [3]})
+        with pytest.raises(GRPCError, match="did not complete successfully: exit code: 0"):
+            await solved(build, never)
 
 
 async def test_changes_of_files(ketchd: Ketchd, tmp_path: Path) -> None:

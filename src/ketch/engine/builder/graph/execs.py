@@ -169,7 +169,7 @@ class GraphExecs:
         ]
         step = msgspec.structs.replace(step, mounts=tuple(shown))
         outcome = await self._executor.run(step, lambda _: None, report)
-        if not outcome.exit_code:
+        if not outcome.kept:
             return outcome
         words, code = json.dumps(" ".join(step.argv), ensure_ascii=False), outcome.exit_code
         told = f"process {words} did not complete successfully: exit code: {code}"
