@@ -12,7 +12,8 @@ import re
 import shutil
 import signal
 import subprocess
-from typing import Any
+import tempfile
+from typing import IO, Any
 
 from ketch.errors import InvalidParameter, Unavailable, errno_text
 from ketch.linux.paths import open_directory_without_links
@@ -39,6 +40,7 @@ _SUBMODULE_URL = re.compile(
     r"https?://[^-]|ssh://(?:[^-/@][^/@]*@)?[^-]|[a-zA-Z0-9_.][a-zA-Z0-9_.-]*@[a-zA-Z0-9_.]|\.\.?/"
 )
 _LONGEST = 2000  # characters of what git said
+_MOST_SAID = 1 << 20  # bytes of it that are kept
 
 
 def clone(args: Args, fds: list[int]) -> Args:
@@ -172,18 +174,34 @@ class _Git:
 
     def _start(self, words: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-        try:
-            return subprocess.run(
-                ["git", *settings, *words],
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                preexec_fn=lambda: die_with_parent(signal.SIGKILL),
-            )
-        except FileNotFoundError:
-            raise Unavailable("git repositories need the program git on the host") from None
+        command = ["git", *settings, *words]
+        with tempfile.TemporaryFile(dir=os.path.dirname(self._folder)) as wrote:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=self._folder,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=wrote,
+                    stderr=subprocess.PIPE,
+                    preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no threads
+                )
+            except FileNotFoundError:
+                raise Unavailable("git repositories need the program git on the host") from None
+            with process:
+                said = _last(process.stderr)
+            wrote.seek(0)
+            out = wrote.read(_MOST_SAID)
+        return subprocess.CompletedProcess(command, process.returncode, out, said)
+
+
+def _last(stream: IO[bytes] | None) -> bytes:
+    """The end of what comes: a server may have git repeat its words as long as it likes."""
+    assert stream is not None
+    kept = b""
+    while piece := stream.read(_MOST_SAID):
+        kept = (kept + piece)[-_MOST_SAID:]
+    return kept
 
 
 def _environment(scratch: str, args: Args) -> dict[str, str]:
