@@ -103,6 +103,13 @@ def test_inline_in_the_image(
     )
     by_docker = other.out("build", "--cache-from", name, str(folder))
     assert by_docker.count("Using cache") == 5
+    other.docker(
+        "tag", name, "here-only:1"
+    )  # as with Docker, no registry is asked for what is here
+    other.docker("builder", "prune", "-af")
+    here = build(other, "--cache-from", "here-only:1", folder).stderr.decode()
+    assert here.count(" CACHED") == 4
+    assert "can't be taken" not in here
 
 
 async def test_as_buildx_asks(
