@@ -49,9 +49,12 @@ def _check_export(export: Export, options: BuildOptions) -> None:
             raise InvalidParameter(
                 f"invalid dangling-name-prefix {export.dangling!r}: it is a name without a tag"
             )
-    if export.type == DOCKER and len(each_platform(options)) > 1:
+    told = options.attestations.provenance
+    attested = options.attestations.sbom or (told is not None and not told.inline_only)
+    if export.type == DOCKER and (attested or len(each_platform(options)) > 1):
         raise InvalidParameter(
-            "the docker output holds one image: several platforms need type=oci or type=image"
+            "the docker output holds one image: several platforms and attestations need type=oci"
+            " or type=image"
         )
 
 
