@@ -75,6 +75,7 @@ async def test_changes_of_files(ketchd: Ketchd, tmp_path: Path) -> None:
     (context / "dir/sub").mkdir(parents=True)
     (context / "dir/f").write_text("f")
     (context / "dir/sub/g").write_text("g")
+    (context / "dir").chmod(0o711)
     (context / "link").symlink_to("dir")
     local = source("local://ctx", local__includepattern='["dir","link"]')
     passwd = mkfile("/etc/passwd", b"daemon:x:1:2::/:/bin/sh\n")
@@ -95,7 +96,8 @@ async def test_changes_of_files(ketchd: Ketchd, tmp_path: Path) -> None:
                                        exclude_patterns=["**/g"])),
             action(8, -1, symlink=llb.FileActionSymlink(oldpath="/a", newpath="/l", timestamp=-1)),
             action(9, -1, mkfile=mkfile("/l/c", b"c")),
-            action(10, 0, rm=llb.FileActionRm(path="/y/sub")),
+            action(10, -1, rm=llb.FileActionRm(path="/y/sub")),
+            action(11, 0, 0, copy=copy("/dir", "/x", timestamp=10**18)),
         ],
         local,
         users,
@@ -108,7 +110,10 @@ async def test_changes_of_files(ketchd: Ketchd, tmp_path: Path) -> None:
         (entry,) = await build.list(ref, "/a/b")
         assert (entry.path, entry.mode, entry.uid, entry.gid) == ("f", 0o600, 1, 7)
         assert await build.read(ref, "/a/c") == b"c"
+        assert await listed(build, ref, "/x") == ["dir", "f", "sub"]  # once new, once in it
         assert await listed(build, ref, "/x/dir") == ["f", "sub"]
+        inner = next(one for one in await build.list(ref, "/x") if one.path == "dir")
+        assert (inner.mode & 0o7777, inner.modTime) == (0o711, 10**18)
         assert await listed(build, ref, "/y") == ["f", "h"]
         assert await listed(build, ref, "/w") == ["f", "sub"]
         assert await listed(build, ref, "/w/sub") == []

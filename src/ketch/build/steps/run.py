@@ -159,13 +159,13 @@ async def _execute(state: StageState, step: RunStep) -> str:
     if options.force_remove or (options.remove and outcome.exit_code == 0):
         state.report.note(f" ---> Removed intermediate container {container}\n")
     if outcome.exit_code:
-        failed = _failure(step, outcome)
+        failed = failure(step, outcome)
         failed.vertex = state.report.vertex.digest
         raise failed
     return outcome.layer
 
 
-def _failure(step: RunStep, outcome: RunOutcome) -> StepFailed:
+def failure(step: RunStep, outcome: RunOutcome) -> StepFailed:
     """In docker's words and in BuildKit's; both say when memory was why."""
     command, code = " ".join(step.argv), outcome.exit_code
     memory, enomem = "", ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -111,7 +112,7 @@ def _make_link(root_fd: int, args: Args, _: int) -> None:
 
 def _remove_all(root_fd: int, args: Args, _: int) -> None:
     """``{"path", "may_be_missing": bool, "wildcard": bool}``."""
-    path = posixpath.normpath("/" + str(args["path"]))
+    path = posixpath.normpath("/" + str(args["path"]).lstrip("/"))
     found = sources.expand(root_fd, [path]) if args["wildcard"] else [path]
     for one in found:
         _remove(root_fd, one, may_be_missing=bool(args["may_be_missing"]))
@@ -165,15 +166,16 @@ class _Copying:
         self._args = args
         self._made: list[str] = []
         self._ownership = ownership_of(args)
-        self._ownership.made = 0o755
         self._time = args.get("time")
 
     def copy(self, path: str, choice: sources.Choice) -> None:
-        """``path`` is of the source; what there is of directories on the way is left as it is."""
+        """``path`` is of the source. Of a directory that is there already, and is where the source
+        goes itself, only the time is changed."""
         literal = "".join(f"\\{c}" if c in "*?[\\" else c for c in path)
         found = sources.collect(self._source_fd, [literal], choice)
         unpacker: Unpacker | None = None
-        rename, skips_top = b"", False
+        base, rename, skips_top = "", b"", False
+        top: tuple[str, int] | None = None
         for entry, fd in found:
             head, _, below = entry.name.partition(b"/")
             is_file = head.startswith(b"f")
@@ -188,26 +190,31 @@ class _Copying:
                 unpacker = Unpacker(
                     self._root_fd, os.fsencode(base), ownership=self._ownership, strict=strict
                 )
+            if self._time is not None:
+                entry.mtime = int(self._time)
+            elif entry.is_dir and fd < 0:  # only for what is in it
+                entry.mtime = time.time_ns()
             if entry.is_dir and not below and skips_top:
+                top = (_joined(base, rename), entry.mtime)
                 continue
             entry.name = rename if is_file else b"/".join(filter(None, (rename, below)))
             if entry.hardlink:
                 entry.link = b"/".join(filter(None, (rename, entry.link.partition(b"/")[2])))
-            if self._time is not None:
-                entry.mtime = int(self._time)
             unpacker.put(entry, copier(fd, entry.size))
         if unpacker is not None:
             unpacker.finish()
         _set_times(self._root_fd, self._made, self._args)
+        if top is not None:
+            _set_time(self._root_fd, *top)
 
     def _place(self, path: str, *, is_file: bool) -> tuple[str, bytes]:
         """The directory where it goes, and its name there; "": its contents go there."""
         text = str(self._args["destination"])
         name = posixpath.basename(path)
         place = _inside(self._root_fd, text)
-        if not is_file:
+        if not is_file and self._args["contents"]:
             self._make(place)
-            return place, b"" if self._args["contents"] else os.fsencode(name)
+            return place, b""
         if text.endswith("/") or is_directory(self._root_fd, place):
             self._make(place)
             return place, os.fsencode(name)
@@ -216,7 +223,7 @@ class _Copying:
         return folder, os.fsencode(name)
 
     def _make(self, path: str) -> None:
-        self._made += _make_all(self._root_fd, path, 0o755, self._ownership.chown)
+        self._made += _make_all(self._root_fd, path, self._ownership.made, self._ownership.chown)
 
     def _unpack(self, fd: int, size: int) -> None:
         base = _inside(self._root_fd, str(self._args["destination"]))
@@ -233,7 +240,7 @@ def _joined(base: str, name: bytes) -> str:
 
 def _inside(root_fd: int, path: object) -> str:
     """Where a path leads inside the tree, be it to nothing."""
-    return followed(root_fd, posixpath.normpath("/" + str(path)))
+    return followed(root_fd, posixpath.normpath("/" + str(path).lstrip("/")))
 
 
 def _parent(root_fd: int, path: str) -> int:
@@ -265,11 +272,15 @@ def _set_times(root_fd: int, made: list[str], args: Args) -> None:
     if args.get("time") is None:
         return
     for path in made:
-        fd = open_in_root(root_fd, path, _DIRECTORY)
-        try:
-            set_mtime(fd, int(args["time"]))
-        finally:
-            os.close(fd)
+        _set_time(root_fd, path, int(args["time"]))
+
+
+def _set_time(root_fd: int, path: str, time: int) -> None:
+    fd = open_in_root(root_fd, path, _DIRECTORY)
+    try:
+        set_mtime(fd, time)
+    finally:
+        os.close(fd)
 
 
 def _settle(fd: int, args: Args) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ketch.build.executor import RunStep, StepMount, Tree
-from ketch.build.failures import FailedRun, StepFailed
 from ketch.build.request.options import BuildLimits
 from ketch.build.steps.image_config import PATH
+from ketch.build.steps.run import failure
 from ketch.engine.builder.graph.trees import EMPTY
 from ketch.engine.builder.steps.mounts import offered
 from ketch.errors import Forbidden
@@ -171,10 +170,7 @@ class GraphExecs:
         outcome = await self._executor.run(step, lambda _: None, report)
         if not outcome.kept:
             return outcome
-        words, code = json.dumps(" ".join(step.argv), ensure_ascii=False), outcome.exit_code
-        told = f"process {words} did not complete successfully: exit code: {code}"
-        failed = StepFailed(told, code)
-        failed.run = FailedRun(step, outcome.kept)
+        failed = failure(step, outcome)
         failed.vertex = report.vertex.digest
         raise failed
 
