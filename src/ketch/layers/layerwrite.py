@@ -2,7 +2,8 @@
 
 What ``ketch.layers.unpack`` does in a writable snapshot, without making a file: the tar is what
 the snapshot's diff would be. Where the outcome depends on more than the names on the way (links,
-something else in the way, a name given twice), ``NotPlain`` asks for the way through a snapshot.
+something else in the way, a name given twice, a directory to be made in one with the setgid bit),
+``NotPlain`` asks for the way through a snapshot.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class LayerWriter:
         self._newest = newest
         self._ownership = ownership
         self._directories: dict[Path, bool] = {(): True}  # whether the tree has it
+        self._hands_on: set[Path] = set()  # directories of the tree with the setgid bit
         self._described: set[Path] = set()
         self._files: set[Path] = set()
         self._now = time.time_ns()
@@ -124,7 +126,11 @@ class LayerWriter:
             raise NotPlain
         above = self._enter(parts[:-1])
         there = above and self._is_there(parts, stat.S_ISDIR)
+        if not there and parts[:-1] in self._hands_on:
+            raise NotPlain
         entry = self._as_below(parts) if there else self._new(parts)
+        if there and entry.mode & stat.S_ISGID:
+            self._hands_on.add(parts)
         if mtime is not None:
             entry.mtime = mtime
         if alone and not there:

@@ -27,7 +27,8 @@ Fill = Callable[[int], object]
 class Ownership:
     """What is changed about entries on their way in: ``chown`` an owner, ``chmod`` mode bits.
     ``made`` is the mode of directories that have to be made for them, ``made_for`` their owner
-    (None: that of the entries)."""
+    (None: that of the entries; where that is root, the group of a directory with the setgid bit
+    goes to what is made in it, mkdir(2))."""
 
     __slots__ = ("chmod", "chown", "made", "made_for")
 
@@ -41,7 +42,7 @@ class Ownership:
         self.chown = chown
         self.chmod = chmod
         self.made = made
-        self.made_for = made_for or chown or (0, 0)
+        self.made_for = made_for or (None if chown == (0, 0) else chown)
 
     def apply(self, inode: Inode) -> None:
         """Change an inode in place."""
@@ -255,7 +256,8 @@ def _enter(root_fd: int, here: int, path: bytes, ownership: Ownership) -> int:
     try:
         if name != b"..":
             os.mkdir(name, ownership.made, dir_fd=here)
-            os.chown(name, *ownership.made_for, dir_fd=here, follow_symlinks=False)
+            if ownership.made_for is not None:
+                os.chown(name, *ownership.made_for, dir_fd=here, follow_symlinks=False)
     except FileExistsError:
         pass
     finally:
