@@ -86,6 +86,15 @@ def os_reason(error: OSError) -> str:
     return ": ".join([*shown, errno_text(error)])
 
 
+def in_words(error: BaseException) -> str:
+    """The sentence for a client; an unforeseen exception is named, never shown as a traceback."""
+    if isinstance(error, KetchError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"the engine failed: {os_reason(error)}"
+    return f"the engine failed unexpectedly: {type(error).__name__}: {error}"
+
+
 def errno_text(error: OSError) -> str:
     """The kernel's reason in the spelling of Go, by which docker's client tells 126 and 127."""
     return (error.strerror or str(error)).lower()

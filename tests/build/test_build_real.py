@@ -288,6 +288,19 @@ async def test_a_step_that_ran_out_of_memory_says_so(bench: Bench) -> None:
     assert last.code == 137
 
 
+async def test_what_nobody_foresaw_is_told_as_well(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer has begun: an exception would only end it, and the client not know why."""
+
+    async def run(*_: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("ketch.engine.builder.steps.run.StepRunner.run", run)
+    await bench.build("FROM busybox\nRUN true\n", fails=True)
+    assert bench.outputs[-1].error == "the engine failed unexpectedly: RecursionError: too deep"
+
+
 async def test_a_warm_sandbox_whose_step_cannot_start_is_dropped(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

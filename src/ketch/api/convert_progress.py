@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from ketch.api import responses
-from ketch.api.errors import message_of
 from ketch.engine.progress import Progress
-from ketch.errors import KetchError
+from ketch.errors import KetchError, in_words
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -62,7 +61,7 @@ async def _rest(response: StreamResponse, lines: AsyncIterator[Progress]) -> Non
     except (KetchError, OSError) as error:
         if isinstance(error, ConnectionError):
             raise
-        await response.write(responses.encode(error_json(message_of(error))))
+        await response.write(responses.encode(error_json(in_words(error))))
 
 
 async def close(iterator: object) -> None:

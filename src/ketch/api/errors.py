@@ -13,7 +13,6 @@ from ketch.errors import (
     Unauthorized,
     Unavailable,
     Unsupported,
-    os_reason,
 )
 
 _STATUS: tuple[tuple[type[KetchError], int], ...] = (
@@ -40,12 +39,3 @@ def status_of(error: BaseException) -> int:
         if isinstance(error, category):
             return status
     return 500
-
-
-def message_of(error: BaseException) -> str:
-    """The sentence for the client; an unforeseen exception is named, never shown as a traceback."""
-    if isinstance(error, KetchError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"the engine failed: {os_reason(error)}"
-    return f"the engine failed unexpectedly: {type(error).__name__}: {error}"

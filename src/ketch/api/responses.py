@@ -12,8 +12,9 @@ from aiohttp.web_response import Response, StreamResponse
 
 from ketch import __version__
 from ketch.api.call import Call
-from ketch.api.errors import message_of, status_of
+from ketch.api.errors import status_of
 from ketch.api.versions import MAXIMUM, text
+from ketch.errors import in_words
 
 SERVER = f"Docker/ketch-{__version__} (linux)"
 """Clients find the operating system in this header by the pattern ``Docker/… (linux)``."""
@@ -80,7 +81,7 @@ def failure(error: BaseException, as_text: bool = False) -> Response:
     status = status_of(error)
     if status == 304:
         return empty(304)
-    message = message_of(error)
+    message = in_words(error)
     return plain(message + "\n", status) if as_text else json({"message": message}, status)
 
 

@@ -12,11 +12,11 @@ from aiohttp.web_response import StreamResponse
 from ketch.api import responses, versions
 from ketch.api.call import Call
 from ketch.api.connection import Connection, ConnectionServer
-from ketch.api.errors import message_of, status_of
+from ketch.api.errors import status_of
 from ketch.api.origin import OriginPolicy
 from ketch.api.routes import ROUTES
 from ketch.api.routing import Match, Router
-from ketch.errors import InvalidParameter, KetchError, Unsupported
+from ketch.errors import InvalidParameter, KetchError, Unsupported, in_words
 
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
@@ -144,7 +144,7 @@ def _failed(request: BaseRequest, match: Match, error: Exception) -> StreamRespo
     if isinstance(error, ConnectionError) and _is_gone(request):
         _log.debug("%s %s: the client left: %s", request.method, request.path, error)
     elif isinstance(error, OSError) and error.errno in _SHORTAGES:
-        _log.warning("%s %s: %s", request.method, request.path, message_of(error))
+        _log.warning("%s %s: %s", request.method, request.path, in_words(error))
     elif not isinstance(error, KetchError):
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
     elif status_of(error) >= 500:

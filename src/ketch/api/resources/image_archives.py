@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from ketch.api import responses
 from ketch.api.convert_platform import platform_text
 from ketch.api.convert_progress import close, error_json, progress_json
-from ketch.api.errors import message_of
 from ketch.api.resources.container_files import send, upload
-from ketch.errors import InvalidParameter, KetchError
+from ketch.errors import InvalidParameter, KetchError, in_words
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -42,7 +41,7 @@ async def load(call: Call) -> StreamResponse:
             if line.stream or line.error or not quiet:
                 await response.write(responses.encode(progress_json(line)))
     except KetchError as error:
-        await response.write(responses.encode(error_json(message_of(error))))
+        await response.write(responses.encode(error_json(in_words(error))))
     finally:
         await close(lines)
     return response

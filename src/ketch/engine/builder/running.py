@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ketch.engine.builder.outcome.export import Exporting
 from ketch.engine.builder.outcome.invocation import begun
 from ketch.engine.builder.outcome.result import Result
 from ketch.engine.builder.outcome.verify import check_same
-from ketch.errors import Cancelled, Unavailable
+from ketch.errors import Cancelled, KetchError, Unavailable, in_words
 
 if TYPE_CHECKING:
     from ketch.build.failures import Place
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ketch.engine.builder.room import BuildRoom
     from ketch.engine.builder.steps.container import Containers
     from ketch.engine.builder.steps.executor import BuildExecutor
+
+_log = logging.getLogger("ketch.engine.builder")
 
 
 class RunningBuild:
@@ -83,9 +86,12 @@ class RunningBuild:
                 ) from None
             raise
         except Exception as error:
-            failure = failure_of(error, self.failed_at)
-            self._recording.end(ERROR, error=str(error), failure=failure)
-            raise
+            told = _told(error)
+            failure = failure_of(told, self.failed_at)
+            self._recording.end(ERROR, error=str(told), failure=failure)
+            if told is error:
+                raise
+            raise told from error
         finally:
             self._ready.cancel()
             self._room.channel.close()
@@ -195,6 +201,14 @@ class RunningBuild:
             self._task.exception()  # which whoever asks for the outcome is told
         if cancelled:
             raise asyncio.CancelledError
+
+
+def _told(error: Exception) -> KetchError:
+    """What ended a build, as every kind of client is told it: its answer has begun already."""
+    if isinstance(error, KetchError):
+        return error
+    _log.error("a build ended unexpectedly: %s", error, exc_info=error)
+    return KetchError(in_words(error))
 
 
 def _result(solver: Solver, state: StageState) -> Result:
