@@ -169,3 +169,22 @@ async def test_a_large_start(bench: Bench) -> None:
     shim = await bench.run(start, client)
     assert await client.streams() == {1: b"0\n"}
     assert (await shim.exited()).status == 0
+
+
+async def test_a_launcher_of_another_release_is_replaced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers would import modules of this one; the containers it started go on."""
+    client = bench.client(stdin=True)
+    shim = await bench.run(bench.start("read x; exit $x", stdin=True), client)
+    old = (await bench.launcher.hello())["pid"]
+    assert (await (await Launcher.ensure(bench.exec_root, ENTRY)).hello())["pid"] == old
+    monkeypatch.setattr("ketch.runtime.protocol.RELEASE", "another")
+    monkeypatch.setattr("ketch.runtime.remote._RETRIES", 1)
+    with pytest.raises(Unavailable):  # the new one is of the old release, too, here
+        await Launcher.ensure(bench.exec_root, ENTRY)
+    monkeypatch.undo()
+    bench.launcher = await Launcher.ensure(bench.exec_root, ENTRY)
+    assert (await bench.launcher.hello())["pid"] != old
+    await client.send(b"7\n")
+    assert (await shim.exited()).status == 7

@@ -114,7 +114,7 @@ class Launcher:
 
     def _hello(self, _daemon: Daemon, _message: Message) -> "Body":
         ready = [member.id for member in self._members.values() if member.ready]
-        return {"version": protocol.VERSION, "pid": os.getpid(), "warm": ready}
+        return {"release": protocol.RELEASE, "pid": os.getpid(), "warm": ready}
 
     def _shutdown(self, _daemon: Daemon, _message: Message) -> "Body":
         self._running = False

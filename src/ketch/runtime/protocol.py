@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 2
+_PACKAGE = os.stat(f"{os.path.dirname(__file__)}/../__init__.py")
+RELEASE = f"{VERSION} {_PACKAGE.st_ino} {_PACKAGE.st_mtime_ns}"
+"""What a launcher was started from. Workers import modules when they are wanted: after an upgrade
+those are others than the launcher's own, so the next daemon wants a launcher of its release."""
 MAX_PACKET = 128 * 1024
 MAX_MESSAGE = 64 << 20
 MAX_FDS = 250  # SCM_MAX_FD of the kernel is 253

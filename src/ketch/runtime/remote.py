@@ -74,7 +74,7 @@ class Launcher:
         return launcher
 
     async def hello(self) -> Body:
-        """``{"version", "pid", "warm": IDs of the members that are ready}``."""
+        """``{"release", "pid", "warm": IDs of the members that are ready}``."""
         return await self._request({"op": "hello"})
 
     async def warm(self, warm: Warm) -> None:
@@ -243,7 +243,7 @@ class Launcher:
         connection = Connection(sock, "the launcher", _ignore, _nothing)
         try:
             hello = await connection.request({"op": "hello"})
-            if hello["version"] == protocol.VERSION:
+            if hello.get("release") == protocol.RELEASE:
                 connection.on_lost = self._lost
                 self._connection = connection
                 return True
