@@ -65,6 +65,10 @@ async def test_a_front_end_reads_solves_and_returns(
     assert found["Config"]["Labels"] == {"a": "b"}
     out = ketchd.out("run", "--rm", "by-front-end", "cat", "/made", "/file")
     assert out.split("\n") == ["hello world", "of the context"]
+    words = ("history", "inspect", "attachment", "--type", "provenance")
+    told = json.loads(buildx.docker("buildx", *words).stdout)
+    assert told["invocation"]["parameters"]["frontend"] == "gateway.v0"
+    assert {"name": "context"} in told["invocation"]["parameters"]["locals"]
     after = buildx.docker("buildx", "history", "ls").stdout
     assert after.count("Completed") == before.count("Completed") + 1
 

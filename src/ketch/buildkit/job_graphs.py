@@ -29,6 +29,7 @@ class JobGraphs:
         self._opening = asyncio.Lock()
         self._build: GraphBuild | None = None
         self.is_recorded = True
+        self.frontend = ""  # that made them, if it was not the client
 
     @property
     def opened(self) -> GraphBuild | None:

@@ -10,7 +10,7 @@ from ketch.build.failures import StepFailed
 from ketch.build.request.options import ImageInput
 from ketch.build.request.refusals import OtherFrontend
 from ketch.build.solver import outcome_of
-from ketch.buildkit.asked import Asked, asked_of, check_request, has_graph
+from ketch.buildkit.asked import GATEWAY, Asked, asked_of, check_request, has_graph
 from ketch.buildkit.build_sources import build_source
 from ketch.buildkit.control_messages import SolveRequest, SolveResponse
 from ketch.buildkit.failed_runs import details
@@ -63,11 +63,11 @@ class BuildkitSolver:
             check_request(request)
             if has_graph(request):
                 assert request.definition is not None
-                return await self._exported(job, await self.fetch(job, request.definition), "")
+                return await self._exported(job, await self.fetch(job, request.definition))
             if not request.Frontend:
                 return await self._driven(job)
             result = await self._result(job, asked_of(request))
-            return await self._exported(job, result, request.Frontend)
+            return await self._exported(job, result)
         except Exception as error:
             await self._failed(job, error)
             raise
@@ -79,9 +79,9 @@ class BuildkitSolver:
         returned = await job.returned
         if returned.error is not None and returned.error.code:
             raise Returned(returned.error)
-        return await self._exported(job, returned.result or Result(), "")
+        return await self._exported(job, returned.result or Result())
 
-    async def _exported(self, job: Job, result: Result, frontend: str) -> SolveResponse:
+    async def _exported(self, job: Job, result: Result) -> SolveResponse:
         """What is to become of a result; the end of the build."""
         held = self.held(job)
         refs = references(result)
@@ -96,7 +96,7 @@ class BuildkitSolver:
         build = await held.graphs.build()
         making = [self._outcome(job, build, result, *one) for one in refs.items()]
         outcomes = await asyncio.gather(*making)
-        return _response(await build.export(outcomes, frontend))
+        return _response(await build.export(outcomes, held.graphs.frontend))
 
     async def _outcome(
         self, job: Job, build: GraphBuild, result: Result, platform: str, ref: str
@@ -125,7 +125,7 @@ class BuildkitSolver:
         """What a front end comes to: of Dockerfile's own when its steps are done, also when one
         has failed if the client did not ask for an evaluation."""
         if asked.image:
-            return await self._images.run(job, asked)
+            return await self._image_frontend(job, asked)
         try:
             if asked.attrs.get("requestid"):
                 return Result(metadata=await self._answer(job, asked))
@@ -135,8 +135,12 @@ class BuildkitSolver:
             if not isinstance(other, OtherFrontend):
                 raise
             self.held(job).graphs.is_recorded = True  # instead of what had begun
-            return await self._images.run(job, _forwarded(asked, other))
+            return await self._image_frontend(job, _forwarded(asked, other))
         return target.result(arrays=arrays)
+
+    async def _image_frontend(self, job: Job, asked: Asked) -> Result:
+        self.held(job).graphs.frontend = GATEWAY
+        return await self._images.run(job, asked)
 
     async def _dockerfile(self, job: Job, asked: Asked, *, nested: bool) -> Target:
         target = await self._start(job, asked, nested=nested)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ketch.build.failures import vertex_error
 from ketch.build.progress.events import Report, Vertex, vertex_digest
 from ketch.engine.builder.history.files import failure_of
@@ -44,6 +46,7 @@ class GraphBuild:
         self._executor = executor
         self._recording = recording
         self._exports = 0
+        self._begun = begun_graph(room, recording.record.ref, "")
 
     async def solve(self, graph: Graph) -> Tree:
         """What a graph comes to; raises what ended it."""
@@ -87,8 +90,8 @@ class GraphBuild:
         their provenance. The end of the build."""
         for result in results:
             self._room.hold(result.layers)
-        ref = self._recording.record.ref
-        exporting = Exporting(self._room, self._executor, begun_graph(self._room, ref, frontend))
+        call = msgspec.structs.replace(self._begun, frontend=frontend)
+        exporting = Exporting(self._room, self._executor, call)
         try:
             built = await exporting.run(results, self._reporting)
         except Exception as error:
