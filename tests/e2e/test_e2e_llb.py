@@ -11,6 +11,7 @@ from grpclib.exceptions import GRPCError
 from buildkit.buildx import Buildx
 from buildkit.driven import Driven, driven
 from e2e.ketchd_process import Ketchd
+from ketch.llb import exec_messages as pb
 from ketch.llb import messages as llb
 from llb.graphs import (
     Node,
@@ -24,6 +25,7 @@ from llb.graphs import (
     mkdir,
     mkfile,
     mount,
+    node,
     run,
     source,
 )
@@ -168,3 +170,54 @@ async def test_a_graph_becomes_an_image_and_its_steps_are_kept(ketchd: Ketchd) -
     assert found["Config"]["WorkingDir"] == "/"
     assert len(found["RootFS"]["Layers"]) == 2
     assert ketchd.docker("run", "--rm", "llb-image", "cat", "/made").stdout == b"llb\n"
+
+
+def built(graph: Node) -> Node:
+    """What a graph comes to that lies in the file ``g`` of another."""
+    op = llb.BuildOp(
+        builder=-1,
+        inputs={"buildkit.llb.definition": llb.MergeInput(input=0)},
+        attrs={"llbbuild.filename": "g"},
+    )
+    return node(llb.Op(build=op), graph)
+
+
+async def test_graphs_in_files_of_graphs(ketchd: Ketchd, tmp_path: Path) -> None:
+    """Also one that holds itself, which would wait for its own outcome for ever."""
+    inner = definition(files([action(-1, mkfile=mkfile("/inner", b"1"))])).encode()
+    client = Buildx(str(ketchd.socket))
+    client.directories = {"graphs": tmp_path}
+    itself = built(source("local://graphs"))
+    (tmp_path / "g").write_bytes(definition(itself).encode())
+    async with driven(client) as build:
+        ref = await solved(build, built(files([action(-1, mkfile=mkfile("/g", inner))])))
+        assert await listed(build, ref) == ["inner"]
+        with pytest.raises(GRPCError, match="needs its own outcome"):
+            await solved(build, itself)
+        with pytest.raises(GRPCError, match="malformed message"):
+            await solved(build, built(files([action(-1, mkfile=mkfile("/g", b"\xff"))])))
+
+
+async def test_what_commands_are_lent(ketchd: Ketchd) -> None:
+    cache = pb.CacheOpt(ID="llb-cache")
+    mounts = [
+        mount(-1, "/c", mountType=pb.CACHE, cacheOpt=cache),
+        mount(-1, "/s", mountType=pb.SECRET, secretOpt=pb.SecretOpt(ID="word", mode=0o400, uid=7)),
+        mount(-1, "/n", mountType=pb.SECRET, secretOpt=pb.SecretOpt(ID="none", optional=True)),
+        mount(-1, "/t", mountType=pb.TMPFS),
+    ]
+    env = [pb.SecretEnv(ID="word", name="WORD")]
+    first = run(BUSYBOX, "cat /s >/c/kept; echo $WORD >>/c/kept; ls /n", mounts,
+                secretenv=env, meta={"validExitCodes": [1]})  # fmt: skip
+    second = run(first, "cp /c/kept /kept; stat -c '%u %a' /s >>/kept; ls / >/names", mounts)
+    missing = run(BUSYBOX, "true", secretenv=[pb.SecretEnv(ID="none", name="X")])
+    client = Buildx(str(ketchd.socket))
+    client.secrets = {"word": b"xyzzy\n"}
+    async with driven(client) as build:
+        ref = await solved(build, second)
+        assert await build.read(ref, "/kept") == b"xyzzy\nxyzzy\n7 400\n"
+        assert not {"c", "s", "n", "t"} & set(await listed(build, ref))
+        with pytest.raises(GRPCError, match="secret none: not found"):
+            await solved(build, missing)
+        with pytest.raises(GRPCError, match=r"network\.host is not allowed"):
+            await solved(build, run(BUSYBOX, "true", network=pb.HOST_NETWORK))
