@@ -293,7 +293,7 @@ def unaccounted(daemon: Ketchd) -> list[str]:
     found += [
         str(path) for place in ("content/blobs", "nests") for path in (root / place).glob("*/*")
     ]
-    floors = {floor.archive(step=step)[0].removeprefix("sha256:") for step in (False, True)}
+    floors = {layer.removeprefix("sha256:") for layer in floor.own_layers()}
     layers = sorted((root / "layers").glob("*"))
     return found + [str(path) for path in layers if path.name not in floors]
 

@@ -301,9 +301,7 @@ class Builder:
     def _kept(self) -> Iterator[str]:
         """Layers that are kept: of the cache, of running builds, the floors, the empty one."""
         held = chain.from_iterable(tuple(room.held) for room in tuple(self._open.values()))
-        floors = [builder_floor.archive(step=step)[0] for step in (False, True)]
-        floors.append(builder_floor.empty()[0])
-        return chain(self._cache.layers(), held, floors)
+        return chain(self._cache.layers(), held, builder_floor.own_layers())
 
     async def leave_layout(self, token: str, store: str, pieces: AsyncIterator[bytes]) -> None:
         """Keep a tar archive of an OCI layout for the build of these offers; raises ``NotFound``

@@ -58,6 +58,11 @@ def empty() -> tuple[str, bytes]:
     return "sha256:" + hashlib.sha256(data).hexdigest(), data
 
 
+def own_layers() -> frozenset[str]:
+    """Diff IDs of the layers that are the engine's own: no image has to name them."""
+    return frozenset((archive()[0], archive(step=True)[0], empty()[0]))
+
+
 async def ensure(parts: Parts, *, step: bool = False) -> str:
     """The floor's diff ID, stored if it was not."""
     return await _stored(parts, *archive(step=step))
