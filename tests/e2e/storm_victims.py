@@ -20,6 +20,8 @@ _NAMES = {
     "ketch-exec": "exec",
     "ketch-shim": "shim",
     "ketch-maker": "maker",
+    "ketch-fitter": "fitter",
+    "ketch-idle": "idle",
     "ketch-log": "log",
     "ketch-init": "init",
     "ketch-nursery": "nursery",
