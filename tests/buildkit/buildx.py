@@ -18,10 +18,9 @@ from grpclib.exceptions import GRPCError
 
 from buildkit import content_store
 from ketch.build.contexts.ignore import IgnoreRules
-from ketch.buildkit import control_messages as control
-from ketch.buildkit import gateway_messages as gateway
-from ketch.buildkit import session_messages as messages
-from ketch.buildkit.sessions import HEALTH
+from ketch.buildkit.messages import control, gateway
+from ketch.buildkit.messages import session as messages
+from ketch.buildkit.session.sessions import HEALTH
 from ketch.buildkit.wire import ServedConnection, SocketChannel
 
 UNARY, STREAMING, BOTH = (

@@ -11,8 +11,8 @@ from typing import Any
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
-from ketch.buildkit import content
-from ketch.buildkit import session_messages as messages
+from ketch.buildkit.messages import session as messages
+from ketch.buildkit.session import content
 
 REF = "org.opencontainers.image.ref.name"
 _PIECE = 1 << 20

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from grpclib.exceptions import GRPCError
 
 from buildkit.buildx import BOTH, Buildx
-from ketch.buildkit import container_messages as containers
-from ketch.buildkit import control_messages as control
-from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit.messages import container as containers
+from ketch.buildkit.messages import control, gateway
 from ketch.llb import exec_messages as pb
 
 BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"

@@ -16,10 +16,10 @@ from grpclib.const import Handler
 
 from buildkit import content_store
 from ketch.build.request.offers import Blob
-from ketch.buildkit import content
-from ketch.buildkit import session_messages as messages
-from ketch.buildkit.content import ClientStore
-from ketch.buildkit.sessions import Session
+from ketch.buildkit.messages import session as messages
+from ketch.buildkit.session import content
+from ketch.buildkit.session.content import ClientStore
+from ketch.buildkit.session.sessions import Session
 from ketch.buildkit.wire import ServedConnection, SocketChannel
 from ketch.errors import DataCorrupt, InvalidParameter, KetchError, NotFound, Unavailable
 from ketch.oci.descriptor import Descriptor

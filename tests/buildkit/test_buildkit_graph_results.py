@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ketch.buildkit.gateway_messages import OldRefMap, Ref, RefMap, Result
-from ketch.buildkit.graph_results import config_of, references
+from ketch.buildkit.graphs.results import config_of, references
+from ketch.buildkit.messages.gateway import OldRefMap, Ref, RefMap, Result
 from ketch.engine.builder.graph.image import Made, image_result
 from ketch.errors import InvalidParameter, Unsupported
 from ketch.oci import platform as platforms

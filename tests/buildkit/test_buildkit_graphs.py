@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ketch.build.request.options import BuildOptions, ImageInput
-from ketch.buildkit.graphs import Files, digest_of, fetched_files
-from ketch.buildkit.inputs import with_inputs
-from ketch.buildkit.result_graphs import definition_of
+from ketch.buildkit.frontend.inputs import with_inputs
+from ketch.buildkit.graphs.files import Files, digest_of, fetched_files
+from ketch.buildkit.graphs.result_graphs import definition_of
 from ketch.errors import InvalidParameter
 from ketch.llb.messages import (
     Definition,

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ketch.buildkit.history_filter import passes_all
+from ketch.buildkit.history.filter import passes_all
 from ketch.engine.builder.history.records import BuildRecord
 from ketch.errors import InvalidParameter
 

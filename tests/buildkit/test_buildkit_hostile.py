@@ -18,16 +18,16 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from ketch.build.progress.events import STDERR, STDOUT, Began, Log, Vertex
 from ketch.build.request.options import BuildOptions
-from ketch.buildkit import control_messages as control
-from ketch.buildkit import filesync
-from ketch.buildkit import session_messages as messages
 from ketch.buildkit.calls import guarded
 from ketch.buildkit.classic import ClassicBuilds
-from ketch.buildkit.frontend import build_options
-from ketch.buildkit.history import HistoryFront
+from ketch.buildkit.frontend.attributes import build_options
+from ketch.buildkit.history.service import HistoryFront
 from ketch.buildkit.jobs import Job
-from ketch.buildkit.session_messages import Packet, Stat
-from ketch.buildkit.sessions import SECRET, Session
+from ketch.buildkit.messages import control
+from ketch.buildkit.messages import session as messages
+from ketch.buildkit.messages.session import Packet, Stat
+from ketch.buildkit.session import filesync
+from ketch.buildkit.session.sessions import SECRET, Session
 from ketch.buildkit.status import StatusWriter
 from ketch.buildkit.wire import ServedConnection, SocketChannel
 from ketch.engine.builder.history.records import BuildHistory

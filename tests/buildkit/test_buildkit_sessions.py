@@ -11,11 +11,11 @@ import pytest
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
-from ketch.buildkit import control_messages as control
-from ketch.buildkit import session_messages as messages
-from ketch.buildkit import sessions
+from ketch.buildkit.messages import control
+from ketch.buildkit.messages import session as messages
 from ketch.buildkit.service import Service
-from ketch.buildkit.sessions import SECRET, Sessions
+from ketch.buildkit.session import sessions
+from ketch.buildkit.session.sessions import SECRET, Sessions
 from ketch.buildkit.wire import ServedConnection, SocketChannel
 
 
@@ -37,7 +37,7 @@ async def test_a_carried_session_without_a_name_is_told_so() -> None:
 
 
 async def test_a_session_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ketch.buildkit.sessions._PATIENCE", 0.05)
+    monkeypatch.setattr("ketch.buildkit.session.sessions._PATIENCE", 0.05)
     builder: Any = SimpleNamespace(history=None)
     ours, theirs = socket.socketpair()
     methods = Service(builder, Sessions()).methods()

@@ -15,7 +15,7 @@ from typing import Any
 from buildkit.buildx import UNARY
 from buildkit.driven import BRIDGE
 from e2e.ketchd_process import Ketchd
-from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit.messages import gateway
 from ketch.buildkit.wire import SocketChannel
 from ketch.llb.messages import Definition
 

@@ -16,7 +16,7 @@ from e2e.conftest import another
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build, inspected
-from ketch.buildkit import control_messages as control
+from ketch.buildkit.messages import control
 from ketch.engine.builder.cache.config import MEDIA_TYPE, decode
 from ketch.engine.builder.contexts.layout_sent import SentLayout
 from ketch.errors import DataCorrupt, KetchError

@@ -20,7 +20,7 @@ from e2e.files_below import files_below
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
 from e2e.test_e2e_build_outputs import build
-from ketch.buildkit import control_messages as control
+from ketch.buildkit.messages import control
 
 pytestmark = pytest.mark.root
 MOUNT = "--mount=type=cache,id=pip,target=/c,mode=0700,uid=3"

@@ -14,7 +14,7 @@ from buildkit.buildx import Buildx, Outcome
 from e2e.conftest import another
 from e2e.ketchd_process import Ketchd
 from e2e.test_e2e_build_outputs import build, copied, inspected
-from ketch.buildkit import control_messages as control
+from ketch.buildkit.messages import control
 
 pytestmark = pytest.mark.root
 TEXT = """FROM busybox AS first

@@ -17,7 +17,7 @@ from buildkit.buildx import Buildx
 from e2e.ketch_program import ketch
 from e2e.ketchd_process import Ketchd
 from e2e.registry_process import Registry
-from ketch.buildkit import control_messages as control
+from ketch.buildkit.messages import control
 
 pytestmark = pytest.mark.root
 TEXT = "FROM busybox\nRUN mkdir /d && echo out > /d/a && ln -s a /d/b && ln /d/a /d/c\nLABEL x=y\n"

@@ -19,9 +19,7 @@ from grpclib.exceptions import GRPCError
 from buildkit.buildx import Buildx
 from e2e.ketchd_process import Ketchd
 from e2e.unix_http import UnixConnection
-from ketch.buildkit import control_messages as control
-from ketch.buildkit import gateway_messages as gateway
-from ketch.buildkit import session_messages as session
+from ketch.buildkit.messages import control, gateway, session
 
 pytestmark = pytest.mark.root
 

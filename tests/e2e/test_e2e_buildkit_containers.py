@@ -17,7 +17,7 @@ from buildkit.driven import Driven, Ran, driven
 from e2e.conftest import another
 from e2e.ketchd_process import Ketchd, wait_for
 from e2e.leaks import leftovers
-from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit.messages import gateway
 from ketch.llb import exec_messages as pb
 
 pytestmark = pytest.mark.root

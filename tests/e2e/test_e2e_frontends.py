@@ -13,7 +13,7 @@ from e2e.buildx_client import Buildx as RealBuildx
 from e2e.buildx_client import buildx  # noqa: F401 (a fixture)
 from e2e.frontend_client import Bridge, playing
 from e2e.ketchd_process import Ketchd
-from ketch.buildkit import gateway_messages as gateway
+from ketch.buildkit.messages import gateway
 from llb.graphs import action, copy, definition, files, image, mkfile, run, source
 
 pytestmark = pytest.mark.root

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch.build.progress.events import vertex_digest
-from ketch.buildkit.control_messages import StatusVertex
+from ketch.buildkit.messages.control import StatusVertex
 from ketch.protobuf import Timestamp
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ketch.build.request.options import BY_SESSION, UPLOADED
-from ketch.buildkit.source import Locals, SessionSource
+from ketch.buildkit.session.source import Locals, SessionSource
 from ketch.buildkit.status import StatusWriter
 from ketch.engine.builder.contexts.remote import remote_source
 from ketch.engine.builder.contexts.source import Source, TarSource
@@ -22,7 +22,7 @@ from ketch.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from ketch.build.request.options import BuildOptions
-    from ketch.buildkit.sessions import Sessions
+    from ketch.buildkit.session.sessions import Sessions
     from ketch.engine.builder.builder import Builder
     from ketch.engine.builder.running import RunningBuild
 

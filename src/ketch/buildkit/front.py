@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ketch.buildkit.classic import ClassicBuilds
 from ketch.buildkit.service import Service
-from ketch.buildkit.sessions import Sessions
+from ketch.buildkit.session.sessions import Sessions
 from ketch.buildkit.wire import ServedConnection
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from grpclib.const import Cardinality, Handler
 
 from ketch.buildkit.calls import guarded, received
-from ketch.buildkit.session_messages import HealthCheckRequest, HealthCheckResponse
+from ketch.buildkit.messages.session import HealthCheckRequest, HealthCheckResponse
 from ketch.errors import NotFound
 
 if TYPE_CHECKING:

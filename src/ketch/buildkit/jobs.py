@@ -14,8 +14,8 @@ from ketch.build.progress.events import Began, Ended, Event, Log
 from ketch.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
-    from ketch.buildkit.control_messages import SolveRequest
-    from ketch.buildkit.gateway_messages import ReturnRequest
+    from ketch.buildkit.messages.control import SolveRequest
+    from ketch.buildkit.messages.gateway import ReturnRequest
 
 _PATIENCE = 30.0  # seconds that a status call waits for its build
 _MEMORY = 30.0  # seconds that an ended build is remembered

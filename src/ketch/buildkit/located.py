@@ -15,8 +15,8 @@ from grpclib.encoding.base import StatusDetailsCodecBase
 
 from ketch.build.dockerfile.source import DockerfileError
 from ketch.build.failures import Place, StepFailed
-from ketch.buildkit.gateway_messages import Any as Packed
-from ketch.buildkit.gateway_messages import Status
+from ketch.buildkit.messages.gateway import Any as Packed
+from ketch.buildkit.messages.gateway import Status
 from ketch.errors import Cancelled, KetchError
 
 if TYPE_CHECKING:

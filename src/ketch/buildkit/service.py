@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from grpclib.const import Cardinality, Handler
 
 from ketch import errors
-from ketch.buildkit import control_messages as control
-from ketch.buildkit.bridge import Bridge
 from ketch.buildkit.calls import guarded, received
+from ketch.buildkit.gateway.bridge import Bridge
 from ketch.buildkit.health import Health
-from ketch.buildkit.history import HistoryFront
+from ketch.buildkit.history.served_content import ServedContent
+from ketch.buildkit.history.service import HistoryFront
 from ketch.buildkit.jobs import Jobs
-from ketch.buildkit.served_content import ServedContent
-from ketch.buildkit.sessions import Sessions
+from ketch.buildkit.messages import control
+from ketch.buildkit.session.sessions import Sessions
 from ketch.buildkit.solve import BuildkitSolver
 from ketch.buildkit.status import StatusWriter
 from ketch.buildkit.worker import version, worker

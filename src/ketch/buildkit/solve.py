@@ -10,23 +10,23 @@ from ketch.build.failures import StepFailed
 from ketch.build.request.options import ImageInput
 from ketch.build.request.refusals import OtherFrontend
 from ketch.build.solver import outcome_of
-from ketch.buildkit.asked import GATEWAY, Asked, asked_of, check_request, has_graph
-from ketch.buildkit.build_sources import build_source
-from ketch.buildkit.control_messages import SolveRequest, SolveResponse
-from ketch.buildkit.failed_runs import details
-from ketch.buildkit.frontend import build_options
-from ketch.buildkit.gateway_messages import Ref, Result
-from ketch.buildkit.graph_results import config_of, references
-from ketch.buildkit.graphs import outcome_digest
-from ketch.buildkit.holdings import Holdings, Target
-from ketch.buildkit.image_frontends import ImageFrontends
-from ketch.buildkit.input_source import with_input_files
-from ketch.buildkit.inputs import with_inputs
-from ketch.buildkit.job_graphs import JobGraphs
+from ketch.buildkit.frontend.asked import GATEWAY, Asked, asked_of, check_request, has_graph
+from ketch.buildkit.frontend.attributes import build_options
+from ketch.buildkit.frontend.images import ImageFrontends
+from ketch.buildkit.frontend.input_source import with_input_files
+from ketch.buildkit.frontend.inputs import with_inputs
+from ketch.buildkit.frontend.solve_options import exports_of, with_caches
+from ketch.buildkit.gateway.failed_runs import details
+from ketch.buildkit.gateway.holdings import Holdings, Target
+from ketch.buildkit.graphs.files import outcome_digest
+from ketch.buildkit.graphs.job import JobGraphs
+from ketch.buildkit.graphs.result_graphs import failed_definition
+from ketch.buildkit.graphs.results import config_of, references
 from ketch.buildkit.jobs import Job, Jobs
 from ketch.buildkit.located import Located, Returned
-from ketch.buildkit.result_graphs import failed_definition
-from ketch.buildkit.solve_options import exports_of, with_caches
+from ketch.buildkit.messages.control import SolveRequest, SolveResponse
+from ketch.buildkit.messages.gateway import Ref, Result
+from ketch.buildkit.session.build_sources import build_source
 from ketch.buildkit.telling import told
 from ketch.engine.builder.graph.image import image_result
 from ketch.errors import Cancelled, InvalidParameter, KetchError
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ketch.build.request.options import BuildOptions
     from ketch.build.solver import Built
     from ketch.build.steps.state import StageState
-    from ketch.buildkit.gateway_messages import GatewaySolveRequest
-    from ketch.buildkit.sessions import Sessions
+    from ketch.buildkit.messages.gateway import GatewaySolveRequest
+    from ketch.buildkit.session.sessions import Sessions
     from ketch.engine.builder.builder import Builder
     from ketch.engine.builder.contexts.source import Source
     from ketch.engine.builder.graph.build import GraphBuild

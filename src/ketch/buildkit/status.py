@@ -7,7 +7,7 @@ from itertools import chain
 
 from ketch.build.progress.events import Began, Ended, Event, Log, Status, Vertex, Warned
 from ketch.buildkit.base_images import BaseImage
-from ketch.buildkit.control_messages import (
+from ketch.buildkit.messages.control import (
     SourceInfo,
     SourcePosition,
     SourceRange,

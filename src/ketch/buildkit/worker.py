@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ketch import __version__
-from ketch.buildkit import control_messages as control
+from ketch.buildkit.messages import control
 from ketch.engine.emulation import runnable
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ketch.errors import InvalidParameter
 from ketch.oci.platform import Platform
 
 if TYPE_CHECKING:
-    from ketch.buildkit.control_messages import WorkerRecord
+    from ketch.buildkit.messages.control import WorkerRecord
 
 _CONDITION = re.compile(r'(id|platform|labels\.(?:"([^"]+)"|([\w./-]+)))(?:(==|!=|~=)(.*))?')
 

@@ -1,0 +1,1 @@
+"""The gateway: a client drives its build, looks into it, opens containers."""

@@ -1,0 +1,1 @@
+"""Builds that were, as buildx asks for them."""

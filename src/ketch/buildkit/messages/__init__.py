@@ -1,0 +1,1 @@
+"""The messages of BuildKit's services, field by field."""

@@ -1,0 +1,1 @@
+"""What a client offers while its builds run: files, outputs, stores, credentials."""
