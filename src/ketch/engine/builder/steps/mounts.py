@@ -1,7 +1,8 @@
 """Mounts of a RUN step: what they show is put in place for the step and taken away after it.
 
 Nothing here trusts a tree: a bind's source is looked up inside its tree, links included. Secrets
-lie below the exec root, which is in memory, and only while the step runs.
+lie below the exec root, which is in memory (``/run`` is), and only while the step runs. With an
+``--exec-root`` on a disk they are on it meanwhile.
 """
 
 from __future__ import annotations
