@@ -251,12 +251,13 @@ def small() -> Iterator[SmallDisk]:
 
 
 def bomb(kind: str) -> bytes:
-    """10 GB of zeros as the only file of a tar, as repeated frames of the compression."""
-    info = tarfile.TarInfo("zeros")
+    """10 GB of ones as the only file of a tar, as repeated frames of the compression. (Zeros would
+    take no room.)"""
+    info = tarfile.TarInfo("ones")
     info.size = 10 << 30
     head = info.tobuf(tarfile.PAX_FORMAT)
     pack = gzip.compress if kind == "gzip" else zstandard.ZstdCompressor().compress
-    return pack(head) + pack(bytes(32 << 20)) * (info.size >> 25) + pack(bytes(1024))
+    return pack(head) + pack(b"\1" * (32 << 20)) * (info.size >> 25) + pack(bytes(1024))
 
 
 class Peak(threading.Thread):
