@@ -65,14 +65,17 @@ class Placeholder:
         self.address = base + STEP * _FIRST
         self.door, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
-            os.dup2(theirs.fileno(), DOOR, inheritable=False)
-            self.pid, self.pidfd = script.clone(base, flags, cgroup_fd, (self._region, _STACK))
+            try:
+                _open_door(theirs.fileno())
+            finally:
+                theirs.close()
+            try:
+                self.pid, self.pidfd = script.clone(base, flags, cgroup_fd, (self._region, _STACK))
+            finally:
+                os.close(DOOR)
         except BaseException:
             self.forget()
             raise
-        finally:
-            theirs.close()
-            os.close(DOOR)
 
     def has_begun(self) -> bool:
         """Whether it has received the calls at ``address``."""
@@ -159,6 +162,14 @@ def make_room() -> None:
         # Not reserved: so it stays apart from the memory of the interpreter beside it.
         _place = map_memory(_ROOM, READ | WRITE, PRIVATE | ANONYMOUS | NO_RESERVE)
         _beginning = _first_calls(_place + _STACK)
+
+
+def _open_door(fd: int) -> None:
+    """``fd`` as the file of the door's number, which must be free."""
+    found = process.dup_above(fd, DOOR)
+    if found != DOOR:
+        os.close(found)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def _memory(*, shared: bool) -> "tuple[int, bytes]":
