@@ -38,6 +38,7 @@ class Needs:
         self.executor = executor
         self._all: dict[Key, _Need] = {}
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._summing = asyncio.Lock()  # one worker has the context in memory
 
     async def url(self, url: str, name: str, checksum: str, report: Report) -> Tree:
         """See ``Executor.fetch``."""
@@ -101,7 +102,7 @@ class Needs:
                 sink(event)
 
         async def made() -> Any:
-            async with self._room:
+            async with self._room if shown else self._summing:
                 report = Report(tell, vertex)
                 try:
                     found = await make(report)
