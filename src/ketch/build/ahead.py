@@ -3,7 +3,7 @@
 URLs and repositories of ADD and the files of contexts need nothing of the layers below: they are
 fetched, and their checksums computed, while earlier steps run. Which they are is found by going
 through a stage with an executor that does nothing: an instruction's words depend on ARG, ENV and
-the base image, never on what a RUN writes.
+the base image, never on what a RUN writes. While all steps are in the cache nobody has to look.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ _CONTEXT = Tree("context")
 
 
 async def begin_ahead(
-    state: StageState, planned: PlannedStage, vertices: Vertices, failed: Failed
+    state: StageState, planned: PlannedStage, now: int, vertices: Vertices, failed: Failed
 ) -> None:
-    """Begin what the steps of a stage need; ``state`` is the stage's at its first step.
+    """Begin what the steps of a stage need that come after the one at ``now`` (from 1), which is
+    not in the cache; ``state`` is the stage's before that one.
 
     ``failed`` is told what can't be had: the build would fail when it came to that step.
     """
-    places = set(_places(planned))
+    places = set(_places(planned, now))
     if not places:
         return
     executor = _Looking(state.shared.executor)
@@ -46,7 +47,8 @@ async def begin_ahead(
         state.shared, executor=executor, sink=silent, needs=Needs(executor)
     )
     looking = state.fork(dry)
-    for place, step in enumerate(planned.stage.steps[: max(places)], 1):
+    for place in range(now + 1, max(places) + 1):
+        step = planned.stage.steps[place - 1]
         looking.shared = dry
         if place in places and isinstance(step, Copy):
             vertex = vertices.source(planned, place, looking.variables())
@@ -65,13 +67,14 @@ async def begin_ahead(
             return  # the build ends there
 
 
-def _places(planned: PlannedStage) -> list[int]:
-    """The steps that fetch, and those that come to their files only after a RUN; from 1."""
+def _places(planned: PlannedStage, now: int) -> list[int]:
+    """The steps after ``now`` that fetch, and those that come to their files only after a RUN."""
     ran = False
     found = []
-    for place, step in enumerate(planned.stage.steps, 1):
+    for place, step in enumerate(planned.stage.steps[now - 1 :], now):
         ran = ran or isinstance(step, Run)
-        if isinstance(step, Copy) and not step.from_ and (ran or _may_fetch(step)):
+        wants = isinstance(step, Copy) and not step.from_ and (ran or _may_fetch(step))
+        if wants and place > now:
             found.append(place)
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -174,10 +175,9 @@ class Solver:
 
     async def _stage(self, planned: PlannedStage) -> StageState:
         state = await self._from(planned)
-        if self._ahead:
-            await begin_ahead(state, planned, self.vertices, self._lacks)
         skipped = {name.lower() for name in self.shared.options.no_cache_stages}
         state.reuse = state.reuse and self.vertices.stage_name(planned).lower() not in skipped
+        looked: list[int] = []  # where it was looked ahead
         for place, step in enumerate(planned.stage.steps, 1):
             try:
                 trees = await self._trees(step, planned.stage.index)
@@ -186,6 +186,8 @@ class Solver:
                 raise
             vertex = self.vertices.step(planned, place, state.variables())
             state.report = Report(self.shared.sink, vertex)
+            if self._ahead and not looked:
+                state.on_miss = partial(self._look_ahead, looked, state, planned, place)
             try:
                 await dispatch(state, step, trees)
             except BaseException as error:
@@ -203,6 +205,13 @@ class Solver:
         last = self.vertices.last(planned)
         self.shared.sink(StageDone(state.image_id, last))
         return state
+
+    async def _look_ahead(
+        self, looked: list[int], state: StageState, planned: PlannedStage, place: int
+    ) -> None:
+        """The first step of a stage that is not in the cache takes its time."""
+        looked.append(place)
+        await begin_ahead(state, planned, place, self.vertices, self._lacks)
 
     def _need(self, index: int) -> None:
         """A stage that only a trigger names begins, with all that it stands on."""

@@ -57,6 +57,7 @@ class StageState:
         self.scope = StageScope(shared.scope)
         self.cmd_set = False
         self.reuse = not shared.options.no_cache
+        self.on_miss: Callable[[], Awaitable[None]] | None = None  # called once
         self._epoch = epoch_of(shared.options.build_args)
 
     @property
@@ -69,6 +70,7 @@ class StageState:
         other = copy.copy(self)
         other.shared = shared
         other.layers = list(self.layers)
+        other.on_miss = None
         other.scope = self.scope.fork()
         other.report = Report(shared.sink, self.report.vertex)
         return other
@@ -132,6 +134,7 @@ class StageState:
         self.report.below = self.layers[-1] if self.layers else ""
 
         async def entry() -> CacheEntry:
+            await self._missed()
             layer = await make() if make is not None else ""
             return CacheEntry(layer, shared.clock())
 
@@ -139,6 +142,12 @@ class StageState:
         if hit:
             self.report.cached()
         self._append(found, created_by)
+
+    async def _missed(self) -> None:
+        """A step takes its time: who waits for that may begin."""
+        if self.on_miss is not None:
+            begin, self.on_miss = self.on_miss, None
+            await begin()
 
     def _append(self, entry: CacheEntry, created_by: str) -> None:
         words = self.shared.words
