@@ -59,7 +59,8 @@ async def solve(
 class Solver:
     """One build under way: ``run`` makes the target stage, ``export`` stores and names it.
 
-    With ``ahead``, what steps want from elsewhere begins at once, and fails the build at once.
+    With ``ahead``, what steps want from elsewhere begins before they are come to, and what can't be
+    had fails the build at once.
     """
 
     def __init__(
